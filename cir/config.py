@@ -1,0 +1,477 @@
+"""The configuration of every stage, as frozen dataclasses: the one home of every default.
+
+Each field's docstring is its help on the command line, which is built from these classes. The
+faults of a configuration are all found when it is made and raised together.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from cir.errors import ConfigError
+from cir.types import Band, Query, Scope, Split, Strategy
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["fp32", "bf16", "fp16"]
+Preprocess = Literal["targetpad", "squarepad", "clip"]
+OnError = Literal["fail", "skip"]
+OnStarved = Literal["nearest", "random", "drop", "fail"]
+Sampling = Literal["top", "random"]
+CombinerName = Literal["attention-fusion", "clip4cir", "sum"]
+Loss = Literal["triplet", "contrastive", "triplet+contrastive"]
+Tune = Literal["none", "text", "image", "both"]
+GalleryName = Literal["full", "val"]
+ReferenceRule = Literal["kept", "removed"]
+CaptionRule = Literal["joined", "both-orders"]
+LinkMode = Literal["hardlink", "symlink", "copy"]
+
+DATASET = Path("data/fashioniq")
+EMBEDDINGS = Path("data/embeddings.h5")
+MANIFEST = Path("data/manifest.parquet")
+RUN = Path("runs/default")
+TINY = "cir-tiny"
+"""The bundled encoder's name."""
+
+
+def option(default: Any, panel: str, *, argument: bool = False) -> Any:
+    """A field that the command line shows under the heading `panel`, or takes by position."""
+    return field(default=default, metadata={"panel": panel, "argument": argument})
+
+
+def required(panel: str, *, argument: bool = False) -> Any:
+    """A field without a default."""
+    return field(metadata={"panel": panel, "argument": argument})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What all stages share: every choice is checked, and `faults` adds what a stage forbids."""
+
+    def __post_init__(self) -> None:
+        faults = [*self._wrong_choices(), *self.faults()]
+        if faults:
+            raise ConfigError(faults)
+
+    def faults(self) -> Iterator[str]:
+        """Each fault of the values, as one clause."""
+        yield from ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON values, paths as text."""
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+    def _wrong_choices(self) -> Iterator[str]:
+        for name, hint in get_type_hints(type(self)).items():
+            choices = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
+            value = getattr(self, name)
+            if choices and value is not None and value not in get_args(choices[0]):
+                allowed = ", ".join(get_args(choices[0]))
+                yield f"{flag(name)} is {value!r}; expected one of {allowed}"
+
+
+def flag(name: str) -> str:
+    """The command line's spelling of a field."""
+    return "--" + name.replace("_", "-")
+
+
+def _below(config: Config, least: float, *names: str) -> Iterator[str]:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value >= least:
+            yield f"{flag(name)} is {value}; expected at least {least:g}"
+
+
+def _outside(config: Config, low: float, high: float, *names: str) -> Iterator[str]:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not low <= value <= high:
+            yield f"{flag(name)} is {value}; expected {low:g} to {high:g}"
+
+
+# ------------------------------------------------------------------------------------- data
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckConfig(Config):
+    """Audit a dataset folder: missing, broken and duplicate images, unknown ids, counts."""
+
+    dataset: Path = option(DATASET, "Input", argument=True)
+    """Dataset folder: images/, captions/, image_splits/."""
+    json: Path | None = option(None, "Output")
+    """Write everything that was found to this JSON file."""
+    images: bool = option(True, "Input")
+    """Open every image; --no-images audits the annotations alone."""
+    workers: int | None = option(None, "Machine")
+    """Processes that open images; one a core by default."""
+
+    def faults(self) -> Iterator[str]:
+        yield from _below(self, 1, "workers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogConfig(Config):
+    """Turn a catalogue of photos with attributes into a dataset of composed queries."""
+
+    images: Path = required("Input")
+    """Folder of photos, <id>.jpg, .jpeg or .png."""
+    attributes: Path = required("Input")
+    """CSV with a row a photo: an id column and attribute columns."""
+    out: Path = required("Output")
+    """Dataset folder to make."""
+    id_column: str = option("id", "Columns")
+    """Column that names the photo's file."""
+    category_column: str = option("subCategory", "Columns")
+    """Column whose values are the dataset's categories."""
+    name_column: str = option("productDisplayName", "Columns")
+    """Column of free words ("Striped Polo") that are read as attributes."""
+    attribute_columns: tuple[str, ...] = option(("articleType", "gender", "baseColour"), "Columns")
+    """Columns that count as attributes beside the words of the name."""
+    queries_per_photo: int = option(2, "Queries")
+    """Composed queries made for each reference photo, at most."""
+    link: LinkMode = option("hardlink", "Output")
+    """How photos enter the dataset; a hard link falls back to a copy across devices."""
+    seed: int = option(0, "Queries")
+    """Seed of splits, pairs and wording."""
+    limit: int | None = option(None, "Input")
+    """Use a sample of this many photos."""
+    overwrite: bool = option(False, "Output")
+    """Replace a dataset folder that exists."""
+    workers: int | None = option(None, "Machine")
+    """Processes that read photos; one a core by default."""
+
+    def faults(self) -> Iterator[str]:
+        yield from _below(self, 1, "limit", "queries_per_photo", "workers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthConfig(Config):
+    """Draw a FashionIQ-shaped dataset of synthetic garments; the same seed gives the same bytes."""
+
+    out: Path = required("Output")
+    """Dataset folder to make."""
+    dress: int = option(11_642, "Size")
+    """Images of dresses."""
+    shirt: int = option(13_918, "Size")
+    """Images of shirts."""
+    toptee: int = option(12_265, "Size")
+    """Images of tops and tees."""
+    size: int = option(128, "Size")
+    """Height and width of an image in pixels."""
+    seed: int = option(0, "Size")
+    """Seed of every garment and query."""
+    overwrite: bool = option(False, "Output")
+    """Replace a dataset folder that exists."""
+    workers: int | None = option(None, "Machine")
+    """Processes that draw; one a core by default."""
+
+    def faults(self) -> Iterator[str]:
+        yield from _below(self, 0, "dress", "shirt", "toptee")
+        yield from _outside(self, 32, 1024, "size")
+        yield from _below(self, 1, "workers")
+        if self.dress + self.shirt + self.toptee == 0:
+            yield "--dress, --shirt and --toptee are all 0; expected at least one image"
+
+
+# ----------------------------------------------------------------------------------- stages
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig(Config):
+    """Which encoder, and how it runs."""
+
+    model: str = option("RN50x4", "Encoder")
+    """open_clip model name, or cir-tiny, the bundled one."""
+    pretrained: str | None = option(None, "Encoder")
+    """open_clip's tag of the weights; by default openai, and for cir-tiny the shipped weights."""
+    weights: Path | None = option(None, "Encoder")
+    """Weight file instead: open_clip state dict, safetensors, OpenAI archive, CLIP4Cir checkpoint,
+    or the checkpoint folder of a run."""
+    preprocess: Preprocess = option("targetpad", "Encoder")
+    """targetpad (pad when the aspect ratio passes 1.25, as CLIP4Cir), squarepad, or clip."""
+    precision: Precision = option("fp32", "Machine")
+    """Number format of the encoder's arithmetic."""
+    device: Device = option("auto", "Machine")
+    """auto takes the GPU where there is one."""
+    batch_size: int = option(128, "Machine")
+    """Images or captions encoded at once."""
+    workers: int | None = option(None, "Machine")
+    """Processes that decode images; one a core, at most 8, by default."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        yield from _below(self, 1, "batch_size")
+        yield from _below(self, 0, "workers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedConfig(EncoderConfig):
+    """Encode every image and caption of a dataset into an embedding store."""
+
+    dataset: Path = option(DATASET, "Files", argument=True)
+    """Dataset folder."""
+    out: Path = option(EMBEDDINGS, "Files")
+    """Embedding store to write."""
+    on_error: OnError = option("fail", "Files")
+    """fail stops at the first broken image; skip leaves broken images out and lists them."""
+    overwrite: bool = option(False, "Files")
+    """Replace a store that exists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiningOptions(Config):
+    """What decides which negatives a query gets; the manifest records it, to mine again by."""
+
+    strategy: Strategy = option("semi-hard", "Negatives")
+    """random, hard, semi-hard, or category-aware (shares of same, other and any category)."""
+    num_negatives: int = option(5, "Negatives")
+    """Negatives a query."""
+    margin: float = option(0.2, "Negatives")
+    """Margin of the semi-hard band, in cosine distance."""
+    sampling: Sampling = option("top", "Negatives")
+    """top takes the nearest of the band; random draws from the whole band, each equally likely."""
+    same_share: float = option(0.7, "Category-aware")
+    """Share of negatives from the query's own category."""
+    other_share: float = option(0.2, "Category-aware")
+    """Share from another category."""
+    any_share: float = option(0.1, "Category-aware")
+    """Share from the whole gallery."""
+    same_kind: Band = option("semi-hard", "Category-aware")
+    """Kind wanted from the query's own category."""
+    other_kind: Band = option("any", "Category-aware")
+    """Kind wanted from another category."""
+    any_kind: Band = option("any", "Category-aware")
+    """Kind wanted from the whole gallery."""
+    duplicate_threshold: float = option(0.99, "Validity")
+    """A candidate whose cosine to the target reaches this is a duplicate, never a negative."""
+    on_starved: OnStarved = option("nearest", "Validity")
+    """When the band is too small: fill with the nearest valid ones outside it, fill at random,
+    drop the query, or fail."""
+    seed: int = option(0, "Negatives")
+    """Seed of every random choice."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        yield from _below(self, 1, "num_negatives")
+        yield from _outside(self, 0, 2, "margin")
+        yield from _outside(self, 0, 1, "same_share", "other_share", "any_share")
+        yield from _outside(self, 0, 1.01, "duplicate_threshold")
+        total = self.same_share + self.other_share + self.any_share
+        if not math.isclose(total, 1, abs_tol=1e-6):
+            yield f"--same-share, --other-share and --any-share add up to {total:g}; expected 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MineConfig(MiningOptions):
+    """Mine negatives for every query of a split into a Parquet manifest."""
+
+    dataset: Path = option(DATASET, "Files")
+    """Dataset folder."""
+    embeddings: Path = option(EMBEDDINGS, "Files")
+    """Embedding store of `cir embed`."""
+    out: Path = option(MANIFEST, "Files")
+    """Manifest to write."""
+    split: Split = option("train", "Query")
+    """Split whose queries are mined; its images are the gallery."""
+    query: Query = option("sum", "Query")
+    """Composed query: reference (image only), sum (normalised image + text), or combiner."""
+    checkpoint: Path | None = option(None, "Query")
+    """Checkpoint folder of the combiner, with --query combiner."""
+    device: Device = option("auto", "Machine")
+    """auto takes the GPU where there is one."""
+    block_size: int = option(256, "Machine")
+    """Queries compared with the gallery at once; bounds the memory."""
+    overwrite: bool = option(False, "Files")
+    """Replace a manifest that exists."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        yield from _below(self, 1, "block_size")
+        if self.query == "text":
+            yield "--query is 'text'; mining composes with reference, sum or combiner"
+        if (self.query == "combiner") != (self.checkpoint is not None):
+            yield "--query combiner and --checkpoint FOLDER go together"
+
+    def options(self) -> MiningOptions:
+        """The part that decides which negatives a query gets."""
+        names = [item.name for item in dataclasses.fields(MiningOptions)]
+        return MiningOptions(**{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Config):
+    """Train a combiner, and CLIP if asked, on a manifest, mining again after each epoch."""
+
+    manifest: Path = option(MANIFEST, "Files")
+    """Manifest of `cir mine`."""
+    dataset: Path = option(DATASET, "Files")
+    """Dataset folder."""
+    embeddings: Path = option(EMBEDDINGS, "Files")
+    """Embedding store that the manifest was mined from."""
+    out: Path = option(RUN, "Files")
+    """Run folder to make."""
+    resume: bool = option(False, "Files")
+    """Go on with the run in --out after its last finished epoch."""
+    overwrite: bool = option(False, "Files")
+    """Replace a run folder that exists."""
+    combiner: CombinerName = option("attention-fusion", "Model")
+    """attention-fusion (the gate over both modalities), clip4cir (Baldrati et al.), or sum."""
+    hidden: int = option(512, "Model")
+    """Hidden width of attention-fusion."""
+    tune: Tune = option("none", "Model")
+    """Towers of CLIP that are fine-tuned beside the combiner."""
+    weights: Path | None = option(None, "Model")
+    """Encoder weights to fine-tune from, where the store was embedded with --weights."""
+    loss: Loss = option("triplet+contrastive", "Loss")
+    """Triplet over the manifest's negatives, contrastive over the batch, or their sum."""
+    margin: float = option(0.2, "Loss")
+    """Margin of the triplet loss, in cosine distance."""
+    contrastive_weight: float = option(1.0, "Loss")
+    """Weight of the contrastive term beside the triplet term."""
+    temperature: float = option(0.05, "Loss")
+    """Temperature of the contrastive term."""
+    remine: bool = option(True, "Negatives")
+    """Mine again with the current model after every epoch."""
+    online_top_k: int | None = option(None, "Negatives")
+    """Ignore the manifest's negatives: use the hardest valid of the K gallery vectors nearest
+    to each query while training."""
+    epochs: int = option(10, "Optimisation")
+    """Passes over the manifest."""
+    batch_size: int = option(256, "Optimisation")
+    """Queries a step."""
+    learning_rate: float = option(3e-4, "Optimisation")
+    """AdamW's peak learning rate of the combiner."""
+    clip_learning_rate: float = option(2e-6, "Optimisation")
+    """AdamW's peak learning rate of tuned CLIP towers."""
+    weight_decay: float = option(0.01, "Optimisation")
+    """AdamW's decoupled weight decay."""
+    dev_fraction: float = option(0.1, "Optimisation")
+    """Share of the training references held out to choose the best epoch."""
+    seed: int = option(0, "Optimisation")
+    """Seed of initial weights, batches, dropout and mining."""
+    precision: Precision = option("fp32", "Machine")
+    """Number format of the arithmetic under autocast."""
+    device: Device = option("auto", "Machine")
+    """auto takes the GPU where there is one."""
+    workers: int | None = option(None, "Machine")
+    """Processes that decode images while CLIP is tuned; one a core, at most 8, by default."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        yield from _below(self, 1, "epochs", "hidden", "online_top_k")
+        yield from _below(self, 2, "batch_size")
+        yield from _below(self, 0, "workers", "weight_decay", "contrastive_weight")
+        yield from _outside(self, 0, 2, "margin")
+        yield from _outside(self, 0.0, 0.9, "dev_fraction")
+        for name in ("learning_rate", "clip_learning_rate", "temperature"):
+            if not getattr(self, name) > 0:
+                yield f"{flag(name)} is {getattr(self, name)}; expected more than 0"
+        if self.dev_fraction == 0:
+            yield "--dev-fraction is 0; the best epoch needs a dev split"
+        if self.combiner == "sum" and self.tune == "none":
+            yield "--combiner sum has nothing to train unless --tune text, image or both"
+        if self.resume and self.overwrite:
+            yield "--resume and --overwrite exclude each other"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(Config):
+    """Rank the gallery for every query of a split and report Recall@K."""
+
+    run: Path | None = option(None, "Query", argument=True)
+    """Run folder, or one of its checkpoints; by default runs/default when --query is combiner."""
+    query: Query = option("combiner", "Query")
+    """Composed query: combiner, or a baseline: reference, text, sum."""
+    dataset: Path = option(DATASET, "Files")
+    """Dataset folder."""
+    embeddings: Path = option(EMBEDDINGS, "Files")
+    """Embedding store of `cir embed`."""
+    split: Split = option("val", "Protocol")
+    """Split that is reported."""
+    gallery: GalleryName = option("full", "Protocol")
+    """full: every image of the split's category; val: its references and targets only."""
+    reference: ReferenceRule = option("kept", "Protocol")
+    """Whether the reference image itself may be retrieved."""
+    captions: CaptionRule = option("joined", "Protocol")
+    """joined: "a and b"; both-orders: the mean of "a and b" and "b and a"."""
+    json: Path | None = option(None, "Files")
+    """Write the protocol and every figure to this JSON file."""
+    device: Device = option("auto", "Machine")
+    """auto takes the GPU where there is one."""
+    workers: int | None = option(None, "Machine")
+    """Processes that decode images where a tuned encoder re-embeds; one a core, at most 8."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        yield from _below(self, 0, "workers")
+        if self.run is not None and self.query != "combiner":
+            yield f"--query {self.query} is a baseline and takes no run folder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig(Config):
+    """Run the whole pipeline on synthetic garments and write an illustrated report."""
+
+    out: Path = option(Path("runs/demo"), "Files")
+    """Folder of everything the demo makes."""
+    images: int = option(3000, "Size")
+    """Synthetic images, in FashionIQ's proportions of categories."""
+    epochs: int = option(3, "Size")
+    """Epochs, each followed by mining again."""
+    seed: int = option(0, "Size")
+    """Seed of data, mining and training."""
+    overwrite: bool = option(False, "Files")
+    """Replace a demo that exists."""
+
+    def faults(self) -> Iterator[str]:
+        yield from _below(self, 300, "images")
+        yield from _below(self, 1, "epochs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(Config):
+    """Train cir-tiny, the bundled encoder, from scratch on a catalogue and synthetic garments."""
+
+    catalog: Path = required("Files")
+    """Dataset folder of `cir data from-catalog`; only its train split is seen."""
+    synthetic: Path | None = option(None, "Files")
+    """Dataset folder of `cir data synth`; only its train split is seen."""
+    out: Path = required("Files")
+    """16-bit safetensors file to write."""
+    epochs: int = option(30, "Optimisation")
+    """Passes over the images."""
+    batch_size: int = option(256, "Optimisation")
+    """Image-text pairs a step."""
+    learning_rate: float = option(1e-3, "Optimisation")
+    """AdamW's peak learning rate."""
+    weight_decay: float = option(0.1, "Optimisation")
+    """AdamW's decoupled weight decay."""
+    seed: int = option(0, "Optimisation")
+    """Seed of weights, batches and augmentation."""
+    device: Device = option("auto", "Machine")
+    """auto takes the GPU where there is one."""
+    workers: int | None = option(None, "Machine")
+    """Processes that decode images; one a core, at most 8, by default."""
+    overwrite: bool = option(False, "Files")
+    """Replace a weight file that exists."""
+
+    def faults(self) -> Iterator[str]:
+        yield from _below(self, 1, "epochs")
+        yield from _below(self, 2, "batch_size")
+        yield from _below(self, 0, "workers", "weight_decay")
+        if not self.learning_rate > 0:
+            yield f"--learning-rate is {self.learning_rate}; expected more than 0"
+
+
+def scope_shares(options: MiningOptions) -> tuple[tuple[Scope, float, Band], ...]:
+    """Category-aware mining's (scope, share, wanted kind), in the order they are filled."""
+    return (
+        ("same-category", options.same_share, options.same_kind),
+        ("other-category", options.other_share, options.other_kind),
+        ("any", options.any_share, options.any_kind),
+    )

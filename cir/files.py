@@ -1,0 +1,114 @@
+"""Files written aside and moved into place, so that a reader never meets half of one."""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cir.errors import CirError, UsageError
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Raises UsageError where `path` exists and may not be replaced."""
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists: pass --overwrite to replace it, or another --out")
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Yields a path beside `path` to write a file at; moves it into place when the block succeeds.
+
+    On any failure the file aside is removed and what stood at `path` before stays untouched.
+
+    Raises:
+        CirError: the folder cannot be written to, or the disk is full.
+    """
+    aside = _aside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        _flush_to_disk(aside)
+        os.replace(aside, path)
+    except OSError as error:
+        raise CirError(unwritable(path, error)) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_aside(path: Path) -> Iterator[Path]:
+    """As `written_aside`, for a whole folder; a folder at `path` is replaced.
+
+    The old folder waits under another name for the instant between two renames; `settle` brings
+    it back should the program be killed just then.
+    """
+    aside, retired = _aside(path), _retired(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        settle(path)
+        aside.mkdir()
+        yield aside
+        for file in aside.rglob("*"):
+            _flush_to_disk(file)
+        if path.exists():
+            os.replace(path, retired)
+        os.replace(aside, path)
+        shutil.rmtree(retired, ignore_errors=True)
+    except OSError as error:
+        raise CirError(unwritable(path, error)) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def settle(path: Path) -> None:
+    """Ends a folder replacement that was killed between its two renames."""
+    retired = _retired(path)
+    if retired.exists() and not path.exists():
+        os.replace(retired, path)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, aside and moved into place."""
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, error: type[CirError]) -> Any:
+    """Reads a JSON file; raises `error` with one line when it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(f"{path} is missing") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as fault:
+        raise error(f"{path} is not readable JSON: {fault}") from fault
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unwritable(path: Path, error: OSError) -> str:
+    """One line for a file that could not be written."""
+    return f"cannot write {path}: {error.strerror or error}; what stood there before is untouched"
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
+
+
+def _retired(path: Path) -> Path:
+    return path.with_name(f".{path.name}-retired")
+
+
+def _flush_to_disk(path: Path) -> None:
+    if path.is_file():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

@@ -1,0 +1,40 @@
+"""The words of the field and the axes of its arrays: the one glossary of this package.
+
+Arrays are annotated with jaxtyping, and the tests check every annotated call at run time.
+The axes, wherever they appear:
+
+    queries     composed queries, one a row of a captions file
+    gallery     images that may be retrieved
+    negatives   negatives kept for one query (`num_negatives`)
+    categories  categories of the dataset (dress, shirt, toptee)
+    batch       rows of one training step
+    dim         components of an embedding (640 for RN50x4)
+    hidden      inner width of a combiner
+    rows        rows of any table
+"""
+
+from typing import Final, Literal, get_args
+
+Strategy = Literal["random", "hard", "semi-hard", "category-aware"]
+"""How negatives are chosen. The fifth, `online`, happens while training (`cir.online`)."""
+
+Kind = Literal["hard", "semi-hard", "easy"]
+"""Where a candidate c lies for a query q with target t and margin m, d = cosine distance:
+hard d(q,c) < d(q,t); semi-hard d(q,t) < d(q,c) < d(q,t) + m; easy otherwise."""
+
+Band = Literal["hard", "semi-hard", "easy", "any"]
+"""The kind that is wanted; `any` is every valid candidate."""
+
+Scope = Literal["same-category", "other-category", "any"]
+"""The part of the gallery that a negative was drawn from."""
+
+Query = Literal["reference", "text", "sum", "combiner"]
+"""How a query becomes one vector (`cir.composition`)."""
+
+Split = Literal["train", "val", "test"]
+
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+"""Kinds by code: arrays hold the position in this tuple as int8."""
+
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+"""Scopes by code: arrays hold the position in this tuple as int8."""

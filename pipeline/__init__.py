@@ -1,0 +1,1 @@
+"""The programs: one stage a file, each a function from a configuration to a path."""

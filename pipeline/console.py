@@ -1,0 +1,89 @@
+"""What a person sees: tables and notes on standard output, progress bars on standard error."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as RichBars,
+)
+from rich.progress import (
+    Task as RichTask,
+)
+from rich.table import Table
+from rich.text import Text
+
+from cir.progress import Task
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class _Speed(ProgressColumn):
+    """Units per second."""
+
+    def render(self, task: RichTask) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f} {task.fields['unit']}/s", style="cyan")
+
+
+class _RunningTask:
+    def __init__(self, bars: RichBars, task: TaskID) -> None:
+        self._bars, self._task = bars, task
+
+    def advance(self, count: int = 1, **figures: float) -> None:
+        """Moves the bar and shows the figures beside it."""
+        if figures:
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            self._bars.update(self._task, figures=shown)
+        self._bars.advance(self._task, count)
+
+
+class RichProgress:
+    """Progress bars with units per second and the time left."""
+
+    @contextmanager
+    def task(self, label: str, total: int, unit: str) -> Iterator[Task]:
+        """Draws one bar while the block runs."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            _Speed(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}", style="dim"),
+        )
+        with RichBars(*columns, console=err) as bars:
+            yield _RunningTask(bars, bars.add_task(label, total=total, unit=unit, figures=""))
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Prints a table; every column but the first is right-aligned."""
+    drawn = Table(title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        drawn.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        drawn.add_row(*(escape(str(cell)) for cell in row))
+    out.print(drawn)
+
+
+def note(text: str) -> None:
+    """Prints one line."""
+    out.print(escape(text), soft_wrap=True)
+
+
+def fail(text: str) -> None:
+    """Prints one line of failure on standard error."""
+    err.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
