@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from cir.errors import ConfigError
-from cir.types import Band, Query, Scope, Split, Strategy
+from cir.types import Band, MiningQuery, Query, Scope, Split, Strategy
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -134,6 +134,8 @@ class CatalogConfig(Config):
     """Columns that count as attributes beside the words of the name."""
     queries_per_photo: int = option(2, "Queries")
     """Composed queries made for each reference photo, at most."""
+    min_category: int = option(1000, "Queries")
+    """Photos a category needs for a gallery of its own; smaller ones share the category other."""
     link: LinkMode = option("hardlink", "Output")
     """How photos enter the dataset; a hard link falls back to a copy across devices."""
     seed: int = option(0, "Queries")
@@ -146,7 +148,7 @@ class CatalogConfig(Config):
     """Processes that read photos; one a core by default."""
 
     def faults(self) -> Iterator[str]:
-        yield from _below(self, 1, "limit", "queries_per_photo", "workers")
+        yield from _below(self, 1, "limit", "queries_per_photo", "min_category", "workers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,7 +280,7 @@ class MineConfig(MiningOptions):
     """Manifest to write."""
     split: Split = option("train", "Query")
     """Split whose queries are mined; its images are the gallery."""
-    query: Query = option("sum", "Query")
+    query: MiningQuery = option("sum", "Query")
     """Composed query: reference (image only), sum (normalised image + text), or combiner."""
     checkpoint: Path | None = option(None, "Query")
     """Checkpoint folder of the combiner, with --query combiner."""
@@ -292,8 +294,6 @@ class MineConfig(MiningOptions):
     def faults(self) -> Iterator[str]:
         yield from super().faults()
         yield from _below(self, 1, "block_size")
-        if self.query == "text":
-            yield "--query is 'text'; mining composes with reference, sum or combiner"
         if (self.query == "combiner") != (self.checkpoint is not None):
             yield "--query combiner and --checkpoint FOLDER go together"
 
@@ -401,6 +401,8 @@ class EvaluateConfig(Config):
     """joined: "a and b"; both-orders: the mean of "a and b" and "b and a"."""
     json: Path | None = option(None, "Files")
     """Write the protocol and every figure to this JSON file."""
+    overwrite: bool = option(False, "Files")
+    """Replace a JSON file that exists."""
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
     workers: int | None = option(None, "Machine")

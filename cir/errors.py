@@ -43,5 +43,9 @@ class CheckpointError(CirError):
     """A checkpoint that is damaged or does not fit."""
 
 
+class TrainingError(CirError):
+    """A training run that cannot go on, its last good checkpoint untouched."""
+
+
 class VectorError(CirError):
     """Vectors that no distance is defined for: NaN, infinite, all zero, of another dimension."""

@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ def written_aside(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise CirError(unwritable(path, error)) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
 
 
 @contextmanager
@@ -58,11 +59,11 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
         if path.exists():
             os.replace(path, retired)
         os.replace(aside, path)
-        shutil.rmtree(retired, ignore_errors=True)
     except OSError as error:
         raise CirError(unwritable(path, error)) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        settle(path)
 
 
 def settle(path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Final, Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Task(Protocol):
     """One piece of work under way."""
 
@@ -12,6 +13,7 @@ class Task(Protocol):
         """`count` more units are done; `figures` (loss, learning rate) stand beside the bar."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Shows tasks. `pipeline.console` draws them with rich."""
 
@@ -30,3 +32,7 @@ class SilentProgress:
     @contextmanager
     def task(self, label: str, total: int, unit: str) -> Iterator[Task]:
         yield _SilentTask()
+
+
+SILENT: Final = SilentProgress()
+"""The silent progress that functions default to."""

@@ -31,6 +31,9 @@ Scope = Literal["same-category", "other-category", "any"]
 Query = Literal["reference", "text", "sum", "combiner"]
 """How a query becomes one vector (`cir.composition`)."""
 
+MiningQuery = Literal["reference", "sum", "combiner"]
+"""The compositions that negatives are mined for."""
+
 Split = Literal["train", "val", "test"]
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)

@@ -1,0 +1,37 @@
+"""The machine: which device, which arithmetic, and where torch's randomness starts."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+
+from cir.errors import UsageError
+from cir.workers import pick_workers as pick_workers
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `name`; `auto` takes CUDA, then Apple's, then the CPU.
+
+    Raises:
+        UsageError: the device is not on this machine.
+    """
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next((device for device, here in present.items() if here), "cpu"))
+    if not present.get(name, True):
+        raise UsageError(f"--device {name}: this machine has none; use --device auto or cpu")
+    return torch.device(name)
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Runs the block's matrix products in `precision`: fp32, bf16 or fp16."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=_AUTOCAST[precision])
+
+
+def seed_all(*parts: int) -> None:
+    """Seeds torch's generators (initial weights, dropout) from all of `parts` together."""
+    torch.manual_seed(int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1))

@@ -1,0 +1,78 @@
+"""`cir data check`: audit a dataset folder."""
+
+from cir.audit import Audit, audit
+from cir.config import CheckConfig
+from cir.dataset import Dataset
+from cir.files import write_json
+from cir.workers import pick_workers
+from pipeline import console
+
+_SHOWN = 5
+"""Faults of a sort that are printed; --json has them all."""
+
+
+def run(config: CheckConfig) -> bool:
+    """Prints what the dataset holds and lacks; whether every stage finds what it needs."""
+    found = audit(
+        Dataset(config.dataset),
+        images=config.images,
+        workers=pick_workers(config.workers),
+        progress=console.RichProgress(),
+    )
+    _print_counts(found)
+    _print_notes(found)
+    if config.json:
+        write_json(config.json, found.to_json())
+    _print_faults(found)
+    return found.complete
+
+
+def _print_counts(found: Audit) -> None:
+    console.table(
+        "Splits",
+        (
+            *("category", "split", "images", "queries", "in queries"),
+            *("siblings", "ambiguous", "empty"),
+        ),
+        [
+            (
+                *(s.category, s.split, f"{s.images:,}", f"{s.queries:,}", f"{s.in_queries:,}"),
+                *(f"{s.shared_references:,}", f"{s.ambiguous:,}", f"{s.empty_captions:,}"),
+            )
+            for s in found.splits
+        ],
+    )
+
+
+def _print_notes(found: Audit) -> None:
+    console.note(
+        "in queries: images that queries name; siblings: queries whose reference has other targets "
+        "too; ambiguous: the same reference and captions with several targets; empty: queries with "
+        "an empty caption"
+    )
+    console.note(f"{found.images:,} images, {found.images_in_queries:,} of them named in captions")
+    for split in found.in_several_categories:
+        queries = sum(s.queries for s in found.splits if s.split == split)
+        several = found.in_several_categories[split]
+        console.note(
+            f"{split}: {queries:,} queries; {several:,} images stand in several categories"
+        )
+    console.note(f"{found.val_targets_seen_in_train:,} val targets also occur in train")
+    if found.images_opened:
+        console.note(f"{len(found.duplicates):,} groups of images with the same bytes")
+
+
+def _print_faults(found: Audit) -> None:
+    for file, ids in found.unknown.items():
+        _print_some(f"{file} names {len(ids):,} ids that its image split lacks", ids)
+    if found.missing:
+        _print_some(f"{len(found.missing):,} images are missing", found.missing)
+    if found.broken:
+        _print_some(f"{len(found.broken):,} images are broken", tuple(found.broken.values()))
+    if found.complete:
+        console.note("complete: every stage finds what it needs")
+
+
+def _print_some(headline: str, items: tuple[str, ...]) -> None:
+    rest = f" and {len(items) - _SHOWN:,} more (--json FILE lists all)" * (len(items) > _SHOWN)
+    console.fail(f"{headline}: {', '.join(items[:_SHOWN])}{rest}")

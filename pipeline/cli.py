@@ -1,0 +1,168 @@
+"""The command line: the only typer, the only exit codes.
+
+Every command is made from its configuration in `cir.config`: flags, defaults, choices and help are
+the fields, their types and docstrings. A stage is imported when its command runs, so that help
+answers at once.
+"""
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import textwrap
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+
+from cir import __version__, config
+from cir.errors import CirError, UsageError
+
+FAILED = 1
+"""Exit code of input that a stage cannot work with."""
+MISUSED = 2
+"""Exit code of a request that cannot be, as click's own."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells count it."""
+
+app = typer.Typer(
+    name="cir",
+    help="Composed image retrieval: mine negatives over precomputed embeddings, train, evaluate.",
+    epilog="On a dataset in data/fashioniq: cir embed, cir mine, cir train, cir evaluate. "
+    "Without one: cir demo.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(help="Check a dataset folder, or make one.", no_args_is_help=True)
+app.add_typer(data, name="data", rich_help_panel="Data")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cir {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _add(
+    group: typer.Typer, name: str, kind: type[config.Config], stage: str, panel: str | None = None
+) -> None:
+    """Adds the command `name`: it builds a `kind` and hands it to `pipeline.<stage>.run`."""
+
+    def command(**values: Any) -> None:
+        _run(stage, kind, values)
+
+    parameters = _parameters(kind)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = kind.__doc__
+    group.command(name, rich_help_panel=panel)(command)
+
+
+def _run(stage: str, kind: type[config.Config], values: dict[str, Any]) -> None:
+    """Runs a stage and turns its failure into one line and an exit code."""
+    from pipeline import console
+
+    try:
+        built = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        done = importlib.import_module(f"pipeline.{stage}").run(built)
+    except CirError as error:
+        console.fail(str(error))
+        raise typer.Exit(MISUSED if isinstance(error, UsageError) else FAILED) from None
+    except KeyboardInterrupt:
+        console.fail("interrupted; the same command goes on where it can")
+        raise typer.Exit(INTERRUPTED) from None
+    if done is False:
+        raise typer.Exit(FAILED)
+
+
+def _parameters(kind: type[config.Config]) -> list[inspect.Parameter]:
+    """One keyword parameter a field, annotated for typer; those without a default first."""
+    helps, hints = _field_docs(kind), get_type_hints(kind)
+    made = [_parameter(f, hints[f.name], helps[f.name]) for f in dataclasses.fields(kind)]
+    return sorted(made, key=lambda p: p.default is not inspect.Parameter.empty)
+
+
+def _parameter(item: dataclasses.Field[Any], hint: Any, help_text: str) -> inspect.Parameter:
+    default = inspect.Parameter.empty if item.default is dataclasses.MISSING else item.default
+    return inspect.Parameter(
+        item.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=list(default) if isinstance(default, tuple) else default,
+        annotation=Annotated[_accepted(hint), _declared(item, hint, help_text)],
+    )
+
+
+def _accepted(hint: Any) -> Any:
+    """The type that typer parses: choices are texts, which the configuration itself checks."""
+    if get_origin(hint) is tuple:
+        return list[str]
+    return str if get_origin(hint) is Literal else hint
+
+
+def _declared(item: dataclasses.Field[Any], hint: Any, help_text: str) -> Any:
+    """An option or argument of typer; a switch that is off has no --no- form."""
+    if item.metadata["argument"]:
+        return typer.Argument(help=help_text, metavar=item.name.upper())
+    choices = get_args(hint) if get_origin(hint) is Literal else ()
+    return typer.Option(
+        *([config.flag(item.name)] if hint is bool and item.default is False else []),
+        help=help_text,
+        rich_help_panel=item.metadata["panel"],
+        metavar="|".join(choices) or _path_metavar(item, hint),
+        autocompletion=(lambda incomplete: [c for c in choices if c.startswith(incomplete)])
+        if choices
+        else None,
+    )
+
+
+def _path_metavar(item: dataclasses.Field[Any], hint: Any) -> str | None:
+    """FOLDER or FILE by what the field holds; typer's own word for what is no path."""
+    if Path not in (hint, *get_args(hint)):
+        return None
+    return "FOLDER" if item.name in _FOLDERS else "FILE"
+
+
+_FOLDERS = {"dataset", "images", "catalog", "synthetic", "checkpoint"}
+
+
+def _field_docs(kind: type[config.Config]) -> dict[str, str]:
+    """The docstring under each field of a configuration and of the classes it extends."""
+    docs: dict[str, str] = {}
+    for base in reversed(kind.__mro__[:-1]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+        statements = body.body if isinstance(body, ast.ClassDef) else []
+        for field, text in pairwise(statements):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                docs[field.target.id] = _docstring(text)
+    return docs
+
+
+def _docstring(statement: ast.stmt) -> str:
+    text = statement.value.value if _is_text(statement) else ""  # type: ignore[attr-defined]
+    return " ".join(str(text).split())
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+_add(app, "embed", config.EmbedConfig, "embed", "Stages")
+_add(app, "mine", config.MineConfig, "mine", "Stages")
+_add(app, "train", config.TrainConfig, "train", "Stages")
+_add(app, "evaluate", config.EvaluateConfig, "evaluate", "Stages")
+_add(app, "demo", config.DemoConfig, "demo", "Data")
+_add(app, "pretrain", config.PretrainConfig, "pretrain", "Data")
+_add(data, "check", config.CheckConfig, "check")
+_add(data, "from-catalog", config.CatalogConfig, "catalog")
+_add(data, "synth", config.SynthConfig, "synth")

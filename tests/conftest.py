@@ -1,0 +1,24 @@
+"""Fixtures that every test may use, and what skips where there is no GPU."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from cir.dataset import Dataset
+from tests.worlds import small_dataset
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Skips the tests marked `gpu` on a machine without CUDA."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device; this machine has none"))
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A small dataset folder that no test may change."""
+    return small_dataset(tmp_path_factory.mktemp("world") / "dataset")

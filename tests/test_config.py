@@ -1,0 +1,60 @@
+"""Configurations: each fault is found, all at once."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from cir import config
+from cir.errors import ConfigError
+
+STAGES = [
+    kind
+    for kind in vars(config).values()
+    if isinstance(kind, type) and issubclass(kind, config.Config) and kind is not config.Config
+]
+
+
+def test_all_faults_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as raised:
+        config.MineConfig(strategy="harder", margin=-1, num_negatives=0, same_share=0.9)  # type: ignore[arg-type]
+    assert len(raised.value.faults) == 4
+    assert "--strategy is 'harder'; expected one of random, hard, semi-hard" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "fault"),
+    [
+        (config.MineConfig, {"query": "combiner"}, "--checkpoint FOLDER go together"),
+        (config.MineConfig, {"margin": 2.5}, "--margin is 2.5; expected 0 to 2"),
+        (config.TrainConfig, {"resume": True, "overwrite": True}, "exclude each other"),
+        (config.TrainConfig, {"combiner": "sum"}, "nothing to train"),
+        (config.TrainConfig, {"learning_rate": float("nan")}, "expected more than 0"),
+        (config.TrainConfig, {"dev_fraction": 0.0}, "the best epoch needs a dev split"),
+        (config.EvaluateConfig, {"query": "sum", "run": Path("runs/x")}, "takes no run folder"),
+        (config.SynthConfig, {"out": Path("x"), "size": 7}, "--size is 7; expected 32 to 1024"),
+        (config.EmbedConfig, {"batch_size": 0}, "--batch-size is 0; expected at least 1"),
+        (config.EmbedConfig, {"preprocess": "crop"}, "expected one of targetpad, squarepad, clip"),
+    ],
+)
+def test_a_fault_says_what_was_expected(
+    kind: type[config.Config], values: dict[str, object], fault: str
+) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        kind(**values)
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_every_field_has_a_panel_and_help(kind: type[config.Config]) -> None:
+    from pipeline.cli import _field_docs
+
+    docs = _field_docs(kind)
+    for item in dataclasses.fields(kind):
+        assert item.metadata["panel"], item.name
+        assert docs[item.name].endswith("."), item.name
+
+
+def test_a_configuration_is_json() -> None:
+    made = config.MineConfig().to_json()
+    assert made["out"] == "data/manifest.parquet"
+    assert config.MiningOptions(**config.MineConfig().options().to_json()) == config.MiningOptions()
