@@ -1,0 +1,67 @@
+"""`cir embed`: every image and caption of a dataset into an embedding store."""
+
+from pathlib import Path
+
+from cir.config import EmbedConfig
+from cir.dataset import Dataset
+from cir.dataset_embedding import EmbedSummary, embed_dataset
+from cir.encoder import Encoder, load_encoder
+from cir.files import refuse_existing
+from cir.runtime import pick_device
+from cir.workers import pick_workers
+from pipeline import console
+
+_SHOWN = 10
+"""Skipped images that are printed; the store lists them all."""
+
+
+def run(config: EmbedConfig) -> Path:
+    """Embeds a dataset and says what came of it; the path of the store."""
+    refuse_existing(config.out, overwrite=config.overwrite)
+    dataset = Dataset(config.dataset)
+    encoder = load_encoder(
+        config.model,
+        pretrained=config.pretrained,
+        weights=config.weights,
+        preprocess=config.preprocess,
+        device=pick_device(config.device),
+        precision=config.precision,
+    )
+    done = embed_dataset(
+        dataset,
+        encoder,
+        config.out,
+        batch_size=config.batch_size,
+        workers=pick_workers(config.workers),
+        on_error=config.on_error,
+        progress=console.RichProgress(),
+    )
+    _print(config.out, encoder, done)
+    return config.out
+
+
+def _print(out: Path, encoder: Encoder, done: EmbedSummary) -> None:
+    where = encoder.provenance
+    console.table(
+        str(out),
+        ("model", "device", "images", "captions", "dim", "images/s", "seconds"),
+        [
+            (
+                *(f"{where.model} ({where.pretrained})", f"{encoder.device} {encoder.precision}"),
+                *(f"{done.images:,}", f"{done.captions:,}", where.embed_dim),
+                *(f"{done.images_per_second:,.0f}", f"{done.seconds:.1f}"),
+            )
+        ],
+    )
+    if done.resumed:
+        console.note(f"{done.resumed:,} of the images were done by an earlier run")
+    if done.skipped:
+        _print_skipped(out, done)
+
+
+def _print_skipped(out: Path, done: EmbedSummary) -> None:
+    console.note(f"{len(done.skipped):,} images were skipped:")
+    for image_id, reason in list(done.skipped.items())[:_SHOWN]:
+        console.note(f"  {image_id}: {reason}")
+    if len(done.skipped) > _SHOWN:
+        console.note(f"  and {len(done.skipped) - _SHOWN:,} more: see /skipped in {out}")
