@@ -1,0 +1,108 @@
+"""Attributes read from the words of a product's name: "Striped Polo T-shirt" is striped, a polo.
+
+A facet (pattern, neck) holds at most one value; a name that says nothing about it leaves it
+unstated, which is not the same as plain.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+_NOT_ATTRIBUTES: Final = re.compile(r"\bu\.? ?s\.? polo( assn\.?)?|\bpolo assn\.?")
+"""Names of makers that hold a word of the lists below."""
+
+_WORDS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "pattern": {
+            "striped": r"strip(?:es?|p?ed|y)",
+            "checked": r"checks?|checked|checkered|plaid|tartan",
+            "floral": r"flowers?|floral",
+            "dotted": r"polka(?: dots?)?|dots?|dotted",
+            "graphic": r"graphics?",
+            "printed": r"printed|prints?",
+            "logo": r"logo",
+            "solid": r"solids?|plain",
+        },
+        "sleeves": {
+            "long": r"(?:full|long) sleeve[sd]?",
+            "short": r"(?:half|short) sleeve[sd]?",
+            "none": r"sleeveless",
+        },
+        "neck": {
+            "v": r"v ?necks?",
+            "round": r"(?:round|crew) ?necks?|crew",
+            "high": r"(?:turtle|high|polo) ?necks?",
+            "henley": r"henley",
+            "mandarin": r"mandarin(?: collar)?",
+            "polo": r"polos?",
+            "collar": r"collar(?:ed)?",
+        },
+        "hood": {"hooded": r"hood(?:ed|ie|y)?"},
+        "fit": {
+            "slim": r"slim(?: ?fit)?",
+            "regular": r"regular(?: ?fit)?",
+            "comfort": r"comfort fit",
+            "skinny": r"skinny(?: ?fit)?",
+            "relaxed": r"(?:relaxed|loose)(?: ?fit)?",
+        },
+        "material": {
+            "faux leather": r"leatherette|faux leather|pu leather",
+            "leather": r"leather",
+            "canvas": r"canvas",
+            "denim": r"denim",
+            "suede": r"suede",
+            "silk": r"silk",
+            "wool": r"wool(?:len)?",
+            "linen": r"linen",
+            "mesh": r"mesh",
+            "lace": r"lace(?! ?up)",
+            "corduroy": r"corduroy|cord",
+            "knit": r"knit(?:ted)?",
+            "polyester": r"polyester",
+            "cotton": r"cotton",
+        },
+        "finish": {"distressed": r"distressed", "washed": r"washed|wash"},
+        "closure": {
+            "zip": r"zip(?:per|pered)?",
+            "buckle": r"buckle",
+            "laces": r"lace ?ups?",
+            "slip-on": r"slip ?ons?",
+            "velcro": r"velcro",
+        },
+        "dial": {
+            "chronograph": r"chrono(?:graph)?",
+            "digital": r"digital",
+            "analogue": r"analogu?e?",
+        },
+        "heel": {"wedge": r"wedges?", "stiletto": r"stilettos?", "peep toe": r"peep ?toes?"},
+        "age": {"kids": r"kids?'?s?"},
+        "pack": {
+            "two": r"pack of (?:2|two)",
+            "three": r"pack of (?:3|three)",
+            "four": r"pack of (?:4|four)",
+            "five": r"pack of (?:5|five)",
+        },
+    }
+)
+"""Facet to value to the words that say it; where a name says two, the first listed stands."""
+
+FACETS: Final = tuple(_WORDS)
+"""The facets that a name may state."""
+
+_PATTERNS: Final = {
+    facet: [(value, re.compile(rf"\b(?:{words})\b")) for value, words in values.items()]
+    for facet, values in _WORDS.items()
+}
+
+
+def read_facets(name: str) -> dict[str, str]:
+    """The facets that a product's name states, in the order of `FACETS`."""
+    text = _NOT_ATTRIBUTES.sub(" ", name.lower())
+    text = " ".join(text.replace("-", " ").replace("_", " ").split())
+    found = {facet: _first(patterns, text) for facet, patterns in _PATTERNS.items()}
+    return {facet: value for facet, value in found.items() if value is not None}
+
+
+def _first(patterns: list[tuple[str, re.Pattern[str]]], text: str) -> str | None:
+    return next((value for value, pattern in patterns if pattern.search(text)), None)

@@ -1,0 +1,65 @@
+"""`cir data from-catalog`: photos and a CSV of attributes into a dataset folder."""
+
+from pathlib import Path
+
+from cir.catalog import CatalogSummary, Columns, LeftOut, make_catalog
+from cir.config import CatalogConfig
+from cir.files import refuse_existing
+from cir.workers import pick_workers
+from pipeline import console
+
+
+def run(config: CatalogConfig) -> Path:
+    """Makes the dataset folder and says what it holds and what was left out."""
+    refuse_existing(config.out, overwrite=config.overwrite)
+    summary = make_catalog(
+        config.out,
+        images=config.images,
+        attributes=config.attributes,
+        columns=Columns(
+            id=config.id_column,
+            category=config.category_column,
+            name=config.name_column,
+            attributes=config.attribute_columns,
+        ),
+        queries_per_photo=config.queries_per_photo,
+        min_category=config.min_category,
+        link=config.link,
+        seed=config.seed,
+        limit=config.limit,
+        workers=pick_workers(config.workers),
+        progress=console.RichProgress(),
+    )
+    _show(config, summary)
+    return config.out
+
+
+def _show(config: CatalogConfig, summary: CatalogSummary) -> None:
+    console.table(
+        f"Dataset {config.out}",
+        ("category", "split", "photos", "queries", "targets a query"),
+        [
+            (c.category, c.split, f"{c.photos:,}", f"{c.queries:,}", f"{c.targets:.1f}")
+            for c in summary.shelves
+        ],
+    )
+    if summary.pooled:
+        listed = ", ".join(f"{kind} {count}" for kind, count in summary.pooled.items())
+        console.note(f"Fewer than {config.min_category} photos, so together as 'other': {listed}")
+    if summary.lookalikes:
+        console.note(f"{summary.lookalikes:,} photos share a shot with another and its split")
+    for line in _left_out(summary.left_out):
+        console.note(line)
+
+
+def _left_out(left_out: LeftOut) -> list[str]:
+    """A line for each reason that left something out."""
+    return [f"Left out: {_named(what, found)}" for what, found in vars(left_out).items() if found]
+
+
+def _named(what: str, found: int | tuple[object, ...]) -> str:
+    reason = what.replace("_", " ")
+    if isinstance(found, int):
+        return f"{found:,} {reason}"
+    some = ", ".join(str(item) for item in found[:3])
+    return f"{len(found):,} {reason} ({some}{', ...' if len(found) > 3 else ''})"
