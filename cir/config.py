@@ -32,6 +32,7 @@ DATASET = Path("data/fashioniq")
 EMBEDDINGS = Path("data/embeddings.h5")
 MANIFEST = Path("data/manifest.parquet")
 RUN = Path("runs/default")
+_LARGEST_SEED = 2**63 - 1
 TINY = "cir-tiny"
 """The bundled encoder's name."""
 
@@ -236,7 +237,8 @@ class MiningOptions(Config):
     margin: float = option(0.2, "Negatives")
     """Margin of the semi-hard band, in cosine distance."""
     sampling: Sampling = option("top", "Negatives")
-    """top takes the nearest of the band; random draws from the whole band, each equally likely."""
+    """top takes the nearest of the band; random draws from the whole band, each equally likely.
+    A band of any kind is always drawn from at random."""
     same_share: float = option(0.7, "Category-aware")
     """Share of negatives from the query's own category."""
     other_share: float = option(0.2, "Category-aware")
@@ -260,6 +262,7 @@ class MiningOptions(Config):
     def faults(self) -> Iterator[str]:
         yield from super().faults()
         yield from _below(self, 1, "num_negatives")
+        yield from _outside(self, 0, _LARGEST_SEED, "seed")
         yield from _outside(self, 0, 2, "margin")
         yield from _outside(self, 0, 1, "same_share", "other_share", "any_share")
         yield from _outside(self, 0, 1.01, "duplicate_threshold")

@@ -3,14 +3,18 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cir.errors import CirError, UsageError
+
+_ASIDE: Final = re.compile(r"\..+-[0-9a-f]{8}(\..+)?")
+"""Names that `_aside` gives."""
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -54,8 +58,8 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
         settle(path)
         aside.mkdir()
         yield aside
-        for file in aside.rglob("*"):
-            _flush_to_disk(file)
+        # One flush for all: flushing each of ten thousand images takes minutes.
+        os.sync()
         if path.exists():
             os.replace(path, retired)
         os.replace(aside, path)
@@ -72,6 +76,17 @@ def settle(path: Path) -> None:
     if retired.exists() and not path.exists():
         os.replace(retired, path)
     shutil.rmtree(retired, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed programs left aside in `folder` and the folders below it."""
+    for path in sorted(folder.rglob(".*"), reverse=True):
+        if not _ASIDE.fullmatch(path.name):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

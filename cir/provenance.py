@@ -11,7 +11,8 @@ class Provenance:
 
     model: str
     pretrained: str
-    """open_clip's tag, `bundled`, or the name of the weight file."""
+    """open_clip's tag, `bundled`, or a weight file's name, after its tag where that is known
+    (`openai:RN50x4.pt`)."""
     weights_sha256: str
     """SHA-256 of the encoder's weights, whatever file they came from (`cir.encoder`)."""
     preprocess: str

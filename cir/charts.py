@@ -1,0 +1,213 @@
+"""Charts as inline SVG that takes its colours and its font from the page around it.
+
+Matplotlib draws with stand-in colours, each of which becomes a CSS variable in the finished text
+(`--ink`, `--line`, `--c1` ...), so that one drawing suits a light and a dark page. What a browser
+would fetch or does not need inside HTML (document type, name spaces, metadata) is left out.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+INK, LINE = "#010101", "#020202"
+C1, C2, C3, C4 = "#030303", "#040404", "#050505", "#060606"
+_VARIABLES: Final = {INK: "ink", LINE: "line", C1: "c1", C2: "c2", C3: "c3", C4: "c4"}
+
+_WIDTH, _HEIGHT = 4.8, 2.7
+"""Inches; the page scales the drawing to the width there is."""
+_BINS = 40
+_STYLE: Final[dict[Any, Any]] = {
+    "svg.fonttype": "none",
+    "font.size": 8.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": LINE,
+    "axes.titlesize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.handlelength": 1.4,
+    "legend.columnspacing": 1.2,
+}
+
+_UNWANTED: Final = re.compile(
+    r"<metadata>.*?</metadata>|<style.*?</style>|(?<=<g) id=\"[^\"]*\"|font-family: [^;\"]*;?",
+    flags=re.DOTALL,
+)
+"""Metadata, styles that would leak into the page, ids that every chart repeats, font names."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measured value over epochs."""
+
+    label: str
+    epochs: Sequence[int]
+    values: Sequence[float]
+    colour: str
+    dashed: bool = False
+
+
+def line_chart(lines: Sequence[Line], *, y_label: str, described: str) -> Markup:
+    """Values over epochs.
+
+    Args:
+        lines: What is drawn; a dashed line has no marks, one without a label no legend.
+        y_label: The values' name and unit.
+        described: What the chart shows, for those who do not see it.
+    """
+    with _drawing(described) as drawing:
+        axes = drawing.figure.subplots()
+        for line in lines:
+            axes.plot(
+                line.epochs,
+                line.values,
+                color=line.colour,
+                label=line.label or None,
+                linewidth=1.4 if line.dashed else 1.8,
+                linestyle=(0, (3, 3)) if line.dashed else "-",
+                marker="" if line.dashed else "o",
+                markersize=3.5,
+            )
+        axes.set(xlabel="epoch", ylabel=y_label)
+        axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.05)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(lines) > 1:
+            _legend(drawing.figure, axes)
+    return drawing.svg()
+
+
+def histograms(
+    panels: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]],
+    colours: Sequence[str],
+    *,
+    x_label: str,
+) -> list[Markup]:
+    """A drawing a panel, all on one scale.
+
+    Args:
+        panels: Samples by name, by title of the panel; the names are the same in every panel.
+        colours: A colour for each name.
+        x_label: The samples' name and unit.
+    """
+    every = np.concatenate([s for samples in panels.values() for s in samples.values()])
+    edges = np.histogram_bin_edges(every, _BINS)
+    highest = max(_shares(s, edges).max() for samples in panels.values() for s in samples.values())
+    drawn = []
+    for title, samples in panels.items():
+        means = ", ".join(f"{name} {np.mean(sample):.2f}" for name, sample in samples.items())
+        with _drawing(f"{x_label}, {title}: mean of {means}") as drawing:
+            axes = drawing.figure.subplots()
+            for (name, sample), colour in zip(samples.items(), colours, strict=True):
+                axes.stairs(
+                    _shares(sample, edges), edges, fill=True, color=colour, alpha=0.5, label=name
+                )
+            axes.set_title(title, loc="left")
+            axes.set(xlabel=x_label, ylim=(0, highest * 1.05))
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
+            _legend(drawing.figure, axes)
+        drawn.append(drawing.svg())
+    return drawn
+
+
+def _shares(
+    sample: Float[np.ndarray, " _"], edges: Float[np.ndarray, " edges"]
+) -> Float[np.ndarray, " bins"]:
+    """The share of a sample in each bin."""
+    shares: Float[np.ndarray, " bins"] = np.histogram(sample, edges)[0] / max(len(sample), 1)
+    return shares
+
+
+def stacked_bars(
+    labels: Sequence[int],
+    parts: Mapping[str, Sequence[float]],
+    colours: Sequence[str],
+    *,
+    described: str,
+) -> Markup:
+    """Shares of a whole, a bar an epoch.
+
+    Args:
+        labels: Epochs.
+        parts: Shares in 0..1 by name, one an epoch.
+        colours: A colour for each name.
+        described: What the chart shows, for those who do not see it.
+    """
+    with _drawing(described) as drawing:
+        axes = drawing.figure.subplots()
+        floor = np.zeros(len(labels))
+        for (name, shares), colour in zip(parts.items(), colours, strict=True):
+            axes.bar(labels, shares, bottom=floor, color=colour, label=name, width=0.62)
+            floor += np.asarray(shares)
+        axes.set(xlabel="epoch", ylim=(0, 1))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        _legend(drawing.figure, axes)
+    return drawing.svg()
+
+
+class _Drawing:
+    def __init__(self, described: str) -> None:
+        self.figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+        self._described = described
+        self._text = ""
+
+    def finish(self) -> None:
+        """Draws while the style holds."""
+        buffer = io.StringIO()
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        self.figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+        self._text = buffer.getvalue()
+
+    def svg(self) -> Markup:
+        """The finished drawing as an element of HTML."""
+        return _inline(self._text, self._described)
+
+
+@contextmanager
+def _drawing(described: str) -> Iterator[_Drawing]:
+    """A figure in this module's style; what it describes also makes its inner ids its own."""
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": described}):
+        drawing = _Drawing(described)
+        yield drawing
+        drawing.finish()
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Above the plot, where no line runs."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=4)
+
+
+def _inline(text: str, described: str) -> Markup:
+    """An SVG document as an element: sized by the page, coloured by CSS variables."""
+    box = re.search(r'viewBox="([^"]+)"', text)
+    start = text.index(">", text.index("<svg")) + 1
+    body = _UNWANTED.sub("", text[start:])
+    for stand_in, name in _VARIABLES.items():
+        body = body.replace(stand_in, f"var(--{name})")
+    opening = f'<svg viewBox="{box[1] if box else ""}" role="img" aria-label="{escape(described)}">'
+    return Markup(opening + body)  # noqa: S704 - drawn here, and its only text is escaped

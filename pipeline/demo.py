@@ -1,0 +1,278 @@
+"""`cir demo`: the whole pipeline on synthetic garments, ending in an illustrated report.
+
+Each step leaves one artefact in the demo's folder. A demo that was killed goes on where it stopped:
+an artefact that is there is whole, since each is moved into place when it is finished, and it is of
+this demo, since `demo.json` says what the folder is made with.
+"""
+
+import shutil
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from cir import __version__
+from cir.captions import joined
+from cir.combiner import SumCombiner
+from cir.composition import baseline, composed_queries
+from cir.config import TINY, DemoConfig, EmbedConfig, MiningOptions, SynthConfig, TrainConfig
+from cir.dataset import Dataset
+from cir.dataset_embedding import embed_dataset
+from cir.encoder import load_encoder
+from cir.errors import UsageError
+from cir.evaluation import CUTOFFS, Evaluation, Protocol, evaluate, headline
+from cir.files import read_json, write_json
+from cir.manifest import Manifest, read_manifest, write_manifest
+from cir.offline import mine_manifest, usable_queries
+from cir.report import write_report
+from cir.runfolder import CONFIG_FILE
+from cir.runtime import pick_device
+from cir.store import Embeddings, read_embeddings
+from cir.synthetic import draw_dataset
+from cir.trained import load_trained
+from cir.training import train
+from cir.types import Split
+from cir.workers import pick_workers
+from pipeline import console
+
+SETTINGS_FILE: Final = "demo.json"
+REPORT_FILE: Final = "report.html"
+_QUERY: Final = "sum"
+"""What negatives are mined for before there is a combiner."""
+_TRAIN: Final[Split] = "train"
+_VAL: Final[Split] = "val"
+_SIZE: Final = 128
+"""Height and width of a drawn image in pixels."""
+_BATCH: Final = 64
+"""Queries a step: the demo's few queries make enough steps only in small batches."""
+_LEARNING_RATE: Final = 1e-3
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """Where each step leaves its artefact."""
+
+    root: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.root / SETTINGS_FILE
+
+    @property
+    def dataset(self) -> Path:
+        return self.root / "dataset"
+
+    @property
+    def embeddings(self) -> Path:
+        return self.root / "embeddings.h5"
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "manifest.parquet"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def report(self) -> Path:
+        return self.root / REPORT_FILE
+
+
+def run(config: DemoConfig) -> Path:
+    """Runs every step that is not done yet; the path of the report."""
+    folder, device = _Folder(config.out), pick_device("auto")
+    _prepare(folder, config)
+    dataset = _draw(folder, config)
+    embeddings = _embed(folder, dataset, device)
+    manifest = _mine(folder, config, dataset, embeddings, device)
+    _train(folder, config, dataset, embeddings, manifest)
+    judged = _evaluate(folder, dataset, embeddings, device)
+    console.note("6/6 write the report")
+    write_report(
+        folder.report,
+        folder.run,
+        dataset,
+        embeddings,
+        title="cir demo: synthetic garments",
+        evaluation=judged,
+    )
+    console.note(f"report with pictures: {folder.report}")
+    return folder.report
+
+
+def _prepare(folder: _Folder, config: DemoConfig) -> None:
+    """Goes on with a demo of the same settings, replaces another only where told to."""
+    wanted = _settings(config)
+    if config.overwrite and folder.root.exists():
+        _require_demo(folder)
+        shutil.rmtree(folder.root)
+    if folder.root.exists() and any(folder.root.iterdir()):
+        _require_demo(folder)
+        _require_same(folder, wanted)
+    write_json(folder.settings, wanted)
+
+
+def _settings(config: DemoConfig) -> dict[str, Any]:
+    """What decides every artefact."""
+    values = {k: v for k, v in config.to_json().items() if k not in ("out", "overwrite")}
+    return {"cir_version": __version__, **values}
+
+
+def _require_demo(folder: _Folder) -> None:
+    if not folder.settings.is_file():
+        raise UsageError(
+            f"{folder.root} holds no {SETTINGS_FILE}, so it is no demo and is left as it is: "
+            f"pass another --out"
+        )
+
+
+def _require_same(folder: _Folder, wanted: dict[str, Any]) -> None:
+    found = read_json(folder.settings, UsageError)
+    differing = [f"{k} {found.get(k)}" for k in wanted if found.get(k) != wanted[k]]
+    if differing:
+        raise UsageError(
+            f"{folder.root} holds a demo made with {', '.join(differing)}: pass --overwrite to "
+            f"replace it, or another --out"
+        )
+
+
+def _draw(folder: _Folder, config: DemoConfig) -> Dataset:
+    """Step one: garments in FashionIQ's proportions of categories."""
+    if not _is_done(folder.dataset, "1/6 draw garments"):
+        draw_dataset(
+            folder.dataset,
+            _counts(config.images),
+            size=_SIZE,
+            seed=config.seed,
+            workers=pick_workers(None),
+            progress=console.RichProgress(),
+        )
+    return Dataset(folder.dataset)
+
+
+def _counts(images: int) -> dict[str, int]:
+    """Images of each category, in the proportions of the full size, `images` together."""
+    full = {name: getattr(SynthConfig, name) for name in ("dress", "shirt", "toptee")}
+    ends = [round(images * end / sum(full.values())) for end in accumulate(full.values())]
+    return dict(zip(full, np.diff([0, *ends]).tolist(), strict=True))
+
+
+def _embed(folder: _Folder, dataset: Dataset, device: torch.device) -> Embeddings:
+    """Step two: every image and caption, by the bundled encoder."""
+    if not _is_done(folder.embeddings, f"2/6 embed images and captions with {TINY}"):
+        defaults = EmbedConfig()
+        embed_dataset(
+            dataset,
+            load_encoder(
+                TINY,
+                pretrained=None,
+                weights=None,
+                preprocess=defaults.preprocess,
+                device=device,
+            ),
+            folder.embeddings,
+            batch_size=defaults.batch_size,
+            workers=pick_workers(None),
+            on_error=defaults.on_error,
+            progress=console.RichProgress(),
+        )
+    return read_embeddings(folder.embeddings)
+
+
+def _mine(
+    folder: _Folder,
+    config: DemoConfig,
+    dataset: Dataset,
+    embeddings: Embeddings,
+    device: torch.device,
+) -> Manifest:
+    """Step three: semi-hard negatives of the plain sum."""
+    if not _is_done(folder.manifest, "3/6 mine semi-hard negatives"):
+        queries, _ = usable_queries(dataset.queries(_TRAIN), embeddings)
+        texts = [joined(query.captions) for query in queries]
+        mined = mine_manifest(
+            queries,
+            embeddings,
+            dataset.galleries(_TRAIN),
+            composed_queries(queries, texts, embeddings, baseline(_QUERY), device),
+            MiningOptions(strategy="semi-hard", seed=config.seed),
+            query=_QUERY,
+            split=_TRAIN,
+            epoch=0,
+            checkpoint_sha256=None,
+            device=device,
+            progress=console.RichProgress(),
+        )
+        write_manifest(mined, folder.manifest)
+    return read_manifest(folder.manifest)
+
+
+def _train(
+    folder: _Folder,
+    config: DemoConfig,
+    dataset: Dataset,
+    embeddings: Embeddings,
+    manifest: Manifest,
+) -> None:
+    """Step four: the combiner, mining again after each epoch; a killed run is resumed."""
+    console.note(f"4/6 train the combiner, {config.epochs} epochs, mining again after each")
+    settings = TrainConfig(
+        manifest=folder.manifest,
+        dataset=folder.dataset,
+        embeddings=folder.embeddings,
+        out=folder.run,
+        resume=(folder.run / CONFIG_FILE).is_file(),
+        epochs=config.epochs,
+        batch_size=_BATCH,
+        learning_rate=_LEARNING_RATE,
+        seed=config.seed,
+    )
+    train(settings, dataset, embeddings, manifest, progress=console.RichProgress())
+
+
+def _evaluate(
+    folder: _Folder, dataset: Dataset, embeddings: Embeddings, device: torch.device
+) -> list[Evaluation]:
+    """Step five: queries of the val split, which nothing has seen, without and with training."""
+    console.note("5/6 evaluate on queries that nothing has seen")
+    trained = load_trained(folder.run)
+    judged = [
+        evaluate(
+            dataset.queries(_VAL),
+            dataset.galleries(_VAL),
+            embeddings,
+            combiner,
+            Protocol(_VAL),
+            query=name,
+            device=device,
+        )
+        for name, combiner in (("plain sum", SumCombiner()), ("trained combiner", trained.combiner))
+    ]
+    _print(judged)
+    return judged
+
+
+def _is_done(artefact: Path, step: str) -> bool:
+    """Tells the step, and whether an earlier demo has left its artefact."""
+    done = artefact.exists()
+    console.note(f"{step}: {artefact} is there" if done else step)
+    return done
+
+
+def _print(judged: list[Evaluation]) -> None:
+    console.table(
+        f"Recall in percent: {judged[0].protocol}",
+        ("query", *(f"R@{k}" for k in CUTOFFS), "headline"),
+        [
+            *((e.query, *_cells(e.mean)) for e in judged),
+            ("chance", *_cells(judged[0].chance)),
+        ],
+    )
+
+
+def _cells(recall: dict[int, float]) -> list[str]:
+    return [*(f"{recall[k]:.1f}" for k in CUTOFFS), f"{headline(recall):.1f}"]

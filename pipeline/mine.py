@@ -1,0 +1,176 @@
+"""`cir mine`: negatives for every query of a split into a manifest."""
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+from torch import nn
+
+from cir.captions import joined
+from cir.checkpoint import Checkpoint
+from cir.composition import baseline, composed_queries
+from cir.config import MineConfig
+from cir.dataset import Dataset
+from cir.errors import CheckpointError, ManifestError
+from cir.files import refuse_existing
+from cir.manifest import Manifest, ManifestCounts, write_manifest
+from cir.offline import mine_manifest, usable_queries
+from cir.runtime import pick_device
+from cir.store import Embeddings, read_embeddings
+from cir.trained import load_trained
+from cir.types import KINDS, SCOPES
+from cir.weights import weights_sha256
+from pipeline import console
+
+_PERCENTILES = (5, 50, 95)
+
+
+@dataclass(frozen=True)
+class _Composition:
+    """How the queries become vectors."""
+
+    combiner: nn.Module
+    checkpoint_sha256: str | None
+
+
+def run(config: MineConfig) -> Path:
+    """Mines a split and says what came of it; the path of the manifest."""
+    refuse_existing(config.out, overwrite=config.overwrite)
+    dataset, device = Dataset(config.dataset), pick_device(config.device)
+    every, galleries = dataset.queries(config.split), dataset.galleries(config.split)
+    embeddings = read_embeddings(config.embeddings)
+    composition = _composition(config, embeddings)
+    queries, left_out = usable_queries(every, embeddings)
+    started = time.perf_counter()
+    texts = [joined(query.captions) for query in queries]
+    manifest = mine_manifest(
+        queries,
+        embeddings,
+        galleries,
+        composed_queries(queries, texts, embeddings, composition.combiner, device),
+        config.options(),
+        query=config.query,
+        split=config.split,
+        epoch=0,
+        checkpoint_sha256=composition.checkpoint_sha256,
+        device=device,
+        left_out=left_out,
+        block_size=config.block_size,
+        progress=console.RichProgress(),
+    )
+    _require_rows(manifest, config)
+    write_manifest(manifest, config.out)
+    _print(manifest, config, time.perf_counter() - started, _skipped(galleries, embeddings))
+    return config.out
+
+
+def _composition(config: MineConfig, embeddings: Embeddings) -> _Composition:
+    """An untrained combiner, or that of a checkpoint made for the store's encoder."""
+    if config.checkpoint is None:
+        return _Composition(baseline(config.query), None)
+    trained = load_trained(config.checkpoint)
+    _require_encoder(trained.checkpoint, embeddings)
+    return _Composition(trained.combiner, trained.checkpoint.sha256)
+
+
+def _require_encoder(checkpoint: Checkpoint, embeddings: Embeddings) -> None:
+    """Raises CheckpointError unless the store is of the encoder that the combiner was trained with.
+
+    That is the encoder of its training store, or CLIP as the checkpoint tuned it.
+    """
+    metadata, store = checkpoint.metadata, embeddings.provenance
+    if checkpoint.clip is None:
+        metadata.provenance.require_same(
+            store, str(checkpoint.folder), str(embeddings.path), CheckpointError
+        )
+        return
+    tuned = dataclasses.replace(
+        metadata.provenance,
+        pretrained=store.pretrained,
+        weights_sha256=weights_sha256(checkpoint.clip),
+    )
+    if tuned != store:
+        raise CheckpointError(
+            f"{checkpoint.folder} tuned CLIP ({metadata.tune}) and {embeddings.path} is of another "
+            f"encoder: embed again with cir embed --model {metadata.provenance.model} "
+            f"--weights {checkpoint.folder}, and pass that store"
+        )
+
+
+def _require_rows(manifest: Manifest, config: MineConfig) -> None:
+    if not len(manifest):
+        raise ManifestError(
+            f"no query of {config.dataset} ({config.split}) has a negative: "
+            f"{manifest.metadata.counts.dropped:,} were dropped, starved "
+            f"{manifest.metadata.counts.starved:,}; pass --on-starved nearest, or a wider --margin"
+        )
+
+
+def _print(manifest: Manifest, config: MineConfig, seconds: float, skipped: int) -> None:
+    _print_distances(manifest, config, seconds)
+    _print_shares(manifest)
+    _print_counts(manifest.metadata.counts, skipped)
+
+
+def _print_distances(manifest: Manifest, config: MineConfig, seconds: float) -> None:
+    negatives = manifest.negative_distances
+    console.table(
+        f"{config.out}: {config.strategy} negatives of {len(manifest):,} queries ({config.query}) "
+        f"in {seconds:.1f} s",
+        ("", "mean", *(f"{p} %" for p in _PERCENTILES)),
+        [
+            _row("distance to target", manifest.target_distances, "{:.3f}"),
+            _row("distance to negatives", negatives, "{:.3f}"),
+            _row("rank of target", manifest.target_ranks, "{:,.0f}"),
+            _row("candidates in band", manifest.candidates_in_band, "{:,.0f}"),
+            _row("negatives a query", manifest.negative_counts, "{:,.1f}"),
+        ],
+    )
+
+
+def _print_shares(manifest: Manifest) -> None:
+    kinds, scopes = manifest.negative_kinds, manifest.negative_scopes
+    rows = [
+        (
+            scope,
+            *(_share((scopes == place) & (kinds == kind)) for kind in range(len(KINDS))),
+            _share(scopes == place),
+        )
+        for place, scope in enumerate(SCOPES)
+        if (scopes == place).any()
+    ]
+    whole = ("all", *(_share(kinds == kind) for kind in range(len(KINDS))), _share(kinds >= 0))
+    console.table(
+        "share of negatives, by the scope they were drawn from and their kind",
+        ("scope", *KINDS, "all"),
+        [*rows, whole] if len(rows) > 1 else rows,
+    )
+
+
+def _print_counts(counts: ManifestCounts, skipped: int) -> None:
+    every = counts.queries + counts.dropped
+    console.note(
+        f"{counts.starved:,} of {every:,} queries starved (band smaller than wanted), "
+        f"{counts.dropped:,} dropped"
+    )
+    console.note(f"{counts.excluded_as_duplicates:,} candidates excluded as duplicates of a target")
+    if skipped:
+        console.note(f"{skipped:,} images are left out of the gallery: embedding skipped them")
+
+
+def _row(name: str, values: Shaped[np.ndarray, " values"], form: str) -> tuple[str, ...]:
+    figures = (values.mean(), *np.percentile(values, _PERCENTILES))
+    return (name, *(form.format(figure) for figure in figures))
+
+
+def _share(chosen: Bool[np.ndarray, " negatives"]) -> str:
+    return f"{100 * chosen.mean():.1f} %"
+
+
+def _skipped(galleries: Mapping[str, Sequence[str]], embeddings: Embeddings) -> int:
+    """Images of the galleries that the store left out."""
+    return len(set().union(*galleries.values()) & set(embeddings.skipped))

@@ -1,0 +1,100 @@
+"""`cir pretrain`: trains cir-tiny, the bundled encoder, and measures what it finds by title."""
+
+import time
+from pathlib import Path
+
+import torch
+
+from cir.annotations import PhotoRecord
+from cir.config import TINY, PretrainConfig
+from cir.corpus import Corpus, read_records
+from cir.dataset import Dataset
+from cir.encoder import Encoder, load_encoder, untrained_encoder
+from cir.files import refuse_existing
+from cir.pretraining import Schedule, pretrain, read_squares, save_half
+from cir.published import OPENAI_COLOURS
+from cir.runtime import pick_device, seed_all
+from cir.title_recall import TitleRecall, title_recall
+from cir.types import Split
+from cir.workers import pick_workers
+from pipeline import console
+
+_PREPROCESS = "targetpad"
+_HELD_OUT: tuple[Split, ...] = ("val", "test")
+
+
+def run(config: PretrainConfig) -> Path:
+    """Trains, saving the weights after every epoch; the path of the weight file."""
+    refuse_existing(config.out, overwrite=config.overwrite)
+    device = pick_device(config.device)
+    seed_all(config.seed)
+    encoder = untrained_encoder(TINY, preprocess=_PREPROCESS, device=device)
+    _train(encoder, config)
+    _print(config.out, _measure(config, device))
+    return config.out
+
+
+def _train(encoder: Encoder, config: PretrainConfig) -> None:
+    started = time.perf_counter()
+    files, corpus = _training_photos(config)
+    photos = read_squares(
+        files, encoder.image_size, pick_workers(config.workers), console.RichProgress()
+    )
+    count = sum(parameter.numel() for parameter in encoder.clip.parameters())
+    console.note(f"{len(files):,} training photos, {count / 1e6:.1f} million parameters")
+    progress = console.RichProgress()
+    for epoch in pretrain(
+        encoder, corpus, photos, _schedule(config), OPENAI_COLOURS, progress=progress
+    ):
+        save_half(encoder, config.out)
+        minutes = (time.perf_counter() - started) / 60
+        console.note(f"epoch {epoch.number}: loss {epoch.loss:.3f}, {minutes:.1f} minutes")
+
+
+def _training_photos(config: PretrainConfig) -> tuple[list[Path], Corpus]:
+    """The files of the training photos of all datasets, and what is known of them."""
+    files: list[Path] = []
+    records: list[PhotoRecord] = []
+    for folder in (config.catalog, config.synthetic):
+        if folder is not None:
+            found = read_records(folder, ("train",))
+            dataset = Dataset(folder)
+            files += [dataset.image_path(photo) for photo in found]
+            records += found.values()
+    return files, Corpus(records)
+
+
+def _schedule(config: PretrainConfig) -> Schedule:
+    return Schedule(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        seed=config.seed,
+    )
+
+
+def _measure(config: PretrainConfig, device: torch.device) -> TitleRecall:
+    """The recall of the file that was written, on the catalogue photos that were held out."""
+    encoder = load_encoder(
+        TINY, pretrained=None, weights=config.out, preprocess=_PREPROCESS, device=device
+    )
+    records, dataset = read_records(config.catalog, _HELD_OUT), Dataset(config.catalog)
+    return title_recall(
+        encoder,
+        [dataset.image_path(photo) for photo in records],
+        [record.title for record in records.values()],
+        workers=pick_workers(config.workers),
+        progress=console.RichProgress(),
+    )
+
+
+def _print(out: Path, found: TitleRecall) -> None:
+    console.table(
+        f"{out}: a held-out photo found by its title, gallery {found.gallery:,}, percent",
+        ("", *(f"R@{k}" for k in found.recall)),
+        [
+            (name, *(f"{value:.1f}" for value in recall.values()))
+            for name, recall in ((TINY, found.recall), ("chance", found.chance))
+        ],
+    )

@@ -1,0 +1,86 @@
+"""`cir train`: train a combiner, and CLIP if asked, on a manifest."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cir.config import TrainConfig
+from cir.dataset import Dataset
+from cir.manifest import read_manifest
+from cir.report import write_report
+from cir.runlog import RunLog
+from cir.store import read_embeddings
+from cir.training import train
+from pipeline import console
+
+_SHOWN = ("R@10", "R@50", "headline")
+
+
+def run(config: TrainConfig) -> Path:
+    """Trains, prints a line an epoch and a table at the end, writes the report."""
+    dataset, embeddings = Dataset(config.dataset), read_embeddings(config.embeddings)
+    progress = console.RichProgress()
+    told: list[int] = []
+
+    def tell(line: Mapping[str, Any]) -> None:
+        told.append(line["epoch"])
+        console.note(_sentence(line, config.epochs))
+
+    folder = train(
+        config,
+        dataset,
+        embeddings,
+        read_manifest(config.manifest),
+        progress=progress,
+        on_epoch=tell,
+    )
+    if config.resume and not told:
+        console.note(f"{folder} had finished its {config.epochs} epochs: nothing was left to train")
+    lines = RunLog(folder).lines
+    _print_epochs(lines)
+    report = write_report(
+        folder / "report.html", folder, dataset, embeddings, title=f"Training run {folder.name}"
+    )
+    best = _best(lines)
+    console.note(f"best epoch: {best}, in {folder}/checkpoints/best; report: {report}")
+    return folder
+
+
+def _sentence(line: Mapping[str, Any], epochs: int) -> str:
+    loss = "" if line["loss"] is None else f"  loss {line['loss']:.4f}"
+    recalls = "  ".join(f"{name} {line['dev'][name]:.2f}" for name in _SHOWN)
+    return f"epoch {line['epoch']}/{epochs}{loss}  dev {recalls}  {line['seconds']:.1f} s"
+
+
+def _print_epochs(lines: list[dict[str, Any]]) -> None:
+    best = _best(lines)
+    columns = ("epoch", "loss", "active", *(f"dev {name}" for name in _SHOWN))
+    console.table(
+        "Epochs",
+        (*columns, "negatives at", "seconds", "best"),
+        [
+            ("sum", "", "", *_recalls(lines[0]["sum"]), "", "", ""),
+            *((*_row(line), "★" if line["epoch"] == best else "") for line in lines),
+        ],
+    )
+
+
+def _row(line: Mapping[str, Any]) -> tuple[str, ...]:
+    manifest = line["manifest"]
+    return (
+        str(line["epoch"]),
+        "" if line["loss"] is None else f"{line['loss']:.4f}",
+        "" if line["active_share"] is None else f"{line['active_share']:.0%}",
+        *_recalls(line["dev"]),
+        "" if manifest is None else f"{manifest['negative_distance']:.3f}",
+        f"{line['seconds']:.1f}",
+    )
+
+
+def _recalls(dev: Mapping[str, float]) -> tuple[str, ...]:
+    return tuple(f"{dev[name]:.2f}" for name in _SHOWN)
+
+
+def _best(lines: list[dict[str, Any]]) -> int:
+    """The epoch whose weights are in checkpoints/best: the first of the best."""
+    return max(range(len(lines)), key=lambda epoch: float(lines[epoch]["dev"]["headline"]))

@@ -1,0 +1,1 @@
+"""What measures. Nothing here is a test: `make test` does not collect it."""

@@ -1,0 +1,57 @@
+"""Encoders small enough to build and run in milliseconds, with random weights."""
+
+from typing import Any, Literal
+
+import torch
+from open_clip import CLIP, SimpleTokenizer
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+
+from cir.encoder import Encoder, weights_sha256
+from cir.preprocess import build_preprocess
+from cir.provenance import Provenance
+
+CONTEXT = 16
+TOWERS: dict[str, dict[str, Any]] = {
+    "resnet": {"layers": [1, 1, 1, 1], "width": 4},
+    "vit": {"layers": 1, "width": 16, "head_width": 8, "patch_size": 16},
+}
+
+
+def micro_encoder(
+    dim: int = 32,
+    image_size: int = 32,
+    tower: Literal["resnet", "vit"] = "resnet",
+    seed: int = 0,
+) -> Encoder:
+    """An encoder in eval mode on the CPU; the resnet has BatchNorm, the vit has none."""
+    clip = micro_clip(dim, image_size, tower, seed)
+    return Encoder(
+        clip,
+        provenance=Provenance(
+            model=f"micro-{tower}",
+            pretrained="random",
+            weights_sha256=weights_sha256(clip.state_dict()),
+            preprocess="targetpad",
+            embed_dim=dim,
+        ),
+        preprocess=build_preprocess(
+            "targetpad", image_size, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+        ),
+        tokenizer=SimpleTokenizer(context_length=CONTEXT),
+        image_size=image_size,
+        device=torch.device("cpu"),
+        precision="fp32",
+    )
+
+
+def micro_clip(dim: int, image_size: int, tower: str, seed: int, **options: Any) -> CLIP:
+    """The open_clip module alone, in eval mode; `options` go to its constructor."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        clip = CLIP(
+            dim,
+            {"image_size": image_size, **TOWERS[tower]},
+            {"context_length": CONTEXT, "width": 8, "heads": 2, "layers": 1},
+            **options,
+        )
+    return clip.eval()

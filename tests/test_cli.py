@@ -1,0 +1,91 @@
+"""The command line: help, exit codes, one line a failure, and the stages one after the other."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cir.dataset import Dataset
+from pipeline.cli import FAILED, MISUSED, app
+
+COMMANDS = (
+    ["embed"],
+    ["mine"],
+    ["train"],
+    ["evaluate"],
+    ["demo"],
+    ["pretrain"],
+    ["data", "check"],
+    ["data", "from-catalog"],
+    ["data", "synth"],
+)
+runner = CliRunner()
+
+
+@pytest.mark.parametrize("command", [[], ["data"], *COMMANDS], ids=" ".join)
+def test_help_reads_and_imports_no_torch(command: list[str]) -> None:
+    script = (
+        "import sys\nfrom pipeline.cli import app\n"
+        f"sys.argv = ['cir', *{command!r}, '--help']\n"
+        "try: app()\nexcept SystemExit as end: code = end.code\n"
+        "heavy = {'torch', 'numpy', 'faiss', 'open_clip', 'h5py', 'pyarrow'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: cir" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (
+            ["mine", "--strategy", "harder"],
+            MISUSED,
+            "--strategy is 'harder'; expected one of random",
+        ),
+        (["mine", "--margin", "3", "--num-negatives", "0"], MISUSED, "--num-negatives is 0"),
+        (["embed", "nowhere"], FAILED, "no dataset folder at nowhere"),
+        (["data", "check", "nowhere"], FAILED, "no dataset folder at nowhere"),
+        (["mine", "--dataset", "nowhere"], FAILED, "nowhere"),
+        (["evaluate", "--dataset", "nowhere"], FAILED, "nowhere"),
+        (["train", "--manifest", "nowhere.parquet"], FAILED, "nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_failure_is_one_line_and_a_code(
+    arguments: list[str], code: int, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = runner.invoke(app, arguments)
+    assert done.exit_code == code, done.output
+    assert expected in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not any(tmp_path.iterdir()), "a failure left files behind"
+
+
+def test_the_stages_run_one_after_the_other_as_they_stand(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "fashioniq").symlink_to(dataset.root)
+    for line in (
+        "data check --json check.json --workers 1",
+        "embed --model cir-tiny --workers 0",
+        "mine --strategy semi-hard",
+        "train --manifest data/manifest.parquet --epochs 2 --batch-size 8",
+        "evaluate --json result.json",
+        "evaluate --query sum --gallery val --reference removed --captions both-orders",
+        "mine --query combiner --checkpoint runs/default/checkpoints/best --out again.parquet",
+    ):
+        done = runner.invoke(app, line.split())
+        assert done.exit_code == 0, f"cir {line}\n{done.output}\n{done.exception!r}"
+    assert json.loads(Path("check.json").read_text())["complete"]
+    assert {"10", "50"} <= set(json.loads(Path("result.json").read_text())["mean"])
+    refused = runner.invoke(app, ["mine"])
+    assert refused.exit_code == MISUSED
+    assert "data/manifest.parquet exists: pass --overwrite" in refused.stderr

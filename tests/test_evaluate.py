@@ -1,0 +1,199 @@
+"""The evaluate stage: a combiner, baselines, a tuned encoder, and what it refuses."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cir import __version__
+from cir.checkpoint import SCHEMA_VERSION, CheckpointMetadata, read_checkpoint, save_checkpoint
+from cir.combiner import SumCombiner, build_combiner
+from cir.config import EvaluateConfig
+from cir.dataset import Dataset
+from cir.embedding import caption_vectors, image_vectors
+from cir.encoder import Encoder
+from cir.errors import CheckpointError, ConfigError, UsageError
+from cir.evaluation import Protocol, evaluate
+from cir.provenance import Provenance
+from cir.store import Embeddings, read_embeddings, write_embeddings
+from cir.tuned import as_tuned
+from cir.weights import weights_sha256
+from pipeline.evaluate import run
+from tests.micro import micro_encoder
+from tests.worlds import random_embeddings
+
+DIM = 16
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def store(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "embeddings.h5"
+    made = random_embeddings(dataset, dim=DIM)
+    write_embeddings(
+        path,
+        images=made.images,
+        captions=made.captions,
+        image_sha256=made.image_sha256,
+        provenance=made.provenance,
+        skipped={},
+    )
+    return path
+
+
+def save(
+    folder: Path,
+    provenance: Provenance,
+    combiner: nn.Module,
+    *,
+    tune: str = "none",
+    clip: nn.Module | None = None,
+) -> Path:
+    save_checkpoint(
+        folder,
+        combiner=combiner.state_dict(),
+        clip=clip.state_dict() if clip else None,
+        trainer={},
+        metadata=CheckpointMetadata(
+            schema_version=SCHEMA_VERSION,
+            cir_version=__version__,
+            combiner="sum" if isinstance(combiner, SumCombiner) else "attention-fusion",
+            dim=provenance.embed_dim,
+            hidden=8,
+            tune=tune,
+            epoch=3,
+            provenance=provenance,
+            embeddings_sha256="e" * 64,
+            dev={},
+            config={},
+        ),
+    )
+    return folder
+
+
+def config(dataset: Dataset, store: Path, **changes: Any) -> EvaluateConfig:
+    return EvaluateConfig(dataset=dataset.root, embeddings=store, device="cpu", **changes)
+
+
+def test_a_run_is_judged_as_the_library_judges_its_best_checkpoint(
+    dataset: Dataset, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    embeddings = read_embeddings(store)
+    combiner = build_combiner("attention-fusion", dim=DIM, hidden=8)
+    best = save(tmp_path / "run" / "checkpoints" / "best", embeddings.provenance, combiner)
+    out = tmp_path / "figures.json"
+    asked = config(dataset, store, run=tmp_path / "run", json=out, captions="both-orders")
+    assert run(asked) == out
+    found = json.loads(out.read_text())
+    expected = evaluate(
+        dataset.queries("val"),
+        dataset.galleries("val"),
+        embeddings,
+        combiner,
+        Protocol("val", captions="both-orders"),
+        query="combiner",
+        device=CPU,
+    )
+    figures = found["mean"] | {"headline": found["headline"]}
+    assert figures == pytest.approx(expected.figures())
+    assert found["checkpoint"]["sha256"] == read_checkpoint(best).sha256
+    assert found["embeddings"]["sha256"] == embeddings.sha256
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "captions in both orders, averaged" in printed
+    assert all(word in printed for word in ("dress", "shirt", "mean", "chance", "epoch 3"))
+
+
+@pytest.mark.parametrize("query", ["reference", "text", "sum"])
+def test_baselines_need_no_run(dataset: Dataset, store: Path, query: str) -> None:
+    assert run(config(dataset, store, query=query)) == store
+
+
+def test_what_is_there_is_not_replaced(dataset: Dataset, store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    out.write_text("mine")
+    with pytest.raises(UsageError, match="exists: pass --overwrite"):
+        run(config(dataset, store, query="sum", json=out))
+    assert out.read_text() == "mine"
+    run(config(dataset, store, query="sum", json=out, overwrite=True))
+    assert json.loads(out.read_text())["checkpoint"] is None
+
+
+def test_misuse_ends_in_one_line(dataset: Dataset, store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="split test have no target"):
+        run(config(dataset, store, query="sum", split="test"))
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        run(config(dataset, store, run=tmp_path))
+    with pytest.raises(ConfigError, match="takes no run folder"):
+        config(dataset, store, run=tmp_path, query="sum")
+
+
+def test_a_checkpoint_of_another_encoder_is_refused(
+    dataset: Dataset, store: Path, tmp_path: Path
+) -> None:
+    other = dataclasses.replace(read_embeddings(store).provenance, weights_sha256="f" * 64)
+    folder = save(tmp_path / "best", other, build_combiner("sum", dim=DIM, hidden=8))
+    with pytest.raises(CheckpointError, match="come from different encoders: weights_sha256"):
+        run(config(dataset, store, run=folder))
+
+
+@pytest.mark.parametrize("tune", ["text", "image", "both"])
+def test_a_tuned_encoder_gives_the_vectors_anew(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tune: str
+) -> None:
+    """Only the tuned tower's vectors change, and they are the tuned encoder's own."""
+    encoder = micro_encoder(seed=1)
+    embeddings = random_embeddings(dataset, dim=encoder.dim)
+    folder = save(
+        tmp_path / "best", embeddings.provenance, SumCombiner(), tune=tune, clip=encoder.clip
+    )
+    asked: list[Path] = []
+
+    def load(model: str, *, weights: Path, **_: object) -> Encoder:
+        asked.append(weights)
+        return encoder
+
+    monkeypatch.setattr("cir.tuned.load_encoder", load)
+    queries, galleries = dataset.queries("val"), dataset.galleries("val")
+    checkpoint = read_checkpoint(folder)
+    now = as_tuned(embeddings, checkpoint, dataset, queries, galleries, device=CPU, workers=0)
+    assert asked == [folder]
+    ids, texts = sorted({i for g in galleries.values() for i in g})[:3], now.captions.keys[:3]
+    files = [dataset.image_path(i) for i in ids]
+    images = {True: image_vectors(encoder, files, batch_size=3, workers=0)}
+    captions = {True: caption_vectors(encoder, texts, batch_size=3)}
+    images[False], captions[False] = embeddings.images.take(ids), embeddings.captions.take(texts)
+    assert np.allclose(now.images.take(ids), images[tune in ("image", "both")], atol=1e-5)
+    assert np.allclose(now.captions.take(texts), captions[tune in ("text", "both")], atol=1e-5)
+    _evaluates(now, dataset)
+
+
+def test_a_store_of_the_tuned_encoder_is_taken_as_it_is(dataset: Dataset, tmp_path: Path) -> None:
+    encoder = micro_encoder(seed=1)
+    before = random_embeddings(dataset, dim=encoder.dim)
+    folder = save(
+        tmp_path / "best", before.provenance, SumCombiner(), tune="both", clip=encoder.clip
+    )
+    digest = weights_sha256(encoder.clip.state_dict())
+    of_tuned = dataclasses.replace(before.provenance, pretrained="best", weights_sha256=digest)
+    store = dataclasses.replace(before, provenance=of_tuned)
+    found = as_tuned(store, read_checkpoint(folder), dataset, [], {}, device=CPU, workers=0)
+    assert found is store
+
+
+def _evaluates(embeddings: Embeddings, dataset: Dataset) -> None:
+    """Every vector that evaluation needs is there, whatever the protocol."""
+    for captions in ("joined", "both-orders"):
+        evaluate(
+            dataset.queries("val"),
+            dataset.galleries("val"),
+            embeddings,
+            SumCombiner(),
+            Protocol("val", captions=captions),  # type: ignore[arg-type]
+            query="sum",
+            device=CPU,
+        )
