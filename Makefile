@@ -8,7 +8,7 @@ READY := .venv/.ready
 .DEFAULT_GOAL := demo
 
 demo: $(READY)
-	$(BIN)/cir demo --overwrite
+	$(BIN)/cir demo
 
 test: $(READY)
 	$(BIN)/python -m pytest

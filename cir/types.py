@@ -16,7 +16,7 @@ The axes, wherever they appear:
 from typing import Final, Literal, get_args
 
 Strategy = Literal["random", "hard", "semi-hard", "category-aware"]
-"""How negatives are chosen. The fifth, `online`, happens while training (`cir.online`)."""
+"""How negatives are chosen. The fifth, `online`, happens while training (`cir.mining.online`)."""
 
 Kind = Literal["hard", "semi-hard", "easy"]
 """Where a candidate c lies for a query q with target t and margin m, d = cosine distance:
@@ -29,7 +29,7 @@ Scope = Literal["same-category", "other-category", "any"]
 """The part of the gallery that a negative was drawn from."""
 
 Query = Literal["reference", "text", "sum", "combiner"]
-"""How a query becomes one vector (`cir.composition`)."""
+"""How a query becomes one vector (`cir.models.composition`)."""
 
 MiningQuery = Literal["reference", "sum", "combiner"]
 """The compositions that negatives are mined for."""

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cir.catalog import CatalogSummary, Columns, LeftOut, make_catalog
 from cir.config import CatalogConfig
 from cir.files import refuse_existing
+from cir.sources.catalog import CatalogSummary, Columns, LeftOut, make_catalog
 from cir.workers import pick_workers
 from pipeline import console
 

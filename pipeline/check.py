@@ -1,8 +1,8 @@
 """`cir data check`: audit a dataset folder."""
 
-from cir.audit import Audit, audit
 from cir.config import CheckConfig
-from cir.dataset import Dataset
+from cir.data.audit import Audit, audit
+from cir.data.dataset import Dataset
 from cir.files import write_json
 from cir.workers import pick_workers
 from pipeline import console

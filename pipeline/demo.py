@@ -15,25 +15,25 @@ import numpy as np
 import torch
 
 from cir import __version__
-from cir.captions import joined
-from cir.combiner import SumCombiner
-from cir.composition import baseline, composed_queries
+from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
+from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import TINY, DemoConfig, EmbedConfig, MiningOptions, SynthConfig, TrainConfig
-from cir.dataset import Dataset
-from cir.dataset_embedding import embed_dataset
-from cir.encoder import load_encoder
+from cir.data.captions import joined
+from cir.data.dataset import Dataset
+from cir.encoding.dataset_embedding import embed_dataset
+from cir.encoding.encoder import load_encoder
 from cir.errors import UsageError
-from cir.evaluation import CUTOFFS, Evaluation, Protocol, evaluate, headline
+from cir.evaluation.recall import CUTOFFS, Evaluation, Protocol, evaluate, headline
 from cir.files import read_json, write_json
-from cir.manifest import Manifest, read_manifest, write_manifest
-from cir.offline import mine_manifest, usable_queries
-from cir.report import write_report
-from cir.runfolder import CONFIG_FILE
+from cir.mining.offline import mine_manifest, usable_queries
+from cir.models.combiner import SumCombiner
+from cir.models.composition import baseline, composed_queries
+from cir.models.trained import load_trained
+from cir.reporting.report import write_report
 from cir.runtime import pick_device
-from cir.store import Embeddings, read_embeddings
-from cir.synthetic import draw_dataset
-from cir.trained import load_trained
-from cir.training import train
+from cir.sources.synthetic import draw_dataset
+from cir.training.runfolder import CONFIG_FILE
+from cir.training.train import train
 from cir.types import Split
 from cir.workers import pick_workers
 from pipeline import console

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from cir.config import EmbedConfig
-from cir.dataset import Dataset
-from cir.dataset_embedding import EmbedSummary, embed_dataset
-from cir.encoder import Encoder, load_encoder
+from cir.data.dataset import Dataset
+from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
+from cir.encoding.encoder import Encoder, load_encoder
 from cir.files import refuse_existing
 from cir.runtime import pick_device
 from cir.workers import pick_workers

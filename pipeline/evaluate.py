@@ -7,18 +7,18 @@ from typing import Any
 import torch
 
 from cir import __version__
-from cir.checkpoint import Checkpoint
-from cir.composition import baseline
+from cir.artefacts.checkpoint import Checkpoint
+from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import RUN, EvaluateConfig
-from cir.dataset import Dataset
-from cir.evaluation import CUTOFFS, Evaluation, Protocol, evaluate, headline
-from cir.examples import Composer
+from cir.data.dataset import Dataset
+from cir.encoding.tuned import as_tuned
+from cir.evaluation.protocol import require_targets
+from cir.evaluation.recall import CUTOFFS, Evaluation, Protocol, evaluate, headline
 from cir.files import refuse_existing, write_json
-from cir.protocol import require_targets
+from cir.models.composition import baseline
+from cir.models.trained import Trained, load_trained
+from cir.reporting.examples import Composer
 from cir.runtime import pick_device
-from cir.store import Embeddings, read_embeddings
-from cir.trained import Trained, load_trained
-from cir.tuned import as_tuned
 from cir.workers import pick_workers
 from pipeline import console
 

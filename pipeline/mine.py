@@ -1,6 +1,5 @@
 """`cir mine`: negatives for every query of a split into a manifest."""
 
-import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,20 +9,20 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 from torch import nn
 
-from cir.captions import joined
-from cir.checkpoint import Checkpoint
-from cir.composition import baseline, composed_queries
+from cir.artefacts.checkpoint import Checkpoint
+from cir.artefacts.manifest import Manifest, ManifestCounts, write_manifest
+from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import MineConfig
-from cir.dataset import Dataset
+from cir.data.captions import joined
+from cir.data.dataset import Dataset
+from cir.encoding.tuned import made_by_tuned
 from cir.errors import CheckpointError, ManifestError
 from cir.files import refuse_existing
-from cir.manifest import Manifest, ManifestCounts, write_manifest
-from cir.offline import mine_manifest, usable_queries
+from cir.mining.offline import mine_manifest, usable_queries
+from cir.models.composition import baseline, composed_queries
+from cir.models.trained import load_trained
 from cir.runtime import pick_device
-from cir.store import Embeddings, read_embeddings
-from cir.trained import load_trained
 from cir.types import KINDS, SCOPES
-from cir.weights import weights_sha256
 from pipeline import console
 
 _PERCENTILES = (5, 50, 95)
@@ -82,18 +81,13 @@ def _require_encoder(checkpoint: Checkpoint, embeddings: Embeddings) -> None:
 
     That is the encoder of its training store, or CLIP as the checkpoint tuned it.
     """
-    metadata, store = checkpoint.metadata, embeddings.provenance
+    metadata = checkpoint.metadata
     if checkpoint.clip is None:
         metadata.provenance.require_same(
-            store, str(checkpoint.folder), str(embeddings.path), CheckpointError
+            embeddings.provenance, str(checkpoint.folder), str(embeddings.path), CheckpointError
         )
         return
-    tuned = dataclasses.replace(
-        metadata.provenance,
-        pretrained=store.pretrained,
-        weights_sha256=weights_sha256(checkpoint.clip),
-    )
-    if tuned != store:
+    if not made_by_tuned(checkpoint, embeddings):
         raise CheckpointError(
             f"{checkpoint.folder} tuned CLIP ({metadata.tune}) and {embeddings.path} is of another "
             f"encoder: embed again with cir embed --model {metadata.provenance.model} "

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import torch
 
-from cir.annotations import PhotoRecord
 from cir.config import TINY, PretrainConfig
-from cir.corpus import Corpus, read_records
-from cir.dataset import Dataset
-from cir.encoder import Encoder, load_encoder, untrained_encoder
+from cir.data.dataset import Dataset
+from cir.encoding.encoder import Encoder, load_encoder, untrained_encoder
+from cir.encoding.published import OPENAI_COLOURS
 from cir.files import refuse_existing
-from cir.pretraining import Schedule, pretrain, read_squares, save_half
-from cir.published import OPENAI_COLOURS
+from cir.pretraining.contrast import Schedule, pretrain, read_squares, save_half
+from cir.pretraining.corpus import Corpus, read_records
+from cir.pretraining.title_recall import TitleRecall, title_recall
 from cir.runtime import pick_device, seed_all
-from cir.title_recall import TitleRecall, title_recall
+from cir.sources.annotations import PhotoRecord
 from cir.types import Split
 from cir.workers import pick_workers
 from pipeline import console

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cir.config import SynthConfig
 from cir.files import refuse_existing
-from cir.synthetic import SynthSummary, draw_dataset
+from cir.sources.synthetic import SynthSummary, draw_dataset
 from cir.workers import pick_workers
 from pipeline import console
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cir.artefacts.manifest import read_manifest
+from cir.artefacts.store import read_embeddings
 from cir.config import TrainConfig
-from cir.dataset import Dataset
-from cir.manifest import read_manifest
-from cir.report import write_report
-from cir.runlog import RunLog
-from cir.store import read_embeddings
-from cir.training import train
+from cir.data.dataset import Dataset
+from cir.reporting.report import write_report
+from cir.training.runlog import RunLog
+from cir.training.train import train
 from pipeline import console
 
 _SHOWN = ("R@10", "R@50", "headline")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from cir.dataset import Dataset
+from cir.data.dataset import Dataset
 from tests.worlds import small_dataset
 
 

@@ -6,9 +6,9 @@ import torch
 from open_clip import CLIP, SimpleTokenizer
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
-from cir.encoder import Encoder, weights_sha256
-from cir.preprocess import build_preprocess
-from cir.provenance import Provenance
+from cir.artefacts.provenance import Provenance
+from cir.encoding.encoder import Encoder, weights_sha256
+from cir.encoding.preprocess import build_preprocess
 
 CONTEXT = 16
 TOWERS: dict[str, dict[str, Any]] = {

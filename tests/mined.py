@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 
 from cir import __version__
+from cir.artefacts.manifest import SCHEMA_VERSION, Manifest, ManifestCounts, ManifestMetadata
+from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
-from cir.dataset import Dataset, Query
-from cir.manifest import SCHEMA_VERSION, Manifest, ManifestCounts, ManifestMetadata
-from cir.store import Embeddings
+from cir.data.dataset import Dataset, Query
 
 
 def random_manifest(

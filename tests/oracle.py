@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cir.artefacts.manifest import Manifest
+from cir.artefacts.store import Embeddings
+from cir.artefacts.vectors import normalised
 from cir.config import MiningOptions
-from cir.dataset import Query
-from cir.manifest import Manifest
-from cir.offline import plan_of
-from cir.store import Embeddings
+from cir.data.dataset import Query
+from cir.mining.offline import plan_of
 from cir.types import KINDS, SCOPES
-from cir.vectors import normalised
 
 Vectors = npt.NDArray[np.float32]
 

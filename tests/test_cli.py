@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cir.dataset import Dataset
+from cir.data.dataset import Dataset
 from pipeline.cli import FAILED, MISUSED, app
 
 COMMANDS = (
@@ -52,7 +52,7 @@ def test_help_reads_and_imports_no_torch(command: list[str]) -> None:
         (["data", "check", "nowhere"], FAILED, "no dataset folder at nowhere"),
         (["mine", "--dataset", "nowhere"], FAILED, "nowhere"),
         (["evaluate", "--dataset", "nowhere"], FAILED, "nowhere"),
-        (["train", "--manifest", "nowhere.parquet"], FAILED, "nowhere"),
+        (["train", "--dataset", "nowhere"], FAILED, "no dataset folder at nowhere"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -85,7 +85,7 @@ def test_the_stages_run_one_after_the_other_as_they_stand(
         done = runner.invoke(app, line.split())
         assert done.exit_code == 0, f"cir {line}\n{done.output}\n{done.exception!r}"
     assert json.loads(Path("check.json").read_text())["complete"]
-    assert {"10", "50"} <= set(json.loads(Path("result.json").read_text())["mean"])
+    assert {"R@10", "R@50"} <= set(json.loads(Path("result.json").read_text())["mean"])
     refused = runner.invoke(app, ["mine"])
     assert refused.exit_code == MISUSED
     assert "data/manifest.parquet exists: pass --overwrite" in refused.stderr

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cir.config import DemoConfig
-from cir.encoder import Encoder
+from cir.encoding.encoder import Encoder
 from cir.errors import UsageError
 from cir.files import sha256_of
 from pipeline import demo

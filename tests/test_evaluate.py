@@ -11,18 +11,23 @@ import torch
 from torch import nn
 
 from cir import __version__
-from cir.checkpoint import SCHEMA_VERSION, CheckpointMetadata, read_checkpoint, save_checkpoint
-from cir.combiner import SumCombiner, build_combiner
+from cir.artefacts.checkpoint import (
+    SCHEMA_VERSION,
+    CheckpointMetadata,
+    read_checkpoint,
+    save_checkpoint,
+)
+from cir.artefacts.provenance import Provenance
+from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
 from cir.config import EvaluateConfig
-from cir.dataset import Dataset
-from cir.embedding import caption_vectors, image_vectors
-from cir.encoder import Encoder
+from cir.data.dataset import Dataset
+from cir.encoding.embedding import caption_vectors, image_vectors
+from cir.encoding.encoder import Encoder
+from cir.encoding.tuned import as_tuned
+from cir.encoding.weights import weights_sha256
 from cir.errors import CheckpointError, ConfigError, UsageError
-from cir.evaluation import Protocol, evaluate
-from cir.provenance import Provenance
-from cir.store import Embeddings, read_embeddings, write_embeddings
-from cir.tuned import as_tuned
-from cir.weights import weights_sha256
+from cir.evaluation.recall import Protocol, evaluate
+from cir.models.combiner import SumCombiner, build_combiner
 from pipeline.evaluate import run
 from tests.micro import micro_encoder
 from tests.worlds import random_embeddings
@@ -157,7 +162,7 @@ def test_a_tuned_encoder_gives_the_vectors_anew(
         asked.append(weights)
         return encoder
 
-    monkeypatch.setattr("cir.tuned.load_encoder", load)
+    monkeypatch.setattr("cir.encoding.tuned.load_encoder", load)
     queries, galleries = dataset.queries("val"), dataset.galleries("val")
     checkpoint = read_checkpoint(folder)
     now = as_tuned(embeddings, checkpoint, dataset, queries, galleries, device=CPU, workers=0)

@@ -11,19 +11,24 @@ import torch
 from torch import nn
 
 from cir import __version__
-from cir.captions import joined
-from cir.checkpoint import SCHEMA_VERSION, CheckpointMetadata, read_checkpoint, save_checkpoint
-from cir.combiner import build_combiner
-from cir.composition import baseline, composed_queries
+from cir.artefacts.checkpoint import (
+    SCHEMA_VERSION,
+    CheckpointMetadata,
+    read_checkpoint,
+    save_checkpoint,
+)
+from cir.artefacts.manifest import read_manifest
+from cir.artefacts.provenance import Provenance
+from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
+from cir.artefacts.vectors import Table
 from cir.config import MineConfig
-from cir.dataset import Dataset
+from cir.data.captions import joined
+from cir.data.dataset import Dataset
+from cir.encoding.weights import weights_sha256
 from cir.errors import CheckpointError, DatasetError, ManifestError, StoreError, UsageError
-from cir.manifest import read_manifest
-from cir.provenance import Provenance
-from cir.store import Embeddings, read_embeddings, write_embeddings
+from cir.models.combiner import build_combiner
+from cir.models.composition import baseline, composed_queries
 from cir.types import Strategy
-from cir.vectors import Table
-from cir.weights import weights_sha256
 from pipeline.mine import run
 from tests.oracle import check_manifest
 from tests.worlds import random_embeddings

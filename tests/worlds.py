@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from cir.store import Embeddings
 from PIL import Image
 
-from cir.captions import variants
-from cir.dataset import Dataset
-from cir.provenance import Provenance
-from cir.vectors import Table
+from cir.artefacts.provenance import Provenance
+from cir.artefacts.store import Embeddings
+from cir.artefacts.vectors import Table
+from cir.data.captions import variants
+from cir.data.dataset import Dataset
 
 WORDS = ("red", "blue", "striped", "longer", "with sleeves", "more formal", "plain", "shorter")
 SPLITS = ("train", "val", "test")

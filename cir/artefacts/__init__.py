@@ -1,0 +1,1 @@
+"""What stages hand on: vectors and their provenance, the store, the manifest, checkpoints."""

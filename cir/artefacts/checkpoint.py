@@ -1,0 +1,187 @@
+"""A checkpoint folder: weights, what training needs to go on, and where the weights come from.
+
+`combiner.safetensors`, `clip.safetensors` (the whole encoder, only where a tower was tuned),
+`trainer.pt` (loadable with `weights_only`), `metadata.json`.
+"""
+
+import hashlib
+import io
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from cir.artefacts.provenance import Provenance
+from cir.errors import CheckpointError
+from cir.files import folder_written_aside, read_json, settle, sha256_of, write_json
+
+SCHEMA_VERSION = 1
+"""Version of the folder's layout; a reader refuses any other."""
+
+COMBINER_FILE = "combiner.safetensors"
+CLIP_FILE = "clip.safetensors"
+TRAINER_FILE = "trainer.pt"
+METADATA_FILE = "metadata.json"
+
+_MEND = "train again, or take another checkpoint of the run"
+
+
+@dataclass(frozen=True)
+class CheckpointMetadata:
+    """What a checkpoint's weights are, and what they were trained on."""
+
+    schema_version: int
+    cir_version: str
+    combiner: str
+    """Name of the combiner (`cir.models.combiner.build_combiner`)."""
+    dim: int
+    hidden: int
+    tune: str
+    """Towers of CLIP that were tuned: none, text, image or both."""
+    epoch: int
+    """Finished epochs."""
+    provenance: Provenance
+    """The encoder of the store that training began with."""
+    embeddings_sha256: str
+    dev: dict[str, float]
+    """Figures on the dev split, by name."""
+    config: dict[str, Any]
+    """The run's configuration as JSON values."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A checkpoint read back."""
+
+    folder: Path
+    combiner: dict[str, Tensor]
+    clip: dict[str, Tensor] | None
+    """The tuned encoder's whole state; None where no tower was tuned."""
+    metadata: CheckpointMetadata
+    sha256: str
+    """Identifies the weights: of the combiner, and of CLIP where it was tuned."""
+
+
+def save_checkpoint(
+    folder: Path,
+    *,
+    combiner: Mapping[str, Tensor],
+    clip: Mapping[str, Tensor] | None,
+    trainer: dict[str, Any],
+    metadata: CheckpointMetadata,
+) -> None:
+    """Writes a checkpoint aside and puts it in the place of `folder`.
+
+    Args:
+        folder: The checkpoint folder; one that stands there is replaced.
+        combiner: The combiner's state.
+        clip: The encoder's whole state where a tower is tuned.
+        trainer: What training goes on from: tensors and plain values only.
+        metadata: What the weights are.
+
+    Raises:
+        CirError: the folder cannot be written.
+    """
+    with folder_written_aside(folder) as aside:
+        _write_tensors(aside / COMBINER_FILE, combiner)
+        if clip is not None:
+            _write_tensors(aside / CLIP_FILE, clip)
+        _write_trainer(aside / TRAINER_FILE, trainer)
+        write_json(aside / METADATA_FILE, asdict(metadata))
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Reads the weights and metadata of a checkpoint, on the CPU.
+
+    Raises:
+        CheckpointError: the folder is missing, damaged, or of another schema.
+    """
+    settle(folder)
+    if not (folder / METADATA_FILE).is_file():
+        raise CheckpointError(f"no checkpoint at {folder}: expected a folder with {METADATA_FILE}")
+    metadata = _read_metadata(folder / METADATA_FILE)
+    clip = folder / CLIP_FILE
+    if metadata.tune != "none" and not clip.exists():
+        raise CheckpointError(f"{clip} is missing, though {metadata.tune} was tuned: {_MEND}")
+    return Checkpoint(
+        folder=folder,
+        combiner=_read_tensors(folder / COMBINER_FILE),
+        clip=_read_tensors(clip) if clip.exists() else None,
+        metadata=metadata,
+        sha256=_weights_id(folder),
+    )
+
+
+def read_trainer(folder: Path) -> dict[str, Any]:
+    """Reads what training goes on from, on the CPU, without running any code of the file.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    settle(folder)
+    path = folder / TRAINER_FILE
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing: the run cannot be resumed from it") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.PickleError) as fault:
+        raise CheckpointError(f"{path} is damaged ({_first_line(fault)}): {_MEND}") from fault
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} holds a {type(state).__name__}, expected a dict: {_MEND}")
+    return state
+
+
+def _write_tensors(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Serialised in memory first: a full disk is then an OSError, as of every other file."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    path.write_bytes(safetensors.torch.save(plain))
+
+
+def _write_trainer(path: Path, trainer: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save(trainer, buffer)
+    path.write_bytes(buffer.getbuffer())
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = safetensors.torch.load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing: {_MEND}") from None
+    except (OSError, SafetensorError) as fault:
+        raise CheckpointError(f"{path} is damaged ({_first_line(fault)}): {_MEND}") from fault
+    return state
+
+
+def _read_metadata(path: Path) -> CheckpointMetadata:
+    values = read_json(path, CheckpointError)
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if version != SCHEMA_VERSION:
+        raise CheckpointError(
+            f"{path} has schema version {version}, expected {SCHEMA_VERSION}: {_MEND}"
+        )
+    try:
+        found = {item.name: values[item.name] for item in fields(CheckpointMetadata)}
+        return CheckpointMetadata(**found | {"provenance": Provenance(**found["provenance"])})
+    except (KeyError, TypeError) as fault:
+        raise CheckpointError(f"{path} lacks or misnames {fault}: {_MEND}") from fault
+
+
+def _weights_id(folder: Path) -> str:
+    """SHA-256 over the name and SHA-256 of each weight file that is there."""
+    lines = [
+        f"{name} {sha256_of(folder / name)}\n"
+        for name in (COMBINER_FILE, CLIP_FILE)
+        if (folder / name).exists()
+    ]
+    return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
+
+
+def _first_line(fault: BaseException) -> str:
+    return (str(fault).splitlines() or [type(fault).__name__])[0]

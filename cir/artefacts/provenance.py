@@ -1,0 +1,38 @@
+"""Where vectors come from: enough to refuse those of another encoder."""
+
+from dataclasses import asdict, dataclass
+
+from cir.errors import CirError
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The encoder that made a set of vectors."""
+
+    model: str
+    pretrained: str
+    """open_clip's tag, `bundled`, or a weight file's name, after its tag where that is known
+    (`openai:RN50x4.pt`)."""
+    weights_sha256: str
+    """SHA-256 of the encoder's weights, whatever file they came from (`cir.encoding.encoder`)."""
+    preprocess: str
+    embed_dim: int
+
+    def require_same(
+        self, other: "Provenance", ours: str, theirs: str, error: type[CirError]
+    ) -> None:
+        """Raises `error`, naming each difference, unless `other` is the same encoder.
+
+        Args:
+            other: What to compare with.
+            ours: What this provenance belongs to, as the message names it (a path).
+            theirs: What `other` belongs to.
+            error: The class to raise.
+        """
+        mine, its = asdict(self), asdict(other)
+        differing = [name for name in mine if mine[name] != its[name]]
+        if differing:
+            found = ", ".join(
+                f"{name} {mine[name]} here and {its[name]} there" for name in differing
+            )
+            raise error(f"{ours} and {theirs} come from different encoders: {found}")

@@ -1,0 +1,1 @@
+"""A dataset folder: its annotations, its captions as texts, its photos."""

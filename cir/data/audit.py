@@ -1,0 +1,192 @@
+"""What a dataset folder holds, what it lacks, and what a reader of its figures should know."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cir.data.dataset import Dataset, Query
+from cir.data.images import read_image
+from cir.errors import ImageError
+from cir.files import sha256_of
+from cir.progress import SILENT, Progress
+from cir.types import Split
+
+_CHUNK = 64
+"""Images handed to a worker at once."""
+
+
+@dataclass(frozen=True)
+class SplitCount:
+    """One category's split, counted."""
+
+    category: str
+    split: Split
+    images: int
+    queries: int
+    in_queries: int
+    """Distinct images that its queries name: the size of the `val` gallery."""
+    shared_references: int
+    """Queries whose reference has other targets too."""
+    ambiguous: int
+    """(reference, captions) groups with several targets."""
+    empty_captions: int
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Everything `cir data check` found."""
+
+    splits: tuple[SplitCount, ...]
+    images: int
+    """Distinct image ids of all splits."""
+    images_in_queries: int
+    in_several_categories: Mapping[Split, int]
+    """Images that stand in several categories of one split."""
+    val_targets_seen_in_train: int
+    """Targets of val that queries of train name too."""
+    unknown: Mapping[str, tuple[str, ...]]
+    """Ids that a captions file names and its image split does not, by captions file."""
+    missing: tuple[str, ...]
+    """Ids without an image file."""
+    broken: Mapping[str, str]
+    """Ids whose file cannot be read, with the reason."""
+    duplicates: tuple[tuple[str, ...], ...]
+    """Groups of ids whose files hold the same bytes."""
+    images_opened: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether every stage finds what it needs."""
+        return not (self.unknown or self.missing or self.broken)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, as JSON values."""
+        return asdict(self) | {"complete": self.complete}
+
+
+def audit(
+    dataset: Dataset, *, images: bool = True, workers: int = 1, progress: Progress = SILENT
+) -> Audit:
+    """Reads all annotations and, unless `images` is False, opens every image.
+
+    Args:
+        dataset: The folder to audit.
+        images: Whether image files are looked for and decoded.
+        workers: Processes that decode.
+        progress: Told of every image opened.
+
+    Raises:
+        DatasetError: an annotation file is malformed.
+    """
+    queries = {split: _queries_or_none(dataset, split) for split in dataset.splits}
+    galleries = {split: dataset.galleries(split) for split in dataset.splits}
+    ids = dataset.image_ids()
+    files = dataset.image_files if images else {}
+    found = {i: files[i] for i in ids if i in files}
+    broken, digests = _open_all(found, workers, progress)
+    return Audit(
+        splits=tuple(
+            _count(category, split, gallery, [q for q in queries[split] if q.category == category])
+            for split, by_category in galleries.items()
+            for category, gallery in by_category.items()
+        ),
+        images=len(ids),
+        images_in_queries=len(_named(q for some in queries.values() for q in some)),
+        in_several_categories={s: _in_several(g.values()) for s, g in galleries.items()},
+        val_targets_seen_in_train=_seen(queries.get("train", []), queries.get("val", [])),
+        unknown=_unknown(dataset, queries, galleries),
+        missing=tuple(i for i in ids if i not in files) if images else (),
+        broken=broken,
+        duplicates=_same_bytes(digests),
+        images_opened=images,
+    )
+
+
+def _queries_or_none(dataset: Dataset, split: Split) -> list[Query]:
+    files = (dataset.captions_file(category, split) for category in dataset.categories)
+    return dataset.queries(split) if any(file.exists() for file in files) else []
+
+
+def _named(queries: Iterable[Query]) -> set[str]:
+    return {i for query in queries for i in (query.reference_id, *query.target_ids)}
+
+
+def _count(
+    category: str, split: Split, gallery: Sequence[str], queries: Sequence[Query]
+) -> SplitCount:
+    by_reference, by_text = defaultdict(set), defaultdict(set)
+    for query in queries:
+        by_reference[query.reference_id].add(query.target_ids)
+        by_text[query.reference_id, query.captions].add(query.target_ids)
+    return SplitCount(
+        category=category,
+        split=split,
+        images=len(gallery),
+        queries=len(queries),
+        in_queries=len(_named(queries)),
+        shared_references=sum(len(by_reference[query.reference_id]) > 1 for query in queries),
+        ambiguous=sum(len(targets) > 1 for targets in by_text.values()),
+        empty_captions=sum(any(not c.strip() for c in query.captions) for query in queries),
+    )
+
+
+def _in_several(galleries: Iterable[Sequence[str]]) -> int:
+    times = Counter(image for gallery in galleries for image in gallery)
+    return sum(count > 1 for count in times.values())
+
+
+def _seen(train: Sequence[Query], val: Sequence[Query]) -> int:
+    return len({t for query in val for t in query.target_ids} & _named(train))
+
+
+def _unknown(
+    dataset: Dataset,
+    queries: Mapping[Split, Sequence[Query]],
+    galleries: Mapping[Split, Mapping[str, Sequence[str]]],
+) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for split, some in queries.items():
+        for category in sorted({query.category for query in some}):
+            known = set(galleries[split].get(category, ()))
+            strange = _named(q for q in some if q.category == category) - known
+            if strange:
+                found[str(dataset.captions_file(category, split))] = tuple(sorted(strange))
+    return found
+
+
+def _open_all(
+    files: Mapping[str, Path], workers: int, progress: Progress
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Id to fault of the broken images, and id to SHA-256 of the others."""
+    broken: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    if not files:
+        return broken, digests
+    with ProcessPoolExecutor(workers) as pool, progress.task("audit", len(files), "images") as task:
+        opened = pool.map(_open, files.values(), chunksize=_CHUNK)
+        for image_id, (fault, digest) in zip(files, opened, strict=True):
+            if fault:
+                broken[image_id] = fault
+            else:
+                digests[image_id] = digest
+            task.advance()
+    return broken, digests
+
+
+def _open(path: Path) -> tuple[str, str]:
+    """(fault, "") of a broken image, ("", SHA-256) of a good one."""
+    try:
+        read_image(path)
+    except ImageError as fault:
+        return str(fault), ""
+    return "", sha256_of(path)
+
+
+def _same_bytes(digests: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+    groups = defaultdict(list)
+    for image_id, digest in digests.items():
+        groups[digest].append(image_id)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)

@@ -1,0 +1,1 @@
+"""Photos and texts to vectors: the encoder, its weights, and whole datasets through it."""

@@ -1,0 +1,65 @@
+"""The vectors of a store, encoded again by an encoder whose towers have changed."""
+
+import dataclasses
+from collections.abc import Iterable
+
+from cir.artefacts.store import Embeddings
+from cir.artefacts.vectors import Table
+from cir.data.dataset import Dataset
+from cir.encoding.embedding import caption_vectors, image_vectors
+from cir.encoding.encoder import Encoder
+from cir.progress import SILENT, Progress
+
+_BATCH = 128
+"""Images or captions encoded at once."""
+
+
+def with_images(
+    embeddings: Embeddings,
+    encoder: Encoder,
+    dataset: Dataset,
+    image_ids: Iterable[str],
+    *,
+    workers: int,
+    progress: Progress = SILENT,
+) -> Embeddings:
+    """The store with the images asked for, encoded again, and no others: none is stale.
+
+    Args:
+        embeddings: Says which images there are; one that it skipped stays out.
+        encoder: Its image tower has changed.
+        dataset: Where the image files are.
+        image_ids: Which images are wanted.
+        workers: Processes that decode.
+        progress: Shows images per second.
+
+    Raises:
+        ImageError: an image file can no longer be read.
+        VectorError: the encoder gives vectors without a direction.
+    """
+    wanted = set(image_ids)
+    rows = [row for row, image_id in enumerate(embeddings.images.keys) if image_id in wanted]
+    ids = tuple(embeddings.images.keys[row] for row in rows)
+    files = [dataset.image_path(image_id) for image_id in ids]
+    vectors = image_vectors(encoder, files, batch_size=_BATCH, workers=workers, progress=progress)
+    digests = tuple(embeddings.image_sha256[row] for row in rows)
+    return dataclasses.replace(embeddings, images=Table(ids, vectors), image_sha256=digests)
+
+
+def with_captions(
+    embeddings: Embeddings, encoder: Encoder, texts: Iterable[str], *, progress: Progress = SILENT
+) -> Embeddings:
+    """The store with the texts asked for, encoded again, and no others: none is stale.
+
+    Args:
+        embeddings: Gives everything else.
+        encoder: Its text tower has changed.
+        texts: Which texts are wanted.
+        progress: Shows captions per second.
+
+    Raises:
+        VectorError: the encoder gives vectors without a direction.
+    """
+    wanted = tuple(sorted(set(texts)))
+    vectors = caption_vectors(encoder, wanted, batch_size=_BATCH, progress=progress)
+    return dataclasses.replace(embeddings, captions=Table(wanted, vectors))

@@ -1,0 +1,86 @@
+"""A store's vectors as the encoder of a checkpoint sees them."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from cir.artefacts.checkpoint import Checkpoint
+from cir.artefacts.store import Embeddings
+from cir.data.captions import both_orders
+from cir.data.dataset import Dataset, Query
+from cir.encoding.encoder import Encoder, load_encoder
+from cir.encoding.refresh import with_captions, with_images
+from cir.encoding.weights import weights_sha256
+from cir.errors import CheckpointError
+from cir.progress import SILENT, Progress
+
+
+def as_tuned(
+    embeddings: Embeddings,
+    checkpoint: Checkpoint,
+    dataset: Dataset,
+    queries: Sequence[Query],
+    galleries: Mapping[str, Sequence[str]],
+    *,
+    device: torch.device,
+    workers: int,
+    progress: Progress = SILENT,
+) -> Embeddings:
+    """The vectors of some queries and galleries as a checkpoint's encoder sees them.
+
+    Only what the tuned towers changed is encoded again; where none was tuned, nothing is.
+
+    Args:
+        embeddings: Vectors of the encoder before it was tuned, or already of the tuned one.
+        checkpoint: May hold a tuned encoder.
+        dataset: Where the image files are.
+        queries: Whose references, targets and captions are wanted.
+        galleries: Image ids that are wanted as well, by category.
+        device: Where it is encoded.
+        workers: Processes that decode images.
+        progress: Shows images and captions per second.
+
+    Raises:
+        CheckpointError: the checkpoint belongs to another encoder than the store.
+    """
+    tune = checkpoint.metadata.tune
+    if made_by_tuned(checkpoint, embeddings):
+        return embeddings
+    checkpoint.metadata.provenance.require_same(
+        embeddings.provenance, str(checkpoint.folder), str(embeddings.path), CheckpointError
+    )
+    if tune == "none":
+        return embeddings
+    encoder, now = _encoder(checkpoint, device), embeddings
+    if tune in ("image", "both"):
+        named = {i for q in queries for i in (q.reference_id, *q.target_ids)}
+        ids = named.union(*galleries.values())
+        now = with_images(now, encoder, dataset, ids, workers=workers, progress=progress)
+    if tune in ("text", "both"):
+        texts = (text for q in queries for text in both_orders(q.captions))
+        now = with_captions(now, encoder, texts, progress=progress)
+    return now
+
+
+def made_by_tuned(checkpoint: Checkpoint, embeddings: Embeddings) -> bool:
+    """Whether a store was embedded with the very encoder that a checkpoint has tuned."""
+    if checkpoint.clip is None:
+        return False
+    tuned = dataclasses.replace(
+        checkpoint.metadata.provenance,
+        pretrained=embeddings.provenance.pretrained,
+        weights_sha256=weights_sha256(checkpoint.clip),
+    )
+    return tuned == embeddings.provenance
+
+
+def _encoder(checkpoint: Checkpoint, device: torch.device) -> Encoder:
+    origin = checkpoint.metadata.provenance
+    return load_encoder(
+        origin.model,
+        pretrained=origin.pretrained,
+        weights=checkpoint.folder,
+        preprocess=origin.preprocess,
+        device=device,
+    )

@@ -1,0 +1,1 @@
+"""Recall@K under a stated protocol."""

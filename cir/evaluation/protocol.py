@@ -1,0 +1,173 @@
+"""What is ranked against what: the rules that a Recall@K means nothing without."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from cir.artefacts.store import Embeddings
+from cir.config import CaptionRule, GalleryName, ReferenceRule
+from cir.data.captions import both_orders, joined
+from cir.data.dataset import Query
+from cir.errors import DatasetError, UsageError
+from cir.evaluation.retrieval import NONE
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a Recall@K means: without these four, two figures do not compare."""
+
+    split: str
+    gallery: GalleryName = "full"
+    """full: every image of the split's category; val: its references and targets only."""
+    reference: ReferenceRule = "kept"
+    """Whether the reference image itself may be retrieved."""
+    captions: CaptionRule = "joined"
+    """joined: "a and b"; both-orders: the mean of "a and b" and "b and a"."""
+
+    def __str__(self) -> str:
+        orders = '"a and b"' if self.captions == "joined" else "in both orders, averaged"
+        return (
+            f"split {self.split}, {self.gallery} gallery, reference {self.reference}, "
+            f"captions {orders}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class RankingTask:
+    """One category's queries that can be judged, and the gallery they rank."""
+
+    category: str
+    queries: tuple[Query, ...]
+    gallery: tuple[str, ...]
+    """Image ids, in the order that breaks ties."""
+    gallery_expected: int
+    """Images that the dataset names; more than the gallery's where embedding skipped some."""
+    targets: tuple[Int[np.ndarray, " _"], ...]
+    """Gallery rows of each query's targets, at least one."""
+    removed: Int[np.ndarray, " queries"]
+    """The gallery row each query may not retrieve, or `cir.evaluation.retrieval.NONE`."""
+
+
+def ranking_tasks(
+    queries: Sequence[Query],
+    galleries: Mapping[str, Sequence[str]],
+    embeddings: Embeddings,
+    protocol: Protocol,
+) -> list[RankingTask]:
+    """The task of each category, without the queries whose reference or targets were skipped.
+
+    Args:
+        queries: Queries of one split, each with at least one target.
+        galleries: Image ids of the split by category.
+        embeddings: What was embedded and what was skipped.
+        protocol: The rules.
+
+    Raises:
+        UsageError: the queries have no targets, as those of a test split.
+        DatasetError: a target is in no gallery, or no query is left.
+    """
+    require_targets(queries, protocol.split)
+    tasks = [
+        _task(
+            category,
+            [q for q in queries if q.category == category],
+            _gallery(category, queries, galleries, protocol.gallery),
+            embeddings,
+            protocol.reference,
+        )
+        for category in sorted({q.category for q in queries})
+    ]
+    if not any(task.queries for task in tasks):
+        raise DatasetError(
+            f"none of the {len(queries)} queries of split {protocol.split} can be judged: "
+            f"{embeddings.path} lacks their references or targets"
+        )
+    return [task for task in tasks if task.queries]
+
+
+def texts_by_order(queries: Sequence[Query], rule: CaptionRule) -> list[list[str]]:
+    """The text of every query, once for each order of captions that the rule wants."""
+    if rule == "joined":
+        return [[joined(q.captions) for q in queries]]
+    orders = [both_orders(q.captions) for q in queries]
+    return [[texts[0] for texts in orders], [texts[-1] for texts in orders]]
+
+
+def require_targets(queries: Sequence[Query], split: str) -> None:
+    """Raises UsageError unless every query has a target, as those of a test split have not."""
+    without = sum(not q.target_ids for q in queries)
+    if without:
+        raise UsageError(
+            f"{without} of {len(queries)} queries of split {split} have no target to be judged by "
+            f"(FashionIQ keeps those of test secret): take another split, such as val"
+        )
+
+
+def _task(
+    category: str,
+    queries: Sequence[Query],
+    named: Sequence[str],
+    embeddings: Embeddings,
+    reference: ReferenceRule,
+) -> RankingTask:
+    """Finds the gallery rows of every target and reference."""
+    _require_in_gallery(queries, set(named), category)
+    gallery = tuple(i for i in named if i not in embeddings.skipped)
+    row_of = {image_id: row for row, image_id in enumerate(gallery)}
+    usable = [
+        (query, rows)
+        for query in queries
+        if len(rows := _target_rows(query, row_of, reference))
+        and query.reference_id not in embeddings.skipped
+    ]
+    barred = [
+        row_of.get(query.reference_id, NONE) if reference == "removed" else NONE
+        for query, _ in usable
+    ]
+    return RankingTask(
+        category=category,
+        queries=tuple(query for query, _ in usable),
+        gallery=gallery,
+        gallery_expected=len(named),
+        targets=tuple(rows for _, rows in usable),
+        removed=np.array(barred, dtype=np.int64),
+    )
+
+
+def _gallery(
+    category: str,
+    queries: Sequence[Query],
+    galleries: Mapping[str, Sequence[str]],
+    gallery: GalleryName,
+) -> list[str]:
+    """The image ids that a category's queries are ranked against, each once."""
+    if gallery == "val":
+        own = [q for q in queries if q.category == category]
+        return sorted({i for q in own for i in (q.reference_id, *q.target_ids)})
+    if category not in galleries:
+        raise DatasetError(
+            f"category {category!r} has queries but no gallery: expected "
+            f"image_splits/split.{category}.*.json of the same split"
+        )
+    return list(dict.fromkeys(galleries[category]))
+
+
+def _target_rows(
+    query: Query, row_of: Mapping[str, int], reference: ReferenceRule
+) -> Int[np.ndarray, " _"]:
+    """Gallery rows of the targets that can be retrieved."""
+    barred = query.reference_id if reference == "removed" else None
+    found = [row_of[t] for t in query.target_ids if t in row_of and t != barred]
+    return np.array(found, dtype=np.int64)
+
+
+def _require_in_gallery(queries: Sequence[Query], gallery: set[str], category: str) -> None:
+    for query in queries:
+        strays = [target for target in query.target_ids if target not in gallery]
+        if strays:
+            raise DatasetError(
+                f"query {query.id} has the target {strays[0]}, which the gallery of {category} "
+                f"lacks: expected every target in image_splits/split.{category}.*.json"
+            )

@@ -1,0 +1,238 @@
+"""Mining over an embedding store: queries, galleries and options become a manifest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int64
+
+from cir import __version__
+from cir.artefacts.manifest import SCHEMA_VERSION, Manifest, ManifestCounts, ManifestMetadata
+from cir.artefacts.store import Embeddings
+from cir.artefacts.vectors import normalised
+from cir.config import MiningOptions, scope_shares
+from cir.data.dataset import Query
+from cir.errors import DatasetError, ManifestError, UsageError
+from cir.mining.engine import Draw, Mined, Plan, Problem, mine
+from cir.mining.validity import Exclusions, find_exclusions
+from cir.progress import SILENT, Progress
+from cir.types import Band
+
+_BANDS: Final[Mapping[str, Band]] = {"random": "any", "hard": "hard", "semi-hard": "semi-hard"}
+"""The band of each strategy that draws from the whole gallery."""
+
+_FILLS: Final[Mapping[str, Literal["nearest", "random"] | None]] = {
+    "nearest": "nearest",
+    "random": "random",
+    "drop": None,
+    "fail": None,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """The images of a split, ordered by id, whatever categories they are of."""
+
+    ids: tuple[str, ...]
+    vectors: Float32[np.ndarray, "gallery dim"]
+    """Unit vectors."""
+    categories: tuple[str, ...]
+    members: Bool[np.ndarray, "categories gallery"]
+
+
+def usable_queries(queries: Sequence[Query], embeddings: Embeddings) -> tuple[list[Query], int]:
+    """The queries whose reference and target were embedded, and how many others there were.
+
+    Raises:
+        UsageError: the queries have no targets, as those of a test split.
+    """
+    untargeted = next((query for query in queries if not query.target_ids), None)
+    if untargeted:
+        raise UsageError(
+            f"query {untargeted.id} has no target: pass the train or val split, whose queries do"
+        )
+    skipped = embeddings.skipped
+    kept = [q for q in queries if q.reference_id not in skipped and q.target_id not in skipped]
+    return kept, len(queries) - len(kept)
+
+
+def mine_manifest(
+    queries: Sequence[Query],
+    embeddings: Embeddings,
+    galleries: Mapping[str, Sequence[str]],
+    query_vectors: Float[np.ndarray, "queries dim"],
+    options: MiningOptions,
+    *,
+    query: str,
+    split: str,
+    epoch: int,
+    checkpoint_sha256: str | None,
+    device: torch.device,
+    left_out: int = 0,
+    block_size: int = 256,
+    progress: Progress = SILENT,
+) -> Manifest:
+    """Mines negatives for every query; a query that gets none is dropped.
+
+    Args:
+        queries: Those of `usable_queries`.
+        embeddings: Vectors of every image.
+        galleries: Image ids by category; images that embedding skipped are left out.
+        query_vectors: The composed query of each of `queries`.
+        options: Which negatives.
+        query: How the queries were composed, for the record.
+        split: Their split, for the record.
+        epoch: The epoch of training that they were mined after; 0 before it.
+        checkpoint_sha256: The checkpoint that composed them.
+        device: Where the matrix products run.
+        left_out: Queries that `usable_queries` left out, for the record.
+        block_size: Queries compared with the gallery at once.
+        progress: Shows queries per second.
+
+    Raises:
+        ManifestError: queries are starved and `options.on_starved` is fail.
+        DatasetError: the gallery is empty, or has not the category of a query.
+        StoreError: the store lacks an image.
+        VectorError: a vector has no direction.
+    """
+    gallery = build_gallery(galleries, embeddings)
+    exclusions = find_exclusions(
+        queries, gallery.ids, gallery.vectors, embeddings, options.duplicate_threshold
+    )
+    targets = embeddings.images.take([query.target_id for query in queries])
+    problem = Problem(
+        queries=normalised(query_vectors, "composed queries"),
+        targets=normalised(targets, "targets"),
+        gallery=gallery.vectors,
+        exclusions=exclusions,
+        categories=_category_codes(queries, gallery),
+        members=gallery.members,
+    )
+    plan = plan_of(options)
+    mined = mine(problem, plan, device=device, block_size=block_size, progress=progress)
+    kept = _kept(queries, mined, options)
+    return _manifest(
+        [queries[row] for row in kept],
+        gallery,
+        mined,
+        kept,
+        ManifestMetadata(
+            schema_version=SCHEMA_VERSION,
+            cir_version=__version__,
+            strategy=options.strategy,
+            margin=options.margin,
+            seed=options.seed,
+            epoch=epoch,
+            query=query,
+            split=split,
+            options=options.to_json(),
+            embeddings_sha256=embeddings.sha256,
+            provenance=embeddings.provenance,
+            checkpoint_sha256=checkpoint_sha256,
+            counts=_counts(mined, kept, exclusions, left_out),
+        ),
+    )
+
+
+def build_gallery(galleries: Mapping[str, Sequence[str]], embeddings: Embeddings) -> Gallery:
+    """The union of the categories' galleries, without the images that embedding skipped.
+
+    Raises:
+        DatasetError: no image is left.
+        StoreError: the store lacks an image.
+    """
+    categories = tuple(sorted(galleries))
+    ids = tuple(sorted(set().union(*galleries.values()) - set(embeddings.skipped)))
+    if not ids:
+        raise DatasetError("the gallery is empty: its image_splits name no image that was embedded")
+    members = np.zeros((len(categories), len(ids)), dtype=np.bool_)
+    row_of = {image_id: row for row, image_id in enumerate(ids)}
+    for code, category in enumerate(categories):
+        members[code, [row_of[i] for i in galleries[category] if i in row_of]] = True
+    vectors = normalised(embeddings.images.take(ids), "the gallery")
+    return Gallery(ids, vectors, categories, members)
+
+
+def plan_of(options: MiningOptions) -> Plan:
+    """The arithmetic that a strategy means: one draw, or a draw from each scope."""
+    if options.strategy == "category-aware":
+        draws = tuple(Draw(*share) for share in scope_shares(options))
+    else:
+        draws = (Draw("any", 1.0, _BANDS[options.strategy]),)
+    return Plan(
+        draws=draws,
+        num_negatives=options.num_negatives,
+        margin=options.margin,
+        sampling=options.sampling,
+        fill=_FILLS[options.on_starved],
+        seed=options.seed,
+    )
+
+
+def _category_codes(queries: Sequence[Query], gallery: Gallery) -> Int64[np.ndarray, " queries"]:
+    code_of = {category: code for code, category in enumerate(gallery.categories)}
+    homeless = sorted({query.category for query in queries} - set(code_of))
+    if homeless:
+        raise DatasetError(
+            f"queries of category {homeless[0]!r} have no gallery: expected an image_splits file; "
+            f"there are those of {', '.join(gallery.categories)}"
+        )
+    return np.array([code_of[query.category] for query in queries], dtype=np.int64)
+
+
+def _kept(
+    queries: Sequence[Query], mined: Mined, options: MiningOptions
+) -> Int64[np.ndarray, " kept"]:
+    """The rows of the queries that enter the manifest."""
+    starved = np.flatnonzero(mined.starved)
+    if options.on_starved == "fail" and starved.size:
+        raise ManifestError(
+            f"{starved.size} of {len(queries)} queries are starved, the first "
+            f"{queries[starved[0]].id}: fewer than {options.num_negatives} candidates are of the "
+            f"wanted kind; pass --on-starved nearest, random or drop"
+        )
+    kept = mined.counts > 0
+    if options.on_starved == "drop":
+        kept &= ~mined.starved
+    return np.flatnonzero(kept)
+
+
+def _counts(
+    mined: Mined, kept: Int64[np.ndarray, " kept"], exclusions: Exclusions, left_out: int
+) -> ManifestCounts:
+    return ManifestCounts(
+        queries=len(kept),
+        starved=int(mined.starved.sum()),
+        dropped=left_out + len(mined.starved) - len(kept),
+        excluded_as_duplicates=exclusions.duplicates,
+    )
+
+
+def _manifest(
+    queries: Sequence[Query],
+    gallery: Gallery,
+    mined: Mined,
+    kept: Int64[np.ndarray, " kept"],
+    metadata: ManifestMetadata,
+) -> Manifest:
+    """The kept rows of what was mined, under the names of queries and images."""
+    counts = mined.counts[kept]
+    present = np.arange(mined.rows.shape[1]) < counts[:, None]
+    return Manifest(
+        query_ids=tuple(query.id for query in queries),
+        categories=tuple(query.category for query in queries),
+        reference_ids=tuple(query.reference_id for query in queries),
+        target_ids=tuple(query.target_id for query in queries),
+        captions=tuple(query.captions for query in queries),
+        target_distances=mined.target_distances[kept],
+        target_ranks=mined.target_ranks[kept],
+        candidates_in_band=mined.candidates_in_band[kept],
+        negative_counts=counts,
+        negative_ids=tuple(gallery.ids[row] for row in mined.rows[kept][present].tolist()),
+        negative_distances=mined.distances[kept][present],
+        negative_kinds=mined.kinds[kept][present],
+        negative_scopes=mined.scopes[kept][present],
+        metadata=metadata,
+    )

@@ -1,0 +1,1 @@
+"""Reference and text to one query vector: combiners, their losses, and trained ones."""

@@ -1,0 +1,226 @@
+"""A run as one HTML page that needs nothing beside itself: charts, photos, tables, settings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from cir import __version__
+from cir.artefacts.manifest import Manifest
+from cir.artefacts.store import Embeddings
+from cir.data.dataset import Dataset, hold_out
+from cir.encoding.tuned import as_tuned
+from cir.evaluation.protocol import Protocol, ranking_tasks
+from cir.evaluation.recall import CUTOFFS, Evaluation, headline
+from cir.files import written_aside
+from cir.mining.offline import usable_queries
+from cir.models.combiner import SumCombiner
+from cir.progress import SILENT, Progress
+from cir.reporting.cards import OUTCOME_TEXTS, example_card, mined_cards
+from cir.reporting.examples import OUTCOMES, Composer, Examples, draw_examples
+from cir.reporting.finished import FinishedRun, read_run
+from cir.reporting.pictures import Pictures
+from cir.reporting.runcharts import run_charts
+from cir.runtime import pick_device
+from cir.workers import pick_workers
+
+_SEED: Final = 0
+"""Of the draw of examples: the same run always shows the same ones."""
+_SHA_SHOWN: Final = 12
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A number worth a card."""
+
+    label: str
+    value: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class _Table:
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str]
+
+
+def write_report(
+    path: Path,
+    run: Path,
+    dataset: Dataset,
+    embeddings: Embeddings,
+    *,
+    title: str,
+    evaluation: Sequence[Evaluation] = (),
+    progress: Progress = SILENT,
+) -> Path:
+    """Writes the page of a finished run and returns its path.
+
+    Args:
+        path: The HTML file to write; one that is there is replaced.
+        run: A run folder of `cir.training.train`.
+        dataset: The dataset trained on; a photo that is gone is left blank.
+        embeddings: The store trained on.
+        title: The page's heading.
+        evaluation: Recalls to tabulate, of the trained combiner and of baselines.
+        progress: Shows work on examples where a tuned encoder encodes again.
+
+    Raises:
+        CheckpointError: the run folder lacks what training writes.
+        ManifestError: its manifests are damaged.
+    """
+    found = read_run(run)
+    pictures = Pictures(dataset)
+    examples, protocol = _examples(found, dataset, embeddings, progress)
+    html = _TEMPLATES.get_template("report.html.j2").render(
+        title=title,
+        subtitle=_subtitle(found),
+        figures=_figures(found, dataset, held_out=sum(examples.counts.values())),
+        charts=run_charts(found),
+        protocol=protocol,
+        outcomes=[(name, OUTCOME_TEXTS[name], examples.counts[name]) for name in OUTCOMES],
+        examples=[example_card(example, found, pictures) for example in examples.shown],
+        mined=mined_cards(found, pictures, seed=_SEED),
+        tables=_tables(evaluation),
+        settings=_settings(found, embeddings),
+        version=__version__,
+    )
+    with written_aside(path) as aside:
+        aside.write_text(html, encoding="utf-8")
+    return path
+
+
+_TEMPLATES: Final = Environment(
+    loader=PackageLoader("cir.reporting"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def _subtitle(run: FinishedRun) -> str:
+    metadata = run.trained.checkpoint.metadata
+    tuned = "" if metadata.tune == "none" else f", {metadata.tune} tuned"
+    return (
+        f"{metadata.combiner} combiner over {metadata.provenance.model}{tuned}, "
+        f"{run.first.metadata.strategy} negatives"
+    )
+
+
+def _figures(run: FinishedRun, dataset: Dataset, held_out: int) -> list[_Figure]:
+    gallery = len({i for ids in dataset.galleries("train").values() for i in ids})
+    starved = run.last.metadata.counts.starved
+    best = f"mean of R@10 and R@50; plain sum → epoch {run.best_epoch}"
+    return [
+        _Figure("Headline", _change(run, "headline"), best),
+        *(
+            _Figure(name, _change(run, name), "of held-out queries, in percent")
+            for name in ("R@1", "R@10", "R@50")
+        ),
+        _Figure("Training queries", f"{len(run.first):,}", _categories(run.first)),
+        _Figure("Held-out queries", f"{held_out:,}", "cut from the training split"),
+        _Figure("Gallery", f"{gallery:,}", "images of the training split"),
+        _Figure(
+            "Mined negatives", f"{len(run.last.negative_ids):,}", f"{starved:,} queries starved"
+        ),
+    ]
+
+
+def _change(run: FinishedRun, name: str) -> str:
+    """A figure of the plain sum, and of the best epoch."""
+    return f"{run.plain_sum[name]:.1f} → {run.best[name]:.1f}"
+
+
+def _categories(manifest: Manifest) -> str:
+    names = sorted(set(manifest.categories))
+    return f"in {len(names)} categories" if len(names) > 1 else f"of {names[0]}"
+
+
+def _settings(run: FinishedRun, embeddings: Embeddings) -> list[tuple[str, list[tuple[str, str]]]]:
+    metadata = run.trained.checkpoint.metadata
+    origin = {
+        "encoder": metadata.provenance.model,
+        "pretrained": metadata.provenance.pretrained,
+        "preprocess": metadata.provenance.preprocess,
+        "dimension": metadata.dim,
+        "encoder weights": metadata.provenance.weights_sha256[:_SHA_SHOWN],
+        "embedding store": embeddings.sha256[:_SHA_SHOWN],
+        "best checkpoint": run.trained.checkpoint.sha256[:_SHA_SHOWN],
+        "images skipped": len(embeddings.skipped),
+    }
+    groups = {
+        "Provenance": origin,
+        "Training": run.config,
+        "Mining": run.first.metadata.options,
+    }
+    return [(name, [(k, _shown(v)) for k, v in values.items()]) for name, values in groups.items()]
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _tables(evaluations: Sequence[Evaluation]) -> list[_Table]:
+    """The means of every evaluation, then the recalls of each category; nothing for none."""
+    if not evaluations:
+        return []
+    first = evaluations[0]
+    notes = list(dict.fromkeys(note for e in evaluations for note in e.notes()))
+    columns = [*(f"R@{k}" for k in CUTOFFS), "headline"]
+    means = [[e.query, *_cells(e.mean)] for e in evaluations]
+    by_category = [
+        [c.category, e.query, f"{c.queries:,}", f"{c.gallery_size:,}", *_cells(c.recall)]
+        for number, _ in enumerate(first.categories)
+        for e in evaluations
+        for c in (e.categories[number],)
+    ]
+    return [
+        _Table(
+            f"Evaluation: {first.protocol}",
+            ["mean over categories", *columns],
+            [*means, ["chance", *_cells(first.chance)]],
+            notes,
+        ),
+        _Table(
+            "Evaluation by category",
+            ["category", "query", "queries", "gallery", *columns],
+            by_category,
+            (),
+        ),
+    ]
+
+
+def _cells(recall: Mapping[int, float]) -> list[str]:
+    return [*(f"{recall[k]:.1f}" for k in CUTOFFS), f"{headline(recall):.1f}"]
+
+
+def _examples(
+    run: FinishedRun, dataset: Dataset, embeddings: Embeddings, progress: Progress
+) -> tuple[Examples, Protocol]:
+    """Draws from the dev queries, which training has seen nothing of."""
+    device = pick_device("auto")
+    known, _ = usable_queries(dataset.queries("train"), embeddings)
+    _, dev = hold_out(known, run.config["dev_fraction"], run.config["seed"])
+    galleries, protocol = dataset.galleries("train"), Protocol("train")
+    tasks = ranking_tasks(dev, galleries, embeddings, protocol)
+    tuned = as_tuned(
+        embeddings,
+        run.trained.checkpoint,
+        dataset,
+        dev,
+        galleries,
+        device=device,
+        workers=pick_workers(None),
+        progress=progress,
+    )
+    before, after = Composer(SumCombiner(), embeddings), Composer(run.trained.combiner, tuned)
+    return draw_examples(tasks, before, after, device=device, seed=_SEED), protocol

@@ -1,0 +1,1 @@
+"""Where datasets come from without a download: a catalogue of photos, and drawn garments."""

@@ -1,0 +1,81 @@
+"""The parts of a run that its configuration alone decides."""
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+
+from cir.artefacts.store import Embeddings
+from cir.config import TrainConfig
+from cir.models.combiner import build_combiner
+from cir.runtime import pick_device, pick_workers, seed_all
+from cir.training.learner import Learner, Objective, Optimisation
+from cir.training.machine import accelerator_for
+from cir.training.model import Model, encoder_of
+
+
+@dataclass(frozen=True, eq=False)
+class Assembly:
+    """What trains, and on what."""
+
+    device: torch.device
+    workers: int
+    accelerator: Accelerator
+    model: Model
+    learner: Learner
+
+
+def assemble(config: TrainConfig, embeddings: Embeddings) -> Assembly:
+    """Builds the parts of a run, with initial weights by its seed; writes nothing.
+
+    Raises:
+        UsageError: the device or the precision is not to be had.
+        WeightsError, StoreError: the encoder to tune cannot be had, or is not the store's.
+    """
+    device = pick_device(config.device)
+    accelerator = accelerator_for(config.out, device, config.precision)
+    model = _build_model(config, embeddings, device)
+    return Assembly(
+        device=device,
+        workers=pick_workers(config.workers),
+        accelerator=accelerator,
+        model=model,
+        learner=_build_learner(config, model, accelerator),
+    )
+
+
+def _build_model(config: TrainConfig, embeddings: Embeddings, device: torch.device) -> Model:
+    seed_all(config.seed)
+    dim = embeddings.provenance.embed_dim
+    combiner = build_combiner(config.combiner, dim=dim, hidden=config.hidden).to(device)
+    encoder = None
+    if config.tune != "none":
+        encoder = encoder_of(
+            embeddings, weights=config.weights, device=device, precision=config.precision
+        )
+    return Model(
+        combiner,
+        encoder,
+        tunes_image=config.tune in ("image", "both"),
+        tunes_text=config.tune in ("text", "both"),
+    )
+
+
+def _build_learner(config: TrainConfig, model: Model, accelerator: Accelerator) -> Learner:
+    return Learner(
+        model.combiner,
+        model.clip_parameters(),
+        Objective(
+            triplet="triplet" in config.loss,
+            contrastive="contrastive" in config.loss,
+            margin=config.margin,
+            contrastive_weight=config.contrastive_weight,
+            temperature=config.temperature,
+        ),
+        Optimisation(
+            learning_rate=config.learning_rate,
+            clip_learning_rate=config.clip_learning_rate,
+            weight_decay=config.weight_decay,
+        ),
+        accelerator,
+    )

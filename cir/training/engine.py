@@ -1,0 +1,283 @@
+"""The engine of a run: epochs of steps, each epoch judged, saved and mined after.
+
+An epoch ends in this order: evaluate on dev, save `last` (the point of no return: a run that is
+killed later goes on from here), save `best` if it is, mine, write the line of `metrics.jsonl`.
+What comes after `last` follows from it, and is done again on resuming where it is missing. All
+randomness is a function of (seed, epoch), so a resumed run ends as one that was never killed.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from torch import nn
+
+from cir import __version__
+from cir.artefacts.checkpoint import (
+    SCHEMA_VERSION,
+    Checkpoint,
+    CheckpointMetadata,
+    read_checkpoint,
+    read_trainer,
+    save_checkpoint,
+)
+from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
+from cir.artefacts.store import Embeddings
+from cir.config import TrainConfig
+from cir.data.captions import joined
+from cir.data.dataset import Dataset
+from cir.errors import CheckpointError, ManifestError
+from cir.evaluation.protocol import Protocol
+from cir.evaluation.recall import evaluate
+from cir.mining.offline import mine_manifest
+from cir.mining.online import OnlineNegatives
+from cir.mining.validity import barred_images
+from cir.models.combiner import SumCombiner
+from cir.models.composition import composed_queries
+from cir.models.trained import BEST, LAST
+from cir.progress import Progress
+from cir.runtime import seed_all
+from cir.training import runfolder
+from cir.training.assembly import Assembly
+from cir.training.batches import draw_batches, training_rows
+from cir.training.machine import log_epoch, start_tensorboard
+from cir.training.negatives import NegativeSource, manifest_negatives, online_negatives
+from cir.training.runlog import EpochLosses, EpochMetrics, RunLog, manifest_figures
+from cir.training.steps import Place, train_epoch
+from cir.training.trainset import SPLIT, TrainSet
+
+PROTOCOL: Final = Protocol(split=SPLIT, gallery="full", reference="kept", captions="joined")
+"""How dev is evaluated: among all images of the training split."""
+
+_METRICS: Final = "metrics"
+"""Where a checkpoint's trainer state keeps the epoch's figures."""
+
+EpochListener = Callable[[Mapping[str, Any]], None]
+"""Told of every line of `metrics.jsonl` as it is written."""
+
+
+class Engine:
+    """One run: its model, its data, and where it has got to."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: Dataset,
+        embeddings: Embeddings,
+        data: TrainSet,
+        parts: Assembly,
+        progress: Progress,
+        on_epoch: EpochListener,
+    ) -> None:
+        self._config = config
+        self._run = config.out
+        self._dataset = dataset
+        self._store = embeddings
+        self._data = data
+        self._progress = progress
+        self._on_epoch = on_epoch
+        self._device = parts.device
+        self._workers = parts.workers
+        self._accelerator = parts.accelerator
+        self._model = parts.model
+        self._learner = parts.learner
+        self._images = self._model.image_tower(
+            embeddings, dataset, device=self._device, workers=self._workers
+        )
+        self._texts = self._model.text_tower(embeddings, self._device)
+        self._barred = barred_images(data.queries, embeddings, data.mining.duplicate_threshold)
+        self._manifest = data.manifest
+        """The negatives that the next epoch trains on."""
+        self._current = embeddings
+        """The vectors as the model gives them now."""
+        self._finished = 0
+
+    def begin(self) -> None:
+        """Judges and saves the state before training, as epoch 0."""
+        started = time.perf_counter()
+        self._log = RunLog(self._run)
+        start_tensorboard(self._accelerator, 0)
+        self._conclude(0, None, started)
+
+    def resume(self) -> None:
+        """Takes up the last saved epoch, and does again what was cut short after it was saved."""
+        last = runfolder.checkpoint(self._run, LAST)
+        saved, trainer = read_checkpoint(last), read_trainer(last)
+        _require_same_store(saved, self._store)
+        self._model.load(saved)
+        self._learner.load_state(trainer)
+        self._finished = saved.metadata.epoch
+        self._log = RunLog(self._run)
+        self._log.keep(self._finished + 1)
+        start_tensorboard(self._accelerator, self._log.epochs)
+        if self._finished:
+            self._embed()
+        if self._log.epochs <= self._finished:
+            self._follow_up(EpochMetrics.from_json(trainer[_METRICS]))
+        elif self._mined_after(self._finished):
+            self._manifest = read_manifest(runfolder.manifest_file(self._run, self._finished))
+
+    def run(self) -> None:
+        """Trains the epochs that are left."""
+        for epoch in range(self._finished + 1, self._config.epochs + 1):
+            started = time.perf_counter()
+            losses = self._train(epoch)
+            self._embed()
+            self._conclude(epoch, losses, started)
+
+    def _mined_after(self, epoch: int) -> bool:
+        return epoch > 0 and self._config.remine and not self._online
+
+    @property
+    def _online(self) -> bool:
+        return self._config.online_top_k is not None
+
+    def _train(self, epoch: int) -> EpochLosses:
+        """One pass over the manifest."""
+        config = self._config
+        seed_all(config.seed, epoch)
+        rows = training_rows(self._manifest, self._store.images, self._store.captions)
+        mined = "triplet" in config.loss and not self._online
+        return train_epoch(
+            self._learner,
+            rows,
+            draw_batches(
+                rows,
+                batch_size=config.batch_size,
+                seed=config.seed,
+                epoch=epoch,
+                negatives=mined,
+            ),
+            images=self._images,
+            texts=self._texts,
+            negatives=self._negatives(rows.query_ids),
+            barred=self._barred,
+            place=Place(epoch, config.epochs),
+            progress=self._progress,
+        )
+
+    def _negatives(self, query_ids: Sequence[str]) -> NegativeSource:
+        if self._config.online_top_k is None:
+            return manifest_negatives
+        named = {i for gallery in self._data.galleries.values() for i in gallery}
+        ids = [i for i in self._current.images.keys if i in named]
+        gallery = OnlineNegatives(
+            self._current.images.take(ids),
+            self._store.images.rows(ids),
+            self._config.online_top_k,
+            self._device,
+        )
+        return online_negatives(gallery, query_ids, self._barred)
+
+    def _embed(self) -> None:
+        """Brings the current vectors up to date with the model."""
+        self._current = self._model.embedded(
+            self._store,
+            self._dataset,
+            [*self._data.queries, *self._data.dev],
+            self._data.galleries,
+            workers=self._workers,
+            progress=self._progress,
+        )
+
+    def _conclude(self, epoch: int, losses: EpochLosses | None, started: float) -> None:
+        """Judges and saves an epoch: from here on it counts."""
+        dev = self._evaluate(self._model.combiner, "combiner")
+        seconds = time.perf_counter() - started
+        metrics = EpochMetrics(epoch, losses, seconds, dev, manifest=None)
+        self._save(LAST, metrics)
+        self._follow_up(metrics)
+
+    def _follow_up(self, metrics: EpochMetrics) -> None:
+        """What follows from a saved epoch: the best checkpoint, the next manifest, the line."""
+        started = time.perf_counter()
+        if metrics.dev["headline"] > self._log.best_headline():
+            self._save(BEST, metrics)
+        mined = self._next_manifest(metrics.epoch)
+        plain = self._evaluate(SumCombiner(), "sum") if metrics.epoch == 0 else None
+        self._log.append(
+            dataclasses.replace(
+                metrics,
+                seconds=metrics.seconds + time.perf_counter() - started,
+                manifest=manifest_figures(self._manifest) if mined else None,
+                sum=plain,
+            )
+        )
+        self._finished = metrics.epoch
+        log_epoch(self._accelerator, self._log.lines[-1])
+        self._on_epoch(self._log.lines[-1])
+
+    def _next_manifest(self, epoch: int) -> bool:
+        """Writes the given manifest at epoch 0, mines with the model later; false where neither."""
+        if self._mined_after(epoch):
+            self._manifest = self._mine(epoch)
+        elif epoch:
+            return False
+        write_manifest(self._manifest, runfolder.manifest_file(self._run, epoch))
+        return True
+
+    def _mine(self, epoch: int) -> Manifest:
+        queries = self._data.queries
+        texts = [joined(query.captions) for query in queries]
+        mined = mine_manifest(
+            queries,
+            self._current,
+            self._data.galleries,
+            composed_queries(queries, texts, self._current, self._model.combiner, self._device),
+            self._data.mining,
+            query="combiner",
+            split=SPLIT,
+            epoch=epoch,
+            checkpoint_sha256=read_checkpoint(runfolder.checkpoint(self._run, LAST)).sha256,
+            device=self._device,
+            progress=self._progress,
+        )
+        if not len(mined):
+            raise ManifestError(
+                f"mining after epoch {epoch} dropped every query as starved: mine the first "
+                f"manifest with --on-starved nearest or random, or pass --no-remine"
+            )
+        return mined
+
+    def _evaluate(self, combiner: nn.Module, query: str) -> dict[str, float]:
+        found = evaluate(
+            self._data.dev,
+            self._data.galleries,
+            self._current,
+            combiner.to(self._device),
+            PROTOCOL,
+            query=query,
+            device=self._device,
+        )
+        return found.figures()
+
+    def _save(self, name: str, metrics: EpochMetrics) -> None:
+        config, store = self._config, self._store
+        save_checkpoint(
+            runfolder.checkpoint(self._run, name),
+            combiner=self._model.combiner.state_dict(),
+            clip=self._model.clip_state(),
+            trainer={**self._learner.state(), _METRICS: metrics.to_json()},
+            metadata=CheckpointMetadata(
+                schema_version=SCHEMA_VERSION,
+                cir_version=__version__,
+                combiner=config.combiner,
+                dim=store.provenance.embed_dim,
+                hidden=config.hidden,
+                tune=config.tune,
+                epoch=metrics.epoch,
+                provenance=store.provenance,
+                embeddings_sha256=store.sha256,
+                dev=dict(metrics.dev),
+                config=config.to_json(),
+            ),
+        )
+
+
+def _require_same_store(saved: Checkpoint, embeddings: Embeddings) -> None:
+    if saved.metadata.embeddings_sha256 != embeddings.sha256:
+        raise CheckpointError(
+            f"{saved.folder} was trained on a store with another SHA-256 than {embeddings.path}: "
+            f"pass the store of the run, or train again with --overwrite"
+        )

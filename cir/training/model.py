@@ -1,0 +1,138 @@
+"""What a run trains: a combiner, and CLIP where a tower is tuned."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from cir.artefacts.checkpoint import Checkpoint
+from cir.artefacts.store import Embeddings
+from cir.data.captions import joined
+from cir.data.dataset import Dataset, Query
+from cir.encoding.encoder import Encoder, load_encoder
+from cir.encoding.refresh import with_captions, with_images
+from cir.errors import CheckpointError, StoreError
+from cir.progress import SILENT, Progress
+from cir.training.towers import FrozenTower, ImageTower, TextTower, Tower
+
+
+@dataclass(frozen=True)
+class Model:
+    """A combiner, and the encoder whose towers are tuned beside it, if any is."""
+
+    combiner: nn.Module
+    encoder: Encoder | None
+    """None where no tower is tuned."""
+    tunes_image: bool
+    tunes_text: bool
+
+    def clip_parameters(self) -> list[Parameter]:
+        """The parameters of the tuned towers; all others of CLIP are frozen by this."""
+        if self.encoder is None:
+            return []
+        image = self.encoder.image_parameters() if self.tunes_image else []
+        text = self.encoder.text_parameters() if self.tunes_text else []
+        self.encoder.clip.requires_grad_(False)
+        for parameter in (*image, *text):
+            parameter.requires_grad_(True)
+        return [*image, *text]
+
+    def image_tower(
+        self, embeddings: Embeddings, dataset: Dataset, *, device: torch.device, workers: int
+    ) -> Tower:
+        """Gives images' features by row of the store's images."""
+        if self.encoder is None or not self.tunes_image:
+            return FrozenTower(embeddings.images.vectors, device)
+        files = [dataset.image_path(image_id) for image_id in embeddings.images.keys]
+        return ImageTower(self.encoder, files, workers)
+
+    def text_tower(self, embeddings: Embeddings, device: torch.device) -> Tower:
+        """Gives texts' features by row of the store's captions."""
+        if self.encoder is None or not self.tunes_text:
+            return FrozenTower(embeddings.captions.vectors, device)
+        return TextTower(self.encoder, embeddings.captions.keys)
+
+    def embedded(
+        self,
+        embeddings: Embeddings,
+        dataset: Dataset,
+        queries: Sequence[Query],
+        galleries: Mapping[str, Sequence[str]],
+        *,
+        workers: int,
+        progress: Progress = SILENT,
+    ) -> Embeddings:
+        """The vectors as the tuned towers give them now; the store itself where none is tuned.
+
+        Args:
+            embeddings: The store that training began with.
+            dataset: Where the image files are.
+            queries: Whose images and joined captions are wanted.
+            galleries: Image ids that are wanted as well, by category.
+            workers: Processes that decode.
+            progress: Shows images and captions per second.
+        """
+        now = embeddings
+        if self.encoder is not None and self.tunes_image:
+            named = (i for q in queries for i in (q.reference_id, *q.target_ids))
+            ids = {*named, *(i for gallery in galleries.values() for i in gallery)}
+            now = with_images(now, self.encoder, dataset, ids, workers=workers, progress=progress)
+        if self.encoder is not None and self.tunes_text:
+            texts = [joined(query.captions) for query in queries]
+            now = with_captions(now, self.encoder, texts, progress=progress)
+        return now
+
+    def clip_state(self) -> Mapping[str, Tensor] | None:
+        """The whole of CLIP where a tower is tuned."""
+        return None if self.encoder is None else self.encoder.clip.state_dict()
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Takes the weights of `checkpoint`.
+
+        Raises:
+            CheckpointError: they do not fit.
+        """
+        try:
+            self.combiner.load_state_dict(checkpoint.combiner)
+            if self.encoder is not None:
+                self.encoder.clip.load_state_dict(checkpoint.clip or {})
+        except RuntimeError as fault:
+            raise CheckpointError(
+                f"{checkpoint.folder} does not fit this run: {' '.join(str(fault).split())}"
+            ) from fault
+
+
+def encoder_of(
+    embeddings: Embeddings, *, weights: Path | None, device: torch.device, precision: str
+) -> Encoder:
+    """The encoder that a store was embedded with, to be tuned.
+
+    Args:
+        embeddings: The store.
+        weights: The weight file it was embedded with, where it was one.
+        device: Where the encoder runs.
+        precision: Of its arithmetic.
+
+    Raises:
+        WeightsError: the weights cannot be had.
+        StoreError: they are not those of the store.
+    """
+    origin = embeddings.provenance
+    encoder = load_encoder(
+        origin.model,
+        pretrained=origin.pretrained,
+        weights=weights,
+        preprocess=origin.preprocess,
+        device=device,
+        precision=precision,
+    )
+    encoder.provenance.require_same(
+        origin,
+        str(weights or f"{origin.model} {origin.pretrained}"),
+        str(embeddings.path),
+        StoreError,
+    )
+    return encoder

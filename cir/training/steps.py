@@ -1,0 +1,113 @@
+"""One epoch: the steps over every batch, and the means of what they lost."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from cir.errors import TrainingError
+from cir.progress import SILENT, Progress
+from cir.training.batches import Batch, TrainingRows, alike_columns
+from cir.training.learner import Learner, StepLosses, learning_rate_factor
+from cir.training.negatives import NegativeSource
+from cir.training.runlog import EpochLosses
+from cir.training.towers import Tower
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which epoch of how many."""
+
+    epoch: int
+    epochs: int
+
+    def done(self, step: int, steps: int) -> float:
+        """Share of the run that is done after `step` of the epoch's `steps`."""
+        return (self.epoch - 1 + step / steps) / self.epochs
+
+
+def train_epoch(
+    learner: Learner,
+    rows: TrainingRows,
+    batches: Sequence[Batch],
+    *,
+    images: Tower,
+    texts: Tower,
+    negatives: NegativeSource,
+    barred: Mapping[str, Int[np.ndarray, " _"]],
+    place: Place,
+    progress: Progress = SILENT,
+) -> EpochLosses:
+    """Takes a step for every batch.
+
+    Args:
+        learner: What is updated.
+        rows: What the batches were drawn from.
+        batches: The epoch, drawn.
+        images: Gives the features of images.
+        texts: Gives the features of texts.
+        negatives: Gives the triplet term's negatives.
+        barred: For each query id, the images that are no negatives of it.
+        place: Decides the learning rate.
+        progress: Shows queries per second, the loss and the learning rate.
+
+    Raises:
+        TrainingError: a loss is not finite.
+    """
+    learner.combiner.train()
+    steps = zip(
+        batches,
+        images.steps([batch.images for batch in batches]),
+        texts.steps([batch.text for batch in batches]),
+        strict=True,
+    )
+    means, rate = _Means(), 0.0
+    label = f"epoch {place.epoch}/{place.epochs}"
+    with progress.task(label, len(rows), "queries") as task:
+        for step, (batch, image, text) in enumerate(steps, start=1):
+            ids = [rows.query_ids[row] for row in batch.queries]
+            ignored = torch.from_numpy(alike_columns(batch.target, [barred[i] for i in ids]))
+            losses = learner.losses(batch, image, text, ignored, negatives)
+            _require_finite(losses, f"epoch {place.epoch}, step {step}", ids)
+            rate = learner.descend(losses, learning_rate_factor(place.done(step, len(batches))))
+            means.add(losses, len(batch))
+            task.advance(len(batch), loss=losses.total.item(), lr=rate)
+    return means.of_epoch(rate)
+
+
+class _Means:
+    """Means over an epoch in which each query counts the same."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._queries = 0
+
+    def add(self, losses: StepLosses, queries: int) -> None:
+        """Counts one step's losses for each of its queries."""
+        self._queries += queries
+        for name, value in vars(losses).items():
+            if value is not None:
+                self._sums[name] = self._sums.get(name, 0.0) + queries * value.item()
+
+    def of_epoch(self, learning_rate: float) -> EpochLosses:
+        """The means so far."""
+        means = {name: total / self._queries for name, total in self._sums.items()}
+        return EpochLosses(
+            loss=means["total"],
+            triplet=means.get("triplet"),
+            contrastive=means.get("contrastive"),
+            active_share=means.get("active_share"),
+            learning_rate=learning_rate,
+        )
+
+
+def _require_finite(losses: StepLosses, where: str, ids: Sequence[str]) -> None:
+    loss = losses.total.item()
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the loss is {loss} at {where}: try a smaller --learning-rate, or fp32; the last "
+            f"checkpoint is untouched; the batch was {', '.join(ids)}"
+        )

@@ -1,0 +1,66 @@
+"""Training as one call: the inputs are checked against one another, then the engine runs."""
+
+from pathlib import Path
+
+from cir.artefacts.manifest import Manifest
+from cir.artefacts.store import Embeddings
+from cir.config import TrainConfig
+from cir.data.dataset import Dataset
+from cir.files import settle, sweep
+from cir.models.trained import LAST
+from cir.progress import SILENT, Progress
+from cir.training import runfolder
+from cir.training.assembly import assemble
+from cir.training.engine import Engine, EpochListener
+from cir.training.trainset import build_train_set
+
+
+def train(
+    config: TrainConfig,
+    dataset: Dataset,
+    embeddings: Embeddings,
+    manifest: Manifest,
+    *,
+    progress: Progress = SILENT,
+    on_epoch: EpochListener = lambda line: None,
+) -> Path:
+    """Trains a run, or goes on with it after its last finished epoch.
+
+    Args:
+        config: The run's settings.
+        dataset: Its training split is used; images are read only where they are tuned on.
+        embeddings: The store that `manifest` was mined from.
+        manifest: The negatives of the first epoch.
+        progress: Shows each epoch's queries, loss and learning rate, and what follows.
+        on_epoch: Told of every epoch.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        UsageError: the run folder exists, or is none to resume.
+        ConfigError: the run to resume has other settings.
+        ManifestError: the manifest does not belong to the store or the dataset.
+        WeightsError, StoreError: the encoder to tune cannot be had, or is not the store's.
+        TrainingError: a loss is not finite; the last checkpoint stays as it was.
+    """
+    settings = config.to_json()
+    runfolder.require_usable(config.out, settings, resume=config.resume, overwrite=config.overwrite)
+    data = build_train_set(
+        dataset, embeddings, manifest, dev_fraction=config.dev_fraction, seed=config.seed
+    )
+    parts = assemble(config, embeddings)
+    engine = Engine(config, dataset, embeddings, data, parts, progress, on_epoch)
+    last = runfolder.checkpoint(config.out, LAST)
+    settle(last)
+    sweep(config.out)
+    try:
+        if config.resume and last.exists():
+            engine.resume()
+        else:
+            runfolder.make(config.out, settings)
+            engine.begin()
+        engine.run()
+    finally:
+        parts.accelerator.end_training()
+    return config.out

@@ -1,0 +1,198 @@
+"""The embedding store: what is written is read back, and a bad file ends in one line."""
+
+import dataclasses
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from cir import __version__
+from cir.artefacts.provenance import Provenance
+from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
+from cir.artefacts.vectors import Table
+from cir.errors import CirError, StoreError, VectorError
+from cir.files import sha256_of
+
+PROVENANCE = Provenance("RN50x4", "openai", "ab" * 32, "targetpad", 8)
+TEXTS = ("", "is größer", "is red and is longer")
+
+
+def vectors(rows: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((rows, 8)).astype(np.float32)
+
+
+def written(path: Path, **changed: Any) -> Path:
+    values: dict[str, Any] = {
+        "images": Table(("a", "b", "ç"), vectors(3, 0)),
+        "captions": Table(TEXTS, vectors(3, 1)),
+        "image_sha256": ("0" * 64, "1" * 64, "2" * 64),
+        "provenance": PROVENANCE,
+        "skipped": {"x": "x.jpg is empty (0 bytes)"},
+    }
+    write_embeddings(path, **values | changed)
+    return path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return written(tmp_path / "embeddings.h5")
+
+
+def test_what_is_written_is_read_back(path: Path) -> None:
+    found = read_embeddings(path)
+    assert found.images.keys == ("a", "b", "ç")
+    assert found.captions.keys == TEXTS
+    np.testing.assert_array_equal(found.images.vectors, vectors(3, 0))
+    np.testing.assert_array_equal(found.captions.vectors, vectors(3, 1))
+    assert found.image_sha256 == ("0" * 64, "1" * 64, "2" * 64)
+    assert found.provenance == PROVENANCE
+    assert found.skipped == {"x": "x.jpg is empty (0 bytes)"}
+    assert found.sha256 == sha256_of(path)
+    assert isinstance(found, Embeddings)
+
+
+def test_the_file_follows_the_contract(path: Path) -> None:
+    with h5py.File(path) as file:
+        names: list[str] = []
+        file.visititems(lambda name, at: names.append(name) if hasattr(at, "shape") else None)
+        assert set(names) == {
+            *("images/id", "images/embedding", "images/sha256"),
+            *("captions/text", "captions/embedding", "skipped/id", "skipped/reason"),
+        }
+        for name in ("images/id", "images/sha256", "captions/text", "skipped/id", "skipped/reason"):
+            assert h5py.check_string_dtype(file[name].dtype).encoding == "utf-8"
+        for name in ("images/embedding", "captions/embedding"):
+            assert file[name].dtype == np.float32
+        attributes = dict(file.attrs)
+    created = datetime.fromisoformat(attributes.pop("created"))
+    assert created.utcoffset() is not None
+    assert attributes == dataclasses.asdict(PROVENANCE) | {
+        "schema_version": 1,
+        "normalized": False,
+        "cir_version": __version__,
+    }
+
+
+def test_a_store_without_captions_or_skipped_images(tmp_path: Path) -> None:
+    path = written(tmp_path / "e.h5", captions=Table((), vectors(0, 0)), skipped={})
+    found = read_embeddings(path)
+    assert found.captions.keys == ()
+    assert found.captions.vectors.shape == (0, 8)
+    assert found.skipped == {}
+
+
+@pytest.mark.parametrize("utf8", [True, False])
+def test_texts_of_fixed_length_read_too(path: Path, utf8: bool) -> None:
+    with h5py.File(path, "r+") as file:
+        for name, texts in (("images/id", ("a", "b", "ç")), ("captions/text", TEXTS)):
+            del file[name]
+            encoded = np.array([text.encode("utf-8") for text in texts])
+            kind = h5py.string_dtype("utf-8", encoded.itemsize) if utf8 else encoded.dtype
+            file.create_dataset(name, data=encoded.astype(kind), dtype=kind)
+    found = read_embeddings(path)
+    assert found.images.keys == ("a", "b", "ç")
+    assert found.captions.keys == TEXTS
+
+
+def replace(name: str, value: Any) -> Callable[[Any], None]:
+    def change(file: Any) -> None:
+        del file[name]
+        file[name] = value
+
+    return change
+
+
+def without(name: str) -> Callable[[Any], None]:
+    return lambda file: file.__delitem__(name)
+
+
+def attribute(name: str, value: Any) -> Callable[[Any], None]:
+    return lambda file: file.attrs.__setitem__(name, value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (attribute("schema_version", 2), "schema version 2, expected 1"),
+        (attribute("normalized", True), "normalised"),
+        (attribute("embed_dim", 640), r"\(3, 8\) float32, expected \(3, 640\)"),
+        (lambda file: file.attrs.__delitem__("model"), "lacks the attribute model"),
+        (without("images/embedding"), "lacks /images/embedding"),
+        (without("captions"), "lacks /captions/text"),
+        (without("skipped/reason"), "lacks /skipped/reason"),
+        (replace("images/embedding", vectors(2, 0)), "expected"),
+        (replace("images/embedding", vectors(3, 0).astype(np.float64)), "float64"),
+        (replace("images/sha256", ["0" * 64]), "/images/sha256 holds 1 rows, expected 3"),
+        (replace("images/id", ["a", "b", "a"]), "twice"),
+        (replace("captions/text", np.arange(3)), "no column of texts"),
+        (replace("captions/text", np.array([b"\xff\xfe", b"b", b"c"])), "damaged"),
+    ],
+)
+def test_a_store_at_odds_with_itself_is_refused(
+    path: Path, change: Callable[[Any], None], words: str
+) -> None:
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises(StoreError, match=words) as caught:
+        read_embeddings(path)
+    assert str(path) in str(caught.value)
+    assert "run cir embed" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("table", ["images", "captions"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_vectors_without_direction_are_refused(path: Path, table: str, value: float) -> None:
+    with h5py.File(path, "r+") as file:
+        file[f"{table}/embedding"][1] = value
+    with pytest.raises(VectorError, match=f"1 of 3 vectors of .*{table}.*row 1") as caught:
+        read_embeddings(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.99])
+def test_a_truncated_store_is_one_line(path: Path, share: float) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(StoreError) as caught:
+        read_embeddings(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"not HDF5 at all", b"PK\x03\x04" + bytes(100)])
+def test_another_kind_of_file_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "embeddings.h5"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="damaged or no HDF5"):
+        read_embeddings(path)
+
+
+def test_a_missing_store_says_how_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"no embedding store at .*cir embed"):
+        read_embeddings(tmp_path / "embeddings.h5")
+
+
+def test_vectors_without_direction_are_not_written(tmp_path: Path) -> None:
+    wrong = vectors(3, 0)
+    wrong[2] = 0
+    with pytest.raises(VectorError, match="row 2 is all zero"):
+        written(tmp_path / "e.h5", images=Table(("a", "b", "c"), wrong))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_old_store(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CirError, match=r"cannot write .*No space left"):
+        written(path, skipped={})
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]

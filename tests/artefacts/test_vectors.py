@@ -1,0 +1,32 @@
+"""Tables of vectors and their normalisation."""
+
+import numpy as np
+import pytest
+
+from cir.artefacts.vectors import Table, normalised
+from cir.errors import StoreError, VectorError
+
+
+def test_normalised_rows_have_length_one() -> None:
+    vectors = np.random.default_rng(0).standard_normal((50, 7)).astype(np.float32) * 100
+    unit = normalised(vectors, "images")
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(np.cross(unit[:, :3], vectors[:, :3]), 0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"), [(0, "all zero"), (np.nan, "not finite"), (np.inf, "not")]
+)
+def test_a_row_without_direction_is_refused(value: float, fault: str) -> None:
+    vectors = np.ones((4, 3), np.float32)
+    vectors[2] = value
+    with pytest.raises(VectorError, match=f"1 of 4 vectors of captions.*row 2 is {fault}"):
+        normalised(vectors, "captions")
+
+
+def test_a_table_finds_rows_by_key() -> None:
+    table = Table(("a", "b", "c"), np.eye(3, dtype=np.float32))
+    assert table.rows(["c", "a", "c"]).tolist() == [2, 0, 2]
+    assert table.take(["b"]).tolist() == [[0, 1, 0]]
+    with pytest.raises(StoreError, match="lacks 1 of 2 wanted rows, the first 'x'"):
+        table.rows(["a", "x"])

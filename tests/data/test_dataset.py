@@ -1,0 +1,144 @@
+"""The dataset folder, on small ones and on the real FashionIQ annotations."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from cir.data.audit import audit
+from cir.data.dataset import Dataset, hold_out
+from cir.errors import DatasetError
+from tests.worlds import small_dataset
+
+SHARED = Path(os.environ.get("CIR_SHARED", Path(__file__).parents[3] / "shared"))
+FASHIONIQ = SHARED / "fashioniq"
+needs_fashioniq = pytest.mark.skipif(
+    not FASHIONIQ.is_dir(), reason=f"no FashionIQ annotations at {FASHIONIQ}; set CIR_SHARED"
+)
+
+
+def test_queries_keep_the_files_order_and_ids(dataset: Dataset) -> None:
+    queries = dataset.queries("train")
+    rows = json.loads(dataset.captions_file("dress", "train").read_text())
+    assert [q.reference_id for q in queries[: len(rows)]] == [row["candidate"] for row in rows]
+    assert queries[0].id == "dress-train-00000"
+    assert queries[3].target_id == rows[3]["target"]
+
+
+def test_a_test_split_has_no_targets(dataset: Dataset) -> None:
+    assert all(query.target_ids == () for query in dataset.queries("test"))
+
+
+def test_targets_name_several_with_the_target_first(tmp_path: Path) -> None:
+    dataset = small_dataset(tmp_path / "d", categories=("dress",), images=6, queries=1)
+    file = dataset.captions_file("dress", "val")
+    row = {"candidate": "a", "target": "c", "targets": ["b", "c"], "captions": ["x", "y"]}
+    file.write_text(json.dumps([row]))
+    assert dataset.queries("val")[0].target_ids == ("c", "b")
+
+
+def test_images_may_lie_in_a_folder_a_category(tmp_path: Path) -> None:
+    dataset = small_dataset(tmp_path / "d", categories=("dress",), images=6, queries=1)
+    moved = next((dataset.root / "images").glob("*.jpg"))
+    (dataset.root / "images" / "dress").mkdir()
+    moved.rename(dataset.root / "images" / "dress" / moved.name)
+    assert Dataset(dataset.root).image_path(moved.stem).parent.name == "dress"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{", "not readable JSON"),
+        ('{"a": 1}', "expected a list of queries"),
+        ('[{"candidate": 3}]', "row 0: expected an object with a candidate id"),
+        ('[{"candidate": "a", "captions": "red"}]', "captions as a list of texts"),
+        ('[{"candidate": "a", "captions": [], "target": 5}]', "target ids as texts"),
+    ],
+)
+def test_a_malformed_file_is_named(tmp_path: Path, text: str, expected: str) -> None:
+    dataset = small_dataset(tmp_path / "d", categories=("dress",), images=4, queries=1)
+    dataset.captions_file("dress", "val").write_text(text)
+    with pytest.raises(DatasetError, match=expected) as raised:
+        dataset.queries("val")
+    assert "cap.dress.val.json" in str(raised.value)
+
+
+def test_a_missing_split_is_named(tmp_path: Path) -> None:
+    dataset = small_dataset(tmp_path / "d", categories=("dress",), images=4, queries=1)
+    dataset.captions_file("dress", "val").unlink()
+    with pytest.raises(DatasetError, match=r"no split .val.*its splits are train"):
+        dataset.queries("val")
+
+
+def test_a_folder_that_is_no_dataset_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no dataset folder"):
+        Dataset(tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match=r"holds no captions/cap\."):
+        Dataset(tmp_path)
+
+
+def test_hold_out_keeps_siblings_together(dataset: Dataset) -> None:
+    queries = dataset.queries("train")
+    train, dev = hold_out(queries, 0.25, seed=3)
+    assert sorted(q.id for q in (*train, *dev)) == sorted(q.id for q in queries)
+    ours, theirs = ({(q.category, q.reference_id) for q in part} for part in (train, dev))
+    assert ours
+    assert theirs
+    assert not ours & theirs
+    assert hold_out(queries, 0.25, seed=3) == (train, dev)
+    assert hold_out(queries, 0.25, seed=4)[1] != dev
+
+
+def test_hold_out_refuses_an_empty_part(dataset: Dataset) -> None:
+    with pytest.raises(DatasetError, match="expected both above 0"):
+        hold_out(dataset.queries("train")[:1], 0.1, seed=0)
+
+
+def test_audit_finds_each_fault(tmp_path: Path) -> None:
+    root = small_dataset(tmp_path / "d", categories=("dress",), images=8, queries=4).root
+    images = sorted((root / "images").glob("dtr*.jpg"))
+    images[0].unlink()
+    images[1].write_bytes(b"")
+    images[2].write_bytes(images[3].read_bytes()[:-200])
+    images[4].write_text("no image")
+    images[5].write_bytes(images[6].read_bytes())
+    rows = [{"candidate": "stranger", "target": "dtr003", "captions": ["", "is red"]}]
+    (root / "captions" / "cap.dress.train.json").write_text(json.dumps(rows))
+
+    found = audit(Dataset(root))
+
+    assert not found.complete
+    assert found.missing == ("dtr000",)
+    assert {i: reason.split(" is ")[1][:5] for i, reason in found.broken.items()} == {
+        "dtr001": "empty",
+        "dtr002": "damag",
+        "dtr004": "no im",
+    }
+    assert found.duplicates == (("dtr005", "dtr006"),)
+    assert [*found.unknown.values()] == [("stranger",)]
+    train = next(count for count in found.splits if count.split == "train")
+    assert (train.images, train.queries, train.empty_captions) == (8, 1, 1)
+
+
+def test_audit_of_a_sound_folder_is_complete(dataset: Dataset) -> None:
+    found = audit(dataset, workers=2)
+    assert found.complete
+    assert found.images == 2 * 3 * 24
+
+
+@needs_fashioniq
+def test_the_real_fashioniq_annotations_have_the_published_counts() -> None:
+    found = audit(Dataset(FASHIONIQ), images=False)
+    assert found.complete
+    assert (found.images, found.images_in_queries) == (74_381, 37_725)
+    assert found.in_several_categories["train"] == 1_180
+    assert found.val_targets_seen_in_train == 143
+    by_split = {s: [c for c in found.splits if c.split == s] for s in ("train", "val", "test")}
+    assert sum(c.queries for c in by_split["train"]) == 18_000
+    assert sum(c.queries for c in by_split["val"]) == 6_016
+    assert sum(c.empty_captions for c in by_split["train"]) == 12
+    assert sum(c.ambiguous for c in by_split["train"]) == 89
+    assert [c.images for c in by_split["val"]] == [3_817, 6_346, 5_373]
+    assert [c.in_queries for c in by_split["val"]] == [2_628, 3_089, 2_902]
+    assert all(q.target_ids == () for q in Dataset(FASHIONIQ).queries("test"))

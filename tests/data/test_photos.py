@@ -1,0 +1,100 @@
+"""Photos read ahead by workers: in order, with their faults, and nobody left behind."""
+
+import hashlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from cir.data.photos import PhotoBatch, photo_batches
+from cir.errors import CirError
+
+BROKEN = {1: b"", 4: b"not an image", 5: None}
+"""Row to content of the files that cannot be read; None is no file."""
+
+
+def mean_colour(image: Image.Image) -> Tensor:
+    """A picture of one pixel."""
+    return torch.tensor(np.asarray(image).mean((0, 1)), dtype=torch.float32)[:, None, None]
+
+
+def suicide(image: Image.Image) -> Tensor:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return torch.zeros(3, 1, 1)
+
+
+def bug(image: Image.Image) -> Tensor:
+    raise RuntimeError("a bug")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    """Seven files; those of BROKEN cannot be read."""
+    files = [tmp_path / f"{row}.png" for row in range(7)]
+    for row, file in enumerate(files):
+        Image.new("RGB", (4, 4), (row, 2 * row, 3 * row)).save(file)
+    for row, content in BROKEN.items():
+        files[row].write_bytes(content) if content is not None else files[row].unlink()
+    return files
+
+
+def read(files: Sequence[Path], batches: Sequence[range], workers: int) -> list[PhotoBatch]:
+    return list(photo_batches(files, batches, mean_colour, workers=workers, pinned=False))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_come_in_order_with_their_faults(photos: list[Path], workers: int) -> None:
+    found = read(photos, [range(3), range(3, 6), range(6, 7)], workers)
+    assert [batch.rows for batch in found] == [(0, 2), (3,), (6,)]
+    assert [sorted(batch.faults) for batch in found] == [[1], [4, 5], []]
+    for batch in found:
+        assert batch.pixels.tolist() == [[[[r]], [[2 * r]], [[3 * r]]] for r in batch.rows]
+        digests = [hashlib.sha256(photos[row].read_bytes()).hexdigest() for row in batch.rows]
+        assert list(batch.sha256) == digests
+    assert found[0].faults[1] == f"{photos[1]} is empty (0 bytes): fetch it again"
+    assert found[1].faults[4] == f"{photos[4]} is no image: expected JPEG or PNG"
+    assert found[1].faults[5] == f"{photos[5]} is missing"
+
+
+def test_a_batch_without_a_readable_photo_is_empty(photos: list[Path]) -> None:
+    (found,) = read(photos, [range(4, 6)], 0)
+    assert found.rows == ()
+    assert len(found.pixels) == 0
+
+
+def test_no_batches_start_no_workers(photos: list[Path]) -> None:
+    assert read(photos, [], 2) == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_global_generator_is_left_alone(photos: list[Path], workers: int) -> None:
+    before = torch.get_rng_state()
+    read(photos, [range(1)], workers)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_workers_end_with_a_caller_that_stops_early(photos: list[Path]) -> None:
+    stream = photo_batches(photos, [range(1)] * 20, mean_colour, workers=2, pinned=False)
+    next(stream)
+    assert len(multiprocessing.active_children()) == 2
+    stream.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_killed_worker_is_one_line(photos: list[Path]) -> None:
+    with pytest.raises(CirError, match=r"DataLoader worker .*--workers 0") as caught:
+        list(photo_batches(photos, [range(1)], suicide, workers=1, pinned=False))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bug_is_not_taken_for_a_killed_worker(photos: list[Path], workers: int) -> None:
+    with pytest.raises(RuntimeError, match="a bug"):
+        list(photo_batches(photos, [range(1)], bug, workers=workers, pinned=False))

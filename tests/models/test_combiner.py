@@ -1,0 +1,128 @@
+"""Combiners against their equations, one query at a time."""
+
+import numpy as np
+import pytest
+import torch
+
+from cir.errors import UsageError
+from cir.models.combiner import (
+    AttentionFusionCombiner,
+    Clip4CirCombiner,
+    ReferenceOnly,
+    SumCombiner,
+    TextOnly,
+    build_combiner,
+)
+
+DIM = 12
+COMBINERS = {
+    "attention-fusion": AttentionFusionCombiner(dim=DIM, hidden=7),
+    "clip4cir": Clip4CirCombiner(dim=DIM, projection=9, hidden=10),
+    "sum": SumCombiner(),
+    "reference": ReferenceOnly(),
+    "text": TextOnly(),
+}
+
+
+def features(seed: int, rows: int = 5, length: float = 1.0) -> torch.Tensor:
+    return length * torch.randn(rows, DIM, generator=torch.Generator().manual_seed(seed))
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
+
+
+def layer(module: torch.nn.Module, x: np.ndarray) -> np.ndarray:
+    return module.weight.detach().numpy() @ x + module.bias.detach().numpy()
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_gives_unit_vectors_of_the_same_shape(name):
+    query = COMBINERS[name].eval()(features(0), features(1))
+    assert query.shape == (5, DIM)
+    torch.testing.assert_close(query.norm(dim=-1), torch.ones(5))
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_only_directions_of_the_features_count(name):
+    combiner = COMBINERS[name].eval()
+    short = combiner(features(0), features(1))
+    torch.testing.assert_close(short, combiner(features(0, length=30.0), features(1, length=0.01)))
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_rows_do_not_touch_each_other(name):
+    combiner = COMBINERS[name].eval()
+    together = combiner(features(0), features(1))
+    alone = combiner(features(0)[2:3], features(1)[2:3])
+    torch.testing.assert_close(together[2:3], alone)
+
+
+def test_attention_fusion_is_its_equations():
+    combiner = COMBINERS["attention-fusion"]
+    image, text = features(0), features(1)
+    found = combiner(image, text).detach().numpy()
+    for row in range(len(image)):
+        x, y = (np.sqrt(DIM) * unit(side[row].numpy()) for side in (image, text))
+        p = np.maximum(layer(combiner.project_image, x), 0)
+        r = np.maximum(layer(combiner.project_text, y), 0)
+        gate = sigmoid(layer(combiner.gate, np.concatenate([p, r])))
+        fused = gate * p + (1 - gate) * r
+        expected = unit(layer(combiner.output, np.concatenate([fused, p, r])))
+        np.testing.assert_allclose(found[row], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_clip4cir_is_its_equations():
+    combiner = COMBINERS["clip4cir"].eval()
+    image, text = features(0), features(1)
+    found = combiner(image, text).detach().numpy()
+    for row in range(len(image)):
+        x, y = (np.sqrt(DIM) * unit(side[row].numpy()) for side in (image, text))
+        p = np.maximum(layer(combiner.project_image[0], x), 0)
+        r = np.maximum(layer(combiner.project_text[0], y), 0)
+        both = np.concatenate([r, p])
+        hidden = np.maximum(layer(combiner.share_of_text[0][0], both), 0)
+        share = sigmoid(layer(combiner.share_of_text[1], hidden))
+        mixed = layer(combiner.output, np.maximum(layer(combiner.mix[0], both), 0))
+        expected = unit(mixed + share * y + (1 - share) * x)
+        np.testing.assert_allclose(found[row], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_acts_while_training_only():
+    combiner = Clip4CirCombiner(dim=DIM, projection=9, hidden=10)
+    image, text = features(0), features(1)
+    assert not torch.equal(combiner.train()(image, text), combiner(image, text))
+    assert torch.equal(combiner.eval()(image, text), combiner(image, text))
+
+
+def test_baselines():
+    image, text = features(0), features(1)
+    x, y = (torch.nn.functional.normalize(side, dim=-1) for side in (image, text))
+    torch.testing.assert_close(ReferenceOnly()(image, text), x)
+    torch.testing.assert_close(TextOnly()(image, text), y)
+    both = torch.nn.functional.normalize(x + y, dim=-1)
+    torch.testing.assert_close(SumCombiner()(image, text), both)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "parameters"),
+    [
+        ("attention-fusion", AttentionFusionCombiner, 2_164_864),
+        ("clip4cir", Clip4CirCombiner, 59_003_521),
+        ("sum", SumCombiner, 0),
+    ],
+)
+def test_built_by_name_at_the_published_widths(name, kind, parameters):
+    with torch.device("meta"):
+        combiner = build_combiner(name, dim=640, hidden=512)
+    assert isinstance(combiner, kind)
+    assert sum(p.numel() for p in combiner.parameters()) == parameters
+
+
+def test_an_unknown_name_lists_the_known():
+    with pytest.raises(UsageError, match=r"no combiner 'mlp'.*attention-fusion, clip4cir, sum"):
+        build_combiner("mlp", dim=4, hidden=4)

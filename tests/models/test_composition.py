@@ -1,0 +1,62 @@
+"""Queries composed into vectors."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cir.artefacts.vectors import normalised
+from cir.data.dataset import Dataset
+from cir.errors import StoreError, UsageError, VectorError
+from cir.models.combiner import AttentionFusionCombiner
+from cir.models.composition import baseline, compose, composed_queries
+from tests.worlds import random_embeddings
+
+CPU = torch.device("cpu")
+
+
+def vectors(seed: int, rows: int = 11, dim: int = 6) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((rows, dim)).astype(np.float32) * 7
+
+
+def test_baselines_are_what_they_are_called() -> None:
+    image, text = vectors(0), vectors(1)
+    unit_image, unit_text = normalised(image, "image"), normalised(text, "text")
+    expected = {
+        "reference": unit_image,
+        "text": unit_text,
+        "sum": normalised(unit_image + unit_text, "sum"),
+    }
+    for name, its in expected.items():
+        np.testing.assert_allclose(compose(baseline(name), image, text, device=CPU), its, atol=1e-6)
+    with pytest.raises(UsageError, match="'combiner': expected one of reference, text, sum"):
+        baseline("combiner")
+
+
+def test_batches_and_mode_change_nothing() -> None:
+    torch.manual_seed(0)
+    combiner = AttentionFusionCombiner(dim=6, hidden=8).train()
+    together = compose(combiner, vectors(0), vectors(1), device=CPU)
+    apart = compose(combiner, vectors(0), vectors(1), device=CPU, batch_size=3)
+    np.testing.assert_allclose(together, apart, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, rtol=1e-6)
+    assert combiner.training
+
+
+def test_a_diverged_combiner_is_named() -> None:
+    combiner = AttentionFusionCombiner(dim=6, hidden=8)
+    nn.init.constant_(combiner.output.weight, torch.nan)
+    with pytest.raises(VectorError, match=r"11 of 11 composed queries have no direction.*diverged"):
+        compose(combiner, vectors(0), vectors(1), device=CPU)
+
+
+def test_queries_take_their_own_image_and_text(dataset: Dataset) -> None:
+    store, queries = random_embeddings(dataset), dataset.queries("train")
+    texts = [store.captions.keys[n % 3] for n in range(len(queries))]
+    found = composed_queries(queries, texts, store, baseline("sum"), CPU)
+    for row, query, text in zip(found, queries, texts, strict=True):
+        image = normalised(store.images.take([query.reference_id]), "image")
+        words = normalised(store.captions.take([text]), "text")
+        np.testing.assert_allclose(row, normalised(image + words, "sum")[0], atol=1e-6)
+    with pytest.raises(StoreError, match="'never embedded'"):
+        composed_queries(queries[:1], ["never embedded"], store, baseline("sum"), CPU)

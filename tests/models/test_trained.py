@@ -1,0 +1,64 @@
+"""A combiner saved and loaded back."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from cir.artefacts.checkpoint import SCHEMA_VERSION, CheckpointMetadata, save_checkpoint
+from cir.artefacts.provenance import Provenance
+from cir.errors import CheckpointError
+from cir.models.combiner import build_combiner
+from cir.models.trained import load_trained
+
+METADATA = CheckpointMetadata(
+    schema_version=SCHEMA_VERSION,
+    cir_version="0.1.0",
+    combiner="attention-fusion",
+    dim=8,
+    hidden=5,
+    tune="none",
+    epoch=3,
+    provenance=Provenance("micro", "random", "0" * 64, "targetpad", 8),
+    embeddings_sha256="e" * 64,
+    dev={"headline": 12.5},
+    config={},
+)
+
+
+def save(folder: Path, **changes: object) -> torch.nn.Module:
+    torch.manual_seed(1)
+    combiner = build_combiner("attention-fusion", dim=8, hidden=5)
+    save_checkpoint(
+        folder,
+        combiner=combiner.state_dict(),
+        clip=None,
+        trainer={},
+        metadata=dataclasses.replace(METADATA, **changes),
+    )
+    return combiner
+
+
+@pytest.mark.parametrize("asked", ["run/checkpoints/best", "run"])
+def test_a_checkpoint_or_the_best_of_a_run_composes_as_before(tmp_path, asked):
+    saved = save(tmp_path / "run/checkpoints/best")
+    save(tmp_path / "run/checkpoints/last", epoch=4)
+    found = load_trained(tmp_path / asked)
+    image, text = torch.randn(2, 4, 8).unbind()
+    assert torch.equal(found.combiner(image, text), saved(image, text))
+    assert not found.combiner.training
+    assert found.checkpoint.metadata.epoch == 3
+
+
+@pytest.mark.parametrize("changes", [{"dim": 9}, {"hidden": 6}, {"combiner": "clip4cir"}])
+def test_weights_of_another_combiner_are_one_line(tmp_path, changes):
+    save(tmp_path / "best", **changes)
+    with pytest.raises(CheckpointError, match="weights that do not fit its") as refused:
+        load_trained(tmp_path / "best")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folder_without_a_checkpoint_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=f"no checkpoint at {tmp_path}"):
+        load_trained(tmp_path)

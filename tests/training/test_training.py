@@ -1,0 +1,516 @@
+"""Whole runs on small worlds: what they write, what they move, and how they survive."""
+
+import dataclasses
+import json
+import math
+import shutil
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cir.artefacts.checkpoint import read_checkpoint, read_trainer
+from cir.artefacts.manifest import read_manifest
+from cir.artefacts.store import Embeddings
+from cir.artefacts.vectors import Table
+from cir.config import TrainConfig
+from cir.data.captions import joined, variants
+from cir.data.dataset import Dataset, hold_out
+from cir.encoding.embedding import caption_vectors, image_vectors
+from cir.errors import ConfigError, ImageError, ManifestError, StoreError, TrainingError, UsageError
+from cir.training import engine
+from cir.training import model as model_module
+from cir.training.learner import learning_rate_factor
+from cir.training.train import train
+from tests.micro import micro_encoder
+from tests.mined import random_manifest
+from tests.worlds import random_embeddings
+
+EPOCHS = 3
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing may catch it."""
+
+
+@pytest.fixture(scope="module")
+def embeddings(dataset: Dataset) -> Embeddings:
+    return random_embeddings(dataset)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory, dataset, embeddings) -> Path:
+    """A run that was never killed, which no test may change."""
+    return run(tmp_path_factory.mktemp("straight") / "run", dataset, embeddings)
+
+
+@pytest.fixture(scope="module")
+def encoded(dataset: Dataset) -> Embeddings:
+    """The vectors that a micro encoder gives, under its provenance."""
+    encoder = micro_encoder(tower="resnet")
+    drawn = random_embeddings(dataset)
+    files = [dataset.image_path(image_id) for image_id in drawn.images.keys]
+    images = image_vectors(encoder, files, batch_size=64, workers=0)
+    captions = caption_vectors(encoder, drawn.captions.keys, batch_size=64)
+    return dataclasses.replace(
+        drawn,
+        images=Table(drawn.images.keys, images),
+        captions=Table(drawn.captions.keys, captions),
+        provenance=encoder.provenance,
+    )
+
+
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch):
+    """The encoder of `encoded`, found by training whatever it asks for."""
+    made = micro_encoder(tower="resnet")
+    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: made)
+    return made
+
+
+def config_of(out: Path, **changes: object) -> TrainConfig:
+    settings = {
+        "out": out,
+        "epochs": EPOCHS,
+        "batch_size": 8,
+        "hidden": 8,
+        "dev_fraction": 0.25,
+        "device": "cpu",
+        "workers": 0,
+        "learning_rate": 1e-2,
+    }
+    return TrainConfig(**settings | changes)
+
+
+def run(out: Path, dataset: Dataset, embeddings: Embeddings, on_epoch=lambda line: None, **changes):
+    manifest = random_manifest(dataset, embeddings)
+    return train(config_of(out, **changes), dataset, embeddings, manifest, on_epoch=on_epoch)
+
+
+def metrics(out: Path) -> list[dict[str, object]]:
+    """The lines without what no two runs share."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        assert line.pop("seconds") > 0
+    return lines
+
+
+def state(out: Path) -> dict[str, bytes]:
+    """The bytes of everything that a run's settings determine."""
+    kept = {}
+    for file in sorted(out.rglob("*")):
+        if file.suffix in (".safetensors", ".parquet"):
+            kept[str(file.relative_to(out))] = file.read_bytes()
+    return kept
+
+
+def optimiser(out: Path) -> dict[int, dict[str, torch.Tensor]]:
+    return read_trainer(out / "checkpoints/last")["optimiser"]["state"]
+
+
+def weights(out: Path, epoch: str = "last") -> dict[str, torch.Tensor]:
+    checkpoint = read_checkpoint(out / "checkpoints" / epoch)
+    return checkpoint.combiner | {f"clip.{n}": t for n, t in (checkpoint.clip or {}).items()}
+
+
+# ------------------------------------------------------------------------------- what it writes
+
+
+def test_writes_exactly_the_files_of_the_contract(straight):
+    files = {str(file.relative_to(straight)) for file in straight.rglob("*") if file.is_file()}
+    events = {file for file in files if file.startswith("tensorboard/events.out.tfevents")}
+    checkpoint = ("combiner.safetensors", "metadata.json", "trainer.pt")
+    assert len(events) == 1
+    assert files - events == {
+        "config.json",
+        "metrics.jsonl",
+        *(f"manifests/epoch-{epoch:03d}.parquet" for epoch in range(EPOCHS + 1)),
+        *(f"checkpoints/{name}/{file}" for name in ("best", "last") for file in checkpoint),
+    }
+    assert list(straight.parent.iterdir()) == [straight]
+
+
+def test_the_first_manifest_is_the_given_one_without_dev(straight, dataset, embeddings):
+    given = random_manifest(dataset, embeddings)
+    first = read_manifest(straight / "manifests/epoch-000.parquet")
+    kept, dev = hold_out(dataset.queries("train"), 0.25, 0)
+    assert set(first.query_ids) == {query.id for query in kept}
+    assert not set(first.query_ids) & {query.id for query in dev}
+    rows = [given.query_ids.index(query_id) for query_id in first.query_ids]
+    assert first.negative_ids == given.subset(np.array(rows)).negative_ids
+    later = read_manifest(straight / "manifests/epoch-002.parquet")
+    assert (later.metadata.epoch, later.metadata.query) == (2, "combiner")
+    assert later.metadata.options == given.metadata.options
+
+
+def test_every_epoch_is_told_as_it_is_written(tmp_path, dataset, embeddings):
+    told = []
+    out = run(tmp_path / "run", dataset, embeddings, on_epoch=told.append, epochs=1)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert told == lines
+
+
+def test_metrics_say_what_the_contract_says(straight):
+    lines = metrics(straight)
+    assert [line["epoch"] for line in lines] == list(range(EPOCHS + 1))
+    recalls = {"R@1", "R@5", "R@10", "R@50", "headline"}
+    kinds = {"hard", "semi-hard", "easy"}
+    for line in lines:
+        assert set(line["dev"]) == recalls
+        assert set(line["manifest"]) == kinds | {"target_distance", "negative_distance", "starved"}
+        assert sum(line["manifest"][kind] for kind in kinds) == pytest.approx(1)
+        assert (line["loss"] is None) == (line["epoch"] == 0)
+        assert ("sum" in line) == (line["epoch"] == 0)
+    assert set(lines[0]["sum"]) == recalls
+    assert lines[-1]["loss"] == pytest.approx(lines[-1]["triplet"] + lines[-1]["contrastive"])
+    assert lines[-1]["learning_rate"] == pytest.approx(0)
+
+
+def test_each_manifest_is_mined_with_the_checkpoint_it_names(straight):
+    last = read_manifest(straight / f"manifests/epoch-{EPOCHS:03d}.parquet")
+    assert last.metadata.checkpoint_sha256 == read_checkpoint(straight / "checkpoints/last").sha256
+
+
+@pytest.mark.parametrize("changes", [{"remine": False}, {"online_top_k": 5}])
+def test_without_mining_again_there_is_one_manifest(tmp_path, dataset, embeddings, changes):
+    out = run(tmp_path / "run", dataset, embeddings, epochs=1, **changes)
+    assert [file.name for file in (out / "manifests").iterdir()] == ["epoch-000.parquet"]
+    assert [line["manifest"] is None for line in metrics(out)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("loss", "absent"), [("triplet", "contrastive"), ("contrastive", "triplet")]
+)
+def test_a_term_that_is_not_trained_is_null(tmp_path, dataset, embeddings, loss, absent):
+    line = metrics(run(tmp_path / "run", dataset, embeddings, loss=loss, epochs=1))[-1]
+    assert line[absent] is None
+    assert line["loss"] == line[loss]
+
+
+def test_the_best_epoch_is_the_first_of_the_best(straight):
+    headlines = [line["dev"]["headline"] for line in metrics(straight)]
+    best = read_checkpoint(straight / "checkpoints/best").metadata
+    assert best.epoch == headlines.index(max(headlines))
+    assert best.dev["headline"] == max(headlines)
+
+
+def test_a_tie_keeps_the_earlier_epoch(tmp_path, dataset, embeddings):
+    out = run(tmp_path / "run", dataset, embeddings, learning_rate=1e-30, weight_decay=0)
+    assert len({line["dev"]["headline"] for line in metrics(out)}) == 1
+    assert read_checkpoint(out / "checkpoints/best").metadata.epoch == 0
+    assert read_checkpoint(out / "checkpoints/last").metadata.epoch == EPOCHS
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("combiner", ["attention-fusion", "clip4cir"])
+def test_every_combiner_learns_its_triplets_in_every_precision(
+    tmp_path, dataset, embeddings, combiner, precision
+):
+    changes = {"combiner": combiner, "precision": precision, "loss": "triplet", "epochs": 8}
+    lines = metrics(run(tmp_path / "run", dataset, embeddings, remine=False, **changes))
+    losses = [line["loss"] for line in lines[1:]]
+    assert sum(losses[-3:]) < sum(losses[:3])
+
+
+def test_fp16_needs_cuda(tmp_path, dataset, embeddings):
+    with pytest.raises(UsageError, match=r"fp16 trains on CUDA only, not on cpu; use bf16"):
+        run(tmp_path / "run", dataset, embeddings, precision="fp16")
+    assert not (tmp_path / "run").exists()
+
+
+# ------------------------------------------------------------------------------- what it moves
+
+TOWERS = {"none": (), "text": ("text",), "image": ("image",), "both": ("image", "text")}
+
+
+def tower_of(name: str) -> str:
+    if not name.startswith("clip."):
+        return "combiner"
+    if name.startswith("clip.visual."):
+        return "image"
+    return "scale" if "logit_" in name else "text"
+
+
+@pytest.mark.parametrize("tune", TOWERS)
+def test_a_step_moves_what_it_should_and_nothing_else(tmp_path, dataset, encoded, encoder, tune):
+    before = {f"clip.{n}": t.clone() for n, t in encoder.clip.state_dict().items()}
+    first = {}
+
+    def keep(line):
+        if line["epoch"] == 0:
+            first.update(weights(tmp_path / "run"))
+
+    out = run(
+        tmp_path / "run", dataset, encoded, on_epoch=keep, tune=tune, epochs=1,
+        clip_learning_rate=1e-2,
+    )  # fmt: skip
+    after = before | weights(out)
+    moved = {name for name in after if not torch.equal(after[name], (before | first)[name])}
+    buffers = {f"clip.{name}" for name, _ in encoder.clip.named_buffers()}
+    assert any("running_mean" in name for name in buffers)
+    assert not moved & buffers
+    assert {tower_of(name) for name in moved} == {"combiner", *TOWERS[tune]}
+    parameters = {name for name in after if tower_of(name) in TOWERS[tune]} - buffers
+    unmoved = {name for name in parameters - moved if after[name].numel() > 1}
+    assert not {name for name in unmoved if "attnpool.k_proj.bias" not in name and
+                "token_embedding" not in name and "attn.in_proj" not in name}  # fmt: skip
+
+
+def test_tuning_text_decodes_no_image(tmp_path, dataset, encoded, encoder, monkeypatch):
+    def refuse(path):
+        raise ImageError(f"{path} was decoded")
+
+    monkeypatch.setattr("cir.training.towers.read_image", refuse)
+    monkeypatch.setattr("cir.data.images.decode_image", refuse)
+    run(tmp_path / "run", dataset, encoded, tune="text", epochs=1)
+
+
+def test_dev_and_mining_see_the_tuned_vectors(tmp_path, dataset, encoded, encoder, monkeypatch):
+    seen = []
+    plain = engine.evaluate
+
+    def spy(queries, galleries, embeddings, *args, **kwargs):
+        seen.append((queries, embeddings))
+        return plain(queries, galleries, embeddings, *args, **kwargs)
+
+    monkeypatch.setattr(engine, "evaluate", spy)
+    run(tmp_path / "run", dataset, encoded, tune="both", epochs=1, clip_learning_rate=1e-2)
+    queries, now = seen[-1]
+    image_id, text = queries[0].target_id, joined(queries[0].captions)
+    with torch.inference_mode():
+        image = image_vectors(encoder, [dataset.image_path(image_id)], batch_size=1, workers=0)
+        caption = caption_vectors(encoder, [text], batch_size=1)
+    np.testing.assert_allclose(now.images.take([image_id]), image, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(now.captions.take([text]), caption, rtol=1e-3, atol=1e-4)
+    assert not np.allclose(encoded.images.take([image_id]), image, rtol=1e-3, atol=1e-4)
+    assert not np.allclose(encoded.captions.take([text]), caption, rtol=1e-3, atol=1e-4)
+
+
+def test_only_texts_that_the_captions_stand_for_are_trained_on(
+    tmp_path, dataset, encoded, encoder, monkeypatch
+):
+    drawn = []
+    plain = engine.draw_batches
+    monkeypatch.setattr(
+        engine,
+        "draw_batches",
+        lambda *a, **k: drawn.append((a[0], plain(*a, **k))) or drawn[-1][1],
+    )
+    run(tmp_path / "run", dataset, encoded, epochs=2)
+    by_id = {query.id: query for query in dataset.queries("train")}
+    for rows, batches in drawn:
+        for batch in batches:
+            for query, text in zip(batch.queries, batch.text, strict=True):
+                captions = by_id[rows.query_ids[query]].captions
+                assert encoded.captions.keys[text] in variants(captions)
+
+
+def test_the_encoder_to_tune_is_that_of_the_store(tmp_path, dataset, embeddings, encoder):
+    with pytest.raises(StoreError, match=r"come from different encoders: model micro-resnet"):
+        run(tmp_path / "run", dataset, embeddings, tune="text")
+    assert not (tmp_path / "run").exists()
+
+
+# ------------------------------------------------------------------------------- how it survives
+
+
+def killed_after(epoch: int) -> Callable[[dict], None]:
+    def on_epoch(line):
+        if line["epoch"] == epoch:
+            raise Killed
+
+    return on_epoch
+
+
+def test_a_resumed_run_ends_as_one_never_killed(tmp_path, straight, dataset, embeddings):
+    killed = tmp_path / "killed"
+    with pytest.raises(Killed):
+        run(killed, dataset, embeddings, killed_after(1))
+    run(killed, dataset, embeddings, resume=True)
+    assert_same(straight, killed)
+
+
+STAGES = ("train_epoch", "evaluate", "save_checkpoint", "mine_manifest", "write_manifest")
+
+
+@pytest.mark.parametrize(
+    ("epoch", "stage", "call"),
+    [*((epoch, stage, 1) for epoch in (0, 2) for stage in STAGES), (0, "save_checkpoint", 2)],
+)
+def test_a_run_killed_at_any_stage_resumes(
+    tmp_path, straight, dataset, embeddings, monkeypatch, epoch, stage, call
+):
+    killed = tmp_path / "killed"
+    with monkeypatch.context() as patched:
+        fuse = Fuse(getattr(engine, stage), call)
+        patched.setattr(engine, stage, fuse)
+        with pytest.raises(Killed):
+            run(killed, dataset, embeddings, partial(fuse.light, epoch))
+    run(killed, dataset, embeddings, resume=True)
+    assert_same(straight, killed)
+
+
+class Fuse:
+    """Calls through until it is lit, then kills at the `number`-th call."""
+
+    def __init__(self, call: Callable, number: int) -> None:
+        self._call, self._left, self._lit = call, number, False
+
+    def light(self, epoch: int, line: dict) -> None:
+        self._lit = self._lit or line["epoch"] >= epoch
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        self._left -= self._lit
+        if self._lit and self._left <= 0:
+            raise Killed
+        return self._call(*args, **kwargs)
+
+
+@pytest.mark.parametrize("changes", [{"tune": "both"}, {"tune": "image", "online_top_k": 4}])
+def test_a_resumed_run_of_tuned_towers_ends_as_one_never_killed(
+    tmp_path, dataset, encoded, monkeypatch, changes
+):
+    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: micro_encoder())
+    changes |= {"epochs": 2, "clip_learning_rate": 1e-3}
+    straight = run(tmp_path / "straight", dataset, encoded, **changes)
+    killed = tmp_path / "killed"
+    with pytest.raises(Killed):
+        run(killed, dataset, encoded, killed_after(1), **changes)
+    run(killed, dataset, encoded, resume=True, **changes)
+    assert_same(straight, killed)
+
+
+def assert_same(straight: Path, other: Path) -> None:
+    assert metrics(straight) == metrics(other)
+    assert state(straight) == state(other)
+    for ours, theirs in zip(optimiser(straight).values(), optimiser(other).values(), strict=True):
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_finished_run_resumed_trains_nothing(tmp_path, straight, dataset, embeddings):
+    out = shutil.copytree(straight, tmp_path / "run")
+    before, told = state(out), []
+    assert run(out, dataset, embeddings, told.append, resume=True) == out
+    assert (state(out), told) == (before, [])
+
+
+def test_what_a_kill_left_aside_is_swept_away(tmp_path, straight, dataset, embeddings):
+    out = shutil.copytree(straight, tmp_path / "run")
+    (out / "checkpoints/.last-0123abcd").mkdir()
+    (out / "checkpoints/.last-0123abcd/combiner.safetensors").touch()
+    (out / ".metrics-0123abcd.jsonl").touch()
+    (out / ".gitignore").touch()
+    run(out, dataset, embeddings, resume=True)
+    assert [file.name for file in out.rglob(".*")] == [".gitignore"]
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_anew(
+    tmp_path, straight, dataset, embeddings
+):
+    killed = shutil.copytree(straight, tmp_path / "killed")
+    shutil.rmtree(killed / "checkpoints")
+    run(killed, dataset, embeddings, resume=True)
+    assert_same(straight, killed)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, dataset, embeddings):
+    out = tmp_path / "run"
+    with pytest.raises(TrainingError) as stopped:
+        run(out, dataset, embeddings, learning_rate=1e30)
+    message = str(stopped.value)
+    assert "\n" not in message
+    assert "epoch 1, step 2" in message
+    batch = message.partition("the batch was ")[2].split(", ")
+    assert set(batch) <= {query.id for query in dataset.queries("train")}
+    assert read_checkpoint(out / "checkpoints/last").metadata.epoch == 0
+    assert all(t.isfinite().all() for t in weights(out).values())
+
+
+# ------------------------------------------------------------------------------- what it refuses
+
+
+def test_other_settings_are_refused_all_at_once(straight, dataset, embeddings):
+    with pytest.raises(ConfigError) as refused:
+        run(straight, dataset, embeddings, epochs=2, margin=0.3, seed=1, resume=True)
+    message = str(refused.value)
+    assert "--epochs is 2, the run in" in message
+    assert "--margin is 0.3" in message
+    assert "--seed is 1" in message
+    assert "--hidden" not in message
+
+
+def test_a_run_that_exists_is_kept_unless_it_may_be_replaced(
+    tmp_path, straight, dataset, embeddings
+):
+    out = shutil.copytree(straight, tmp_path / "run")
+    with pytest.raises(UsageError, match="exists: pass --overwrite"):
+        run(out, dataset, embeddings, epochs=1)
+    assert state(out) == state(straight)
+    run(out, dataset, embeddings, epochs=1, overwrite=True)
+    assert len(metrics(out)) == 2
+
+
+def test_a_folder_that_is_no_run_is_never_replaced(tmp_path, dataset, embeddings):
+    photo = tmp_path / "home" / "photo.jpg"
+    photo.parent.mkdir()
+    photo.touch()
+    with pytest.raises(UsageError, match=r"no config.json, so it is no run and is not replaced"):
+        run(photo.parent, dataset, embeddings, overwrite=True)
+    with pytest.raises(UsageError, match="no run to resume"):
+        run(photo.parent, dataset, embeddings, resume=True)
+    assert photo.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"embeddings_sha256": "a" * 64}, r"mined from a store with SHA-256 aaaaaaaaaaaa"),
+        ({"split": "val"}, r"queries of split 'val', expected 'train'"),
+    ],
+)
+def test_a_manifest_of_something_else_is_refused(tmp_path, dataset, embeddings, change, message):
+    manifest = random_manifest(dataset, embeddings)
+    other = dataclasses.replace(manifest, metadata=dataclasses.replace(manifest.metadata, **change))
+    with pytest.raises(ManifestError, match=message):
+        train(config_of(tmp_path / "run"), dataset, embeddings, other)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_manifest_of_unknown_options_is_refused(tmp_path, dataset, embeddings):
+    manifest = random_manifest(dataset, embeddings)
+    options = manifest.metadata.options | {"sharpness": 3}
+    metadata = dataclasses.replace(manifest.metadata, options=options)
+    with pytest.raises(ManifestError, match=r"options that this cir does not know .*sharpness"):
+        train(
+            config_of(tmp_path / "run"),
+            dataset,
+            embeddings,
+            dataclasses.replace(manifest, metadata=metadata),
+        )
+
+
+@pytest.mark.parametrize("field", ["query_ids", "reference_ids", "target_ids"])
+def test_a_manifest_of_another_dataset_is_refused(tmp_path, dataset, embeddings, field):
+    manifest = random_manifest(dataset, embeddings)
+    values = ("somebody-else", *getattr(manifest, field)[1:])
+    other = dataclasses.replace(manifest, **{field: values})
+    with pytest.raises(ManifestError, match=r"1 of the manifest's 32 queries, the first .* train"):
+        train(config_of(tmp_path / "run"), dataset, embeddings, other)
+
+
+# ------------------------------------------------------------------------------- schedule
+
+
+def test_the_learning_rate_rises_then_falls_to_zero():
+    rates = [learning_rate_factor(step / 1000) for step in range(1001)]
+    peak = int(np.argmax(rates))
+    assert rates[peak] == 1
+    assert peak == 50
+    assert rates[25] == pytest.approx(0.5)
+    assert all(a < b for a, b in pairwise(rates[: peak + 1]))
+    assert all(a > b for a, b in pairwise(rates[peak:]))
+    assert math.isclose(rates[-1], 0, abs_tol=1e-12)
