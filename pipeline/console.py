@@ -11,7 +11,6 @@ from rich.progress import (
     ProgressColumn,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.progress import (
@@ -20,7 +19,7 @@ from rich.progress import (
 from rich.progress import (
     Task as RichTask,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from cir.progress import Task
@@ -44,26 +43,25 @@ class _RunningTask:
     def advance(self, count: int = 1, **figures: float) -> None:
         """Moves the bar and shows the figures beside it."""
         if figures:
-            shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            shown = "  ".join(f"{name} {value:.3g}" for name, value in figures.items())
             self._bars.update(self._task, figures=shown)
         self._bars.advance(self._task, count)
 
 
 class RichProgress:
-    """Progress bars with units per second and the time left."""
+    """Progress bars with units per second and the time left, or taken when it is done."""
 
     @contextmanager
     def task(self, label: str, total: int, unit: str) -> Iterator[Task]:
         """Draws one bar while the block runs."""
+        line = Column(no_wrap=True)
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            _Speed(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}", style="dim"),
+            TextColumn("{task.description}", table_column=line),
+            BarColumn(bar_width=10),
+            MofNCompleteColumn(table_column=line),
+            _Speed(table_column=line),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=line),
+            TextColumn("{task.fields[figures]}", style="dim", table_column=line),
         )
         with RichBars(*columns, console=err) as bars:
             yield _RunningTask(bars, bars.add_task(label, total=total, unit=unit, figures=""))
