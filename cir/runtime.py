@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from cir.errors import UsageError
-from cir.workers import pick_workers as pick_workers
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

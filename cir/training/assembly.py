@@ -8,10 +8,11 @@ from accelerate import Accelerator
 from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig
 from cir.models.combiner import build_combiner
-from cir.runtime import pick_device, pick_workers, seed_all
+from cir.runtime import pick_device, seed_all
 from cir.training.learner import Learner, Objective, Optimisation
 from cir.training.machine import accelerator_for
 from cir.training.model import Model, encoder_of
+from cir.workers import pick_workers
 
 
 @dataclass(frozen=True, eq=False)
