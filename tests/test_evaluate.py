@@ -8,16 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from cir import __version__
 from cir.artefacts.checkpoint import (
-    SCHEMA_VERSION,
-    CheckpointMetadata,
     read_checkpoint,
-    save_checkpoint,
 )
-from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
 from cir.config import EvaluateConfig
 from cir.data.dataset import Dataset
@@ -29,6 +23,7 @@ from cir.errors import CheckpointError, ConfigError, UsageError
 from cir.evaluation.recall import Protocol, evaluate
 from cir.models.combiner import SumCombiner, build_combiner
 from pipeline.evaluate import run
+from tests.checkpoints import HIDDEN, saved
 from tests.micro import micro_encoder
 from tests.worlds import random_embeddings
 
@@ -51,36 +46,6 @@ def store(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def save(
-    folder: Path,
-    provenance: Provenance,
-    combiner: nn.Module,
-    *,
-    tune: str = "none",
-    clip: nn.Module | None = None,
-) -> Path:
-    save_checkpoint(
-        folder,
-        combiner=combiner.state_dict(),
-        clip=clip.state_dict() if clip else None,
-        trainer={},
-        metadata=CheckpointMetadata(
-            schema_version=SCHEMA_VERSION,
-            cir_version=__version__,
-            combiner="sum" if isinstance(combiner, SumCombiner) else "attention-fusion",
-            dim=provenance.embed_dim,
-            hidden=8,
-            tune=tune,
-            epoch=3,
-            provenance=provenance,
-            embeddings_sha256="e" * 64,
-            dev={},
-            config={},
-        ),
-    )
-    return folder
-
-
 def config(dataset: Dataset, store: Path, **changes: Any) -> EvaluateConfig:
     return EvaluateConfig(dataset=dataset.root, embeddings=store, device="cpu", **changes)
 
@@ -89,8 +54,8 @@ def test_a_run_is_judged_as_the_library_judges_its_best_checkpoint(
     dataset: Dataset, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     embeddings = read_embeddings(store)
-    combiner = build_combiner("attention-fusion", dim=DIM, hidden=8)
-    best = save(tmp_path / "run" / "checkpoints" / "best", embeddings.provenance, combiner)
+    combiner = build_combiner("attention-fusion", dim=DIM, hidden=HIDDEN)
+    best = saved(tmp_path / "run" / "checkpoints" / "best", combiner, embeddings.provenance)
     out = tmp_path / "figures.json"
     asked = config(dataset, store, run=tmp_path / "run", json=out, captions="both-orders")
     assert run(asked) == out
@@ -141,7 +106,7 @@ def test_a_checkpoint_of_another_encoder_is_refused(
     dataset: Dataset, store: Path, tmp_path: Path
 ) -> None:
     other = dataclasses.replace(read_embeddings(store).provenance, weights_sha256="f" * 64)
-    folder = save(tmp_path / "best", other, build_combiner("sum", dim=DIM, hidden=8))
+    folder = saved(tmp_path / "best", SumCombiner(), other, name="sum")
     with pytest.raises(CheckpointError, match="come from different encoders: weights_sha256"):
         run(config(dataset, store, run=folder))
 
@@ -153,8 +118,13 @@ def test_a_tuned_encoder_gives_the_vectors_anew(
     """Only the tuned tower's vectors change, and they are the tuned encoder's own."""
     encoder = micro_encoder(seed=1)
     embeddings = random_embeddings(dataset, dim=encoder.dim)
-    folder = save(
-        tmp_path / "best", embeddings.provenance, SumCombiner(), tune=tune, clip=encoder.clip
+    folder = saved(
+        tmp_path / "best",
+        SumCombiner(),
+        embeddings.provenance,
+        name="sum",
+        tune=tune,
+        clip=encoder.clip,
     )
     asked: list[Path] = []
 
@@ -180,8 +150,12 @@ def test_a_tuned_encoder_gives_the_vectors_anew(
 def test_a_store_of_the_tuned_encoder_is_taken_as_it_is(dataset: Dataset, tmp_path: Path) -> None:
     encoder = micro_encoder(seed=1)
     before = random_embeddings(dataset, dim=encoder.dim)
-    folder = save(
-        tmp_path / "best", before.provenance, SumCombiner(), tune="both", clip=encoder.clip
+    folder = saved(
+        tmp_path / "best",
+        SumCombiner(),
+        before.provenance,
+        name="sum",
+        clip=encoder.clip,
     )
     digest = weights_sha256(encoder.clip.state_dict())
     of_tuned = dataclasses.replace(before.provenance, pretrained="best", weights_sha256=digest)

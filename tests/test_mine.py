@@ -10,15 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from cir import __version__
 from cir.artefacts.checkpoint import (
-    SCHEMA_VERSION,
-    CheckpointMetadata,
     read_checkpoint,
-    save_checkpoint,
 )
 from cir.artefacts.manifest import read_manifest
-from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
 from cir.artefacts.vectors import Table
 from cir.config import MineConfig
@@ -30,10 +25,11 @@ from cir.models.combiner import build_combiner
 from cir.models.composition import baseline, composed_queries
 from cir.types import Strategy
 from pipeline.mine import run
+from tests.checkpoints import HIDDEN, saved
 from tests.oracle import check_manifest
 from tests.worlds import random_embeddings
 
-DIM, HIDDEN = 16, 8
+DIM = 16
 CPU = torch.device("cpu")
 
 
@@ -63,31 +59,6 @@ def config(dataset: Dataset, embeddings: Embeddings, tmp_path: Path) -> dict[str
         "margin": 0.5,
         "device": "cpu",
     }
-
-
-def checkpoint_of(
-    folder: Path, combiner: nn.Module, provenance: Provenance, clip: nn.Module | None = None
-) -> Path:
-    save_checkpoint(
-        folder,
-        combiner=combiner.state_dict(),
-        clip=clip.state_dict() if clip else None,
-        trainer={},
-        metadata=CheckpointMetadata(
-            schema_version=SCHEMA_VERSION,
-            cir_version=__version__,
-            combiner="attention-fusion",
-            dim=DIM,
-            hidden=HIDDEN,
-            tune="both" if clip else "none",
-            epoch=1,
-            provenance=provenance,
-            embeddings_sha256="e" * 64,
-            dev={},
-            config={},
-        ),
-    )
-    return folder
 
 
 @pytest.mark.parametrize("strategy", get_args(Strategy))
@@ -151,7 +122,7 @@ def test_a_combiner_mines_for_its_own_encoder_alone(
 ) -> None:
     torch.manual_seed(0)
     combiner = build_combiner("attention-fusion", dim=DIM, hidden=HIDDEN)
-    folder = checkpoint_of(tmp_path / "own", combiner, embeddings.provenance)
+    folder = saved(tmp_path / "own", combiner, embeddings.provenance)
     asked = MineConfig(**config, query="combiner", checkpoint=folder)
     mined = read_manifest(run(asked))
     assert mined.metadata.checkpoint_sha256 == read_checkpoint(folder).sha256
@@ -161,7 +132,7 @@ def test_a_combiner_mines_for_its_own_encoder_alone(
     galleries = dataset.galleries("train")
     check_manifest(mined, queries, embeddings, galleries, vectors, asked.options())
     other = dataclasses.replace(embeddings.provenance, weights_sha256="1" * 64)
-    checkpoint_of(folder, combiner, other)
+    saved(folder, combiner, other)
     with pytest.raises(CheckpointError, match="come from different encoders: weights_sha256"):
         run(dataclasses.replace(asked, overwrite=True))
 
@@ -170,7 +141,7 @@ def test_a_tuned_combiner_asks_for_vectors_of_the_tuned_encoder(
     config: dict[str, Any], embeddings: Embeddings, tmp_path: Path
 ) -> None:
     combiner, clip = build_combiner("attention-fusion", dim=DIM, hidden=HIDDEN), nn.Linear(3, 2)
-    folder = checkpoint_of(tmp_path / "tuned", combiner, embeddings.provenance, clip)
+    folder = saved(tmp_path / "tuned", combiner, embeddings.provenance, clip=clip)
     asked = MineConfig(**config, query="combiner", checkpoint=folder)
     with pytest.raises(CheckpointError, match=f"embed again with .* --weights {folder}"):
         run(asked)

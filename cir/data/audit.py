@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,9 @@ from cir.data.dataset import Dataset, Query
 from cir.data.images import read_image
 from cir.errors import ImageError
 from cir.files import sha256_of
+from cir.parallel import in_order
 from cir.progress import SILENT, Progress
 from cir.types import Split
-
-_CHUNK = 64
-"""Images handed to a worker at once."""
 
 
 @dataclass(frozen=True)
@@ -163,10 +160,8 @@ def _open_all(
     """Id to fault of the broken images, and id to SHA-256 of the others."""
     broken: dict[str, str] = {}
     digests: dict[str, str] = {}
-    if not files:
-        return broken, digests
-    with ProcessPoolExecutor(workers) as pool, progress.task("audit", len(files), "images") as task:
-        opened = pool.map(_open, files.values(), chunksize=_CHUNK)
+    with progress.task("audit", len(files), "images") as task:
+        opened = in_order(_open, tuple(files.values()), workers)
         for image_id, (fault, digest) in zip(files, opened, strict=True):
             if fault:
                 broken[image_id] = fault

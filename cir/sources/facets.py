@@ -87,9 +87,6 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
 )
 """Facet to value to the words that say it; where a name says two, the first listed stands."""
 
-FACETS: Final = tuple(_WORDS)
-"""The facets that a name may state."""
-
 _PATTERNS: Final = {
     facet: [(value, re.compile(rf"\b(?:{words})\b")) for value, words in values.items()]
     for facet, values in _WORDS.items()
@@ -97,7 +94,7 @@ _PATTERNS: Final = {
 
 
 def read_facets(name: str) -> dict[str, str]:
-    """The facets that a product's name states, in the order of `FACETS`."""
+    """The facets that a product's name states, in the order of `_WORDS`."""
     text = _NOT_ATTRIBUTES.sub(" ", name.lower())
     text = " ".join(text.replace("-", " ").replace("_", " ").split())
     found = {facet: _first(patterns, text) for facet, patterns in _PATTERNS.items()}
