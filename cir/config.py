@@ -19,7 +19,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Preprocess = Literal["targetpad", "squarepad", "clip"]
 OnError = Literal["fail", "skip"]
 OnStarved = Literal["nearest", "random", "drop", "fail"]
-Sampling = Literal["top", "random"]
+Sampling = Literal["top", "random", "softmax"]
 CombinerName = Literal["attention-fusion", "clip4cir", "sum"]
 Loss = Literal["triplet", "contrastive", "triplet+contrastive"]
 Tune = Literal["none", "text", "image", "both"]
@@ -27,11 +27,13 @@ GalleryName = Literal["full", "val"]
 ReferenceRule = Literal["kept", "removed"]
 CaptionRule = Literal["joined", "both-orders"]
 LinkMode = Literal["hardlink", "symlink", "copy"]
+ExportFormat = Literal["triplet", "n-tuple", "labeled-pair"]
 
 DATASET = Path("data/fashioniq")
 EMBEDDINGS = Path("data/embeddings.h5")
 MANIFEST = Path("data/manifest.parquet")
 RUN = Path("runs/default")
+EXPORT_SUFFIXES = (".parquet", ".jsonl")
 _LARGEST_SEED = 2**63 - 1
 TINY = "cir-tiny"
 """The bundled encoder's name."""
@@ -237,8 +239,10 @@ class MiningOptions(Config):
     margin: float = option(0.2, "Negatives")
     """Margin of the semi-hard band, in cosine distance."""
     sampling: Sampling = option("top", "Negatives")
-    """top takes the nearest of the band; random draws from the whole band, each equally likely.
-    A band of any kind is always drawn from at random."""
+    """top takes the nearest of the band; random draws from the whole band, each equally likely;
+    softmax draws nearer ones more often. Where top meets a band of any kind, it draws at random."""
+    temperature: float = option(0.05, "Negatives")
+    """With --sampling softmax, a candidate at distance d weighs exp(-d / temperature)."""
     same_share: float = option(0.7, "Category-aware")
     """Share of negatives from the query's own category."""
     other_share: float = option(0.2, "Category-aware")
@@ -251,11 +255,23 @@ class MiningOptions(Config):
     """Kind wanted from another category."""
     any_kind: Band = option("any", "Category-aware")
     """Kind wanted from the whole gallery."""
-    duplicate_threshold: float = option(0.99, "Validity")
+    duplicate_threshold: float = option(0.99, "False negatives")
     """A candidate whose cosine to the target reaches this is a duplicate, never a negative."""
-    on_starved: OnStarved = option("nearest", "Validity")
-    """When the band is too small: fill with the nearest valid ones outside it, fill at random,
-    drop the query, or fail."""
+    max_target_similarity: float | None = option(None, "False negatives")
+    """Refuse candidates whose cosine to the target image is above this."""
+    exclude_siblings: bool = option(False, "False negatives")
+    """Refuse the targets that the same reference has under other captions."""
+    relative_margin: float | None = option(None, "False negatives")
+    """Refuse candidates whose cosine to the query is above (1 - this) of the target's."""
+    max_similarity: float | None = option(None, "False negatives")
+    """Refuse candidates whose cosine to the query is above this."""
+    range_min: int = option(0, "False negatives")
+    """Refuse this many valid candidates, those nearest to the query."""
+    range_max: int | None = option(None, "False negatives")
+    """Refuse all but this many valid candidates, those nearest to the query."""
+    on_starved: OnStarved = option("nearest", "Negatives")
+    """When the band is too small: fill with the nearest that no filter refuses, fill with such
+    at random, drop the query, or fail."""
     seed: int = option(0, "Negatives")
     """Seed of every random choice."""
 
@@ -266,6 +282,14 @@ class MiningOptions(Config):
         yield from _outside(self, 0, 2, "margin")
         yield from _outside(self, 0, 1, "same_share", "other_share", "any_share")
         yield from _outside(self, 0, 1.01, "duplicate_threshold")
+        yield from _outside(self, 0, 1, "relative_margin")
+        yield from _outside(self, -1, 1, "max_similarity", "max_target_similarity")
+        yield from _below(self, 0, "range_min")
+        if self.range_max is not None and not self.range_max > self.range_min:
+            least = f"more than --range-min, {self.range_min}"
+            yield f"--range-max is {self.range_max}; expected {least}"
+        if not 0 < self.temperature < math.inf:
+            yield f"--temperature is {self.temperature}; expected more than 0"
         total = self.same_share + self.other_share + self.any_share
         if not math.isclose(total, 1, abs_tol=1e-6):
             yield f"--same-share, --other-share and --any-share add up to {total:g}; expected 1"
@@ -289,7 +313,7 @@ class MineConfig(MiningOptions):
     """Checkpoint folder of the combiner, with --query combiner."""
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
-    block_size: int = option(256, "Machine")
+    block_size: int = option(512, "Machine")
     """Queries compared with the gallery at once; bounds the memory."""
     overwrite: bool = option(False, "Files")
     """Replace a manifest that exists."""
@@ -304,6 +328,55 @@ class MineConfig(MiningOptions):
         """The part that decides which negatives a query gets."""
         names = [item.name for item in dataclasses.fields(MiningOptions)]
         return MiningOptions(**{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(Config):
+    """Write a manifest as training examples that datasets and sentence-transformers read."""
+
+    manifest: Path = option(MANIFEST, "Files", argument=True)
+    """Manifest of `cir mine`."""
+    dataset: Path | None = option(None, "Files")
+    """Dataset folder: write where its photos are; without it, images are named by their ids."""
+    out: Path = option(Path("data/examples.parquet"), "Files")
+    """File to write, .parquet or .jsonl."""
+    overwrite: bool = option(False, "Files")
+    """Replace a file that exists."""
+    format: ExportFormat = option("triplet", "Rows")
+    """triplet (anchor, positive, negative), n-tuple (anchor, positive, negative_1 to negative_n;
+    queries with fewer negatives are left out), or labeled-pair (anchor, positive, label 1 or 0)."""
+    num_negatives: int | None = option(None, "Rows")
+    """Negatives a query, its nearest; by default as many as were mined for."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        yield from _below(self, 1, "num_negatives")
+        if self.out.suffix not in EXPORT_SUFFIXES:
+            yield f"--out is {self.out}; expected a file ending in {' or '.join(EXPORT_SUFFIXES)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig(Config):
+    """Look at a manifest, or compare two: figures on the screen, triplets as photos in a page."""
+
+    manifest: Path = required("Input", argument=True)
+    """Manifest of `cir mine`."""
+    other: Path | None = option(None, "Input", argument=True)
+    """A second manifest, to see what changed from the first to it."""
+    dataset: Path | None = option(None, "Input")
+    """Dataset folder that was mined: its photos enter the page, and its images that were never
+    used as negatives are counted."""
+    html: Path | None = option(None, "Page")
+    """Write a page that needs no network to this HTML file."""
+    rows: int = option(200, "Page")
+    """Queries shown in the page, drawn evenly over categories and kinds; the ten hardest, or of
+    two manifests the ten most changed, always are."""
+    overwrite: bool = option(False, "Page")
+    """Replace an HTML file that exists."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        yield from _outside(self, 10, 2000, "rows")
 
 
 @dataclass(frozen=True, kw_only=True)

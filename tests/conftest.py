@@ -4,9 +4,14 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from hypothesis import settings
 
 from cir.data.dataset import Dataset
 from tests.worlds import small_dataset
+
+# A first example may compile what it calls.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:

@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from cir.errors import StoreError, VectorError
+
+_MISSING: Final = -1
+"""The row of a key that a table does not hold."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +28,15 @@ class Table:
         Raises:
             StoreError: a key has no row; the message counts them and names the first.
         """
-        missing = [key for key in keys if key not in self.row_of]
-        if missing:
+        found = map(self.row_of.get, keys, repeat(_MISSING))
+        rows = np.fromiter(found, dtype=np.int64, count=len(keys))
+        missing = np.flatnonzero(rows == _MISSING)
+        if missing.size:
             raise StoreError(
-                f"the embedding store lacks {len(missing)} of {len(keys)} wanted rows, the first "
-                f"{missing[0]!r}: it was made from another dataset; run cir embed again"
+                f"the embedding store lacks {missing.size} of {len(keys)} wanted rows, the first "
+                f"{keys[missing[0]]!r}: it was made from another dataset; run cir embed again"
             )
-        return np.fromiter((self.row_of[key] for key in keys), dtype=np.int64, count=len(keys))
+        return rows
 
     def take(self, keys: Sequence[str]) -> Float[np.ndarray, "keys dim"]:
         """The vectors of `keys`, in their order."""
@@ -48,14 +55,15 @@ def normalised(vectors: Float[np.ndarray, "rows dim"], what: str) -> Float[np.nd
     Raises:
         VectorError: a row has no direction (NaN, infinite or all zero); `what` names the table.
     """
-    require_directions(vectors, what)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors / norms, dtype=np.float32)
+    lengths = require_directions(vectors, what)
+    return np.ascontiguousarray(vectors / lengths[:, None], dtype=np.float32)
 
 
-def require_directions(vectors: Float[np.ndarray, "rows dim"], what: str) -> None:
-    """Raises VectorError where a row of `vectors` is NaN, infinite or all zero."""
-    norms = np.linalg.norm(vectors, axis=1)
+def require_directions(
+    vectors: Float[np.ndarray, "rows dim"], what: str
+) -> Float[np.ndarray, " rows"]:
+    """The length of each row; raises VectorError where one is NaN, infinite or all zero."""
+    norms: Float[np.ndarray, " rows"] = np.linalg.norm(vectors, axis=1)
     wrong = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
     if wrong.size:
         fault = "all zero" if norms[wrong[0]] == 0 else "not finite"
@@ -63,3 +71,4 @@ def require_directions(vectors: Float[np.ndarray, "rows dim"], what: str) -> Non
             f"{wrong.size} of {len(vectors)} vectors of {what} have no direction: row {wrong[0]} "
             f"is {fault}; embed again, in fp32 if it was a lower precision"
         )
+    return norms

@@ -1,80 +1,45 @@
 """Negatives mined by arithmetic on arrays: any retriever's vectors, no files, no names.
 
-Every query is compared with the whole gallery, a block of queries at a time, because the rank of
-its target and the size of its band are counts over the gallery; a top-k search ends before the
-band of a poorly ranked target begins. What is mined depends on neither block nor thread: bands and
-order are decided by `cir.mining.similarity`, equal distances by gallery row, chance by query
-number.
+Every query is compared with the whole gallery, because the rank of its target and the size of its
+band are counts over the gallery; a top-k search ends before the band of a poorly ranked target
+begins. The way of the data:
+
+    borders     where each query's bands begin and end                  cir.mining.borders
+    stream      the gallery passes by: counts, and pools of candidates  cir.mining.streaming, .scan
+    choose      draws take their quotas from the pools                  cir.mining.choice
+
+What is mined depends on neither block, tile, thread nor processor: distances are those of
+`cir.mining.similarity`, equal ones are ordered by gallery row, chance hangs on query and row.
 
     problem = Problem(queries, targets, gallery, exclusions_of(known_answers))
     plan = Plan((Draw("any", 1.0, "semi-hard"),), num_negatives=5, margin=0.2)
     mined = mine(problem, plan)        # mined.rows[i]: gallery rows of query i's negatives
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int8, Int32, Int64
 
 from cir.errors import UsageError, VectorError
-from cir.mining.bands import Bands, Borders, find_bands
-from cir.mining.draws import Dice, Drawn, draw_nearest, draw_uniformly
-from cir.mining.index import FlatIndex
+from cir.mining.borders import Borders, Keys, Tally, keys_at
+from cir.mining.choice import NONE, Hand, Offer, Pool, choose, draw_pools, fill_pools
+from cir.mining.plan import Draw, Plan
+from cir.mining.priorities import NEAREST
+from cir.mining.scan import merged
 from cir.mining.similarity import paired_distances
+from cir.mining.sketch import quickest_number
+from cir.mining.streaming import Search, stream
 from cir.mining.validity import Exclusions
 from cir.progress import SILENT, Progress
-from cir.types import SCOPES, Band, Scope
-from cir.workers import pick_workers
+from cir.types import Band
 
-NONE: Final = -1
-"""The row that stands for no negative."""
+__all__ = ["NONE", "Draw", "Mined", "Plan", "Problem", "Refused", "mine"]
 
 _CPU: Final = torch.device("cpu")
-_CHUNK: Final = 1 << 19
-"""Distances looked at together by one thread: few enough to stay in the processor's cache."""
-_GOLDEN: Final = (np.sqrt(5) - 1) / 2
-
-
-@dataclass(frozen=True)
-class Draw:
-    """A share of each query's negatives: where they come from, and of which kind."""
-
-    scope: Scope
-    share: float
-    band: Band
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which negatives a query gets."""
-
-    draws: tuple[Draw, ...]
-    """Served in this order; no candidate is drawn twice. Their shares add up to 1."""
-    num_negatives: int
-    margin: float
-    sampling: Literal["top", "random"] = "top"
-    """Whether a band gives its nearest members or a uniform sample. The band `any` is always
-    sampled: its nearest members are no sample of any candidate, but the hardest ones."""
-    fill: Literal["nearest", "random"] | None = "nearest"
-    """How a starved query is filled up: from outside the band, first within the scope of the draw
-    that fell short, then in the whole gallery; None leaves it short."""
-    seed: int = 0
-
-    def quota(self, numbers: Int64[np.ndarray, " queries"]) -> Int64[np.ndarray, "queries draws"]:
-        """How many negatives each draw gives each query: whole numbers that add up exactly.
-
-        Systematic sampling (Madow, 1949): the cumulated shares of `num_negatives` are shifted by an
-        offset in [0, 1) and rounded down. The offsets of successive queries are multiples of the
-        golden ratio, which spread so evenly that the shares hold over any run of queries.
-        """
-        offsets = np.modf(numbers * _GOLDEN + np.random.default_rng(self.seed).random())[0]
-        bounds = np.cumsum([0.0, *(draw.share for draw in self.draws)]) * self.num_negatives
-        bounds[-1] = self.num_negatives
-        return np.diff(np.floor(bounds + offsets[:, None]).astype(np.int64), axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +58,15 @@ class Problem:
     """Which gallery rows are of each category; one may be of several."""
 
 
+@dataclass(frozen=True)
+class Refused:
+    """Valid candidates that each filter of a plan refused, over all queries."""
+
+    relative_margin: int = 0
+    max_similarity: int = 0
+    ranks: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Mined:
     """What `mine` found; row i of each field is query i. Negatives stand nearest first."""
@@ -108,9 +82,10 @@ class Mined:
     target_ranks: Int32[np.ndarray, " queries"]
     """1 + the number of valid candidates nearer than the target."""
     candidates_in_band: Int32[np.ndarray, " queries"]
-    """Valid candidates that any of the draws could have given."""
+    """Eligible candidates that any of the draws could have given."""
     starved: Bool[np.ndarray, " queries"]
     """Whether the bands held fewer than the wanted number."""
+    refused: Refused
 
     @property
     def counts(self) -> Int64[np.ndarray, " queries"]:
@@ -124,7 +99,8 @@ def mine(
     plan: Plan,
     *,
     device: torch.device = _CPU,
-    block_size: int = 256,
+    block_size: int = 512,
+    arithmetic: torch.dtype | None = None,
     progress: Progress = SILENT,
 ) -> Mined:
     """Mines negatives for every query.
@@ -133,35 +109,155 @@ def mine(
         problem: What to mine in.
         plan: What to mine for.
         device: Where the matrix products run, on CUDA or the CPU.
-        block_size: Queries compared with the gallery at once. Memory is bounded by this many rows
-            of the gallery's length.
-        progress: Shows queries per second.
+        block_size: Queries compared with a tile of the gallery at once, by each thread.
+        arithmetic: Of the products that candidates are told apart by before any is compared in
+            full: torch.bfloat16, torch.float32, or by default the faster here. It decides
+            nothing.
+        progress: Shows gallery images per second.
 
     Raises:
         VectorError: the gallery is empty, or the vectors are of several dimensions.
         UsageError: the plan draws by category, and the problem has none.
     """
     _require_fitting(problem, plan)
-    miner = _Miner(problem, plan)
-    index, count = FlatIndex(problem.gallery, device), len(problem.queries)
-    buffer = np.empty((min(block_size, count), len(problem.gallery)), dtype=np.float32)
-    with (
-        progress.task("mine", count, "queries") as task,
-        ThreadPoolExecutor(pick_workers(None)) as pool,
-    ):
-        for start in range(0, count, block_size):
-            block = slice(start, min(start + block_size, count))
-            similarities = buffer[: block.stop - start]
-            index.similarities(problem.queries[block], out=similarities)
-            chunks = list(_chunks(block, len(problem.gallery)))
-            parts = [similarities[c.start - start : c.stop - start] for c in chunks]
-            for _ in pool.map(miner.serve, chunks, parts):
-                pass
-            task.advance(block.stop - start)
-    return miner.mined
+    scanner = _Scanner(problem, plan, device, block_size, arithmetic, progress)
+    every = np.arange(len(problem.queries))
+    targets = paired_distances(problem.queries, every, problem.targets, every)
+    borders = Borders.of(targets, plan)
+    if plan.windowed:
+        borders = Borders.of(targets, plan, scanner.window(borders))
+    draws, fills = draw_pools(plan), fill_pools(plan)
+    tally, (drawn, filling) = scanner.scan(borders, draws, fills, plan.num_negatives)
+    hand, starved = choose(plan, drawn, filling)
+    return Mined(
+        rows=hand.rows,
+        distances=hand.distances,
+        kinds=_kinds(hand, borders),
+        scopes=hand.scopes,
+        target_distances=targets,
+        target_ranks=(1 + tally.before("target").sum(axis=1)).astype(np.int32),
+        candidates_in_band=_wanted(tally, plan).astype(np.int32),
+        starved=starved,
+        refused=Refused(
+            relative_margin=tally.refused("relative_margin"),
+            max_similarity=tally.refused("max_similarity"),
+            ranks=tally.refused("range_min") + tally.refused("range_max"),
+        ),
+    )
+
+
+class _Scanner:
+    """Scans a problem's gallery, as often as a plan needs it."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        plan: Plan,
+        device: torch.device,
+        block_size: int,
+        arithmetic: torch.dtype | None,
+        progress: Progress,
+    ) -> None:
+        self._problem, self._plan = problem, plan
+        self._device, self._block_size, self._progress = device, block_size, progress
+        self._number = arithmetic or quickest_number(device)
+        self._scoped = any(draw.scope != "any" for draw in plan.draws)
+
+    def scan(
+        self,
+        borders: Borders,
+        draws: Sequence[Pool],
+        fills: Sequence[Pool],
+        kept: int,
+        label: str = "mine",
+    ) -> tuple[Tally, tuple[list[Offer], list[Offer]]]:
+        """Counts before each border, and the best `kept` of each pool of draws and fills."""
+        problem, different = self._problem, list(dict.fromkeys([*draws, *fills]))
+        search = Search(
+            queries=problem.queries,
+            gallery=problem.gallery,
+            first_row=0,
+            exclusions=problem.exclusions,
+            categories=problem.categories if self._scoped else None,
+            members=problem.members if self._scoped else None,
+            borders=borders,
+            pools=different,
+            first_fill=len(set(draws)),
+            kept=kept,
+            seed=self._plan.seed,
+            temperature=self._plan.temperature,
+        )
+        found = stream(search, self._number, self._device, self._block_size, self._progress, label)
+        found = merged([found])
+        tally = Tally(tuple(borders.marks), _cells(found.nearer), _cells(self._valid()))
+        offers = {
+            pool: Offer(found.rows[:, place], found.distances[:, place], pool.scope)
+            for place, pool in enumerate(different)
+        }
+        return tally, ([offers[pool] for pool in draws], [offers[pool] for pool in fills])
+
+    def window(self, borders: Borders) -> tuple[Keys | None, Keys | None]:
+        """The keys at the first rank that is eligible, and at the first that no longer is."""
+        plan, last = self._plan, len(self._problem.gallery)
+        kept = 1 + max(plan.range_min, plan.range_max or 0)
+        every = Borders(borders.targets, borders.margins, {}, bounded=False)
+        pool = Pool("any", "any", NEAREST, 0)
+        _, ((offer,), _) = self.scan(every, [pool], [], min(kept, last), "rank")
+        return (
+            _keys_at_rank(offer, plan.range_min) if plan.range_min else None,
+            None if plan.range_max is None else _keys_at_rank(offer, plan.range_max),
+        )
+
+    def _valid(self) -> Int64[np.ndarray, "queries two"]:
+        """Valid candidates of each query: all, and those of its category."""
+        problem, count = self._problem, len(self._problem.queries)
+        queries, rows = problem.exclusions.pairs(slice(0, count))
+        every = len(problem.gallery) - np.bincount(queries, minlength=count)
+        own = np.zeros(count, dtype=np.int64)
+        if self._scoped and problem.members is not None and problem.categories is not None:
+            barred = problem.members[problem.categories[queries], rows]
+            sizes = problem.members.sum(axis=1)[problem.categories]
+            own = sizes - np.bincount(queries[barred], minlength=count)
+        return np.stack([every, own], axis=1)
+
+
+def _keys_at_rank(offer: Offer, rank: int) -> Keys:
+    """The key of the candidate that so many come before; past the end where there is none."""
+    if rank >= offer.rows.shape[1]:
+        nobody = np.full(len(offer.rows), np.inf, dtype=np.float32)
+        return keys_at(nobody)
+    rows, distances = offer.rows[:, rank], offer.distances[:, rank]
+    return Keys(np.where(rows == NONE, np.float32(np.inf), distances), rows)
+
+
+def _cells(counts: Int64[np.ndarray, "*counted two"]) -> Int64[np.ndarray, "*counted two"]:
+    """(all, own category) as (own category, other categories)."""
+    every, own = counts[..., 0], counts[..., 1]
+    return np.stack([own, every - own], axis=-1)
+
+
+def _wanted(tally: Tally, plan: Plan) -> Int64[np.ndarray, " queries"]:
+    """Eligible candidates that any of the draws could give."""
+    wanted = np.zeros(len(tally.valid), dtype=np.int64)
+    for cell, scope in enumerate(("same-category", "other-category")):
+        bands: set[Band] = {draw.band for draw in plan.draws if draw.scope in (scope, "any")}
+        if "any" in bands:
+            bands = {"any"}
+        for band in bands:
+            wanted += tally.of(band)[:, cell]
+    return wanted
+
+
+def _kinds(hand: Hand, borders: Borders) -> Int8[np.ndarray, "queries negatives"]:
+    kinds = np.zeros(hand.rows.shape, dtype=np.int8)
+    at = np.nonzero(hand.rows != NONE)
+    kinds[at] = borders.kinds(at[0], hand.distances[at])
+    return kinds
 
 
 def _require_fitting(problem: Problem, plan: Plan) -> None:
+    if not problem.gallery.size:
+        raise VectorError("the gallery holds no vectors: nothing can be mined")
     dims = {table.shape[1] for table in (problem.queries, problem.targets, problem.gallery)}
     if len(dims) > 1:
         raise VectorError(
@@ -175,193 +271,3 @@ def _require_fitting(problem: Problem, plan: Plan) -> None:
     by_category = any(draw.scope != "any" for draw in plan.draws)
     if by_category and (problem.categories is None or problem.members is None):
         raise UsageError("the plan draws by category; the problem says no categories and members")
-
-
-def _chunks(block: slice, gallery: int) -> Iterator[slice]:
-    size = max(1, _CHUNK // gallery)
-    for start in range(block.start, block.stop, size):
-        yield slice(start, min(start + size, block.stop))
-
-
-class _Miner:
-    """Serves chunks of queries, in any order and several at once, into one result."""
-
-    def __init__(self, problem: Problem, plan: Plan) -> None:
-        count = len(problem.queries)
-        every = np.arange(count)
-        self._problem, self._plan = problem, plan
-        targets = paired_distances(problem.queries, every, problem.targets, every)
-        self._borders = Borders.around(targets, plan.margin)
-        shape = (count, plan.num_negatives)
-        self.mined = Mined(
-            rows=np.full(shape, NONE, dtype=np.int64),
-            distances=np.full(shape, np.nan, dtype=np.float32),
-            kinds=np.zeros(shape, dtype=np.int8),
-            scopes=np.zeros(shape, dtype=np.int8),
-            target_distances=targets,
-            target_ranks=np.zeros(count, dtype=np.int32),
-            candidates_in_band=np.zeros(count, dtype=np.int32),
-            starved=np.zeros(count, dtype=np.bool_),
-        )
-
-    def serve(self, chunk: slice, similarities: Float32[np.ndarray, "chunk gallery"]) -> None:
-        """Mines for the queries of `chunk`; `similarities` is overwritten."""
-        problem, borders = self._problem, self._borders.take(chunk)
-        bands = find_bands(
-            similarities,
-            problem.queries[chunk],
-            problem.gallery,
-            problem.exclusions.pairs(chunk),
-            borders,
-        )
-        hand = _Hand(problem, self._plan, bands, np.arange(chunk.start, chunk.stop))
-        hand.draw()
-        mined = self.mined
-        mined.starved[chunk] = hand.count < self._plan.num_negatives
-        mined.target_ranks[chunk] = 1 + _counts(bands.hard)
-        mined.candidates_in_band[chunk] = _counts(hand.wanted())
-        if self._plan.fill:
-            hand.fill(self._plan.fill)
-        self._record(chunk, hand, borders)
-
-    def _record(self, chunk: slice, hand: "_Hand", borders: Borders) -> None:
-        """Writes a chunk's negatives, nearest first, equal distances by gallery row."""
-        queries, rows, scopes = hand.held()
-        problem, mined = self._problem, self.mined
-        distances = paired_distances(problem.queries[chunk], queries, problem.gallery, rows)
-        order = np.lexsort((rows, distances, queries))
-        queries, rows, distances = queries[order], rows[order], distances[order]
-        starts = np.cumsum(hand.count) - hand.count
-        at = (queries + chunk.start, np.arange(len(queries)) - starts[queries])
-        mined.rows[at] = rows
-        mined.distances[at] = distances
-        mined.kinds[at] = borders.kinds(queries, distances)
-        mined.scopes[at] = scopes[order]
-
-
-@dataclass(eq=False)
-class _Hand:
-    """The negatives drawn so far for a chunk of queries."""
-
-    problem: Problem
-    plan: Plan
-    bands: Bands
-    numbers: Int64[np.ndarray, " chunk"]
-    """What each query is in the problem."""
-    drawn: list[tuple[Drawn, Scope]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.count = np.zeros(len(self.numbers), dtype=np.int64)
-        """Negatives of each query."""
-        self._short = self.plan.quota(self.numbers)
-        """What each draw still owes each query."""
-
-    def draw(self) -> None:
-        """Draws from the band of each draw."""
-        for place, draw in enumerate(self.plan.draws):
-            sampled = self.plan.sampling == "random" or draw.band == "any"
-            self._short[:, place] -= self._take(
-                place, draw.scope, draw.band, self._short[:, place], nearest=not sampled
-            )
-
-    def fill(self, how: Literal["nearest", "random"]) -> None:
-        """Fills up the queries whose bands fell short, in each draw's scope and then anywhere."""
-        nearest, draws = how == "nearest", self.plan.draws
-        for place, draw in enumerate(draws):
-            owed = self._short[:, place]
-            self._take(len(draws) + place, draw.scope, "any", owed, nearest=nearest)
-        owed = self.plan.num_negatives - self.count
-        self._take(2 * len(draws), "any", "any", owed, nearest=nearest)
-
-    def wanted(self) -> Bool[np.ndarray, "chunk gallery"]:
-        """The candidates that any of the draws could give."""
-        union = self._candidates(self.plan.draws[0].scope, self.plan.draws[0].band)
-        for draw in self.plan.draws[1:]:
-            union = union | self._candidates(draw.scope, draw.band)
-        return union
-
-    def held(
-        self,
-    ) -> tuple[
-        Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"], Int8[np.ndarray, " pairs"]
-    ]:
-        """(query within the chunk, gallery row, scope) of every negative."""
-        scopes = [np.full(len(d.rows), SCOPES.index(scope), np.int8) for d, scope in self.drawn]
-        return (
-            np.concatenate([d.queries for d, _ in self.drawn]),
-            np.concatenate([d.rows for d, _ in self.drawn]),
-            np.concatenate(scopes),
-        )
-
-    def _take(
-        self,
-        throw: int,
-        scope: Scope,
-        band: Band,
-        wanted: Int64[np.ndarray, " chunk"],
-        *,
-        nearest: bool,
-    ) -> Int64[np.ndarray, " chunk"]:
-        """Draws up to `wanted` new candidates for each query; how many there were.
-
-        `throw` tells this draw from the others of a query, whatever the chunk's other queries need.
-        """
-        asking = np.flatnonzero(wanted)
-        got = np.zeros_like(wanted)
-        if asking.size:
-            drawn = self._drawn(throw, scope, band, wanted, asking, nearest=nearest)
-            self.drawn.append((drawn, scope))
-            got = drawn.counts(len(wanted))
-            self.count += got
-        return got
-
-    def _drawn(
-        self,
-        throw: int,
-        scope: Scope,
-        band: Band,
-        wanted: Int64[np.ndarray, " chunk"],
-        asking: Int64[np.ndarray, " asking"],
-        *,
-        nearest: bool,
-    ) -> Drawn:
-        """Draws for the queries of the chunk that ask, none of what they hold already."""
-        some = slice(None) if len(asking) == len(wanted) else asking
-        free = self._candidates(scope, band)[some].copy()
-        at = np.full(len(wanted), NONE)
-        at[asking] = np.arange(len(asking))
-        for held, _ in self.drawn:
-            ours = at[held.queries] != NONE
-            free[at[held.queries[ours]], held.rows[ours]] = False
-        numbers = self.numbers[some]
-        if nearest:
-            drawn = draw_nearest(
-                free,
-                wanted[some],
-                self.bands.nearly[some],
-                self.bands.error,
-                self.problem.queries[numbers],
-                self.problem.gallery,
-            )
-        else:
-            dice = Dice(self.plan.seed, throw)
-            drawn = draw_uniformly(free, wanted[some], numbers, dice)
-        return Drawn(asking[drawn.queries], drawn.rows)
-
-    def _candidates(self, scope: Scope, band: Band) -> Bool[np.ndarray, "chunk gallery"]:
-        """The valid candidates of one kind in one scope."""
-        found = self.bands.of(band)
-        if scope == "any":
-            return found
-        members, categories = self.problem.members, self.problem.categories
-        if members is None or categories is None:
-            raise UsageError(f"the scope {scope} needs categories")
-        own = members[categories[self.numbers]]
-        inside: Bool[np.ndarray, "chunk gallery"] = own if scope == "same-category" else ~own
-        both: Bool[np.ndarray, "chunk gallery"] = found & inside
-        return both
-
-
-def _counts(mask: Bool[np.ndarray, "queries gallery"]) -> Int64[np.ndarray, " queries"]:
-    """True values in each row: a row at a time, which NumPy counts fastest."""
-    return np.array([np.count_nonzero(row) for row in mask], dtype=np.int64)

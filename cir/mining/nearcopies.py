@@ -1,31 +1,29 @@
-"""Near-duplicates: every pair of unit vectors whose cosine reaches a threshold, exactly.
+"""Near-copies: every pair of unit vectors whose cosine reaches a threshold, exactly.
 
-Comparing all targets with the whole gallery would cost as much as mining itself. For an orthonormal
-P with a few columns, the Cauchy-Schwarz inequality on what P leaves over gives
-
-    x·y ≤ Px·Py + |x − PPᵀx| |y − PPᵀy|,
-
-the inner product of two short vectors [Px, |rest of x|]. FAISS searches those; the few pairs whose
-bound reaches the threshold are then compared in full, so that none is missed and none invented.
+Comparing all pairs in full would cost as much as mining itself. A narrow sketch settles nearly all
+of them, and the few that it leaves are compared in full, so that none is missed and none invented.
 """
 
-from typing import Final
+from itertools import repeat
+from typing import Final, no_type_check
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
-from cir.mining.index import FlatIndex
+from cir.mining.codes import code_of, order_codes
+from cir.mining.compiled import compiled
+from cir.mining.marks import list_marked, unmarked
 from cir.mining.similarity import paired_cosines
+from cir.mining.sketch import Side, Sketch, quickest_number
+from cir.mining.threads import scanning_threads
 
-_SKETCH: Final = 48
-"""Columns of P."""
-_SAMPLE: Final = 4096
-"""Gallery rows that P is fitted to."""
-_SLACK: Final = 1e-4
-"""Room for the roundings of the sketch: the bound may only be too high."""
-_BLOCK: Final = 1024
-"""Vectors searched for at once, which bounds the memory."""
+_TILE: Final = 4096
+"""Gallery rows compared at once."""
+_BLOCK: Final = 512
+"""Vectors compared with them at once, by each thread."""
+_PAIRS: Final = 256
+"""Room for pairs at first."""
 _CPU: Final = torch.device("cpu")
 
 
@@ -34,49 +32,86 @@ def near_copies(
     gallery: Float32[np.ndarray, "gallery dim"],
     threshold: float,
 ) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
-    """Every (row of `wanted`, row of `gallery`) whose cosine is at least `threshold`.
+    """Every (row of `wanted`, row of `gallery`) whose cosine is at least `threshold`, in order.
 
     Cosines are those of `cir.mining.similarity`, compared in float32.
     """
-    basis = _basis(gallery)
-    index = FlatIndex(_sketched(gallery, basis), _CPU)
-    found = [
-        _confirmed(index, wanted, gallery, basis, start, threshold)
-        for start in range(0, len(wanted), _BLOCK)
+    if not len(wanted) or not len(gallery):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    limit = np.float32(threshold)
+    borders = np.full((len(wanted), 1), limit)
+    sketch = Sketch(wanted, gallery, borders, quickest_number(_CPU), _CPU)
+    blocks = [
+        slice(start, min(start + _BLOCK, len(wanted))) for start in range(0, len(wanted), _BLOCK)
     ]
-    none = np.zeros(0, dtype=np.int64)
-    return (
-        np.concatenate([none, *(rows for rows, _ in found)]),
-        np.concatenate([none, *(rows for _, rows in found)]),
-    )
+    found = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))]
+    with scanning_threads() as pool:
+        for start in range(0, len(gallery), _TILE):
+            tile = np.array(gallery[start : start + _TILE], dtype=np.float32)
+            side = sketch.tile(tile)
+            for block, (rows, columns) in zip(
+                blocks,
+                pool.map(
+                    _compared,
+                    repeat(sketch),
+                    blocks,
+                    repeat(side),
+                    repeat(wanted),
+                    repeat(tile),
+                    repeat(limit),
+                ),
+                strict=True,
+            ):
+                found.append((rows + block.start, columns + start))
+    rows, columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((columns, rows))
+    return rows[order], columns[order]
 
 
-def _confirmed(
-    index: FlatIndex,
+def _compared(
+    sketch: Sketch,
+    block: slice,
+    side: Side,
     wanted: Float32[np.ndarray, "wanted dim"],
-    gallery: Float32[np.ndarray, "gallery dim"],
-    basis: Float32[np.ndarray, "dim sketch"],
-    start: int,
-    threshold: float,
+    tile: Float32[np.ndarray, "rows dim"],
+    limit: np.float32,
 ) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
-    """The pairs of one block of `wanted`."""
-    block = wanted[start : start + _BLOCK]
-    rows, gallery_rows = index.within(_sketched(block, basis), threshold - _SLACK)
-    reached = paired_cosines(block, rows, gallery, gallery_rows) >= np.float32(threshold)
-    return rows[reached] + start, gallery_rows[reached]
+    """The pairs of a block and a tile, counted within them."""
+    out = torch.empty(block.stop - block.start, len(tile), dtype=sketch.number)
+    sketched = sketch.multiply(block, side, out)
+    rows, columns = _maybe_reaching(sketched.codes, sketched.shift, sketched.errors)
+    reached = paired_cosines(wanted[block], rows, tile, columns) >= limit
+    return rows[reached], columns[reached]
 
 
-def _basis(gallery: Float32[np.ndarray, "gallery dim"]) -> Float32[np.ndarray, "dim sketch"]:
-    """The leading eigenvectors of the second moments of a sample: they leave the least over."""
-    sample = gallery[:: -(-len(gallery) // _SAMPLE)].astype(np.float64)
-    _, vectors = np.linalg.eigh(sample.T @ sample)
-    return np.ascontiguousarray(vectors[:, -_SKETCH:], dtype=np.float32)
+@compiled
+@no_type_check
+def _maybe_reaching(codes, shift, errors):
+    """The pairs whose similarity, less the limit, may be 0 or more."""
+    cell, marked = np.empty(1, np.float32), unmarked(codes.shape[1])
+    places, count = np.empty(codes.shape[1], np.int64), 0
+    rows, columns = np.empty(_PAIRS, np.int64), np.empty(_PAIRS, np.int64)
+    for query in range(codes.shape[0]):
+        row = codes[query]
+        order_codes(row)
+        if not _mark_from(row, row.dtype.type(code_of(-errors[query], shift, cell)), marked):
+            continue
+        more = list_marked(marked, places)
+        while count + more > rows.shape[0]:
+            rows = np.concatenate((rows, np.empty_like(rows)))
+            columns = np.concatenate((columns, np.empty_like(columns)))
+        rows[count : count + more], columns[count : count + more] = query, places[:more]
+        count += more
+    return rows[:count], columns[:count]
 
 
-def _sketched(
-    vectors: Float32[np.ndarray, "rows dim"], basis: Float32[np.ndarray, "dim sketch"]
-) -> Float32[np.ndarray, "rows short"]:
-    """[Px, an upper bound of |x − PPᵀx|] of each row."""
-    kept = vectors @ basis
-    rest = np.sqrt(np.maximum(1 - np.square(kept).sum(axis=1), 0) + np.float32(_SLACK))
-    return np.concatenate([kept, rest[:, None]], axis=1)
+@compiled
+@no_type_check
+def _mark_from(row, least, marked):
+    """Marks the codes from `least` on; whether there is one."""
+    some = np.int16(0)
+    for place in range(row.shape[0]):
+        reaching = np.int16(row[place] >= least)
+        some |= reaching
+        marked[place] = np.uint8(reaching)
+    return some != 0

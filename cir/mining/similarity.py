@@ -10,20 +10,73 @@ x and y are unit vectors. The distance is 1 − p_0, rounded to float32 once mor
 """
 
 import math
-from collections.abc import Iterator
-from typing import Final
+from typing import Final, no_type_check
 
 import numpy as np
 from jaxtyping import Float32, Int
 
+from cir.mining.compiled import compiled, compiled_loosely
+
 ROUNDING: Final = 2.0**-24
 """Unit roundoff of float32."""
 
-_PAIRS: Final = 2048
-"""Pairs multiplied at once, so that they stay in the processor's cache."""
-
 _OTHER_ROUNDINGS: Final = 16
 """Roundings beside those of sums: of lengths near 1, of 1 − s, of thresholds; with room."""
+
+
+@compiled
+@no_type_check
+def cosine(left, right, terms):
+    """The cosine of two unit vectors; `terms` is room for half their components, rounded up."""
+    if left.shape[0] % 8 == 0:
+        width = _thrice_halved(left, right, terms)
+    else:
+        width = _once_halved(left, right, terms)
+    while width > 1:
+        half = (width + 1) // 2
+        rest = terms[half:width]
+        for place in range(rest.shape[0]):
+            terms[place] += rest[place]
+        width = half
+    return terms[0]
+
+
+@compiled
+@no_type_check
+def _once_halved(left, right, terms):
+    half = (left.shape[0] + 1) // 2
+    left_rest, right_rest = left[half:], right[half:]
+    for place in range(left_rest.shape[0]):
+        terms[place] = left[place] * right[place] + left_rest[place] * right_rest[place]
+    if left_rest.shape[0] < half:
+        terms[half - 1] = left[half - 1] * right[half - 1]
+    return half
+
+
+@compiled
+@no_type_check
+def _thrice_halved(left, right, terms):
+    """The first three halvings at once, which is several times as fast."""
+    width = left.shape[0] // 8
+    a, b, c, d = left[:width], left[width:], left[2 * width :], left[3 * width :]
+    e, f, g, h = left[4 * width :], left[5 * width :], left[6 * width :], left[7 * width :]
+    p, q, r, s = right[:width], right[width:], right[2 * width :], right[3 * width :]
+    t, u, v, w = right[4 * width :], right[5 * width :], right[6 * width :], right[7 * width :]
+    for i in range(width):
+        terms[i] = ((a[i] * p[i] + e[i] * t[i]) + (c[i] * r[i] + g[i] * v[i])) + (
+            (b[i] * q[i] + f[i] * u[i]) + (d[i] * s[i] + h[i] * w[i])
+        )
+    return width
+
+
+@compiled_loosely
+@no_type_check
+def nearly_cosine(left, right):
+    """As `cosine` but for `product_error`, and several times as fast."""
+    total = np.float32(0)
+    for place in range(left.shape[0]):
+        total += left[place] * right[place]
+    return total
 
 
 def paired_cosines(
@@ -34,10 +87,7 @@ def paired_cosines(
 ) -> Float32[np.ndarray, " pairs"]:
     """The cosine of each pair (left[left_rows[i]], right[right_rows[i]]) of unit vectors."""
     cosines = np.empty(len(left_rows), dtype=np.float32)
-    for part in _parts(len(left_rows)):
-        products = left[left_rows[part]]
-        products *= right[right_rows[part]]
-        cosines[part] = _sum_by_halving(products)
+    _pair_up(left, left_rows, right, right_rows, cosines)
     return cosines
 
 
@@ -55,26 +105,19 @@ def paired_distances(
 
 
 def product_error(dim: int) -> float:
-    """How far a float32 matrix product may be from `paired_distances`, at most.
+    """How far a float32 sum of `dim` products, in any order, may be from `cosine`, at most.
 
-    A sum of n products in any order errs by at most n u Σ|x_i y_i| to first order (Higham, Accuracy
-    and Stability of Numerical Algorithms, section 3.1), and Σ|x_i y_i| ≤ 1 for unit vectors; the
-    sum by halving has log2 n + 1 roundings a term in place of n.
+    It errs by at most n u Σ|x_i y_i| to first order (Higham, Accuracy and Stability of Numerical
+    Algorithms, section 3.1), and Σ|x_i y_i| ≤ 1 for unit vectors; the sum by halving has
+    log2 n + 1 roundings a term in place of n.
     """
     halvings = math.ceil(math.log2(dim)) + 1 if dim > 1 else 1
     return (dim + halvings + _OTHER_ROUNDINGS) * ROUNDING
 
 
-def _parts(pairs: int) -> Iterator[slice]:
-    for start in range(0, pairs, _PAIRS):
-        yield slice(start, start + _PAIRS)
-
-
-def _sum_by_halving(terms: Float32[np.ndarray, "pairs dim"]) -> Float32[np.ndarray, " pairs"]:
-    """Sums each row of `terms`, which is overwritten."""
-    width = terms.shape[1]
-    while width > 1:
-        half = (width + 1) // 2
-        terms[:, : width - half] += terms[:, half:width]
-        width = half
-    return terms[:, 0]
+@compiled
+@no_type_check
+def _pair_up(left, left_rows, right, right_rows, cosines):
+    terms = np.empty((left.shape[1] + 1) // 2, np.float32)
+    for pair in range(len(cosines)):
+        cosines[pair] = cosine(left[left_rows[pair]], right[right_rows[pair]], terms)

@@ -1,0 +1,48 @@
+"""How loops over single similarities are compiled."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_ROOM: Final = Path(__file__).parent
+
+
+def compiled(function: Function) -> Function:
+    """Compiles a function of arrays and numbers to machine code when it is first called.
+
+    Arithmetic is IEEE's, in the order that is written: nothing is fused or reordered. The code is
+    kept on disk for the next process, and runs beside other threads.
+    """
+    return _compiled(function, fastmath=False)
+
+
+def compiled_loosely(function: Function) -> Function:
+    """As `compiled`, with sums reordered and fused as is fastest: within rounding, not exact."""
+    return _compiled(function, fastmath=True)
+
+
+def _compiled(function: Function, *, fastmath: bool) -> Function:
+    settings: Any = numba.config
+    usual = settings.CACHE_DIR
+    settings.CACHE_DIR = str(_ROOM / "__pycache__" / f"compiled-{_SOURCES}")
+    try:
+        make = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)
+        return cast("Function", make(function))
+    finally:
+        settings.CACHE_DIR = usual
+
+
+def _digest() -> str:
+    """Of all the sources here: a kept function is stale when one that it calls was changed."""
+    digest = hashlib.sha256()
+    for path in sorted(_ROOM.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+_SOURCES: Final = _digest()

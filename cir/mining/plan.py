@@ -1,0 +1,75 @@
+"""What is asked of the miner: draws from bands, and which candidates are eligible."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from jaxtyping import Int64
+
+from cir.types import Band, Scope
+
+_GOLDEN: Final = (np.sqrt(5) - 1) / 2
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A share of each query's negatives: where they come from, and of which kind."""
+
+    scope: Scope
+    share: float
+    band: Band
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which negatives a query gets.
+
+    With s = 1 − d, a valid candidate c of a query q with target t is eligible when it passes each
+    of the filters that are given; no other is ever drawn, nor used to fill up.
+    """
+
+    draws: tuple[Draw, ...]
+    """Served in this order; no candidate is drawn twice. Their shares add up to 1."""
+    num_negatives: int
+    margin: float
+    sampling: Literal["top", "random", "softmax"] = "top"
+    """Whether a band gives its nearest members, a uniform sample, or a sample without replacement
+    with weights exp(−d / temperature). The band `any` is sampled uniformly where `top` is asked:
+    its nearest members are no sample of any candidate, but the hardest ones."""
+    temperature: float = 0.05
+    """Of softmax sampling, in cosine distance."""
+    fill: Literal["nearest", "random"] | None = "nearest"
+    """How a starved query is filled up: from outside the band, first within the scope of the draw
+    that fell short, then in the whole gallery; None leaves it short."""
+    seed: int = 0
+    relative_margin: float | None = None
+    """Filter: s(q, c) ≤ s(q, t) − relative_margin |s(q, t)|, as (1 ∓ relative_margin) s(q, t) in
+    float32."""
+    max_similarity: float | None = None
+    """Filter: s(q, c) ≤ max_similarity, in float32."""
+    range_min: int = 0
+    """Filter: at least this many valid candidates come before c by (distance, gallery row)."""
+    range_max: int | None = None
+    """Filter: fewer than this many do."""
+
+    @property
+    def shared(self) -> tuple[Draw, ...]:
+        """The draws that have a share; the others only widen the band that is counted."""
+        return tuple(draw for draw in self.draws if draw.share > 0)
+
+    @property
+    def windowed(self) -> bool:
+        """Whether ranks decide who is eligible."""
+        return self.range_min > 0 or self.range_max is not None
+
+    def quota(self, numbers: Int64[np.ndarray, " queries"]) -> Int64[np.ndarray, "queries draws"]:
+        """How many negatives each draw gives each query: whole numbers that add up exactly.
+
+        Systematic sampling (Madow, 1949): the cumulated shares of `num_negatives` are shifted by an
+        offset in [0, 1) and rounded down. The offsets of successive queries are multiples of the
+        golden ratio, which spread so evenly that the shares hold over any run of queries.
+        """
+        offsets = np.modf(numbers * _GOLDEN + np.random.default_rng(self.seed).random())[0]
+        bounds = np.cumsum([0.0, *(draw.share for draw in self.draws)]) * self.num_negatives
+        bounds[-1] = self.num_negatives
+        return np.diff(np.floor(bounds + offsets[:, None]).astype(np.int64), axis=1)
