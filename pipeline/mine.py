@@ -1,7 +1,7 @@
 """`cir mine`: negatives for every query of a split into a manifest."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from cir.data.dataset import Dataset
 from cir.encoding.tuned import made_by_tuned
 from cir.errors import CheckpointError, ManifestError
 from cir.files import refuse_existing
-from cir.mining.offline import mine_manifest, usable_queries
+from cir.mining.offline import mine_manifest, plan_of, usable_queries
 from cir.models.composition import baseline, composed_queries
 from cir.models.trained import load_trained
 from cir.runtime import pick_device
@@ -97,17 +97,21 @@ def _require_encoder(checkpoint: Checkpoint, embeddings: Embeddings) -> None:
 
 def _require_rows(manifest: Manifest, config: MineConfig) -> None:
     if not len(manifest):
+        counts = manifest.metadata.counts
         raise ManifestError(
             f"no query of {config.dataset} ({config.split}) has a negative: "
-            f"{manifest.metadata.counts.dropped:,} were dropped, starved "
-            f"{manifest.metadata.counts.starved:,}; pass --on-starved nearest, or a wider --margin"
+            f"{counts.dropped:,} were dropped, starved {counts.starved:,}; "
+            f"pass --on-starved nearest, a wider --margin, or filters that refuse less"
         )
 
 
 def _print(manifest: Manifest, config: MineConfig, seconds: float, skipped: int) -> None:
     _print_distances(manifest, config, seconds)
     _print_shares(manifest)
-    _print_counts(manifest.metadata.counts, skipped)
+    _print_refused(manifest.metadata.counts, config)
+    console.note(_starved_line(manifest, config))
+    if skipped:
+        console.note(f"{skipped:,} images are left out of the gallery: embedding skipped them")
 
 
 def _print_distances(manifest: Manifest, config: MineConfig, seconds: float) -> None:
@@ -145,15 +149,64 @@ def _print_shares(manifest: Manifest) -> None:
     )
 
 
-def _print_counts(counts: ManifestCounts, skipped: int) -> None:
-    every = counts.queries + counts.dropped
-    console.note(
-        f"{counts.starved:,} of {every:,} queries starved (band smaller than wanted), "
-        f"{counts.dropped:,} dropped"
+def _print_refused(counts: ManifestCounts, config: MineConfig) -> None:
+    mined = counts.queries + counts.dropped
+    console.table(
+        "candidates refused, over all queries",
+        ("filter", "candidates", "a query"),
+        [(what, f"{count:,}", f"{count / mined:,.2f}") for what, count in _refused(counts, config)],
     )
-    console.note(f"{counts.excluded_as_duplicates:,} candidates excluded as duplicates of a target")
-    if skipped:
-        console.note(f"{skipped:,} images are left out of the gallery: embedding skipped them")
+
+
+def _refused(counts: ManifestCounts, config: MineConfig) -> Iterator[tuple[str, int]]:
+    """Each filter in use, and the candidates that it refused."""
+    yield "duplicates: same bytes as the target", counts.excluded_as_duplicate_bytes
+    if config.duplicate_threshold <= 1:
+        what = f"duplicates: cosine to the target at least {config.duplicate_threshold:g}"
+        yield what, counts.excluded_as_duplicate_vectors
+    if config.exclude_siblings:
+        what = "siblings: targets of the reference's other captions"
+        yield what, counts.excluded_as_siblings
+    if config.max_target_similarity is not None:
+        what = f"cosine to the target above {config.max_target_similarity:g}"
+        yield what, counts.excluded_by_target_similarity
+    if config.relative_margin is not None:
+        what = f"cosine to the query above {1 - config.relative_margin:.4g} of the target's"
+        yield what, counts.excluded_by_relative_margin
+    if config.max_similarity is not None:
+        what = f"cosine to the query above {config.max_similarity:g}"
+        yield what, counts.excluded_by_max_similarity
+    if config.range_min or config.range_max is not None:
+        last = "the last" if config.range_max is None else f"{config.range_max:,}"
+        yield f"rank not {config.range_min + 1:,} to {last}", counts.excluded_by_ranks
+
+
+def _starved_line(manifest: Manifest, config: MineConfig) -> str:
+    """How many queries are starved, why, what they were filled with, and how many were dropped."""
+    counts = manifest.metadata.counts
+    empty, short = counts.starved_empty, counts.starved - counts.starved_empty
+    told = f"{counts.starved:,} of {counts.queries + counts.dropped:,} queries starved"
+    why = f" ({empty:,} by an empty band, {short:,} by one too small)" if counts.starved else ""
+    return f"{told}{why}{_filled_with(manifest, config)}; {counts.dropped:,} dropped"
+
+
+def _filled_with(manifest: Manifest, config: MineConfig) -> str:
+    """The kinds that starved queries got in place of the wanted one; empty where none did."""
+    codes = manifest.negative_kinds[_fills(manifest, config)]
+    kinds = [f"{_share(codes == code)} {KINDS[code]}" for code in np.unique(codes)]
+    return f", filled with {', '.join(kinds)}" if kinds else ""
+
+
+def _fills(manifest: Manifest, config: MineConfig) -> Bool[np.ndarray, " negatives"]:
+    """Which negatives are of a kind that no draw from their scope wanted."""
+    wanted = np.zeros((len(SCOPES), len(KINDS)), dtype=np.bool_)
+    for draw in plan_of(config.options()).draws:
+        if draw.share:
+            wanted[SCOPES.index(draw.scope)] |= [draw.band in ("any", kind) for kind in KINDS]
+    unwanted: Bool[np.ndarray, " negatives"] = ~wanted[
+        manifest.negative_scopes, manifest.negative_kinds
+    ]
+    return unwanted
 
 
 def _row(name: str, values: Shaped[np.ndarray, " values"], form: str) -> tuple[str, ...]:

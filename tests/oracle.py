@@ -4,6 +4,7 @@ It shares no code with the miner but the normalisation and, where shares are rou
 which has tests of its own.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,7 +49,10 @@ class Row:
     target_distance: np.float32
     valid: list[Candidate]
     """Nearest first, equal distances by id."""
-    duplicates: int
+    eligible: list[Candidate]
+    """Those of `valid` that may be drawn, in the same order."""
+    refused: Counter[str]
+    """Candidates that are not valid, by the first reason; valid ones, by each filter."""
 
     @property
     def rank(self) -> int:
@@ -57,7 +61,7 @@ class Row:
     def band(self, scope: str, kind: str) -> list[Candidate]:
         return [
             c
-            for c in self.valid
+            for c in self.eligible
             if kind in ("any", c.kind) and scope in ("any", _scope(c.same_category))
         ]
 
@@ -79,32 +83,89 @@ def brute_force(
     composed = normalised(query_vectors, "queries")
     found = []
     for number, query in enumerate(queries):
-        target = images[_rows(embeddings)[query.target_id]]
-        named = {query.reference_id, *query.target_ids}
-        for other in queries:
-            if (other.reference_id, other.captions) == (query.reference_id, query.captions):
-                named.update(other.target_ids)
-        near = cosines(target, gallery) >= np.float32(options.duplicate_threshold)
-        digest = embeddings.image_sha256[_rows(embeddings)[query.target_id]]
+        target_row = _rows(embeddings)[query.target_id]
+        target, digests = images[target_row], embeddings.image_sha256
+        judge = _judge(query, queries, digests[target_row], options)
+        alike = cosines(target, gallery)
         distances = np.float32(1) - cosines(composed[number], gallery)
         target_distance = (np.float32(1) - cosines(composed[number], target[None]))[0]
         border = target_distance + np.float32(options.margin)
-        members, valid, duplicates = set(galleries[query.category]), [], 0
-        for row, image_id in enumerate(ids):
-            same_bytes = embeddings.image_sha256[_rows(embeddings)[image_id]] == digest
-            if image_id in named:
-                continue
-            if same_bytes or near[row]:
-                duplicates += 1
+        members, valid, refused = set(galleries[query.category]), [], Counter[str]()
+        for row, (image_id, distance) in enumerate(zip(ids, distances, strict=True)):
+            digest = digests[_rows(embeddings)[image_id]]
+            reason = judge.why_not(image_id, digest, alike[row])
+            if reason:
+                refused[reason] += 1
                 continue
             kind = "easy"
-            if distances[row] < target_distance:
+            if distance < target_distance:
                 kind = "hard"
-            elif target_distance < distances[row] < border:
+            elif target_distance < distance < border:
                 kind = "semi-hard"
-            valid.append(Candidate(image_id, distances[row], kind, image_id in members))
+            valid.append(Candidate(image_id, distance, kind, image_id in members))
         valid.sort(key=lambda c: (c.distance, c.id))
-        found.append(Row(query, target_distance, valid, duplicates))
+        by_filter = _refused(valid, target_distance, options)
+        eligible = [c for c in valid if not any(c.id in some for some in by_filter.values())]
+        refused.update({name: len(some) for name, some in by_filter.items()})
+        found.append(Row(query, target_distance, valid, eligible, refused))
+    return found
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """What makes an image no negative of one query."""
+
+    named: set[str]
+    """Its reference, its targets, and those of every query that asks the same."""
+    siblings: set[str]
+    digest: str
+    """Of its target."""
+    options: MiningOptions
+
+    def why_not(self, image_id: str, digest: str, alike: np.float32) -> str | None:
+        """The first reason against an image; `alike` is its cosine to the target."""
+        limit = self.options.max_target_similarity
+        if image_id in self.named:
+            return "named"
+        if digest == self.digest:
+            return "duplicate_bytes"
+        if alike >= np.float32(self.options.duplicate_threshold):
+            return "duplicate_vectors"
+        if self.options.exclude_siblings and image_id in self.siblings:
+            return "siblings"
+        if limit is not None and alike > np.float32(limit):
+            return "target_similarity"
+        return None
+
+
+def _judge(query: Query, queries: Sequence[Query], digest: str, options: MiningOptions) -> _Judge:
+    named, siblings = {query.reference_id, *query.target_ids}, set()
+    for other in queries:
+        if other.reference_id == query.reference_id:
+            (named if other.captions == query.captions else siblings).update(other.target_ids)
+    return _Judge(named, siblings, digest, options)
+
+
+def _refused(
+    valid: Sequence[Candidate], target_distance: np.float32, options: MiningOptions
+) -> dict[str, set[str]]:
+    """The valid candidates, nearest first, that each filter refuses, whatever the others do."""
+    one = np.float32(1)
+    found: dict[str, set[str]] = {"relative_margin": set(), "max_similarity": set(), "ranks": set()}
+    limits = {}
+    if options.relative_margin is not None:
+        similarity = one - target_distance
+        less = 1 + options.relative_margin if similarity < 0 else 1 - options.relative_margin
+        limits["relative_margin"] = np.float32(less) * similarity
+    if options.max_similarity is not None:
+        limits["max_similarity"] = np.float32(options.max_similarity)
+    last = len(valid) if options.range_max is None else options.range_max
+    for place, candidate in enumerate(valid):
+        for name, limit in limits.items():
+            if one - candidate.distance > limit:
+                found[name].add(candidate.id)
+        if not options.range_min <= place < last:
+            found["ranks"].add(candidate.id)
     return found
 
 
@@ -124,12 +185,13 @@ def check_manifest(
     rows = brute_force(queries, embeddings, galleries, query_vectors, options)
     quota = plan_of(options).quota(np.arange(len(queries)))
     mined = {i: n for n, i in enumerate(manifest.query_ids)}
-    starved = 0
+    starved = empty = 0
     for number, row in enumerate(rows):
         shares = zip(_draws(options), quota[number].tolist(), strict=True)
         draws = [(scope, kind, wanted) for (scope, kind), wanted in shares]
         expected = _expected(row, draws, options)
         starved += expected.starved
+        empty += expected.starved and not _union(row, draws)
         dropped = expected.count == 0 or (options.on_starved == "drop" and expected.starved)
         assert (row.query.id in mined) == (not dropped)
         if not dropped:
@@ -137,8 +199,22 @@ def check_manifest(
     counts = manifest.metadata.counts
     assert counts.queries == len(manifest)
     assert counts.dropped == len(queries) - len(manifest)
-    assert counts.excluded_as_duplicates == sum(row.duplicates for row in rows)
-    assert counts.starved == starved
+    assert (counts.starved, counts.starved_empty) == (starved, empty)
+    refused = sum((row.refused for row in rows), Counter[str]())
+    both = refused["duplicate_bytes"] + refused["duplicate_vectors"]
+    assert counts.excluded_as_duplicates == both
+    assert counts.excluded_as_duplicate_bytes == refused["duplicate_bytes"]
+    assert counts.excluded_as_duplicate_vectors == refused["duplicate_vectors"]
+    assert counts.excluded_as_siblings == refused["siblings"]
+    assert counts.excluded_by_target_similarity == refused["target_similarity"]
+    assert counts.excluded_by_relative_margin == refused["relative_margin"]
+    assert counts.excluded_by_max_similarity == refused["max_similarity"]
+    assert counts.excluded_by_ranks == refused["ranks"]
+
+
+def _union(row: Row, draws: Sequence[tuple[str, str, int]]) -> set[str]:
+    """The candidates that any of the draws could give."""
+    return {c.id for scope, kind, _ in draws for c in row.band(scope, kind)}
 
 
 @dataclass(frozen=True)
@@ -155,7 +231,7 @@ def _expected(row: Row, draws: Sequence[tuple[str, str, int]], options: MiningOp
     certain, owed = True, []
     for scope, kind, wanted in draws:
         free = [c for c in row.band(scope, kind) if c.id not in taken]
-        sampled = options.sampling == "random" or kind == "any"
+        sampled = options.sampling != "top" or kind == "any"
         certain &= not sampled or not wanted or len(free) <= wanted
         taken.update({c.id: scope for c in free[:wanted]})
         owed.append((scope, max(0, wanted - len(free))))
@@ -179,12 +255,11 @@ def _check_row(
     assert manifest.target_ids[at] == row.query.target_id
     assert manifest.target_distances[at] == row.target_distance
     assert manifest.target_ranks[at] == row.rank
-    union = {c.id for scope, kind, _ in draws for c in row.band(scope, kind)}
-    assert manifest.candidates_in_band[at] == len(union)
+    assert manifest.candidates_in_band[at] == len(_union(row, draws))
     start = manifest.negative_starts[at]
     span = slice(start, start + manifest.negative_counts[at])
     ids, scopes = manifest.negative_ids[span], [SCOPES[s] for s in manifest.negative_scopes[span]]
-    by_id = {c.id: c for c in row.valid}
+    by_id = {c.id: c for c in row.eligible}
     assert len(set(ids)) == len(ids)
     chosen = [by_id[i] for i in ids]
     assert manifest.negative_distances[span].tolist() == [c.distance for c in chosen]

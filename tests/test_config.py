@@ -27,6 +27,13 @@ def test_all_faults_are_named_at_once() -> None:
     [
         (config.MineConfig, {"query": "combiner"}, "--checkpoint FOLDER go together"),
         (config.MineConfig, {"margin": 2.5}, "--margin is 2.5; expected 0 to 2"),
+        (config.MiningOptions, {"relative_margin": -0.1}, "--relative-margin is -0.1; expected 0"),
+        (config.MiningOptions, {"max_similarity": 1.1}, "is 1.1; expected -1 to 1"),
+        (config.MiningOptions, {"max_target_similarity": float("nan")}, "nan; expected -1 to 1"),
+        (config.MiningOptions, {"range_min": -1}, "--range-min is -1; expected at least 0"),
+        (config.MiningOptions, {"range_min": 9, "range_max": 9}, "more than --range-min, 9"),
+        (config.MiningOptions, {"temperature": 0.0}, "--temperature is 0.0; expected more than 0"),
+        (config.MiningOptions, {"temperature": float("nan")}, "--temperature is nan; expected"),
         (config.TrainConfig, {"resume": True, "overwrite": True}, "exclude each other"),
         (config.TrainConfig, {"combiner": "sum"}, "nothing to train"),
         (config.TrainConfig, {"learning_rate": float("nan")}, "expected more than 0"),

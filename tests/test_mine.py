@@ -1,14 +1,20 @@
 """The mine stage: the manifest it writes, what it prints, and what it refuses."""
 
 import dataclasses
+import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any, get_args
 
+import h5py
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 from cir.artefacts.checkpoint import (
     read_checkpoint,
@@ -16,14 +22,15 @@ from cir.artefacts.checkpoint import (
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
 from cir.artefacts.vectors import Table
-from cir.config import MineConfig
+from cir.config import MineConfig, MiningOptions, flag
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.encoding.weights import weights_sha256
-from cir.errors import CheckpointError, DatasetError, ManifestError, StoreError, UsageError
+from cir.errors import CheckpointError, UsageError
 from cir.models.combiner import build_combiner
 from cir.models.composition import baseline, composed_queries
-from cir.types import Strategy
+from cir.types import KINDS, Strategy
+from pipeline.cli import FAILED, MISUSED, app
 from pipeline.mine import run
 from tests.checkpoints import HIDDEN, saved
 from tests.oracle import check_manifest
@@ -76,6 +83,33 @@ def test_the_written_manifest_agrees_with_the_oracle(
     assert (metadata.embeddings_sha256, metadata.checkpoint_sha256) == (store.sha256, None)
 
 
+FILTERS: dict[str, Any] = {
+    "duplicate_threshold": 0.95,
+    "max_target_similarity": 0.3,
+    "exclude_siblings": True,
+    "relative_margin": 0.1,
+    "max_similarity": 0.5,
+    "range_min": 1,
+    "range_max": 40,
+}
+
+
+@pytest.mark.parametrize("sampling", ["top", "softmax"])
+def test_a_filtered_manifest_agrees_with_the_oracle_and_says_its_filters(
+    sampling: Any, config: dict[str, Any], dataset: Dataset
+) -> None:
+    asked = MineConfig(**config, **FILTERS, sampling=sampling, query="reference")
+    mined = read_manifest(run(asked))
+    store, queries = read_embeddings(asked.embeddings), dataset.queries("train")
+    texts = [joined(query.captions) for query in queries]
+    vectors = composed_queries(queries, texts, store, baseline("reference"), CPU)
+    check_manifest(mined, queries, store, dataset.galleries("train"), vectors, asked.options())
+    assert mined.metadata.options == asked.options().to_json()
+    described = json.loads(pq.read_schema(asked.out).metadata[b"cir.manifest"])
+    assert {item.name for item in dataclasses.fields(MiningOptions)} <= set(described)
+    assert FILTERS.items() <= described.items()
+
+
 def test_pandas_reads_it_with_no_help(config: dict[str, Any]) -> None:
     frame = pd.read_parquet(run(MineConfig(**config)))
     assert len(frame) == 32
@@ -92,6 +126,65 @@ def test_the_summary_says_what_was_mined(
         *("same-category", "other-category", "semi-hard", "starved", "dropped", "duplicates"),
     ):
         assert words in printed
+    for words in ("siblings", "cosine to the target above", "cosine to the query", "rank not"):
+        assert words not in printed
+
+
+def test_the_summary_counts_what_each_filter_refused(
+    config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = read_manifest(run(MineConfig(**config, **FILTERS))).metadata.counts
+    cells = [line.split("│") for line in capsys.readouterr().out.splitlines()]
+    found = {row[1].strip(): row[2].strip() for row in cells if len(row) == 5}
+    assert found == {
+        name: f"{count:,}"
+        for name, count in (
+            ("duplicates: same bytes as the target", counts.excluded_as_duplicate_bytes),
+            (
+                "duplicates: cosine to the target at least 0.95",
+                counts.excluded_as_duplicate_vectors,
+            ),
+            ("siblings: targets of the reference's other captions", counts.excluded_as_siblings),
+            ("cosine to the target above 0.3", counts.excluded_by_target_similarity),
+            (
+                "cosine to the query above 0.9 of the target's",
+                counts.excluded_by_relative_margin,
+            ),
+            ("cosine to the query above 0.5", counts.excluded_by_max_similarity),
+            ("rank not 2 to 40", counts.excluded_by_ranks),
+        )
+    }
+    assert counts.excluded_by_relative_margin > 0
+    assert counts.excluded_by_target_similarity > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"strategy": "random"}, "0 of 32 queries starved; 0 dropped"),
+        ({"margin": 0.0}, "32 of 32 queries starved (32 by an empty band, 0 by one too small), "),
+        ({"margin": 2.0, "num_negatives": 40, "on_starved": "drop"}, "starved (0 by an empty band"),
+    ],
+)
+def test_the_summary_says_who_starved_and_why(
+    config: dict[str, Any],
+    changes: dict[str, Any],
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mined = read_manifest(run(MineConfig(**config | changes)))
+    told = next(row for row in capsys.readouterr().out.splitlines() if "starved" in row)
+    assert line in told
+    assert told.endswith(f"; {mined.metadata.counts.dropped} dropped")
+    assert ("filled with" in told) == (changes.get("margin") == 0)
+
+
+def test_the_summary_says_what_the_starved_were_filled_with(
+    config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = read_manifest(run(MineConfig(**config | {"margin": 0.0}))).negative_kinds
+    hard, easy = (100 * (kinds == KINDS.index(kind)).mean() for kind in ("hard", "easy"))
+    assert f"filled with {hard:.1f} % hard, {easy:.1f} % easy;" in capsys.readouterr().out
 
 
 def test_skipped_images_are_counted(
@@ -154,23 +247,125 @@ def test_a_tuned_combiner_asks_for_vectors_of_the_tuned_encoder(
     assert len(read_manifest(run(asked))) == 32
 
 
+def refused(config: dict[str, Any], **changes: Any) -> tuple[int, str]:
+    """The exit code of `cir mine` on bad input, and its line; it leaves every file as it was."""
+    folder = config["out"].parent
+    before = sorted(folder.rglob("*"))
+    values = config | changes
+    done = CliRunner().invoke(app, ["mine", *(f"{flag(n)}={v}" for n, v in values.items())])
+    lines = done.stderr.splitlines()
+    assert sum("error:" in line for line in lines) == 1
+    assert sorted(folder.rglob("*")) == before
+    return done.exit_code, lines[-1]
+
+
 @pytest.mark.parametrize(
-    ("changes", "error", "line"),
+    ("changes", "code", "line"),
     [
-        ({"split": "test"}, UsageError, "has no target: pass the train or val split"),
-        ({"on_starved": "fail", "num_negatives": 500}, ManifestError, "32 of 32 queries are star"),
-        ({"on_starved": "drop", "margin": 0.0}, ManifestError, "no query of .* has a negative: 32"),
-        ({"embeddings": Path("nowhere.h5")}, StoreError, "no embedding store at nowhere.h5"),
-        ({"dataset": Path("nowhere")}, DatasetError, "no dataset folder at nowhere"),
+        ({"split": "test"}, MISUSED, "has no target: pass the train or val split"),
+        ({"embeddings": "nowhere.h5"}, FAILED, "no embedding store at nowhere.h5"),
+        ({"dataset": "nowhere"}, FAILED, "no dataset folder at nowhere"),
+        ({"num_negatives": 49}, MISUSED, "--num-negatives is 49; expected at most 48, the images"),
+        ({"num_negatives": 0}, MISUSED, "--num-negatives is 0; expected at least 1"),
+        ({"margin": -0.1}, MISUSED, "--margin is -0.1; expected 0 to 2"),
+        ({"margin": 2.1}, MISUSED, "--margin is 2.1; expected 0 to 2"),
+        ({"margin": "nan"}, MISUSED, "--margin is nan; expected 0 to 2"),
+        ({"range_min": 5, "range_max": 5}, MISUSED, "--range-max is 5; expected more than --range"),
+        ({"sampling": "softmax", "temperature": 0}, MISUSED, "--temperature is 0.0; expected more"),
+        (
+            {"relative_margin": 1.5, "max_similarity": 2, "max_target_similarity": -2},
+            MISUSED,
+            (
+                "--relative-margin is 1.5; expected 0 to 1; --max-similarity is 2.0; "
+                "expected -1 to 1; --max-target-similarity is -2.0; expected -1 to 1"
+            ),
+        ),
+        (
+            {"margin": 0.0, "on_starved": "fail"},
+            FAILED,
+            (
+                "32 of 32 queries are starved, the first dress-train-00000: fewer than 5 "
+                "candidates are of the wanted kind (32 queries have none); pass --on-starved"
+            ),
+        ),
+        (
+            {"margin": 0.0, "on_starved": "drop"},
+            FAILED,
+            "has a negative: 32 were dropped, starved 32; pass --on-starved nearest",
+        ),
+        (
+            {"max_similarity": -1.0},
+            FAILED,
+            (
+                "has a negative: 32 were dropped, starved 32; pass --on-starved nearest, a wider "
+                "--margin, or filters that refuse less"
+            ),
+        ),
     ],
 )
 def test_a_fault_is_one_line_and_leaves_no_file(
-    config: dict[str, Any], changes: dict[str, Any], error: type[Exception], line: str
+    config: dict[str, Any], changes: dict[str, Any], code: int, line: str
 ) -> None:
-    with pytest.raises(error, match=line) as caught:
-        run(MineConfig(**config | changes))
-    assert "\n" not in str(caught.value)
-    assert not config["out"].exists()
+    found, told = refused(config, **changes)
+    assert line in told
+    assert found == code
+
+
+@pytest.mark.parametrize(("value", "fault"), [(np.nan, "not finite"), (0.0, "all zero")])
+def test_vectors_without_a_direction_are_refused(
+    config: dict[str, Any], value: float, fault: str
+) -> None:
+    with h5py.File(config["embeddings"], "r+") as file:
+        file["images/embedding"][3] = value
+    code, told = refused(config)
+    assert code == FAILED
+    assert f"(images) have no direction: row 3 is {fault}; embed again" in told
+
+
+def test_a_store_of_another_dataset_is_refused(
+    config: dict[str, Any], embeddings: Embeddings
+) -> None:
+    lost = "dtr000"
+    at = embeddings.images.row_of[lost]
+    keys = tuple(key for key in embeddings.images.keys if key != lost)
+    digests = embeddings.image_sha256[:at] + embeddings.image_sha256[at + 1 :]
+    few = Table(keys, embeddings.images.take(keys))
+    written(dataclasses.replace(embeddings, images=few, image_sha256=digests))
+    code, told = refused(config)
+    assert code == FAILED
+    assert re.search(f"lacks .* wanted rows, the first '{lost}'.*; run cir embed again", told)
+
+
+def _with_one_dress(dataset: Dataset, root: Path) -> Path:
+    """The dataset, of which one category has a single training image."""
+    shutil.copytree(dataset.root, root)
+    (root / "image_splits" / "split.dress.train.json").write_text('["dtr000"]')
+    return root
+
+
+def test_a_category_of_one_image_is_served_from_elsewhere_or_refused(
+    config: dict[str, Any], dataset: Dataset, tmp_path: Path
+) -> None:
+    config["dataset"] = _with_one_dress(dataset, tmp_path / "one")
+    code, told = refused(config, strategy="category-aware", on_starved="fail")
+    assert code == FAILED
+    assert "queries are starved, the first dress-train-00000" in told
+    mined = read_manifest(run(MineConfig(**config, strategy="category-aware")))
+    counts = mined.negative_counts[[c == "dress" for c in mined.categories]]
+    assert counts.tolist() == [5] * 16
+
+
+def test_a_full_disk_leaves_no_file(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object, aside: Path, **__: object) -> None:
+        aside.write_bytes(b"PAR1 half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    code, told = refused(config)
+    assert code == FAILED
+    assert f"cannot write {config['out']}: No space left on device" in told
 
 
 def test_a_manifest_that_exists_is_replaced_only_on_demand(config: dict[str, Any]) -> None:

@@ -46,7 +46,10 @@ _MEND = "run cir mine again"
 
 @dataclass(frozen=True)
 class ManifestCounts:
-    """What mining met, counted."""
+    """What mining met, counted; candidates are counted over all queries.
+
+    A manifest of a cir that did not know a filter yet has none of its counts: they are 0.
+    """
 
     queries: int
     """Rows of the manifest."""
@@ -55,7 +58,23 @@ class ManifestCounts:
     dropped: int
     """Queries left out: an image of theirs was skipped, or they were starved and dropped."""
     excluded_as_duplicates: int
-    """Candidates that were refused as duplicates of a target, over all queries."""
+    """Candidates that were refused as duplicates of a target: the next two together."""
+    excluded_as_duplicate_bytes: int = 0
+    """Those with the target's bytes."""
+    excluded_as_duplicate_vectors: int = 0
+    """Those near to the target, with other bytes."""
+    excluded_as_siblings: int = 0
+    """Candidates refused as targets of the same reference under other captions."""
+    excluded_by_target_similarity: int = 0
+    """Candidates refused as too similar to the target."""
+    excluded_by_relative_margin: int = 0
+    """Valid candidates refused as too similar to the query beside its target."""
+    excluded_by_max_similarity: int = 0
+    """Valid candidates refused as too similar to the query."""
+    excluded_by_ranks: int = 0
+    """Valid candidates refused as outside the window of ranks."""
+    starved_empty: int = 0
+    """The starved queries whose band held nothing at all."""
 
 
 @dataclass(frozen=True)

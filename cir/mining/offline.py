@@ -92,14 +92,23 @@ def mine_manifest(
         progress: Shows queries per second.
 
     Raises:
+        UsageError: the gallery holds fewer images than a query shall get negatives, or more of
+            them are too similar to a target than `cir.mining.validity` can hold.
         ManifestError: queries are starved and `options.on_starved` is fail.
         DatasetError: the gallery is empty, or has not the category of a query.
         StoreError: the store lacks an image.
         VectorError: a vector has no direction.
     """
     gallery = build_gallery(galleries, embeddings)
+    _require_enough(gallery, options)
     exclusions = find_exclusions(
-        queries, gallery.ids, gallery.vectors, embeddings, options.duplicate_threshold
+        queries,
+        gallery.ids,
+        gallery.vectors,
+        embeddings,
+        options.duplicate_threshold,
+        max_target_similarity=options.max_target_similarity,
+        exclude_siblings=options.exclude_siblings,
     )
     targets = embeddings.images.take([query.target_id for query in queries])
     problem = Problem(
@@ -166,9 +175,22 @@ def plan_of(options: MiningOptions) -> Plan:
         num_negatives=options.num_negatives,
         margin=options.margin,
         sampling=options.sampling,
+        temperature=options.temperature,
+        relative_margin=options.relative_margin,
+        max_similarity=options.max_similarity,
+        range_min=options.range_min,
+        range_max=options.range_max,
         fill=_FILLS[options.on_starved],
         seed=options.seed,
     )
+
+
+def _require_enough(gallery: Gallery, options: MiningOptions) -> None:
+    if options.num_negatives > len(gallery.ids):
+        raise UsageError(
+            f"--num-negatives is {options.num_negatives}; expected at most {len(gallery.ids)}, "
+            f"the images of the gallery: pass fewer"
+        )
 
 
 def _category_codes(queries: Sequence[Query], gallery: Gallery) -> Int64[np.ndarray, " queries"]:
@@ -191,7 +213,8 @@ def _kept(
         raise ManifestError(
             f"{starved.size} of {len(queries)} queries are starved, the first "
             f"{queries[starved[0]].id}: fewer than {options.num_negatives} candidates are of the "
-            f"wanted kind; pass --on-starved nearest, random or drop"
+            f"wanted kind ({_starved_empty(mined)} queries have none); "
+            f"pass --on-starved nearest, random or drop"
         )
     kept = mined.counts > 0
     if options.on_starved == "drop":
@@ -202,12 +225,26 @@ def _kept(
 def _counts(
     mined: Mined, kept: Int64[np.ndarray, " kept"], exclusions: Exclusions, left_out: int
 ) -> ManifestCounts:
+    barred, refused = exclusions.counts, mined.refused
     return ManifestCounts(
         queries=len(kept),
         starved=int(mined.starved.sum()),
         dropped=left_out + len(mined.starved) - len(kept),
-        excluded_as_duplicates=exclusions.duplicates,
+        excluded_as_duplicates=barred.duplicates,
+        excluded_as_duplicate_bytes=barred.duplicate_bytes,
+        excluded_as_duplicate_vectors=barred.duplicate_vectors,
+        excluded_as_siblings=barred.siblings,
+        excluded_by_target_similarity=barred.target_similarity,
+        excluded_by_relative_margin=refused.relative_margin,
+        excluded_by_max_similarity=refused.max_similarity,
+        excluded_by_ranks=refused.ranks,
+        starved_empty=_starved_empty(mined),
     )
+
+
+def _starved_empty(mined: Mined) -> int:
+    """Starved queries of which not one candidate is of the wanted kind."""
+    return int((mined.starved & (mined.candidates_in_band == 0)).sum())
 
 
 def _manifest(

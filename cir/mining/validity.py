@@ -1,25 +1,65 @@
 """Which images can be no negative of a query.
 
 A candidate is refused when it is the query's reference, its target, a known target of the same
-(reference, captions), a byte-identical copy of the target, or so near to it that it shows the same
-thing. All of it is decided by ids and vectors, never by ranks.
+(reference, captions), a byte-identical copy of the target, so near to it that it shows the same
+thing, or, where asked for, a target of the same reference under other captions or too similar to
+the target. All of it is decided by ids and vectors, never by ranks.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import chain, repeat
+from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
 from cir.data.dataset import Query
+from cir.errors import UsageError
 from cir.mining.nearcopies import near_copies
+from cir.mining.similarity import paired_cosines
 
 _HIGHEST_COSINE: Final = 1.001
 """No cosine passes it: a threshold above it asks for no near-duplicates."""
+
+_MOST_PAIRS: Final = 30_000_000
+"""Pairs of a target and an image too similar to it that are listed: a gigabyte or two of memory."""
+
+_SAMPLE: Final = 512
+"""Targets, and gallery images, by which their number is foretold."""
+
+_ABSENT: Final = -1
+"""The row of an image that is not in the gallery."""
+
+_NAMED, _SAME_BYTES, _NEAR_COPY, _SIBLING, _SIMILAR = range(5)
+"""Why a candidate is refused; of several reasons, the first counts."""
+
+_REASON_BITS: Final = 3
+"""Room for a reason beside a pair in one number."""
+
+
+@dataclass(frozen=True)
+class ExclusionCounts:
+    """Candidates refused over all queries, each under the first reason that applies.
+
+    The reference and the known targets of a query are refused before and not counted.
+    """
+
+    duplicate_bytes: int = 0
+    """Byte-identical copies of the target."""
+    duplicate_vectors: int = 0
+    """Near-copies of the target."""
+    siblings: int = 0
+    """Targets of the same reference under other captions."""
+    target_similarity: int = 0
+    """Candidates too similar to the target."""
+
+    @property
+    def duplicates(self) -> int:
+        """Copies of the target, by bytes or by vector."""
+        return self.duplicate_bytes + self.duplicate_vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +68,7 @@ class Exclusions:
 
     starts: Int64[np.ndarray, " queries_and_end"]
     rows: Int64[np.ndarray, " flat"]
-    duplicates: int
-    """Candidates refused for nothing but being duplicates of the target, over all queries."""
+    counts: ExclusionCounts = ExclusionCounts()
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -47,12 +86,11 @@ class Exclusions:
         return numbers, self.rows[starts[0] : starts[-1]]
 
 
-def exclusions_of(rows: Sequence[Iterable[int]], duplicates: int = 0) -> Exclusions:
+def exclusions_of(rows: Sequence[Iterable[int]]) -> Exclusions:
     """Exclusions from each query's gallery rows, in any order."""
     ordered = [sorted(set(own)) for own in rows]
     starts = np.cumsum([0, *(len(own) for own in ordered)], dtype=np.int64)
-    flat = np.array([row for own in ordered for row in own], dtype=np.int64)
-    return Exclusions(starts, flat, duplicates)
+    return Exclusions(starts, np.array([row for own in ordered for row in own], dtype=np.int64))
 
 
 def find_exclusions(
@@ -61,6 +99,9 @@ def find_exclusions(
     gallery: Float32[np.ndarray, "gallery dim"],
     embeddings: Embeddings,
     duplicate_threshold: float,
+    *,
+    max_target_similarity: float | None = None,
+    exclude_siblings: bool = False,
 ) -> Exclusions:
     """The gallery images that are no negatives of each query.
 
@@ -70,76 +111,157 @@ def find_exclusions(
         gallery: Their unit vectors.
         embeddings: Vectors and file hashes of gallery and targets.
         duplicate_threshold: Cosine to the target from which a candidate counts as its duplicate.
+        max_target_similarity: Cosine to the target above which a candidate is refused.
+        exclude_siblings: Whether the targets of the same reference under other captions are
+            refused.
 
     Raises:
         StoreError: the store lacks an image.
         VectorError: a target's vector has no direction.
+        UsageError: so many images are too similar to a target that the pairs would fill the memory.
     """
     row_of = {image_id: row for row, image_id in enumerate(gallery_ids)}
-    known = _known_targets(queries)
-    copies = _copies(queries, gallery_ids, gallery, embeddings, duplicate_threshold)
-    excluded, duplicates = [], 0
-    for query in queries:
-        named = {query.reference_id, *known[_question(query)]}
-        own = {row_of[image_id] for image_id in named if image_id in row_of}
-        alike = copies[query.target_id] - own
-        duplicates += len(alike)
-        excluded.append(own | alike)
-    return exclusions_of(excluded, duplicates)
+    targets, target_of = _numbered([query.target_id for query in queries])
+    copies, similar = _alike(
+        targets, gallery, embeddings, duplicate_threshold, max_target_similarity
+    )
+    known = _in_gallery([query.target_ids for query in queries], row_of)
+    found = [
+        (_NAMED, _in_gallery([(query.reference_id,) for query in queries], row_of)),
+        (_NAMED, _pooled([(query.reference_id, query.captions) for query in queries], known)),
+        (_SAME_BYTES, _same_bytes(targets, gallery_ids, embeddings).shared(target_of)),
+        (_NEAR_COPY, copies.shared(target_of)),
+        (_SIMILAR, similar.shared(target_of)),
+    ]
+    if exclude_siblings:
+        found.append((_SIBLING, _pooled([query.reference_id for query in queries], known)))
+    return _merged(found, len(queries), len(gallery_ids))
 
 
 def barred_images(
-    queries: Sequence[Query], embeddings: Embeddings, duplicate_threshold: float
+    queries: Sequence[Query],
+    embeddings: Embeddings,
+    duplicate_threshold: float,
+    *,
+    max_target_similarity: float | None = None,
+    exclude_siblings: bool = False,
 ) -> dict[str, Int64[np.ndarray, " rows"]]:
     """For each query id, the rows of `embeddings.images` that are no negatives of it."""
     images = embeddings.images
-    unit = normalised(images.vectors, "images")
-    found = find_exclusions(queries, images.keys, unit, embeddings, duplicate_threshold)
+    found = find_exclusions(
+        queries,
+        images.keys,
+        normalised(images.vectors, "images"),
+        embeddings,
+        duplicate_threshold,
+        max_target_similarity=max_target_similarity,
+        exclude_siblings=exclude_siblings,
+    )
     return {query.id: found.of(number) for number, query in enumerate(queries)}
 
 
-def _question(query: Query) -> tuple[str, tuple[str, ...]]:
-    return query.reference_id, query.captions
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Gallery rows of numbered things: of queries, or of what queries share, as a target."""
+
+    numbers: Int64[np.ndarray, " pairs"]
+    rows: Int64[np.ndarray, " pairs"]
+
+    def where(self, chosen: Bool[np.ndarray, " pairs"]) -> "_Pairs":
+        """Some of the pairs."""
+        return _Pairs(self.numbers[chosen], self.rows[chosen])
+
+    def shared(self, number_of: Int64[np.ndarray, " queries"]) -> "_Pairs":
+        """(query, gallery row) for every query and every row of its number."""
+        rows = self.rows[np.argsort(self.numbers, kind="stable")]
+        most = max(self.numbers.max(initial=-1), number_of.max(initial=-1)) + 1
+        counts = np.bincount(self.numbers, minlength=most)
+        own = counts[number_of]
+        within = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
+        starts = np.repeat((np.cumsum(counts) - counts)[number_of], own)
+        return _Pairs(np.repeat(np.arange(len(own)), own), rows[starts + within])
 
 
-def _known_targets(
-    queries: Sequence[Query],
-) -> Mapping[tuple[str, tuple[str, ...]], set[str]]:
-    """The targets of all queries that ask the same of the same reference."""
-    known: defaultdict[tuple[str, tuple[str, ...]], set[str]] = defaultdict(set)
-    for query in queries:
-        known[_question(query)].update(query.target_ids)
-    return known
+def _numbered(keys: Sequence[Hashable]) -> tuple[list[Any], Int64[np.ndarray, " keys"]]:
+    """The different keys in the order they come, and the place of each key among them."""
+    places: dict[Hashable, int] = {}
+    numbers = [places.setdefault(key, len(places)) for key in keys]
+    return list(places), np.array(numbers, dtype=np.int64)
 
 
-def _copies(
-    queries: Sequence[Query],
-    gallery_ids: Sequence[str],
-    gallery: Float32[np.ndarray, "gallery dim"],
-    embeddings: Embeddings,
-    duplicate_threshold: float,
-) -> Mapping[str, set[int]]:
-    """The gallery rows that duplicate each target, by bytes or by vector, itself among them."""
-    targets = sorted({query.target_id for query in queries})
-    copies: dict[str, set[int]] = {target: set() for target in targets}
-    for target, row in _same_bytes(targets, gallery_ids, embeddings):
-        copies[target].add(row)
-    if duplicate_threshold <= _HIGHEST_COSINE and targets:
-        vectors = normalised(embeddings.images.take(targets), "targets")
-        numbers, rows = near_copies(vectors, gallery, duplicate_threshold)
-        for number, row in zip(numbers.tolist(), rows.tolist(), strict=True):
-            copies[targets[number]].add(row)
-    return copies
+def _pooled(keys: Sequence[Hashable], own: _Pairs) -> _Pairs:
+    """(query, gallery row) of every row that is the own of a query with the same key."""
+    _, key_of = _numbered(keys)
+    return _Pairs(key_of[own.numbers], own.rows).shared(key_of)
+
+
+def _in_gallery(named: Sequence[Sequence[str]], row_of: Mapping[str, int]) -> _Pairs:
+    """(query, gallery row) of the images that each query names, where they are in the gallery."""
+    numbers = np.repeat(np.arange(len(named)), [len(ids) for ids in named])
+    places = map(row_of.get, chain.from_iterable(named), repeat(_ABSENT))
+    rows = np.fromiter(places, dtype=np.int64, count=len(numbers))
+    return _Pairs(numbers, rows).where(rows != _ABSENT)
 
 
 def _same_bytes(
     targets: Sequence[str], gallery_ids: Sequence[str], embeddings: Embeddings
-) -> Iterator[tuple[str, int]]:
+) -> _Pairs:
     """(target, gallery row) of every pair of files with one SHA-256."""
-    digests = embeddings.image_sha256
-    rows_of: defaultdict[str, list[int]] = defaultdict(list)
-    for gallery_row, store_row in enumerate(embeddings.images.rows(gallery_ids).tolist()):
-        rows_of[digests[store_row]].append(gallery_row)
-    for target, store_row in zip(targets, embeddings.images.rows(targets).tolist(), strict=True):
-        for gallery_row in rows_of.get(digests[store_row], ()):
-            yield target, gallery_row
+    digests, images = embeddings.image_sha256, embeddings.images
+    rows = np.concatenate([images.rows(gallery_ids), images.rows(targets)])
+    _, codes = _numbered([digests[row] for row in rows.tolist()])
+    of_gallery, of_targets = np.split(codes, [len(gallery_ids)])
+    return _Pairs(of_gallery, np.arange(len(gallery_ids))).shared(of_targets)
+
+
+def _alike(
+    targets: Sequence[str],
+    gallery: Float32[np.ndarray, "gallery dim"],
+    embeddings: Embeddings,
+    duplicate_threshold: float,
+    max_target_similarity: float | None,
+) -> tuple[_Pairs, _Pairs]:
+    """(target, gallery row) of near-copies, and of images more similar than is allowed."""
+    limit = _HIGHEST_COSINE if max_target_similarity is None else max_target_similarity
+    least = min(duplicate_threshold, limit)
+    if least >= _HIGHEST_COSINE or not targets:
+        nothing = np.zeros(0, dtype=np.int64)
+        return _Pairs(nothing, nothing), _Pairs(nothing, nothing)
+    vectors = normalised(embeddings.images.take(targets), "targets")
+    _require_few(vectors, gallery, least)
+    near = _Pairs(*near_copies(vectors, gallery, least))
+    cosines = paired_cosines(vectors, near.numbers, gallery, near.rows)
+    return (
+        near.where(cosines >= np.float32(duplicate_threshold)),
+        near.where(cosines > np.float32(limit)),
+    )
+
+
+def _require_few(
+    targets: Float32[np.ndarray, "targets dim"],
+    gallery: Float32[np.ndarray, "gallery dim"],
+    least: float,
+) -> None:
+    """Raises UsageError where a sample of the pairs shows that too many of them reach `least`."""
+    some, others = (table[:: -(-len(table) // _SAMPLE)] for table in (targets, gallery))
+    share = np.count_nonzero(some @ others.T >= least) / (len(some) * len(others))
+    if share * len(targets) * len(gallery) > _MOST_PAIRS:
+        raise UsageError(
+            f"--max-target-similarity or --duplicate-threshold {least:g} refuses {share:.0%} of "
+            f"the gallery as too similar to a target; expected at most "
+            f"{_MOST_PAIRS / len(targets) / len(gallery):.1%}: pass a higher one"
+        )
+
+
+def _merged(found: Sequence[tuple[int, _Pairs]], queries: int, gallery: int) -> Exclusions:
+    """The (query, gallery row) pairs of all reasons, each once, under the first of its reasons."""
+    packed = np.concatenate(
+        [(p.numbers * gallery + p.rows << _REASON_BITS) + reason for reason, p in found]
+    )
+    packed.sort()
+    places = packed >> _REASON_BITS
+    first = np.diff(places, prepend=-1) != 0
+    numbers, rows = np.divmod(places[first], gallery)
+    reasons = np.bincount(packed[first] & ((1 << _REASON_BITS) - 1), minlength=_SIMILAR + 1)
+    starts = np.searchsorted(numbers, np.arange(queries + 1))
+    return Exclusions(starts, rows, ExclusionCounts(*reasons[_SAME_BYTES:].tolist()))

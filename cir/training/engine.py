@@ -86,7 +86,13 @@ class Engine:
             embeddings, dataset, device=self._device, workers=self._workers
         )
         self._texts = self._model.text_tower(embeddings, self._device)
-        self._barred = barred_images(data.queries, embeddings, data.mining.duplicate_threshold)
+        self._barred = barred_images(
+            data.queries,
+            embeddings,
+            data.mining.duplicate_threshold,
+            max_target_similarity=data.mining.max_target_similarity,
+            exclude_siblings=data.mining.exclude_siblings,
+        )
         self._manifest = data.manifest
         """The negatives that the next epoch trains on."""
         self._current = embeddings

@@ -36,8 +36,23 @@ METADATA = ManifestMetadata(
     embeddings_sha256="e" * 64,
     provenance=Provenance("RN50x4", "openai", "ab" * 32, "targetpad", 640),
     checkpoint_sha256=None,
-    counts=ManifestCounts(queries=4, starved=1, dropped=2, excluded_as_duplicates=7),
+    counts=ManifestCounts(
+        queries=4,
+        starved=3,
+        dropped=2,
+        excluded_as_duplicates=7,
+        excluded_as_duplicate_bytes=4,
+        excluded_as_duplicate_vectors=3,
+        excluded_as_siblings=5,
+        excluded_by_target_similarity=6,
+        excluded_by_relative_margin=8,
+        excluded_by_max_similarity=9,
+        excluded_by_ranks=10,
+        starved_empty=1,
+    ),
 )
+OF_THE_FIRST_CIR = ("queries", "starved", "dropped", "excluded_as_duplicates")
+"""The counts that every manifest has."""
 
 
 def drawn(counts: list[int], seed: int = 0, metadata: ManifestMetadata = METADATA) -> Manifest:
@@ -109,14 +124,19 @@ def test_the_metadata_is_one_flat_object(path: Path) -> None:
     assert found["duplicate_threshold"] == 0.99
     assert found["strategy"] == "semi-hard"
     assert found["checkpoint_sha256"] is None
-    assert found["counts"] == {
-        "queries": 4,
-        "starved": 1,
-        "dropped": 2,
-        "excluded_as_duplicates": 7,
-    }
+    assert found["counts"] == dataclasses.asdict(METADATA.counts)
+    assert set(OF_THE_FIRST_CIR) < set(found["counts"])
     assert found["provenance"]["model"] == "RN50x4"
     assert "options" not in found
+
+
+def test_counts_that_an_older_cir_did_not_make_are_zero(path: Path) -> None:
+    table = pq.read_table(path)
+    described = json.loads(table.schema.metadata[b"cir.manifest"])
+    older = {name: described["counts"][name] for name in OF_THE_FIRST_CIR}
+    metadata = {b"cir.manifest": json.dumps(described | {"counts": older}).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    assert read_manifest(path).metadata.counts == ManifestCounts(4, 3, 2, 7)
 
 
 def test_pandas_reads_it_plainly(path: Path) -> None:
