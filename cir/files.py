@@ -17,10 +17,10 @@ _ASIDE: Final = re.compile(r"\..+-[0-9a-f]{8}(\..+)?")
 """Names that `_aside` gives."""
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raises UsageError where `path` exists and may not be replaced."""
+def refuse_existing(path: Path, *, overwrite: bool, option: str = "--out") -> None:
+    """Raises UsageError where `path`, the value of `option`, exists and may not be replaced."""
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists: pass --overwrite to replace it, or another --out")
+        raise UsageError(f"{path} exists: pass --overwrite to replace it, or another {option}")
 
 
 @contextmanager

@@ -159,6 +159,8 @@ def _is_text(statement: ast.stmt) -> bool:
 
 _add(app, "embed", config.EmbedConfig, "embed", "Stages")
 _add(app, "mine", config.MineConfig, "mine", "Stages")
+_add(app, "export", config.ExportConfig, "export", "Stages")
+_add(app, "inspect", config.InspectConfig, "inspect", "Stages")
 _add(app, "train", config.TrainConfig, "train", "Stages")
 _add(app, "evaluate", config.EvaluateConfig, "evaluate", "Stages")
 _add(app, "demo", config.DemoConfig, "demo", "Data")

@@ -14,6 +14,8 @@ from pipeline.cli import FAILED, MISUSED, app
 COMMANDS = (
     ["embed"],
     ["mine"],
+    ["export"],
+    ["inspect"],
     ["train"],
     ["evaluate"],
     ["demo"],
@@ -77,6 +79,8 @@ def test_the_stages_run_one_after_the_other_as_they_stand(
         "data check --json check.json --workers 1",
         "embed --model cir-tiny --workers 0",
         "mine --strategy semi-hard",
+        "export --dataset data/fashioniq",
+        "inspect data/manifest.parquet --dataset data/fashioniq --html inspect.html",
         "train --manifest data/manifest.parquet --epochs 2 --batch-size 8",
         "evaluate --json result.json",
         "evaluate --query sum --gallery val --reference removed --captions both-orders",

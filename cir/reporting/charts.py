@@ -27,6 +27,10 @@ _VARIABLES: Final = {INK: "ink", LINE: "line", C1: "c1", C2: "c2", C3: "c3", C4:
 _WIDTH, _HEIGHT = 4.8, 2.7
 """Inches; the page scales the drawing to the width there is."""
 _BINS = 40
+_BAR: Final = 0.8
+"""Width of a group of bars, where groups are 1 apart."""
+_FRAME, _ROW = 0.9, 0.3
+"""Inches around lying bars, and of each of them."""
 _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "font.size": 8.5,
@@ -109,6 +113,7 @@ def histograms(
 
     Args:
         panels: Samples by name, by title of the panel; the names are the same in every panel.
+            The title of a lone panel is only told to those who do not see it.
         colours: A colour for each name.
         x_label: The samples' name and unit.
     """
@@ -124,7 +129,7 @@ def histograms(
                 axes.stairs(
                     _shares(sample, edges), edges, fill=True, color=colour, alpha=0.5, label=name
                 )
-            axes.set_title(title, loc="left")
+            axes.set_title(title if len(panels) > 1 else "", loc="left")
             axes.set(xlabel=x_label, ylim=(0, highest * 1.05))
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
@@ -169,9 +174,75 @@ def stacked_bars(
     return drawing.svg()
 
 
+def grouped_bars(
+    labels: Sequence[str],
+    groups: Mapping[str, Float[np.ndarray, " bins"]],
+    colours: Sequence[str],
+    *,
+    x_label: str,
+    described: str,
+) -> Markup:
+    """Shares in bins that have names; the bars of a bin stand side by side.
+
+    Args:
+        labels: A name for each bin.
+        groups: Shares in 0..1 by name of the group, one a bin.
+        colours: A colour for each group.
+        x_label: What the bins are of.
+        described: What the chart shows, for those who do not see it.
+    """
+    with _drawing(described) as drawing:
+        axes = drawing.figure.subplots()
+        places, width = np.arange(len(labels)), _BAR / len(groups)
+        for nth, ((name, shares), colour) in enumerate(zip(groups.items(), colours, strict=True)):
+            left = places - _BAR / 2 + nth * width
+            axes.bar(left, shares, width, align="edge", color=colour, label=name)
+        axes.set_xticks(places, labels)
+        axes.set(xlabel=x_label)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
+        if len(groups) > 1:
+            _legend(drawing.figure, axes)
+    return drawing.svg()
+
+
+def lying_bars(
+    labels: Sequence[str],
+    parts: Mapping[str, Sequence[float]],
+    colours: Sequence[str],
+    *,
+    x_label: str,
+    described: str,
+) -> Markup:
+    """Shares of a whole as bars from left to right, a bar a name, the first on top.
+
+    Args:
+        labels: A name for each bar.
+        parts: Shares in 0..1 by name of the part, one a bar.
+        colours: A colour for each part.
+        x_label: What the shares are of.
+        described: What the chart shows, for those who do not see it.
+    """
+    with _drawing(described, _FRAME + _ROW * len(labels)) as drawing:
+        axes = drawing.figure.subplots()
+        ends = np.zeros(len(labels))
+        for (name, shares), colour in zip(parts.items(), colours, strict=True):
+            axes.barh(labels, shares, left=ends, color=colour, label=name, height=0.62)
+            ends += np.asarray(shares)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.grid(visible=True, axis="x")
+        axes.set(xlabel=x_label, xlim=(0, ends.max() or 1))
+        axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.3g}%")
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
+        if len(parts) > 1:
+            _legend(drawing.figure, axes)
+    return drawing.svg()
+
+
 class _Drawing:
-    def __init__(self, described: str) -> None:
-        self.figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+    def __init__(self, described: str, height: float) -> None:
+        self.figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         self._described = described
         self._text = ""
 
@@ -188,10 +259,10 @@ class _Drawing:
 
 
 @contextmanager
-def _drawing(described: str) -> Iterator[_Drawing]:
+def _drawing(described: str, height: float = _HEIGHT) -> Iterator[_Drawing]:
     """A figure in this module's style; what it describes also makes its inner ids its own."""
     with mpl.rc_context({**_STYLE, "svg.hashsalt": described}):
-        drawing = _Drawing(described)
+        drawing = _Drawing(described, height)
         yield drawing
         drawing.finish()
 

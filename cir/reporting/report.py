@@ -1,26 +1,22 @@
 """A run as one HTML page that needs nothing beside itself: charts, photos, tables, settings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from cir import __version__
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
 from cir.data.dataset import Dataset, hold_out
 from cir.encoding.tuned import as_tuned
 from cir.evaluation.protocol import Protocol, ranking_tasks
 from cir.evaluation.recall import CUTOFFS, Evaluation, headline
-from cir.files import written_aside
 from cir.mining.offline import usable_queries
 from cir.models.combiner import SumCombiner
 from cir.progress import SILENT, Progress
 from cir.reporting.cards import OUTCOME_TEXTS, example_card, mined_cards
 from cir.reporting.examples import OUTCOMES, Composer, Examples, draw_examples
 from cir.reporting.finished import FinishedRun, read_run
+from cir.reporting.pages import SHA_SHOWN, Figure, Table, shown, write_page
 from cir.reporting.pictures import Pictures
 from cir.reporting.runcharts import run_charts
 from cir.runtime import pick_device
@@ -28,24 +24,6 @@ from cir.workers import pick_workers
 
 _SEED: Final = 0
 """Of the draw of examples: the same run always shows the same ones."""
-_SHA_SHOWN: Final = 12
-
-
-@dataclass(frozen=True)
-class _Figure:
-    """A number worth a card."""
-
-    label: str
-    value: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class _Table:
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    notes: Sequence[str]
 
 
 def write_report(
@@ -76,7 +54,9 @@ def write_report(
     found = read_run(run)
     pictures = Pictures(dataset)
     examples, protocol = _examples(found, dataset, embeddings, progress)
-    html = _TEMPLATES.get_template("report.html.j2").render(
+    write_page(
+        path,
+        "report.html.j2",
         title=title,
         subtitle=_subtitle(found),
         figures=_figures(found, dataset, held_out=sum(examples.counts.values())),
@@ -87,20 +67,8 @@ def write_report(
         mined=mined_cards(found, pictures, seed=_SEED),
         tables=_tables(evaluation),
         settings=_settings(found, embeddings),
-        version=__version__,
     )
-    with written_aside(path) as aside:
-        aside.write_text(html, encoding="utf-8")
     return path
-
-
-_TEMPLATES: Final = Environment(
-    loader=PackageLoader("cir.reporting"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 
 
 def _subtitle(run: FinishedRun) -> str:
@@ -112,20 +80,20 @@ def _subtitle(run: FinishedRun) -> str:
     )
 
 
-def _figures(run: FinishedRun, dataset: Dataset, held_out: int) -> list[_Figure]:
+def _figures(run: FinishedRun, dataset: Dataset, held_out: int) -> list[Figure]:
     gallery = len({i for ids in dataset.galleries("train").values() for i in ids})
     starved = run.last.metadata.counts.starved
     best = f"mean of R@10 and R@50; plain sum → epoch {run.best_epoch}"
     return [
-        _Figure("Headline", _change(run, "headline"), best),
+        Figure("Headline", _change(run, "headline"), best),
         *(
-            _Figure(name, _change(run, name), "of held-out queries, in percent")
+            Figure(name, _change(run, name), "of held-out queries, in percent")
             for name in ("R@1", "R@10", "R@50")
         ),
-        _Figure("Training queries", f"{len(run.first):,}", _categories(run.first)),
-        _Figure("Held-out queries", f"{held_out:,}", "cut from the training split"),
-        _Figure("Gallery", f"{gallery:,}", "images of the training split"),
-        _Figure(
+        Figure("Training queries", f"{len(run.first):,}", _categories(run.first)),
+        Figure("Held-out queries", f"{held_out:,}", "cut from the training split"),
+        Figure("Gallery", f"{gallery:,}", "images of the training split"),
+        Figure(
             "Mined negatives", f"{len(run.last.negative_ids):,}", f"{starved:,} queries starved"
         ),
     ]
@@ -148,9 +116,9 @@ def _settings(run: FinishedRun, embeddings: Embeddings) -> list[tuple[str, list[
         "pretrained": metadata.provenance.pretrained,
         "preprocess": metadata.provenance.preprocess,
         "dimension": metadata.dim,
-        "encoder weights": metadata.provenance.weights_sha256[:_SHA_SHOWN],
-        "embedding store": embeddings.sha256[:_SHA_SHOWN],
-        "best checkpoint": run.trained.checkpoint.sha256[:_SHA_SHOWN],
+        "encoder weights": metadata.provenance.weights_sha256[:SHA_SHOWN],
+        "embedding store": embeddings.sha256[:SHA_SHOWN],
+        "best checkpoint": run.trained.checkpoint.sha256[:SHA_SHOWN],
         "images skipped": len(embeddings.skipped),
     }
     groups = {
@@ -158,18 +126,10 @@ def _settings(run: FinishedRun, embeddings: Embeddings) -> list[tuple[str, list[
         "Training": run.config,
         "Mining": run.first.metadata.options,
     }
-    return [(name, [(k, _shown(v)) for k, v in values.items()]) for name, values in groups.items()]
+    return [(name, [(k, shown(v)) for k, v in values.items()]) for name, values in groups.items()]
 
 
-def _shown(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _tables(evaluations: Sequence[Evaluation]) -> list[_Table]:
+def _tables(evaluations: Sequence[Evaluation]) -> list[Table]:
     """The means of every evaluation, then the recalls of each category; nothing for none."""
     if not evaluations:
         return []
@@ -184,17 +144,16 @@ def _tables(evaluations: Sequence[Evaluation]) -> list[_Table]:
         for c in (e.categories[number],)
     ]
     return [
-        _Table(
+        Table(
             f"Evaluation: {first.protocol}",
             ["mean over categories", *columns],
             [*means, ["chance", *_cells(first.chance)]],
             notes,
         ),
-        _Table(
+        Table(
             "Evaluation by category",
             ["category", "query", "queries", "gallery", *columns],
             by_category,
-            (),
         ),
     ]
 

@@ -1,22 +1,9 @@
 """What a run measured, as charts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from markupsafe import Markup
-
 from cir.reporting.charts import C1, C2, C3, C4, Line, histograms, line_chart, stacked_bars
 from cir.reporting.finished import FinishedRun, mined_when
+from cir.reporting.pages import Chart
 from cir.types import KINDS
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A drawing with its heading."""
-
-    title: str
-    caption: str
-    drawings: Sequence[Markup]
 
 
 def run_charts(run: FinishedRun) -> list[Chart]:

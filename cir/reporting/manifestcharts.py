@@ -1,0 +1,216 @@
+"""What is in a manifest, or changed between two, as charts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from jaxtyping import Int64
+from markupsafe import Markup
+
+from cir.artefacts.comparison import Comparison
+from cir.artefacts.manifest import Manifest
+from cir.artefacts.statistics import (
+    Hubness,
+    bands_by_category,
+    gaps,
+    kinds_by_scope,
+    log_bounds,
+    log_counts,
+    wanted,
+)
+from cir.reporting.charts import C1, C2, C3, C4, grouped_bars, histograms, lying_bars
+from cir.reporting.comparisontables import AFTER, BEFORE, CHANGE, changes
+from cir.reporting.manifesttables import DISTANCE, distances, percent
+from cir.reporting.pages import Chart
+from cir.types import KINDS, SCOPES
+
+_KIND_COLOURS: Final = (C3, C2, C4)
+_EVERY: Final = "all queries"
+_SUFFIXES: Final = ((10**6, "M"), (10**3, "k"))
+
+
+def manifest_charts(manifest: Manifest, hubs: Hubness) -> list[Chart]:
+    """Every chart of one manifest."""
+    return [
+        _distance_chart({_EVERY: manifest}),
+        _gap_chart(manifest),
+        _rank_chart({"queries": manifest}, (C1,)),
+        _scope_chart(manifest),
+        _band_chart(manifest),
+        _hub_chart(hubs),
+        *_starved_chart(manifest),
+    ]
+
+
+def comparison_charts(joined: Comparison) -> list[Chart]:
+    """Every chart of two manifests."""
+    both = {BEFORE: joined.before, AFTER: joined.after}
+    return [
+        _distance_chart(both),
+        _change_chart(joined),
+        _turnover_chart(joined),
+        _rank_chart(both, (C4, C1)),
+        _kind_chart(both),
+    ]
+
+
+def _distance_chart(manifests: Mapping[str, Manifest]) -> Chart:
+    panels = {name: distances(manifest) for name, manifest in manifests.items()}
+    return Chart(
+        "Distance from the query",
+        "Share of all targets, and of all mined negatives, at each distance.",
+        histograms(panels, (C1, C2), x_label=DISTANCE),
+    )
+
+
+def _gap_chart(manifest: Manifest) -> Chart:
+    margin = manifest.metadata.margin
+    return Chart(
+        "Negatives against their targets",
+        f"Below 0 a negative is hard, from 0 to the margin of {margin:g} semi-hard, beyond easy.",
+        histograms(
+            {_EVERY: {"negatives": gaps(manifest)}},
+            (C2,),
+            x_label="distance to negative minus distance to target",
+        ),
+    )
+
+
+def _change_chart(joined: Comparison) -> Chart:
+    return Chart(
+        "How distances changed",
+        "After minus before, of each query; of negatives, the mean over the query's own.",
+        histograms({_EVERY: changes(joined)}, (C1, C2), x_label=CHANGE),
+    )
+
+
+def _turnover_chart(joined: Comparison) -> Chart:
+    return Chart(
+        "Negatives exchanged",
+        "0 where a query keeps all of its negatives, 1 where it keeps none.",
+        histograms(
+            {_EVERY: {"queries": joined.turnover.values}}, (C1,), x_label="turnover (1 - Jaccard)"
+        ),
+    )
+
+
+def _rank_chart(manifests: Mapping[str, Manifest], colours: Sequence[str]) -> Chart:
+    bounds = log_bounds(max(int(m.target_ranks.max()) for m in manifests.values()))
+    shares = {name: log_counts(m.target_ranks, bounds) / len(m) for name, m in manifests.items()}
+    medians = ", ".join(f"{np.median(m.target_ranks):,.0f} {n}" for n, m in manifests.items())
+    return Chart(
+        "Rank of the target",
+        "1 where the target is the nearest of the valid candidates; each bar reaches from the "
+        "bound before it to its own.",
+        [
+            grouped_bars(
+                _short(bounds),
+                shares,
+                colours,
+                x_label="rank, up to",
+                described=f"rank of the target in logarithmic bins: median {medians}",
+            )
+        ],
+    )
+
+
+def _scope_chart(manifest: Manifest) -> Chart:
+    cells = kinds_by_scope(manifest)
+    scopes = {str(scope): cells[place] for place, scope in enumerate(SCOPES) if cells[place].any()}
+    return Chart(
+        "Kinds of negatives", "By the scope that they were drawn from.", [_kind_bars(scopes)]
+    )
+
+
+def _kind_chart(manifests: Mapping[str, Manifest]) -> Chart:
+    kinds = {name: kinds_by_scope(m).sum(axis=0) for name, m in manifests.items()}
+    return Chart("Kinds of negatives", "Share of all negatives.", [_kind_bars(kinds)])
+
+
+def _kind_bars(cells: Mapping[str, Int64[np.ndarray, " kinds"]]) -> Markup:
+    parts = {
+        str(kind): [float(counts[place] / counts.sum()) for counts in cells.values()]
+        for place, kind in enumerate(KINDS)
+    }
+    told = "; ".join(
+        f"{name} " + ", ".join(f"{kind} {percent(parts[kind][row])}" for kind in KINDS)
+        for row, name in enumerate(cells)
+    )
+    return lying_bars(
+        list(cells),
+        parts,
+        _KIND_COLOURS,
+        x_label="share of negatives",
+        described=f"kinds of negatives: {told}",
+    )
+
+
+def _band_chart(manifest: Manifest) -> Chart:
+    held = manifest.candidates_in_band
+    bounds = log_bounds(int(held.max()))
+    empty = int((held == 0).sum())
+    queries = np.append(empty, log_counts(held[held > 0], bounds))
+    drawn = grouped_bars(
+        ["0", *_short(bounds)],
+        {"queries": queries / len(manifest)},
+        (C1,),
+        x_label="candidates in the band, up to",
+        described=f"candidates in the band: median {np.median(held):,.0f}, {empty:,} empty bands",
+    )
+    return Chart(
+        "Candidates in the band",
+        f"What a query could choose from: fewer than {wanted(manifest)} leave it starved.",
+        [drawn],
+    )
+
+
+def _starved_chart(manifest: Manifest) -> list[Chart]:
+    """Nothing where no query is starved."""
+    bands = bands_by_category(manifest)
+    if not any(band.starved for band in bands):
+        return []
+    told = ", ".join(f"{band.category} {percent(band.share)}" for band in bands)
+    drawn = lying_bars(
+        [band.category for band in bands],
+        {"starved": [band.share for band in bands]},
+        (C3,),
+        x_label="share of queries",
+        described=f"starved queries by category: {told}",
+    )
+    caption = "Share of each category's queries whose band held fewer candidates than wanted."
+    return [Chart("Starved queries", caption, [drawn])]
+
+
+def _hub_chart(hubs: Hubness) -> Chart:
+    """Images by how often they are used, the never used ones first where they are known."""
+    bounds = log_bounds(int(hubs.counts.max()))
+    images = np.append(hubs.never_used or 0, log_counts(hubs.counts, bounds))
+    taken = np.bincount(np.searchsorted(bounds, hubs.counts), hubs.counts, len(bounds))
+    shares = {
+        "of images": images / images.sum(),
+        "of negatives": np.append(0.0, taken / taken.sum()),
+    }
+    first = 0 if hubs.never_used is not None else 1
+    return Chart(
+        "How often an image is a negative",
+        "Images by the number of their uses, and the share of all negatives that they take.",
+        [
+            grouped_bars(
+                ["0", *_short(bounds)][first:],
+                {name: share[first:] for name, share in shares.items()},
+                (C4, C2),
+                x_label="uses, up to",
+                described=f"uses of an image: at most {hubs.counts.max():,}; "
+                f"skewness {hubs.skewness:.2f}",
+            )
+        ],
+    )
+
+
+def _short(bounds: Int64[np.ndarray, " bins"]) -> list[str]:
+    """Whole numbers in few characters: 500, 20k, 1M."""
+    texts = []
+    for bound in bounds.tolist():
+        unit, suffix = next(((u, s) for u, s in _SUFFIXES if bound >= u), (1, ""))
+        texts.append(f"{bound // unit}{suffix}")
+    return texts

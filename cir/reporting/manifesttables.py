@@ -1,0 +1,218 @@
+"""A manifest's figures as tables that fit a screen of 80 columns."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Int64, Shaped
+
+from cir.artefacts.manifest import Manifest
+from cir.artefacts.statistics import (
+    Hubness,
+    bands_by_category,
+    gaps,
+    hardest,
+    kinds_by_scope,
+    log_bounds,
+    log_counts,
+    nearest_negatives,
+    starved,
+    wanted,
+)
+from cir.reporting.pages import Table
+from cir.reporting.textbars import NARROW, WIDE, bar_table, text_histogram
+from cir.types import KINDS, SCOPES
+
+HARDEST: Final = 10
+"""Rows that are named as the hardest."""
+MOST_USED: Final = 10
+"""Images that are named as the most used."""
+PERCENTILES: Final = (5, 25, 50, 75, 95)
+SPREAD: Final = ("", "mean", *(f"{p} %" for p in PERCENTILES))
+"""Columns of `spread`."""
+_OTHERWISE_STARVED: Final = (
+    "cir mine also counts dropped queries, and those of which one share fell short."
+)
+TARGETS, NEGATIVES = "targets", "negatives"
+DISTANCE: Final = "cosine distance"
+
+
+def manifest_tables(manifest: Manifest, hubs: Hubness) -> list[Table]:
+    """Everything about one manifest, in the order of reading."""
+    return [
+        counts_table(manifest, hubs),
+        distances_table(manifest),
+        text_histogram("Distance from the query", DISTANCE, distances(manifest), signed=False),
+        kinds_table(manifest),
+        ranks_table({"queries": manifest}),
+        starved_table(manifest),
+        hubs_table(manifest, hubs),
+        hardest_table(manifest),
+    ]
+
+
+def described(manifest: Manifest) -> str:
+    """How a manifest was mined, in one line."""
+    metadata = manifest.metadata
+    return (
+        f"{metadata.strategy} negatives of {len(manifest):,} queries ({metadata.query}), "
+        f"split {metadata.split}, epoch {metadata.epoch}, {metadata.provenance.model}"
+    )
+
+
+def counts_table(manifest: Manifest, hubs: Hubness) -> Table:
+    """What the rows hold, beside what mining counted."""
+    own = {
+        "queries": len(manifest),
+        "starved": int(starved(manifest).sum()),
+        "categories": len(set(manifest.categories)),
+        "negatives": len(manifest.negative_ids),
+        "images used as negatives": len(hubs.ids),
+        "images never used": hubs.never_used,
+    }
+    mined = _mined_counts(manifest)
+    rows = [
+        (name.replace("_", " "), _number(own.get(name)), _number(mined.get(name)))
+        for name in dict.fromkeys((*own, *mined))
+        if own.get(name) is not None or name in mined
+    ]
+    notes = () if own["starved"] == mined.get("starved") else (_OTHERWISE_STARVED,)
+    return Table("Counts", ("", "of the rows", "told by cir mine"), rows, notes)
+
+
+def _mined_counts(manifest: Manifest) -> dict[str, Any]:
+    """Every count of the metadata by name, whichever this manifest has."""
+    return asdict(manifest.metadata.counts)
+
+
+def distances_table(manifest: Manifest) -> Table:
+    """Distances, ranks and bands: means and percentiles."""
+    rows = [
+        spread("target distance", manifest.target_distances, "{:.3f}"),
+        spread("negative distance", manifest.negative_distances, "{:.3f}"),
+        spread("negative - target", gaps(manifest), "{:+.3f}"),
+        spread("target rank", manifest.target_ranks, "{:,.0f}"),
+        spread("candidates in band", manifest.candidates_in_band, "{:,.0f}"),
+        spread("negatives a query", manifest.negative_counts, "{:,.1f}"),
+    ]
+    return Table("Distances and ranks", SPREAD, rows)
+
+
+def spread(name: str, values: Shaped[np.ndarray, " values"], form: str) -> tuple[str, ...]:
+    """A row of `SPREAD`: the mean and the percentiles of some values."""
+    figures = (values.mean(), *np.percentile(values, PERCENTILES))
+    return (name, *(form.format(figure) for figure in figures))
+
+
+def distances(manifest: Manifest) -> dict[str, Any]:
+    """The two samples whose distributions mining is about."""
+    return {TARGETS: manifest.target_distances, NEGATIVES: manifest.negative_distances}
+
+
+def kinds_table(manifest: Manifest) -> Table:
+    """The share of negatives of each scope and kind."""
+    cells = kinds_by_scope(manifest)
+    used = [place for place in range(len(SCOPES)) if cells[place].any()]
+    rows = [shares_row(SCOPES[place], cells[place], int(cells.sum())) for place in used]
+    whole = shares_row("all", cells.sum(axis=0), int(cells.sum()))
+    title = "Negatives by scope and kind"
+    return Table(title, ("scope", *KINDS, "all"), [*rows, whole] if len(rows) > 1 else rows)
+
+
+def shares_row(name: str, cells: Int64[np.ndarray, " kinds"], whole: int) -> tuple[str, ...]:
+    """Counts as percentages of `whole`, and their sum."""
+    return (name, *(percent(count / whole) for count in (*cells, cells.sum())))
+
+
+def ranks_table(manifests: Mapping[str, Manifest]) -> Table:
+    """The rank of the target in logarithmic bins, by name of the manifest.
+
+    A bin reaches from the bound above it to its own; `so far` adds up the bins down to it.
+    """
+    bounds = log_bounds(max(int(m.target_ranks.max()) for m in manifests.values()))
+    shares = [log_counts(m.target_ranks, bounds) / len(m) for m in manifests.values()]
+    width = WIDE if len(manifests) == 1 else NARROW
+    drawn = bar_table("Rank of the target", (), [f"{b:,}" for b in bounds], shares, width)
+    so_far = [[percent(s) for s in np.cumsum(column)] for column in shares]
+    columns = [cell for name in manifests for cell in (name, "so far")]
+    rows = [
+        (name, *(cell for pair in zip(bars, summed, strict=True) for cell in pair))
+        for (name, *bars), *summed in zip(drawn.rows, *so_far, strict=True)
+    ]
+    return Table(drawn.title, ("up to", *columns), rows)
+
+
+def percent(share: float) -> str:
+    """A share of 1 as a reader takes it in."""
+    return f"{100 * share:.1f} %"
+
+
+def starved_table(manifest: Manifest) -> Table:
+    """Queries of each category whose band was too small."""
+    bands = bands_by_category(manifest)
+    rows = [
+        (
+            *(b.category, f"{b.queries:,}", f"{b.starved:,}", percent(b.share)),
+            f"{b.median_in_band:,.0f}",
+        )
+        for b in bands
+    ]
+    note = f"Starved: fewer than the {wanted(manifest)} wanted candidates in the band."
+    columns = ("category", "queries", "starved", "share", "in band, median")
+    return Table("Starved queries by category", columns, rows, (note,))
+
+
+def hubs_table(manifest: Manifest, hubs: Hubness) -> Table:
+    """The images that are negatives most often, and how unevenly images are used."""
+    rows = [
+        (image_id, f"{count:,}", percent(count / len(manifest)))
+        for image_id, count in zip(hubs.ids[:MOST_USED], hubs.counts.tolist(), strict=False)
+    ]
+    return Table(
+        "Most used negatives",
+        ("image", "times", "of queries"),
+        rows,
+        hub_notes(hubs),
+    )
+
+
+def hub_notes(hubs: Hubness) -> tuple[str, ...]:
+    """How unevenly images are used, and over which images that was measured."""
+    images = len(hubs.population)
+    told = (
+        f"The most used 1 % of {images:,} images take {percent(hubs.top_share)} of all negatives.",
+        f"Skewness of how often each of them is used: {hubs.skewness:.2f} (0: evenly).",
+    )
+    if hubs.gallery_size is not None:
+        return told
+    return (*told, "Images never used are unknown here: --dataset FOLDER counts them in.")
+
+
+def hardest_table(manifest: Manifest) -> Table:
+    """The rows whose nearest negative stands farthest inside the target."""
+    nearest = nearest_negatives(manifest)
+    columns = ("query", "target", "negative", "d(q,t)", "d(q,n)", "gap")
+    rows = [
+        (
+            manifest.query_ids[row],
+            manifest.target_ids[row],
+            _nearest_id(manifest, int(row)),
+            f"{manifest.target_distances[row]:.3f}",
+            f"{nearest[row]:.3f}",
+            f"{nearest[row] - manifest.target_distances[row]:+.4f}",
+        )
+        for row in hardest(manifest, HARDEST)
+    ]
+    note = "gap: distance to the nearest negative minus distance to the target"
+    return Table(f"The {len(rows)} hardest rows", columns, rows, (note,))
+
+
+def _nearest_id(manifest: Manifest, row: int) -> str:
+    start = int(manifest.negative_starts[row])
+    own = slice(start, start + int(manifest.negative_counts[row]))
+    return manifest.negative_ids[own][int(manifest.negative_distances[own].argmin())]
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else "" if value is None else str(value)

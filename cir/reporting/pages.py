@@ -1,0 +1,72 @@
+"""Pages that need nothing beside themselves: the parts that they share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from cir import __version__
+from cir.files import written_aside
+
+SHA_SHOWN: Final = 12
+"""Digits of a SHA-256 that tell files apart well enough for a reader."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number worth a card."""
+
+    label: str
+    value: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing with its heading."""
+
+    title: str
+    caption: str
+    drawings: Sequence[Markup]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a heading; the first column names what the others say."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+
+def write_page(path: Path, template: str, **values: Any) -> None:
+    """Fills a template of this package and writes it aside, then to `path`.
+
+    Raises:
+        CirError: the file cannot be written.
+    """
+    html = _TEMPLATES.get_template(template).render(**values, version=__version__)
+    with written_aside(path) as aside:
+        aside.write_text(html, encoding="utf-8")
+
+
+def shown(value: Any) -> str:
+    """A setting as a reader takes it in."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+_TEMPLATES: Final = Environment(
+    loader=PackageLoader("cir.reporting"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
