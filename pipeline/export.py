@@ -1,0 +1,88 @@
+"""`cir export`: a manifest as training examples for other libraries."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cir.artefacts.columns import write_columns
+from cir.artefacts.manifest import Manifest, read_manifest
+from cir.config import ExportConfig
+from cir.data.dataset import Dataset
+from cir.errors import ManifestError, UsageError
+from cir.files import refuse_existing, sha256_of
+from cir.mining.examples import Columns, manifest_columns
+from pipeline import console
+
+_NAMED = 3
+"""Queries that are named where some are left out."""
+
+
+def run(config: ExportConfig) -> Path:
+    """Writes the examples and says what they hold and what was left out; the file's path."""
+    refuse_existing(config.out, overwrite=config.overwrite)
+    manifest = read_manifest(config.manifest)
+    wanted = _num_negatives(manifest, config)
+    left_out = _left_out(manifest, wanted) if config.format == "n-tuple" else []
+    _require_rows(manifest, config, wanted, left_out)
+    columns = manifest_columns(manifest, config.format, wanted, _image_name(config))
+    write_columns(columns, config.out, _origin(manifest, config, wanted))
+    _print(columns, manifest, config, left_out)
+    return config.out
+
+
+def _num_negatives(manifest: Manifest, config: ExportConfig) -> int:
+    mined = int(manifest.metadata.options["num_negatives"])
+    wanted = config.num_negatives or mined
+    if wanted > mined:
+        raise UsageError(
+            f"--num-negatives is {wanted}; {config.manifest} was mined for {mined} a query"
+        )
+    return wanted
+
+
+def _left_out(manifest: Manifest, wanted: int) -> list[str]:
+    """The queries that have too few negatives for an n-tuple."""
+    counts = manifest.negative_counts.tolist()
+    return [name for name, n in zip(manifest.query_ids, counts, strict=True) if n < wanted]
+
+
+def _require_rows(
+    manifest: Manifest, config: ExportConfig, wanted: int, left_out: list[str]
+) -> None:
+    if not len(manifest):
+        raise ManifestError(f"{config.manifest} holds no queries: run cir mine again")
+    if len(left_out) == len(manifest):
+        most = int(manifest.negative_counts.max())
+        raise ManifestError(
+            f"no query of {config.manifest} has {wanted} negatives, the most is {most}: pass "
+            f"--num-negatives {most} or another --format"
+        )
+
+
+def _image_name(config: ExportConfig) -> Callable[[str], str]:
+    """From an image's id to its file, whatever the working folder; to itself without a dataset."""
+    if config.dataset is None:
+        return str
+    dataset = Dataset(config.dataset.absolute())
+    return lambda image_id: str(dataset.image_path(image_id))
+
+
+def _origin(manifest: Manifest, config: ExportConfig, wanted: int) -> dict[str, object]:
+    return {
+        "format": config.format,
+        "num_negatives": wanted,
+        "manifest_sha256": sha256_of(config.manifest),
+        "manifest": manifest.metadata.to_json(),
+    }
+
+
+def _print(columns: Columns, manifest: Manifest, config: ExportConfig, left_out: list[str]) -> None:
+    rows = len(columns["anchor"])
+    console.note(
+        f"{config.out}: {rows:,} rows of {', '.join(columns)} ({config.format}) from "
+        f"{len(manifest) - len(left_out):,} of {len(manifest):,} queries"
+    )
+    if left_out:
+        named = ", ".join(left_out[:_NAMED]) + (", ..." if len(left_out) > _NAMED else "")
+        console.note(f"{len(left_out):,} queries left out, of fewer negatives: {named}")
+    if config.dataset is None:
+        console.note("images are named by their ids; --dataset FOLDER writes where they are")
