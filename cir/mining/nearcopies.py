@@ -15,13 +15,13 @@ from cir.mining.codes import code_of, order_codes
 from cir.mining.compiled import compiled
 from cir.mining.marks import list_marked, unmarked
 from cir.mining.similarity import paired_cosines
-from cir.mining.sketch import Side, Sketch, quickest_number
+from cir.mining.sketch import Sketch, quickest_number
 from cir.mining.threads import scanning_threads
 
 _TILE: Final = 4096
-"""Gallery rows compared at once."""
+"""Gallery rows compared at once, by each thread."""
 _BLOCK: Final = 512
-"""Vectors compared with them at once, by each thread."""
+"""Vectors compared with them at once."""
 _PAIRS: Final = 256
 """Room for pairs at first."""
 _CPU: Final = torch.device("cpu")
@@ -41,47 +41,37 @@ def near_copies(
     limit = np.float32(threshold)
     borders = np.full((len(wanted), 1), limit)
     sketch = Sketch(wanted, gallery, borders, quickest_number(_CPU), _CPU)
-    blocks = [
-        slice(start, min(start + _BLOCK, len(wanted))) for start in range(0, len(wanted), _BLOCK)
-    ]
-    found = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))]
+    starts = range(0, len(gallery), _TILE)
     with scanning_threads() as pool:
-        for start in range(0, len(gallery), _TILE):
-            tile = np.array(gallery[start : start + _TILE], dtype=np.float32)
-            side = sketch.tile(tile)
-            for block, (rows, columns) in zip(
-                blocks,
-                pool.map(
-                    _compared,
-                    repeat(sketch),
-                    blocks,
-                    repeat(side),
-                    repeat(wanted),
-                    repeat(tile),
-                    repeat(limit),
-                ),
-                strict=True,
-            ):
-                found.append((rows + block.start, columns + start))
+        found = list(
+            pool.map(
+                _in_tile, repeat(sketch), repeat(wanted), repeat(gallery), starts, repeat(limit)
+            )
+        )
     rows, columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.lexsort((columns, rows))
     return rows[order], columns[order]
 
 
-def _compared(
+def _in_tile(
     sketch: Sketch,
-    block: slice,
-    side: Side,
     wanted: Float32[np.ndarray, "wanted dim"],
-    tile: Float32[np.ndarray, "rows dim"],
+    gallery: Float32[np.ndarray, "gallery dim"],
+    start: int,
     limit: np.float32,
 ) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
-    """The pairs of a block and a tile, counted within them."""
-    out = torch.empty(block.stop - block.start, len(tile), dtype=sketch.number)
-    sketched = sketch.multiply(block, side, out)
-    rows, columns = _maybe_reaching(sketched.codes, sketched.shift, sketched.errors)
-    reached = paired_cosines(wanted[block], rows, tile, columns) >= limit
-    return rows[reached], columns[reached]
+    """The pairs of one tile of the gallery, in no order."""
+    tile = np.array(gallery[start : start + _TILE], dtype=np.float32)
+    side, found = sketch.tile(tile), []
+    room = torch.empty(_BLOCK, len(tile), dtype=sketch.number)
+    for first in range(0, len(wanted), _BLOCK):
+        block = slice(first, min(first + _BLOCK, len(wanted)))
+        sketched = sketch.multiply(block, side, room[: block.stop - first])
+        rows, columns = _maybe_reaching(sketched.codes, sketched.shift, sketched.errors)
+        reached = paired_cosines(wanted[block], rows, tile, columns) >= limit
+        found.append((rows[reached] + first, columns[reached] + start))
+    rows, columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return rows, columns
 
 
 @compiled

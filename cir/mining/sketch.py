@@ -189,21 +189,24 @@ class Sketch:
         first: bool = False,
     ) -> Side:
         """Centred, rotated, cut and rounded, `vectors · other_mean + shift` among the columns."""
-        exact = torch.from_numpy(vectors).to(self._device).double()
+        given = torch.from_numpy(vectors).to(self._device)
         means = torch.from_numpy(np.stack([mean, other_mean], axis=1)).to(self._device)
-        along, constant = (exact @ means).unbind(dim=1)
-        constant = constant + torch.from_numpy(shift).to(self._device)
-        centre = means[:, 0]
+        exact, centre = given.double(), means[:, 0]
         if self._axes is None:
+            constant = exact @ means[:, 1]
             head = exact - centre
             length = torch.linalg.vector_norm(head, dim=1)
             cut = torch.zeros_like(length)
         else:
             axes = self._axes.to(self._device)
-            head = exact @ axes - centre @ axes
+            turned = exact @ torch.cat([axes, means], dim=1)
+            along, constant = turned[:, -2:].unbind(dim=1)
+            head = turned[:, :-2] - centre @ axes
             length = torch.linalg.vector_norm(head, dim=1)
-            whole = exact.square().sum(dim=1) - 2 * along + centre.square().sum()
+            size = torch.linalg.vector_norm(given, dim=1, dtype=torch.float64)
+            whole = size.square() - 2 * along + centre.square().sum()
             cut = (whole - length.square()).clamp(min=0).sqrt() + _MEASURING
+        constant = constant + torch.from_numpy(shift).to(self._device)
         kept = head.to(self.number)
         rounded = torch.linalg.vector_norm(head - kept.double(), dim=1) + _MEASURING
         parts = _split(constant, self.number)
@@ -234,8 +237,10 @@ class _Axes:
         """The first axes, orthonormal within double precision, or None where none is cut."""
         if width >= self._queries.shape[1]:
             return None
-        axes: Tensor = torch.linalg.qr(torch.from_numpy(self._all[:, :width]).double()).Q
-        return axes
+        axes = torch.from_numpy(self._all[:, :width]).double()
+        # A step of Newton and Schulz squares what single precision left of A'A - I.
+        orthonormal: Tensor = 1.5 * axes - 0.5 * axes @ (axes.T @ axes)
+        return orthonormal
 
     def cheapest(
         self,
