@@ -1,22 +1,21 @@
 """The miner on plain arrays; what a manifest holds is tested in test_offline.py."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from cir.artefacts.vectors import normalised
 from cir.errors import UsageError, VectorError
 from cir.mining.engine import NONE, Draw, Mined, Plan, Problem, mine
 from cir.mining.validity import exclusions_of
+from tests.vectors import unit
 
 SHARES = (
     Draw("same-category", 0.7, "semi-hard"),
     Draw("other-category", 0.2, "any"),
     Draw("any", 0.1, "any"),
 )
-
-
-def unit(rows: int, dim: int = 16, seed: int = 0) -> np.ndarray:
-    return normalised(np.random.default_rng(seed).standard_normal((rows, dim)), "test")
 
 
 def problem(queries: int = 40, gallery: int = 300) -> Problem:
@@ -35,24 +34,6 @@ def plan(band: str = "semi-hard", **others: object) -> Plan:
     return Plan(**{"draws": draws, "num_negatives": 5, "margin": 0.2} | others)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("num_negatives", [1, 3, 5, 7, 10])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_rounded_shares_add_up_in_every_query_and_hold_over_all(
-    num_negatives: int, seed: int
-) -> None:
-    quota = plan(draws=SHARES, num_negatives=num_negatives, seed=seed).quota(np.arange(2000))
-    assert (quota.sum(axis=1) == num_negatives).all()
-    assert (quota >= 0).all()
-    expected = num_negatives * np.array([draw.share for draw in SHARES])
-    assert (np.abs(quota - expected) <= 1 + 1e-9).all()
-    for run in (quota, quota[:200], quota[1717:1917]):
-        np.testing.assert_allclose(run.sum(axis=0), expected * len(run), atol=4)
-
-
-def test_a_single_draw_gets_everything() -> None:
-    assert (plan(num_negatives=3).quota(np.arange(50)) == 3).all()
-
-
 def test_negatives_are_where_the_definitions_say() -> None:
     world = problem()
     mined = mine(world, plan())
@@ -68,6 +49,50 @@ def test_negatives_are_where_the_definitions_say() -> None:
     others[world.exclusions.pairs(slice(0, len(others)))] = False
     nearer = ((distances < target - 1e-6) & others).sum(axis=1)
     np.testing.assert_array_equal(mined.target_ranks, 1 + nearer)
+
+
+def test_a_gallery_of_one_gives_it_or_nothing() -> None:
+    one = unit(1)
+    mined = mine(Problem(unit(2, seed=1), unit(2, seed=2), one, exclusions_of([[], [0]])), plan())
+    assert mined.rows.tolist() == [[0] + [NONE] * 4, [NONE] * 5]
+    assert np.isfinite(mined.distances[0, 0])
+    assert np.isnan(mined.distances[mined.rows == NONE]).all()
+    assert mined.starved.all()
+    assert mined.target_ranks[1] == 1
+    assert (mined.candidates_in_band <= [1, 0]).all()
+
+
+def test_everything_is_a_number_but_the_distances_of_empty_places() -> None:
+    mined = mine(problem(), plan(num_negatives=310, fill="random"))
+    np.testing.assert_array_equal(np.isnan(mined.distances), mined.rows == NONE)
+    assert np.isfinite(mined.target_distances).all()
+    assert (mined.counts == 299).all()  # all but the target
+
+
+def test_filters_bind_the_fills_as_well() -> None:
+    mined = mine(problem(), plan(max_similarity=0.1, num_negatives=400))
+    assert (1 - mined.distances[mined.rows != NONE] <= np.float32(0.1)).all()
+    assert mined.refused.max_similarity == 40 * 299 - mined.counts.sum()
+
+
+def backwards(vectors: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(vectors[::-1])[::-1]
+
+
+def locked(vectors: np.ndarray) -> np.ndarray:
+    copied = vectors.copy()
+    copied.flags.writeable = False
+    return copied
+
+
+@pytest.mark.parametrize("table", ["queries", "targets", "gallery"])
+@pytest.mark.parametrize("laid_out", [backwards, locked, np.asfortranarray])
+def test_arrays_may_lie_in_memory_as_they_like(
+    table: str, laid_out: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    usual = problem(queries=5)
+    other = replace(usual, **{table: laid_out(getattr(usual, table))})
+    np.testing.assert_array_equal(mine(other, plan()).rows, mine(usual, plan()).rows)
 
 
 def test_a_query_without_enough_candidates_has_empty_places() -> None:
@@ -100,6 +125,8 @@ def test_no_queries_give_an_empty_result() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(VectorError, match="the gallery holds no vectors"):
+        mine(Problem(unit(1), unit(1), unit(1)[:0], exclusions_of([[]])), plan())
     other_dim = problem()
     object.__setattr__(other_dim, "gallery", unit(300, dim=8))  # past the checks of shapes in tests
     with pytest.raises(VectorError, match=r"of \[8, 16\] dimensions"):
@@ -108,3 +135,4 @@ def test_what_does_not_fit_is_refused() -> None:
         mine(Problem(unit(2), unit(2), unit(3), exclusions_of([[]])), plan())
     with pytest.raises(UsageError, match="says no categories"):
         mine(problem(), plan(draws=SHARES))
+    mine(problem(), plan(draws=(Draw("any", 1.0, "hard"), Draw("any", 0.0, "easy"))))

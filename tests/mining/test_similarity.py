@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 
 from cir.artefacts.vectors import normalised
-from cir.mining.similarity import ROUNDING, paired_cosines, paired_distances, product_error
-
-
-def unit(rows: int, dim: int, seed: int = 0) -> np.ndarray:
-    return normalised(np.random.default_rng(seed).standard_normal((rows, dim)), "test")
+from cir.mining.similarity import (
+    ROUNDING,
+    nearly_cosine,
+    paired_cosines,
+    paired_distances,
+    product_error,
+)
+from tests.oracle import cosines
+from tests.vectors import unit
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 7, 16, 640])
@@ -47,3 +51,25 @@ def test_no_product_passes_the_stated_error(dim: int) -> None:
     rows, columns = np.divmod(np.arange(300 * 400), 400)
     exactly = paired_distances(left, rows, right, columns).reshape(300, 400)
     assert np.abs((1 - left @ right.T) - exactly).max() < product_error(dim)
+
+
+@pytest.mark.parametrize("dims", [range(1, 71), range(639, 642)], ids=["small", "large"])
+def test_cosines_are_the_bits_of_the_definition(dims: range) -> None:
+    for dim in dims:
+        left, right = unit(7, dim, seed=dim), unit(9, dim, seed=dim + 1)
+        rows, columns = np.divmod(np.arange(7 * 9), 9)
+        expected = np.concatenate([cosines(one, right) for one in left])
+        found = paired_cosines(left, rows, right, columns)
+        assert found.tobytes() == expected.tobytes(), dim
+
+
+@pytest.mark.parametrize("dim", [1, 2, 31, 64, 640, 2049])
+@pytest.mark.parametrize("signs", ["any", "one"])
+def test_the_quick_cosine_is_within_the_stated_error(dim: int, signs: str) -> None:
+    left, right = unit(60, dim), unit(60, dim, seed=1)
+    if signs == "one":  # sums that only grow, whose roundings are the worst
+        left, right = (normalised(np.abs(side) + 0.3, "test") for side in (left, right))
+    every = np.arange(60)
+    exactly = paired_cosines(left, every, right, every)
+    quickly = [nearly_cosine(*pair) for pair in zip(left, right, strict=True)]
+    assert np.abs(quickly - exactly).max() <= product_error(dim)

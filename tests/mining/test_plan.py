@@ -1,0 +1,62 @@
+"""What a plan says of itself."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cir.mining.plan import Draw, Plan
+
+SHARES = (
+    Draw("same-category", 0.7, "semi-hard"),
+    Draw("other-category", 0.2, "any"),
+    Draw("any", 0.1, "any"),
+)
+
+
+def plan(**others: Any) -> Plan:
+    return Plan(**{"draws": SHARES, "num_negatives": 5, "margin": 0.2} | others)
+
+
+@pytest.mark.parametrize("num_negatives", [1, 3, 5, 7, 10])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_rounded_shares_add_up_in_every_query_and_hold_over_all(
+    num_negatives: int, seed: int
+) -> None:
+    quota = plan(num_negatives=num_negatives, seed=seed).quota(np.arange(2000))
+    assert (quota.sum(axis=1) == num_negatives).all()
+    assert (quota >= 0).all()
+    expected = num_negatives * np.array([draw.share for draw in SHARES])
+    assert (np.abs(quota - expected) <= 1 + 1e-9).all()
+    for run in (quota, quota[:200], quota[1717:1917]):
+        np.testing.assert_allclose(run.sum(axis=0), expected * len(run), atol=4)
+
+
+def test_the_quota_of_a_query_hangs_on_its_number_and_the_seed() -> None:
+    every = plan().quota(np.arange(100))
+    np.testing.assert_array_equal(plan().quota(np.arange(30, 60)), every[30:60])
+    assert (plan(seed=1).quota(np.arange(100)) != every).any()
+
+
+def test_a_single_draw_gets_everything() -> None:
+    assert (plan(draws=SHARES[:1], num_negatives=3).quota(np.arange(50)) == 3).all()
+
+
+def test_a_draw_without_a_share_gets_nothing() -> None:
+    idle = (Draw("any", 0.0, "hard"), Draw("any", 1.0, "easy"), Draw("any", 0.0, "any"))
+    assert plan(draws=idle).shared == (idle[1],)
+    assert plan(draws=idle).quota(np.arange(9)).tolist() == [[0, 5, 0]] * 9
+
+
+@pytest.mark.parametrize(
+    ("filters", "windowed"),
+    [
+        ({}, False),
+        ({"range_min": 1}, True),
+        ({"range_max": 1}, True),
+        ({"range_max": 0}, True),
+        ({"relative_margin": 0.1, "max_similarity": 0.5}, False),
+    ],
+)
+def test_ranks_matter_only_where_a_window_is_asked(filters: dict[str, Any], windowed: bool) -> None:
+    assert plan(**filters).windowed is windowed
