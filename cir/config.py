@@ -20,6 +20,7 @@ Preprocess = Literal["targetpad", "squarepad", "clip"]
 OnError = Literal["fail", "skip"]
 OnStarved = Literal["nearest", "random", "drop", "fail"]
 Sampling = Literal["top", "random", "softmax"]
+Index = Literal["auto", "flat", "ivf", "hnsw", "ivfpq"]
 CombinerName = Literal["attention-fusion", "clip4cir", "sum"]
 Loss = Literal["triplet", "contrastive", "triplet+contrastive"]
 Tune = Literal["none", "text", "image", "both"]
@@ -274,10 +275,21 @@ class MiningOptions(Config):
     at random, drop the query, or fail."""
     seed: int = option(0, "Negatives")
     """Seed of every random choice."""
+    index: Index = option("auto", "Index")
+    """flat compares every image, exactly; ivf, hnsw and ivfpq find most of the nearest, and say how
+    many on a sample mined exactly. auto is flat up to a trillion pairs of query and image, then
+    ivf where the negatives are the nearest of their band."""
+    candidates: int = option(2048, "Index")
+    """Images that an approximate index proposes for each query; negatives, ranks and counts are
+    those among them."""
 
     def faults(self) -> Iterator[str]:
         yield from super().faults()
-        yield from _below(self, 1, "num_negatives")
+        yield from _below(self, 1, "num_negatives", "candidates")
+        fewest = self.num_negatives + self.range_min
+        if self.index not in ("auto", "flat") and not self.candidates >= fewest:
+            what = "--num-negatives and --range-min together"
+            yield f"--candidates is {self.candidates}; expected at least {fewest}, {what}"
         yield from _outside(self, 0, _LARGEST_SEED, "seed")
         yield from _outside(self, 0, 2, "margin")
         yield from _outside(self, 0, 1, "same_share", "other_share", "any_share")

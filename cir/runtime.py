@@ -1,5 +1,6 @@
 """The machine: which device, which arithmetic, and where torch's randomness starts."""
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -13,14 +14,18 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 def pick_device(name: str) -> torch.device:
     """The device called `name`; `auto` takes CUDA, then Apple's, then the CPU.
 
+    Of several GPUs, each process that a launcher started on a machine takes one.
+
     Raises:
         UsageError: the device is not on this machine.
     """
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        return torch.device(next((device for device, here in present.items() if here), "cpu"))
+        name = next((device for device, here in present.items() if here), "cpu")
     if not present.get(name, True):
         raise UsageError(f"--device {name}: this machine has none; use --device auto or cpu")
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        return torch.device(name, int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     return torch.device(name)
 
 

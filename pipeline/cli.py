@@ -10,14 +10,18 @@ import dataclasses
 import importlib
 import inspect
 import textwrap
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
 from cir import __version__, config
 from cir.errors import CirError, UsageError
+
+if TYPE_CHECKING:
+    from cir.processes import Processes
 
 FAILED = 1
 """Exit code of input that a stage cannot work with."""
@@ -25,6 +29,9 @@ MISUSED = 2
 """Exit code of a request that cannot be, as click's own."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it."""
+
+_SHARED = ("mine",)
+"""Stages that share their work among the processes that a launcher starts."""
 
 app = typer.Typer(
     name="cir",
@@ -70,20 +77,35 @@ def _add(
 
 
 def _run(stage: str, kind: type[config.Config], values: dict[str, Any]) -> None:
-    """Runs a stage and turns its failure into one line and an exit code."""
+    """Runs a stage and turns its failure into an exit code."""
+    from cir.processes import ALONE, together
+
+    with together() if stage in _SHARED else nullcontext(ALONE) as processes:
+        code = _exit_code(stage, kind, values, processes)
+    if code:
+        raise typer.Exit(code)
+
+
+def _exit_code(
+    stage: str, kind: type[config.Config], values: dict[str, Any], processes: "Processes"
+) -> int:
+    """Runs a stage; 0, or the code of its failure, which the main process tells in one line."""
     from pipeline import console
 
     try:
-        built = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-        done = importlib.import_module(f"pipeline.{stage}").run(built)
+        with processes.agreed():
+            built = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            run = importlib.import_module(f"pipeline.{stage}").run
+            done = run(built, processes) if stage in _SHARED else run(built)
     except CirError as error:
-        console.fail(str(error))
-        raise typer.Exit(MISUSED if isinstance(error, UsageError) else FAILED) from None
+        if processes.main:
+            console.fail(str(error))
+        return MISUSED if isinstance(error, UsageError) else FAILED
     except KeyboardInterrupt:
-        console.fail("interrupted; the same command goes on where it can")
+        if processes.main:
+            console.fail("interrupted; the same command goes on where it can")
         raise typer.Exit(INTERRUPTED) from None
-    if done is False:
-        raise typer.Exit(FAILED)
+    return FAILED if done is False else 0
 
 
 def _parameters(kind: type[config.Config]) -> list[inspect.Parameter]:
@@ -168,3 +190,6 @@ _add(app, "pretrain", config.PretrainConfig, "pretrain", "Data")
 _add(data, "check", config.CheckConfig, "check")
 _add(data, "from-catalog", config.CatalogConfig, "catalog")
 _add(data, "synth", config.SynthConfig, "synth")
+
+if __name__ == "__main__":
+    app()

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Shaped
 from torch import nn
 
 from cir.artefacts.checkpoint import Checkpoint
-from cir.artefacts.manifest import Manifest, ManifestCounts, write_manifest
+from cir.artefacts.manifest import Approximation, Manifest, ManifestCounts, write_manifest
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import MineConfig
 from cir.data.captions import joined
@@ -21,6 +21,8 @@ from cir.files import refuse_existing
 from cir.mining.offline import mine_manifest, plan_of, usable_queries
 from cir.models.composition import baseline, composed_queries
 from cir.models.trained import load_trained
+from cir.processes import ALONE, Processes
+from cir.progress import SILENT
 from cir.runtime import pick_device
 from cir.types import KINDS, SCOPES
 from pipeline import console
@@ -36,9 +38,12 @@ class _Composition:
     checkpoint_sha256: str | None
 
 
-def run(config: MineConfig) -> Path:
-    """Mines a split and says what came of it; the path of the manifest."""
-    refuse_existing(config.out, overwrite=config.overwrite)
+def run(config: MineConfig, processes: Processes = ALONE) -> Path:
+    """Mines a split and says what came of it; the path of the manifest.
+
+    Of several processes, each mines in its part of the gallery, and the main one writes and says.
+    """
+    refuse_existing(config.out, overwrite=config.overwrite or not processes.main)
     dataset, device = Dataset(config.dataset), pick_device(config.device)
     every, galleries = dataset.queries(config.split), dataset.galleries(config.split)
     embeddings = read_embeddings(config.embeddings)
@@ -50,7 +55,10 @@ def run(config: MineConfig) -> Path:
         queries,
         embeddings,
         galleries,
-        composed_queries(queries, texts, embeddings, composition.combiner, device),
+        # Composed once: processors may differ in the last bits of a combiner's products.
+        processes.of_main(
+            lambda: composed_queries(queries, texts, embeddings, composition.combiner, device)
+        ),
         config.options(),
         query=config.query,
         split=config.split,
@@ -59,11 +67,13 @@ def run(config: MineConfig) -> Path:
         device=device,
         left_out=left_out,
         block_size=config.block_size,
-        progress=console.RichProgress(),
+        progress=console.RichProgress() if processes.main else SILENT,
+        processes=processes,
     )
     _require_rows(manifest, config)
-    write_manifest(manifest, config.out)
-    _print(manifest, config, time.perf_counter() - started, _skipped(galleries, embeddings))
+    if processes.main:
+        write_manifest(manifest, config.out)
+        _print(manifest, config, time.perf_counter() - started, _skipped(galleries, embeddings))
     return config.out
 
 
@@ -110,6 +120,8 @@ def _print(manifest: Manifest, config: MineConfig, seconds: float, skipped: int)
     _print_shares(manifest)
     _print_refused(manifest.metadata.counts, config)
     console.note(_starved_line(manifest, config))
+    if manifest.metadata.approximation:
+        console.note(_approximate_line(manifest.metadata.approximation))
     if skipped:
         console.note(f"{skipped:,} images are left out of the gallery: embedding skipped them")
 
@@ -188,6 +200,18 @@ def _starved_line(manifest: Manifest, config: MineConfig) -> str:
     told = f"{counts.starved:,} of {counts.queries + counts.dropped:,} queries starved"
     why = f" ({empty:,} by an empty band, {short:,} by one too small)" if counts.starved else ""
     return f"{told}{why}{_filled_with(manifest, config)}; {counts.dropped:,} dropped"
+
+
+def _approximate_line(measured: Approximation) -> str:
+    """How far an approximate index is off."""
+    return (
+        f"approximate: {measured.index} proposed {measured.candidates:,} images a query; of "
+        f"{measured.queries:,} queries mined exactly as well, it found "
+        f"{100 * measured.negatives_found:.1f} % of the negatives, the same row for "
+        f"{100 * measured.rows_identical:.1f} %, the target's rank within "
+        f"{measured.target_rank_error:,.1f} and the candidates in band within "
+        f"{measured.candidates_in_band_error:,.1f} on average"
+    )
 
 
 def _filled_with(manifest: Manifest, config: MineConfig) -> str:

@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 LINES = [line.split("#")[0].split() for block in BLOCKS for line in block.splitlines()]
 COMMANDS = [line[1:] for line in LINES if line[:1] == ["cir"]]
 TARGETS = [line[1] for line in LINES if line[:1] == ["make"]]
@@ -31,4 +33,9 @@ def test_a_command_of_the_readme_takes_its_flags(command: list[str]) -> None:
 
 
 def test_every_figure_of_the_readme_is_filled_in() -> None:
-    assert not re.findall(r"@[A-Z]+@", (ROOT / "README.md").read_text())
+    assert not re.findall(r"@[A-Z]+@", README)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=["mine_negatives"])
+def test_a_script_of_the_readme_runs(script: str) -> None:
+    exec(script, {})

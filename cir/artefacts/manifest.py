@@ -78,6 +78,26 @@ class ManifestCounts:
 
 
 @dataclass(frozen=True)
+class Approximation:
+    """How far mining through an approximate index is from exact: on a sample, mined both ways."""
+
+    index: str
+    """As FAISS's `index_factory` names it."""
+    candidates: int
+    """Proposed for each query; ranks and counts of the manifest are those among them."""
+    queries: int
+    """In the sample."""
+    negatives_found: float
+    """Share of the exact negatives."""
+    rows_identical: float
+    """Share of the queries with exactly the exact negatives."""
+    target_rank_error: float
+    """Mean absolute error."""
+    candidates_in_band_error: float
+    """Mean absolute error."""
+
+
+@dataclass(frozen=True)
 class ManifestMetadata:
     """How a manifest was mined: enough to mine it again, and to refuse a store of another."""
 
@@ -95,6 +115,8 @@ class ManifestMetadata:
     provenance: Provenance
     checkpoint_sha256: str | None
     counts: ManifestCounts
+    approximation: Approximation | None = None
+    """None where mining was exact, as it was in every manifest that does not say."""
 
     def to_json(self) -> dict[str, Any]:
         """One object, the options' entries beside the rest."""
@@ -244,12 +266,14 @@ def _parsed(values: dict[str, Any]) -> ManifestMetadata:
     names = {item.name for item in fields(ManifestMetadata)} - {"options"}
     shared = ("strategy", "margin", "seed")
     options = {name: v for name, v in values.items() if name not in names or name in shared}
+    measured = values.get("approximation")
     nested = {
         "options": options,
+        "approximation": None if measured is None else Approximation(**measured),
         "provenance": Provenance(**values["provenance"]),
         "counts": ManifestCounts(**values["counts"]),
     }
-    return ManifestMetadata(**{name: values[name] for name in names} | nested)
+    return ManifestMetadata(**{name: values[name] for name in names - set(nested)} | nested)
 
 
 def _require_columns(schema: Any, path: Path) -> None:

@@ -27,13 +27,16 @@ from jaxtyping import Bool, Float32, Int8, Int32, Int64
 from cir.errors import UsageError, VectorError
 from cir.mining.borders import Borders, Keys, Tally, keys_at
 from cir.mining.choice import NONE, Hand, Offer, Pool, choose, draw_pools, fill_pools
+from cir.mining.listed import Propose, scan_listed
 from cir.mining.plan import Draw, Plan
 from cir.mining.priorities import NEAREST
-from cir.mining.scan import merged
+from cir.mining.scan import Found
+from cir.mining.shards import merged_shards
 from cir.mining.similarity import paired_distances
 from cir.mining.sketch import quickest_number
 from cir.mining.streaming import Search, stream
 from cir.mining.validity import Exclusions
+from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.types import Band
 
@@ -50,12 +53,15 @@ class Problem:
     targets: Float32[np.ndarray, "queries dim"]
     """The target of each query; it need not be in the gallery."""
     gallery: Float32[np.ndarray, "gallery dim"]
+    """All of it, or a shard where several processes hold one each."""
     exclusions: Exclusions
-    """Gallery rows that are no negatives of a query."""
+    """Gallery rows that are no negatives of a query, counted from the first of the shard."""
     categories: Int64[np.ndarray, " queries"] | None = None
     """The category of each query, for scopes other than `any`."""
     members: Bool[np.ndarray, "categories gallery"] | None = None
     """Which gallery rows are of each category; one may be of several."""
+    first_row: int = 0
+    """The row of the whole gallery that the shard begins at."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +108,13 @@ def mine(
     block_size: int = 512,
     arithmetic: torch.dtype | None = None,
     progress: Progress = SILENT,
+    processes: Processes = ALONE,
+    propose: Propose | None = None,
 ) -> Mined:
     """Mines negatives for every query.
 
     Args:
-        problem: What to mine in.
+        problem: What to mine in; its gallery is this process's shard.
         plan: What to mine for.
         device: Where the matrix products run, on CUDA or the CPU.
         block_size: Queries compared with a tile of the gallery at once, by each thread.
@@ -114,13 +122,20 @@ def mine(
             full: torch.bfloat16, torch.float32, or by default the faster here. It decides
             nothing.
         progress: Shows gallery images per second.
+        processes: Those that hold the shards; each has the same queries, and gets the same.
+        propose: Names the only candidates of each query, as an approximate index does; ranks and
+            counts are then those among them, and a draw by chance draws from no others. By default
+            the whole gallery is compared.
 
     Raises:
         VectorError: the gallery is empty, or the vectors are of several dimensions.
         UsageError: the plan draws by category, and the problem has none.
     """
-    _require_fitting(problem, plan)
-    scanner = _Scanner(problem, plan, device, block_size, arithmetic, progress)
+    size = int(processes.summed(np.array([len(problem.gallery)]))[0])
+    _require_fitting(problem, plan, size)
+    scanner = _Scanner(
+        problem, plan, size, device, block_size, arithmetic, progress, processes, propose
+    )
     every = np.arange(len(problem.queries))
     targets = paired_distances(problem.queries, every, problem.targets, every)
     borders = Borders.of(targets, plan)
@@ -153,12 +168,16 @@ class _Scanner:
         self,
         problem: Problem,
         plan: Plan,
+        size: int,
         device: torch.device,
         block_size: int,
         arithmetic: torch.dtype | None,
         progress: Progress,
+        processes: Processes,
+        propose: Propose | None,
     ) -> None:
-        self._problem, self._plan = problem, plan
+        self._problem, self._plan, self._size = problem, plan, size
+        self._processes, self._propose = processes, propose
         self._device, self._block_size, self._progress = device, block_size, progress
         self._number = arithmetic or quickest_number(device)
         self._scoped = any(draw.scope != "any" for draw in plan.draws)
@@ -174,9 +193,10 @@ class _Scanner:
         """Counts before each border, and the best `kept` of each pool of draws and fills."""
         problem, different = self._problem, list(dict.fromkeys([*draws, *fills]))
         search = Search(
-            queries=problem.queries,
+            # torch and the compiled scan take no other memory.
+            queries=np.require(problem.queries, requirements=["C", "W"]),
             gallery=problem.gallery,
-            first_row=0,
+            first_row=problem.first_row,
             exclusions=problem.exclusions,
             categories=problem.categories if self._scoped else None,
             members=problem.members if self._scoped else None,
@@ -187,9 +207,10 @@ class _Scanner:
             seed=self._plan.seed,
             temperature=self._plan.temperature,
         )
-        found = stream(search, self._number, self._device, self._block_size, self._progress, label)
-        found = merged([found])
-        tally = Tally(tuple(borders.marks), _cells(found.nearer), _cells(self._valid()))
+        found, valid = self._pass(search, label)
+        found = merged_shards(found, self._processes)
+        valid = self._processes.summed(valid)
+        tally = Tally(tuple(borders.marks), _cells(found.nearer), _cells(valid))
         offers = {
             pool: Offer(found.rows[:, place], found.distances[:, place], pool.scope)
             for place, pool in enumerate(different)
@@ -198,7 +219,7 @@ class _Scanner:
 
     def window(self, borders: Borders) -> tuple[Keys | None, Keys | None]:
         """The keys at the first rank that is eligible, and at the first that no longer is."""
-        plan, last = self._plan, len(self._problem.gallery)
+        plan, last = self._plan, self._size
         kept = 1 + max(plan.range_min, plan.range_max or 0)
         every = Borders(borders.targets, borders.margins, {}, bounded=False)
         pool = Pool("any", "any", NEAREST, 0)
@@ -208,8 +229,17 @@ class _Scanner:
             None if plan.range_max is None else _keys_at_rank(offer, plan.range_max),
         )
 
+    def _pass(self, search: Search, label: str) -> tuple[Found, Int64[np.ndarray, "queries two"]]:
+        """What the gallery holds, or the candidates proposed of it; and `_valid` among these."""
+        block_size, progress = self._block_size, self._progress
+        if self._propose is not None:
+            return scan_listed(search, self._propose, block_size, progress, label)
+        return stream(
+            search, self._number, self._device, block_size, progress, label
+        ), self._valid()
+
     def _valid(self) -> Int64[np.ndarray, "queries two"]:
-        """Valid candidates of each query: all, and those of its category."""
+        """Valid candidates of each query in the shard: all, and those of its category."""
         problem, count = self._problem, len(self._problem.queries)
         queries, rows = problem.exclusions.pairs(slice(0, count))
         every = len(problem.gallery) - np.bincount(queries, minlength=count)
@@ -255,8 +285,8 @@ def _kinds(hand: Hand, borders: Borders) -> Int8[np.ndarray, "queries negatives"
     return kinds
 
 
-def _require_fitting(problem: Problem, plan: Plan) -> None:
-    if not problem.gallery.size:
+def _require_fitting(problem: Problem, plan: Plan, size: int) -> None:
+    if not size or not problem.gallery.shape[1]:
         raise VectorError("the gallery holds no vectors: nothing can be mined")
     dims = {table.shape[1] for table in (problem.queries, problem.targets, problem.gallery)}
     if len(dims) > 1:

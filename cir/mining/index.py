@@ -1,20 +1,43 @@
-"""Flat search over unit vectors: the only module that knows FAISS.
+"""Nearest neighbours among unit vectors: the only module that knows FAISS.
 
-FAISS finds nearest neighbours, on the GPU where there is one, and near-duplicates. The bands of
-mining are scanned with `similarities` instead: a target's rank and the size of its band are counts
-over the whole gallery, and any top-k ends before the band of a poorly ranked target begins.
+`FlatIndex` compares with every vector. `CandidateIndex` looks where the nearest are likely to be,
+through one of FAISS's approximate indexes: it proposes candidates, and decides nothing.
 """
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, Final, Literal
 
 import faiss
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
-from torch import Tensor
 
-from cir.errors import VectorError
+from cir.errors import UsageError, VectorError
+from cir.progress import SILENT, Progress
+
+Kind = Literal["ivf", "hnsw", "ivfpq"]
+"""Inverted lists of vectors, a navigable graph, or inverted lists of short codes."""
+
+_TRAINED_BY: Final = 64
+"""Vectors of the training sample for each centroid."""
+_LEAST_TRAINED_BY: Final = 39
+"""Vectors for each centroid, below which FAISS warns of a poor training."""
+_ITERATIONS: Final = 10
+"""Of k-means, which gains little from more."""
+_CODES: Final = 256
+"""Centroids that a byte of a code tells apart."""
+_DIMS_A_BYTE: Final = 8
+_NEIGHBOURS: Final = 32
+"""Links of a vector in the graph."""
+_SPARE: Final = 4
+"""Vectors looked at for each candidate that is proposed, of an inverted file."""
+_BLOCK: Final = 16384
+"""Vectors added at once."""
+_GPU_MOST: Final = 2048
+"""Candidates, and lists looked into, that FAISS serves on a GPU at most."""
 
 
 class FlatIndex:
@@ -25,15 +48,14 @@ class FlatIndex:
 
         Args:
             vectors: Unit vectors, at least one.
-            device: CUDA searches and multiplies on the GPU; any other on the CPU.
+            device: CUDA searches on the GPU; any other on the CPU.
 
         Raises:
             VectorError: there are no vectors.
         """
-        if not vectors.size:
-            raise VectorError("the gallery holds no vectors: nothing can be searched for")
+        _require_vectors(vectors)
         self._vectors = np.ascontiguousarray(vectors)
-        self._device = device if device.type == "cuda" else torch.device("cpu")
+        self._device = device
 
     def search(
         self, queries: Float32[np.ndarray, "queries dim"], k: int
@@ -42,59 +64,155 @@ class FlatIndex:
 
         At most the whole gallery is returned, however large k is.
         """
-        self._require_dim(queries)
-        cosines, rows = self._searched.search(
+        _require_dim(queries, self._vectors)
+        cosines, rows = self._index.search(
             np.ascontiguousarray(queries), min(k, len(self._vectors))
         )
         return cosines, rows
 
-    def within(
-        self, queries: Float32[np.ndarray, "queries dim"], threshold: float
-    ) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
-        """Every (query, row) whose cosine is above `threshold`, as two parallel arrays.
-
-        FAISS has this search on the CPU alone.
-        """
-        self._require_dim(queries)
-        ends, _, rows = self._flat.range_search(np.ascontiguousarray(queries), threshold)
-        counts = np.diff(ends.astype(np.int64))
-        return np.repeat(np.arange(len(queries)), counts), rows.astype(np.int64)
-
-    def similarities(
-        self,
-        queries: Float32[np.ndarray, "queries dim"],
-        out: Float32[np.ndarray, "queries gallery"],
-    ) -> None:
-        """Writes the cosine of every query with every row into `out`: one matrix product.
-
-        On the CPU by NumPy's BLAS, which was measured faster than torch's.
-        """
-        self._require_dim(queries)
-        if self._device.type == "cuda":
-            product = torch.from_numpy(queries).to(self._device) @ self._resident.T
-            torch.from_numpy(out).copy_(product)
-        else:
-            np.matmul(queries, self._vectors.T, out=out)
-
-    def _require_dim(self, queries: Float32[np.ndarray, "queries dim"]) -> None:
-        found, expected = queries.shape[1], self._vectors.shape[1]
-        if found != expected:
-            raise VectorError(f"the queries are {found}-d; the gallery holds {expected}-d vectors")
-
     @cached_property
-    def _flat(self) -> Any:
-        index = faiss.IndexFlatIP(self._vectors.shape[1])
+    def _index(self) -> Any:
+        index = _on(self._device, faiss.IndexFlatIP(self._vectors.shape[1]))
         index.add(self._vectors)
         return index
 
-    @cached_property
-    def _searched(self) -> Any:
-        """The index that `search` asks, on the GPU where FAISS and the device both allow it."""
-        if self._device.type != "cuda" or not hasattr(faiss, "StandardGpuResources"):
-            return self._flat
-        number = self._device.index or 0
-        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, self._flat)
 
-    @cached_property
-    def _resident(self) -> Tensor:
-        return torch.from_numpy(self._vectors).to(self._device)
+class CandidateIndex:
+    """Proposes rows of a gallery that are among the nearest to a query: most of those, not all.
+
+    Centroids are trained on a sample drawn with a fixed seed, and a graph is grown by one thread:
+    the same vectors give the same index, but for the last bits of the machine's matrix products.
+    """
+
+    factory: str
+    """The string by which FAISS's `index_factory` makes this index."""
+    candidates: int
+    """Rows proposed for each query."""
+
+    def __init__(
+        self,
+        vectors: Float32[np.ndarray, "gallery dim"],
+        kind: Kind,
+        candidates: int,
+        device: torch.device,
+        progress: Progress = SILENT,
+    ) -> None:
+        """Builds the index.
+
+        Args:
+            vectors: Unit vectors, which may be a file mapped into memory: they are read in blocks.
+                `ivf` and `hnsw` hold a copy of them, `ivfpq` a byte for every 8 dimensions or so.
+            kind: Which index.
+            candidates: Rows to propose for each query, or the whole gallery where it is smaller.
+            device: CUDA builds and searches `ivf` on the GPU, up to FAISS's limits there; anything
+                else is done on the CPU.
+            progress: Shows vectors added per second.
+
+        Raises:
+            VectorError: there are no vectors.
+            UsageError: there are too few to train this index.
+        """
+        _require_vectors(vectors)
+        _require_trainable(len(vectors), kind)
+        self._vectors = vectors
+        self.candidates = min(candidates, len(vectors))
+        self.factory = _factory(kind, *vectors.shape)
+        self._index = self._made(kind, device)
+        with _threads(1 if kind == "hnsw" else None):
+            self._fill(progress)
+
+    def propose(
+        self, queries: Float32[np.ndarray, "queries dim"]
+    ) -> Int64[np.ndarray, "queries candidates"]:
+        """Rows near to each query; −1 in places for which none was found."""
+        _require_dim(queries, self._vectors)
+        _, rows = self._index.search(np.ascontiguousarray(queries), self.candidates)
+        found: Int64[np.ndarray, "queries candidates"] = rows
+        return found
+
+    def _made(self, kind: Kind, device: torch.device) -> Any:
+        """The empty index."""
+        count, dim = self._vectors.shape
+        index: Any = faiss.index_factory(dim, self.factory, faiss.METRIC_INNER_PRODUCT)
+        if kind == "hnsw":
+            index.hnsw.efSearch = self.candidates
+            return index
+        index.cp.niter = _ITERATIONS
+        probes = math.ceil(index.nlist * min(1, _SPARE * self.candidates / count))
+        if kind == "ivfpq":
+            index.pq.cp.niter, index.pq.cp.max_points_per_centroid = _ITERATIONS, _TRAINED_BY
+        elif max(probes, self.candidates) <= _GPU_MOST:
+            index = _on(device, index)
+        index.nprobe = probes
+        return index
+
+    def _fill(self, progress: Progress) -> None:
+        """Trains the index, and adds the vectors in blocks."""
+        if not self._index.is_trained:
+            self._index.train(self._sample(_TRAINED_BY * max(self._index.nlist, _CODES)))
+        with progress.task("index", len(self._vectors), "images") as task:
+            for start in range(0, len(self._vectors), _BLOCK):
+                block = np.ascontiguousarray(self._vectors[start : start + _BLOCK])
+                self._index.add(block)
+                task.advance(len(block))
+
+    def _sample(self, count: int) -> Float32[np.ndarray, "sample dim"]:
+        """Vectors drawn with a fixed seed, in the order of their rows."""
+        every = len(self._vectors)
+        rows = np.random.default_rng(0).choice(every, min(count, every), replace=False)
+        sample: Float32[np.ndarray, "sample dim"] = np.ascontiguousarray(
+            self._vectors[np.sort(rows)]
+        )
+        return sample
+
+
+def _factory(kind: Kind, count: int, dim: int) -> str:
+    """FAISS's string: 4 √count lists, as its guidelines say, unless these are too many to train."""
+    lists = max(1, min(int(4 * math.sqrt(count)), count // _LEAST_TRAINED_BY))
+    numbers = max(n for n in range(1, max(1, dim // _DIMS_A_BYTE) + 1) if dim % n == 0)
+    return {
+        "ivf": f"IVF{lists},Flat",
+        "hnsw": f"HNSW{_NEIGHBOURS},Flat",
+        # Polysemous training, which np leaves out, takes minutes and serves another search.
+        "ivfpq": f"IVF{lists},PQ{numbers}np",
+    }[kind]
+
+
+def _on(device: torch.device, index: Any) -> Any:
+    """The index on the GPU, where the device is one and FAISS was built for it."""
+    if device.type != "cuda" or not hasattr(faiss, "StandardGpuResources"):
+        return index
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), device.index or 0, index)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """A number of threads for FAISS; None leaves it."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def _require_vectors(vectors: Float32[np.ndarray, "gallery dim"]) -> None:
+    if not vectors.size:
+        raise VectorError("the gallery holds no vectors: nothing can be searched for")
+
+
+def _require_dim(
+    queries: Float32[np.ndarray, "queries dim"], vectors: Float32[np.ndarray, "gallery _"]
+) -> None:
+    found, expected = queries.shape[1], vectors.shape[1]
+    if found != expected:
+        raise VectorError(f"the queries are {found}-d; the gallery holds {expected}-d vectors")
+
+
+def _require_trainable(count: int, kind: Kind) -> None:
+    least = {"ivf": _LEAST_TRAINED_BY, "hnsw": 1, "ivfpq": _LEAST_TRAINED_BY * _CODES}[kind]
+    if count < least:
+        raise UsageError(
+            f"--index {kind} is trained on {least:,} vectors or more; the gallery holds {count:,}: "
+            f"pass --index flat, which is exact and fast at this size"
+        )

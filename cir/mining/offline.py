@@ -1,7 +1,8 @@
 """Mining over an embedding store: queries, galleries and options become a manifest."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -12,11 +13,13 @@ from cir import __version__
 from cir.artefacts.manifest import SCHEMA_VERSION, Manifest, ManifestCounts, ManifestMetadata
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
-from cir.config import MiningOptions, scope_shares
+from cir.config import MineConfig, MiningOptions, scope_shares
 from cir.data.dataset import Query
 from cir.errors import DatasetError, ManifestError, UsageError
-from cir.mining.engine import Draw, Mined, Plan, Problem, mine
-from cir.mining.validity import Exclusions, find_exclusions
+from cir.mining.approximate import mine_through
+from cir.mining.engine import Draw, Mined, Plan, Problem
+from cir.mining.validity import ExclusionCounts, Exclusions, find_exclusions
+from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.types import Band
 
@@ -36,6 +39,9 @@ class Gallery:
     """The images of a split, ordered by id, whatever categories they are of."""
 
     ids: tuple[str, ...]
+    """Of all of them, also where this process holds the vectors of a part."""
+    part: slice
+    """The rows of that part."""
     vectors: Float32[np.ndarray, "gallery dim"]
     """Unit vectors."""
     categories: tuple[str, ...]
@@ -71,8 +77,9 @@ def mine_manifest(
     checkpoint_sha256: str | None,
     device: torch.device,
     left_out: int = 0,
-    block_size: int = 256,
+    block_size: int = MineConfig.block_size,
     progress: Progress = SILENT,
+    processes: Processes = ALONE,
 ) -> Manifest:
     """Mines negatives for every query; a query that gets none is dropped.
 
@@ -90,37 +97,51 @@ def mine_manifest(
         left_out: Queries that `usable_queries` left out, for the record.
         block_size: Queries compared with the gallery at once.
         progress: Shows queries per second.
+        processes: Those that mine together, each with a part of the gallery; all are given the
+            same, and return the same.
 
     Raises:
         UsageError: the gallery holds fewer images than a query shall get negatives, or more of
-            them are too similar to a target than `cir.mining.validity` can hold.
+            them are too similar to a target than `cir.mining.validity` can hold; or the index
+            cannot serve the options.
         ManifestError: queries are starved and `options.on_starved` is fail.
         DatasetError: the gallery is empty, or has not the category of a query.
         StoreError: the store lacks an image.
         VectorError: a vector has no direction.
     """
-    gallery = build_gallery(galleries, embeddings)
+    _require_the_same(queries, galleries, embeddings, processes)
+    gallery = build_gallery(galleries, embeddings, processes)
     _require_enough(gallery, options)
     exclusions = find_exclusions(
         queries,
-        gallery.ids,
+        gallery.ids[gallery.part],
         gallery.vectors,
         embeddings,
         options.duplicate_threshold,
         max_target_similarity=options.max_target_similarity,
         exclude_siblings=options.exclude_siblings,
     )
-    targets = embeddings.images.take([query.target_id for query in queries])
+    target_ids = [query.target_id for query in queries]
     problem = Problem(
         queries=normalised(query_vectors, "composed queries"),
-        targets=normalised(targets, "targets"),
+        targets=normalised(embeddings.images.take(target_ids), "targets"),
         gallery=gallery.vectors,
         exclusions=exclusions,
         categories=_category_codes(queries, gallery),
         members=gallery.members,
+        first_row=gallery.part.start,
     )
     plan = plan_of(options)
-    mined = mine(problem, plan, device=device, block_size=block_size, progress=progress)
+    mined, approximation = mine_through(
+        problem,
+        plan,
+        options.index,
+        options.candidates,
+        device=device,
+        block_size=block_size,
+        progress=progress,
+        processes=processes,
+    )
     kept = _kept(queries, mined, options)
     return _manifest(
         [queries[row] for row in kept],
@@ -140,13 +161,20 @@ def mine_manifest(
             embeddings_sha256=embeddings.sha256,
             provenance=embeddings.provenance,
             checkpoint_sha256=checkpoint_sha256,
-            counts=_counts(mined, kept, exclusions, left_out),
+            counts=_counts(mined, kept, _all_counts(exclusions, processes), left_out),
+            approximation=approximation,
         ),
     )
 
 
-def build_gallery(galleries: Mapping[str, Sequence[str]], embeddings: Embeddings) -> Gallery:
+def build_gallery(
+    galleries: Mapping[str, Sequence[str]],
+    embeddings: Embeddings,
+    processes: Processes = ALONE,
+) -> Gallery:
     """The union of the categories' galleries, without the images that embedding skipped.
+
+    Of several processes, each holds the vectors of its part.
 
     Raises:
         DatasetError: no image is left.
@@ -160,8 +188,9 @@ def build_gallery(galleries: Mapping[str, Sequence[str]], embeddings: Embeddings
     row_of = {image_id: row for row, image_id in enumerate(ids)}
     for code, category in enumerate(categories):
         members[code, [row_of[i] for i in galleries[category] if i in row_of]] = True
-    vectors = normalised(embeddings.images.take(ids), "the gallery")
-    return Gallery(ids, vectors, categories, members)
+    part = processes.part(len(ids))
+    vectors = normalised(embeddings.images.take(ids[part]), "the gallery")
+    return Gallery(ids, part, vectors, categories, members[:, part])
 
 
 def plan_of(options: MiningOptions) -> Plan:
@@ -183,6 +212,25 @@ def plan_of(options: MiningOptions) -> Plan:
         fill=_FILLS[options.on_starved],
         seed=options.seed,
     )
+
+
+def _require_the_same(
+    queries: Sequence[Query],
+    galleries: Mapping[str, Sequence[str]],
+    embeddings: Embeddings,
+    processes: Processes,
+) -> None:
+    """Raises UsageError where hosts hold different data under the same names."""
+    if processes.count == 1:
+        return
+    dataset = hashlib.sha256(repr((queries, sorted(galleries.items()))).encode())
+    for what, digest in (("embeddings", embeddings.sha256), ("dataset", dataset.hexdigest())):
+        told = processes.told(digest)
+        if len(set(told)) > 1:
+            other = next(rank for rank, each in enumerate(told) if each != told[0])
+            raise UsageError(
+                f"process {other} has another --{what} than process 0: give all hosts the same"
+            )
 
 
 def _require_enough(gallery: Gallery, options: MiningOptions) -> None:
@@ -222,10 +270,16 @@ def _kept(
     return np.flatnonzero(kept)
 
 
+def _all_counts(exclusions: Exclusions, processes: Processes) -> ExclusionCounts:
+    """Candidates refused in the parts of all processes."""
+    own = np.array(astuple(exclusions.counts), dtype=np.int64)
+    return ExclusionCounts(*processes.summed(own).tolist())
+
+
 def _counts(
-    mined: Mined, kept: Int64[np.ndarray, " kept"], exclusions: Exclusions, left_out: int
+    mined: Mined, kept: Int64[np.ndarray, " kept"], barred: ExclusionCounts, left_out: int
 ) -> ManifestCounts:
-    barred, refused = exclusions.counts, mined.refused
+    refused = mined.refused
     return ManifestCounts(
         queries=len(kept),
         starved=int(mined.starved.sum()),

@@ -31,6 +31,8 @@ from cir.mining.similarity import product_error
 
 _SAMPLE: Final = 2048
 """Rows that means and axes are fitted to."""
+_AT_ONCE: Final = 512
+"""Rows that are rotated together."""
 _TRIED: Final = 64
 """Queries that the width is chosen by."""
 _STEP: Final = 64
@@ -122,14 +124,15 @@ class Sketch:
             close = np.abs(similar[:, :, None] - sides[:, None, :]).min(axis=2)
             width = axes.cheapest(close, number, len(queries), len(gallery))
         self._axes = axes.first(width)
-        self.queries = self._query_side(queries)
+        self.queries = self._sides(
+            queries, self._query_mean, self._gallery_mean, -self.zeros, first=True
+        )
 
     def tile(self, vectors: Float32[np.ndarray, "rows dim"]) -> Side:
         """The gallery side of some rows."""
         nothing = -float(self._query_mean @ self._gallery_mean)
-        return self._side(
-            vectors, self._gallery_mean, self._query_mean, np.full(len(vectors), nothing)
-        )
+        shift = np.full(len(vectors), nothing)
+        return self._sides(vectors, self._gallery_mean, self._query_mean, shift, first=False)
 
     def errors(self, queries: Side, tile: Side) -> Float64[np.ndarray, " queries"]:
         """How far `multiply` may be off for each query, less its zero, at most."""
@@ -171,13 +174,20 @@ class Sketch:
         shift = 32 - 8 * bits.itemsize
         return Sketched(bits, shift, self.zeros[block], self.errors(queries, tile))
 
-    def _query_side(self, queries: Float32[np.ndarray, "queries dim"]) -> Side:
-        """In parts, since each is float64 for a while."""
-        centre, parts = (self._query_mean, self._gallery_mean), []
-        for start in range(0, len(queries), _SAMPLE):
-            rows = slice(start, start + _SAMPLE)
-            parts.append(self._side(queries[rows], *centre, -self.zeros[rows], first=True))
-        return joined(parts)
+    def _sides(
+        self,
+        vectors: Float32[np.ndarray, "rows dim"],
+        mean: Float64[np.ndarray, " dim"],
+        other_mean: Float64[np.ndarray, " dim"],
+        shift: Float64[np.ndarray, " rows"],
+        *,
+        first: bool,
+    ) -> Side:
+        """`_side` of all rows, a few at a time, since each is float64 for a while."""
+        parts = [slice(start, start + _AT_ONCE) for start in range(0, len(vectors), _AT_ONCE)]
+        return joined(
+            [self._side(vectors[p], mean, other_mean, shift[p], first=first) for p in parts]
+        )
 
     def _side(
         self,
@@ -186,7 +196,7 @@ class Sketch:
         other_mean: Float64[np.ndarray, " dim"],
         shift: Float64[np.ndarray, " rows"],
         *,
-        first: bool = False,
+        first: bool,
     ) -> Side:
         """Centred, rotated, cut and rounded, `vectors · other_mean + shift` among the columns."""
         given = torch.from_numpy(vectors).to(self._device)

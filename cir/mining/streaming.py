@@ -117,8 +117,10 @@ def stream(
     Returns:
         What was found; the heap of each pool in no order.
     """
-    if not len(search.queries):
-        return nothing_found(0, len(search.pools), search.kept, len(search.borders.marks))
+    if not len(search.queries) or not len(search.gallery):
+        return nothing_found(
+            len(search.queries), len(search.pools), search.kept, len(search.borders.marks)
+        )
     work = _Stream(search, number, device, block_size)
     with progress.task(label, len(search.gallery), "images") as task, scanning_threads() as pool:
         for start in range(0, len(search.gallery), _CHUNK):
@@ -181,12 +183,16 @@ class _Stream:
 
     def chunk(self, start: int, pool: ThreadPoolExecutor) -> _Chunk:
         """The chunk from a row of the gallery on."""
-        gallery = self._search.gallery[start : start + _CHUNK]
-        parts = [gallery[at : at + _TILE] for at in range(0, len(gallery), _TILE)]
-        side = joined(list(pool.map(self._sketch.tile, parts)))
+        end = min(start + _CHUNK, len(self._search.gallery))
+        parts = [slice(at, min(at + _TILE, end)) for at in range(start, end, _TILE)]
+        side = joined(list(pool.map(self._sketched, parts)))
         order = np.argsort(self._sketch.doubt(side), kind="stable")
         tiles = [order[at : at + _TILE] for at in range(0, len(order), _TILE)]
         return _Chunk(start, side, tiles, self._barred_in(start, order))
+
+    def _sketched(self, rows: slice) -> Side:
+        """Some rows, read into memory: torch takes none that it may not write."""
+        return self._sketch.tile(np.array(self._search.gallery[rows], dtype=np.float32))
 
     def ready(self, chunk: _Chunk, number: int) -> _Ready:
         """A tile of a chunk, its vectors read."""

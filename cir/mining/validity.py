@@ -224,7 +224,7 @@ def _alike(
     """(target, gallery row) of near-copies, and of images more similar than is allowed."""
     limit = _HIGHEST_COSINE if max_target_similarity is None else max_target_similarity
     least = min(duplicate_threshold, limit)
-    if least >= _HIGHEST_COSINE or not targets:
+    if least >= _HIGHEST_COSINE or not targets or not len(gallery):
         nothing = np.zeros(0, dtype=np.int64)
         return _Pairs(nothing, nothing), _Pairs(nothing, nothing)
     vectors = normalised(embeddings.images.take(targets), "targets")

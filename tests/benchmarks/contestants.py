@@ -23,7 +23,7 @@ from tests.benchmarks.vectors import World
 _PARTS = {
     "build_gallery": "gallery: names and unit vectors",
     "find_exclusions": "validity",
-    "mine": "bands and draws",
+    "mine_through": "bands and draws",
 }
 """Steps of `cir.mining.offline.mine_manifest` that are timed apart."""
 _WRITING = "writing"

@@ -1,0 +1,151 @@
+"""Mining through an approximate index, which states how far off it is.
+
+The index proposes a bounded number of candidates for each query, its nearest or most of them. Over
+these all is as exact as over the gallery: bands, filters, ranks and fills are those that
+`cir.mining.engine` finds among the candidates. What the index misses is missed, and so is what lies
+beyond the candidates: therefore a sample of the queries is mined exactly as well, and compared.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int32, Int64
+
+from cir.artefacts.manifest import Approximation
+from cir.config import Index
+from cir.errors import UsageError
+from cir.mining.choice import NONE, draw_pools, fill_pools
+from cir.mining.engine import Mined, Problem, mine
+from cir.mining.index import CandidateIndex, Kind
+from cir.mining.plan import Plan
+from cir.mining.priorities import NEAREST
+from cir.mining.validity import exclusions_of
+from cir.processes import ALONE, Processes
+from cir.progress import SILENT, Progress
+
+EXACT_PAIRS: Final = 10**12
+"""Pairs of a query and an image up to which `auto` compares them all: an hour or so of two cores,
+less than it takes to build an index over as many and to search it."""
+
+_SAMPLE: Final = 256
+"""Queries that an approximate run is measured by."""
+
+
+def mine_through(
+    problem: Problem,
+    plan: Plan,
+    index: Index,
+    candidates: int,
+    *,
+    device: torch.device,
+    block_size: int,
+    progress: Progress = SILENT,
+    processes: Processes = ALONE,
+) -> tuple[Mined, Approximation | None]:
+    """Mines exactly, or among the candidates that an approximate index proposes.
+
+    Args:
+        problem: What to mine in.
+        plan: What to mine for.
+        index: flat is exact; auto is flat up to `EXACT_PAIRS`, and ivf beyond where that can
+            serve the plan.
+        candidates: How many an approximate index proposes for each query.
+        device: Where the matrix products run, and those of `ivf`.
+        block_size: Queries compared or looked up at once.
+        progress: Shows images or queries per second.
+        processes: Those that hold a part of the gallery each.
+
+    Returns:
+        What was found, and how far off it is; None where it is exact.
+
+    Raises:
+        UsageError: the plan or the processes need every candidate, or the gallery is too small for
+            the index.
+        VectorError: as `mine`.
+    """
+    kind = _chosen(problem, plan, index, candidates, processes)
+    if kind is None:
+        return mine(
+            problem,
+            plan,
+            device=device,
+            block_size=block_size,
+            progress=progress,
+            processes=processes,
+        ), None
+    made = CandidateIndex(problem.gallery, kind, candidates, device, progress)
+    mined = mine(problem, plan, block_size=block_size, progress=progress, propose=made.propose)
+    return mined, measured(problem, plan, made, device, block_size)
+
+
+def measured(
+    problem: Problem, plan: Plan, index: CandidateIndex, device: torch.device, block_size: int
+) -> Approximation:
+    """How far mining among an index's candidates is from mining exactly, on a sample of queries."""
+    count = len(problem.queries)
+    sample = np.arange(min(_SAMPLE, count)) * count // min(_SAMPLE, count)
+    part = _part(problem, sample)
+    exact = mine(part, plan, device=device, block_size=block_size)
+    found = mine(part, plan, block_size=block_size, propose=index.propose)
+    again = (exact.rows[:, :, None] == found.rows[:, None, :]).any(axis=2)
+    wanted = exact.rows != NONE
+    return Approximation(
+        index=index.factory,
+        candidates=index.candidates,
+        queries=len(sample),
+        negatives_found=_share(again[wanted]),
+        rows_identical=_share((exact.rows == found.rows).all(axis=1)),
+        target_rank_error=_mean_error(exact.target_ranks, found.target_ranks),
+        candidates_in_band_error=_mean_error(exact.candidates_in_band, found.candidates_in_band),
+    )
+
+
+def _chosen(
+    problem: Problem, plan: Plan, index: Index, candidates: int, processes: Processes
+) -> Kind | None:
+    """The approximate index to mine through, or None to mine exactly."""
+    fault = _unserved(plan, processes)
+    if index == "auto":
+        large = len(problem.queries) * len(problem.gallery) > EXACT_PAIRS
+        enough = candidates >= plan.num_negatives + plan.range_min
+        return "ivf" if large and enough and not fault else None
+    if index == "flat" or not len(problem.queries):
+        return None
+    if fault:
+        raise UsageError(f"--index {index} {fault}: pass --index flat, or auto")
+    return index
+
+
+def _unserved(plan: Plan, processes: Processes) -> str | None:
+    """Why an approximate index cannot serve a plan, or None where it can."""
+    if processes.count > 1:
+        return f"is searched by one process, and {processes.count} were started"
+    pools = [*draw_pools(plan), *fill_pools(plan)]
+    if any(pool.priority != NEAREST for pool in pools):
+        return (
+            "proposes the nearest candidates alone, which are no sample of a band: --strategy "
+            "random, --sampling random or softmax, --on-starved random and kinds of any need all"
+        )
+    return None
+
+
+def _part(problem: Problem, numbers: Int64[np.ndarray, " some"]) -> Problem:
+    """Some of the queries, against the same gallery."""
+    return replace(
+        problem,
+        queries=problem.queries[numbers],
+        targets=problem.targets[numbers],
+        exclusions=exclusions_of([problem.exclusions.of(number) for number in numbers]),
+        categories=None if problem.categories is None else problem.categories[numbers],
+    )
+
+
+def _share(held: Bool[np.ndarray, " cases"]) -> float:
+    """The share of cases in which something holds: all of none."""
+    return float(held.mean()) if held.size else 1.0
+
+
+def _mean_error(exact: Int32[np.ndarray, " sample"], found: Int32[np.ndarray, " sample"]) -> float:
+    return float(np.abs(exact.astype(np.int64) - found).mean())

@@ -1,0 +1,163 @@
+"""Processes that a launcher started together, and what they tell each other.
+
+torchrun and accelerate launch run one program several times, on one machine or many. What a
+process learns of the others it learns by collectives, in which all take part in the same order.
+Each begins by asking whether any has failed, so that a failure anywhere ends all of them.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from jaxtyping import Shaped
+
+from cir.errors import CirError, UsageError
+
+Made = TypeVar("Made")
+
+_LAUNCHED: Final = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""What a launcher says in the environment."""
+_PATIENCE: Final = timedelta(days=1)
+"""How long a process waits for one that is busy; of one that is gone it hears at once."""
+
+
+class Processes:
+    """This process among those that work together: alone, unless `together` says otherwise."""
+
+    def __init__(self, rank: int = 0, count: int = 1) -> None:
+        self.rank, self.count = rank, count
+        self._failed = False
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the one that writes, prints and shows progress."""
+        return self.rank == 0
+
+    def part(self, total: int) -> slice:
+        """The rows of this process, of `total` that all share evenly in the order of ranks."""
+        return slice(total * self.rank // self.count, total * (self.rank + 1) // self.count)
+
+    def told(self, value: Any) -> list[Any]:
+        """The values of all processes, by rank; they are small.
+
+        Raises:
+            CirError: a process failed, or was lost.
+        """
+        return self._meet(None, value)
+
+    def gathered(self, array: Shaped[np.ndarray, "*shape"]) -> list[Shaped[np.ndarray, "*shape"]]:
+        """The arrays of all processes, by rank; they are of one shape and type.
+
+        Raises:
+            CirError: a process failed, or was lost.
+        """
+        self._meet(None)
+        if self.count == 1:
+            return [array]
+        import torch
+        import torch.distributed as dist
+
+        own = torch.from_numpy(np.ascontiguousarray(array))
+        parts = [torch.empty_like(own) for _ in range(self.count)]
+        with self._losses_told():
+            dist.all_gather(parts, own)
+        return [part.numpy() for part in parts]
+
+    def summed(self, array: Shaped[np.ndarray, "*shape"]) -> Shaped[np.ndarray, "*shape"]:
+        """The sum of the arrays of all processes."""
+        total: Shaped[np.ndarray, "*shape"] = np.asarray(np.sum(self.gathered(array), axis=0))
+        return total
+
+    def of_main(self, make: Callable[[], Made]) -> Made:
+        """What `make` gives in the main process, which alone calls it."""
+        made: list[Any] = [make() if self.main else None]
+        self._meet(None)
+        if self.count > 1:
+            import torch.distributed as dist
+
+            with self._losses_told():
+                dist.broadcast_object_list(made)
+        whole: Made = made[0]
+        return whole
+
+    @contextmanager
+    def agreed(self) -> Iterator[None]:
+        """Runs a block in each process; what fails in one of them fails in all.
+
+        Raises:
+            CirError: that of the first process that failed.
+        """
+        try:
+            yield
+        except CirError as error:
+            if not self._failed:
+                self._meet(error)
+            raise
+        self._meet(None)
+
+    def leave(self) -> None:
+        """Waits until all processes are here."""
+        if self.count > 1:
+            import torch.distributed as dist
+
+            with suppress(RuntimeError):
+                dist.barrier()
+            dist.destroy_process_group()
+
+    def _meet(self, error: CirError | None, value: Any = None) -> list[Any]:
+        """The values of all processes; raises the first failure of any."""
+        if self.count == 1:
+            return [value]
+        import torch.distributed as dist
+
+        line = None if error is None else (isinstance(error, UsageError), str(error))
+        said: list[Any] = [None] * self.count
+        with self._losses_told():
+            dist.all_gather_object(said, (line, value))
+        for rank, (failure, _) in enumerate(said):
+            if failure is not None:
+                self._failed = True
+                raise _error(rank, *failure)
+        return [each for _, each in said]
+
+    @contextmanager
+    def _losses_told(self) -> Iterator[None]:
+        """Says that another process is gone where torch says that a connection is."""
+        try:
+            yield
+        except RuntimeError as fault:
+            self._failed = True
+            raise CirError(
+                f"one of {self.count} processes ended before the others: see what it said, or "
+                f"whether it was killed for lack of memory"
+            ) from fault
+
+
+ALONE: Final = Processes()
+"""One process that nobody started others beside."""
+
+
+@contextmanager
+def together() -> Iterator[Processes]:
+    """Joins the processes that a launcher started, or this one alone; they part as one.
+
+    Where the block raises, nobody is waited for: what raises in all of them is told by `agreed`.
+    """
+    if not all(os.environ.get(name) for name in _LAUNCHED) or os.environ["WORLD_SIZE"] == "1":
+        yield ALONE
+        return
+    import torch.distributed as dist
+
+    # Vectors and what is found of them are in the memory of the processor, whatever multiplies.
+    dist.init_process_group("gloo", timeout=_PATIENCE)
+    processes = Processes(dist.get_rank(), dist.get_world_size())
+    yield processes
+    processes.leave()
+
+
+def _error(rank: int, misused: bool, line: str) -> CirError:
+    told = f"process {rank}: {line}" if rank else line
+    return UsageError(told) if misused else CirError(told)

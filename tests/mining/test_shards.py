@@ -1,0 +1,289 @@
+"""Several processes, each with a part of the gallery, give what one gives."""
+
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cir.artefacts.manifest import Manifest
+from cir.config import MineConfig, MiningOptions, flag
+from cir.data.dataset import Dataset
+from cir.errors import UsageError
+from cir.mining.offline import build_gallery, mine_manifest
+from cir.processes import ALONE, Processes
+from pipeline.cli import FAILED, MISUSED
+from pipeline.mine import run
+from tests.launched import ASKED, config
+from tests.mining.test_offline import CPU, World, filters, mining_options, on_machine, random_world
+from tests.test_mine import written
+from tests.worlds import random_embeddings
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "60"))
+
+
+class Meeting:
+    """Where threads that stand for processes lay down what they say."""
+
+    def __init__(self, count: int) -> None:
+        self.said: list[Any] = [None] * count
+        self.barrier = threading.Barrier(count, timeout=60)
+
+    def exchanged(self, rank: int, value: Any) -> list[Any]:
+        self.said[rank] = value
+        self.barrier.wait()
+        told = list(self.said)
+        self.barrier.wait()
+        return told
+
+
+class Threads(Processes):
+    """One of several threads, whose parts of a gallery end where they are told."""
+
+    def __init__(self, rank: int, shares: Sequence[float], meeting: Meeting) -> None:
+        super().__init__(rank, len(shares) + 1)
+        self.shares, self.meeting = [0.0, *sorted(shares), 1.0], meeting
+
+    def part(self, total: int) -> slice:
+        start, stop = (round(total * share) for share in self.shares[self.rank : self.rank + 2])
+        return slice(start, stop)
+
+    def told(self, value: Any) -> list[Any]:
+        return self.meeting.exchanged(self.rank, value)
+
+    def gathered(self, array: np.ndarray) -> list[np.ndarray]:
+        parts = self.meeting.exchanged(self.rank, array.copy())
+        assert len({(part.shape, part.dtype) for part in parts}) == 1
+        return parts
+
+
+@contextmanager
+def one_thread() -> Iterator[ThreadPoolExecutor]:
+    """In place of `scanning_threads`, which sets what threads have in common."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def mined_in_shards(
+    world: World, options: MiningOptions, shares: Sequence[float], block_size: int
+) -> list[Manifest]:
+    """What each process gets where the parts of the gallery end at `shares` of it."""
+    count = len(shares) + 1
+    meeting = Meeting(count)
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(count) as pool:
+        for module in ("streaming", "nearcopies"):
+            patch.setattr(f"cir.mining.{module}.scanning_threads", one_thread)
+        processes = [Threads(rank, shares, meeting) for rank in range(count)]
+        running = [pool.submit(mined, world, options, block_size, own) for own in processes]
+        for each in as_completed(running):
+            if each.exception():
+                meeting.barrier.abort()
+        return [each.result() for each in running]
+
+
+def mined(
+    world: World, options: MiningOptions, block_size: int, processes: Processes = ALONE
+) -> Manifest:
+    return mine_manifest(
+        world.queries,
+        world.embeddings,
+        world.galleries,
+        world.query_vectors,
+        options,
+        query="sum",
+        split="train",
+        epoch=0,
+        checkpoint_sha256=None,
+        device=CPU,
+        block_size=block_size,
+        processes=processes,
+    )
+
+
+def assert_same(found: Manifest, expected: Manifest) -> None:
+    for field in dataclasses.fields(Manifest):
+        values = getattr(expected, field.name)
+        np.testing.assert_equal(getattr(found, field.name), values, err_msg=field.name)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {
+            "seed": st.integers(0, 2**32),
+            "dim": st.integers(1, 9),
+            "images": st.integers(1, 45),
+            "count": st.integers(1, 12),
+            "categories": st.integers(1, 3),
+            "whole": st.booleans(),
+        }
+    ),
+    mining_options(),
+    st.one_of(st.just({}), filters()),
+    st.lists(st.floats(0, 1), max_size=4),
+    st.fixed_dictionaries(
+        {
+            "tile": st.sampled_from((1, 5, 2048)),
+            "number": st.sampled_from((torch.float32, torch.bfloat16)),
+        }
+    ),
+    st.sampled_from((1, 7, 1 << 21)),
+)
+def test_any_parts_of_a_gallery_give_the_manifest_of_the_whole(
+    world: Mapping[str, Any],
+    options: Mapping[str, Any],
+    filters: Mapping[str, Any],
+    shares: Sequence[float],
+    machine: Mapping[str, Any],
+    at_once: int,
+) -> None:
+    made = random_world(**world)
+    most = len({i for gallery in made.galleries.values() for i in gallery})
+    asked = MiningOptions(
+        **{**options, **filters, "num_negatives": min(options["num_negatives"], most)}
+    )
+    expected = mined(made, asked, 256)
+    with on_machine(**machine), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cir.mining.shards._AT_ONCE", at_once)
+        for found in mined_in_shards(made, asked, shares, 5):
+            assert_same(found, expected)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 60])
+def test_each_process_holds_its_part_and_all_parts_are_the_gallery(
+    count: int, dataset: Dataset
+) -> None:
+    store, galleries = random_embeddings(dataset), dataset.galleries("train")
+    whole = build_gallery(galleries, store)
+    parts = [build_gallery(galleries, store, Processes(rank, count)) for rank in range(count)]
+    assert {part.ids for part in parts} == {whole.ids}
+    assert max(len(part.vectors) for part in parts) == -(-len(whole.ids) // count)
+    np.testing.assert_array_equal(np.concatenate([part.vectors for part in parts]), whole.vectors)
+    members = np.concatenate([part.members for part in parts], axis=1)
+    np.testing.assert_array_equal(members, whole.members)
+
+
+def test_hosts_with_different_data_are_refused(dataset: Dataset) -> None:
+    world = random_world(seed=0, dim=4, images=20, count=5, categories=1, whole=False)
+    other = dataclasses.replace(world, queries=world.queries[:4])
+    meeting = Meeting(2)
+    with ThreadPoolExecutor(2) as pool:
+        pending = [
+            pool.submit(mined, given, MiningOptions(), 8, Threads(rank, [0.5], meeting))
+            for rank, given in enumerate((world, other))
+        ]
+        for each in pending:
+            with pytest.raises(UsageError, match="process 1 has another --dataset than process 0"):
+                each.result()
+
+
+@pytest.fixture
+def files(dataset: Dataset, tmp_path: Path) -> dict[str, Path]:
+    embeddings = written(random_embeddings(dataset, path=tmp_path / "embeddings.h5"))
+    return {"dataset": dataset.root, "embeddings": embeddings}
+
+
+def launched(*words: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Two processes of a module, started by torchrun."""
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    return subprocess.run(
+        [*torchrun, "--nproc-per-node", "2", "-m", *map(str, words)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_two_processes_write_the_file_of_one(files: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "two").mkdir()
+    done = launched("tests.launched", *files.values(), "two", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("candidates in band") == len(ASKED)
+    for name in ASKED:
+        alone = run(config(name, *files.values(), tmp_path))
+        assert (tmp_path / "two" / alone.name).read_bytes() == alone.read_bytes(), name
+    assert len(list((tmp_path / "two").iterdir())) == len(ASKED)
+
+
+def flags(files: dict[str, Path], **others: object) -> list[str]:
+    return [f"{flag(name)}={value}" for name, value in {**files, **others}.items()]
+
+
+def test_the_command_runs_under_torchrun(files: dict[str, Path], tmp_path: Path) -> None:
+    asked = {"strategy": "category-aware", "device": "cpu"}
+    words = flags(files, **asked, out="two.parquet")
+    done = launched("pipeline.cli", "mine", *words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("queries starved") == 1
+    alone = run(MineConfig(**files, **asked, out=tmp_path / "one.parquet"))
+    assert (tmp_path / "two.parquet").read_bytes() == alone.read_bytes()
+
+
+def beside(commands: Sequence[Sequence[str]], folder: Path) -> list[tuple[int, str, str]]:
+    """Exit code, output and errors of processes started as a launcher starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    known = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    known |= {"WORLD_SIZE": str(len(commands)), "PYTHONPATH": str(ROOT)}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "pipeline.cli", *command],
+            cwd=folder,
+            env=os.environ | known | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, command in enumerate(commands)
+    ]
+    said = [process.communicate(timeout=120) for process in running]
+    return [(p.returncode, *own) for p, own in zip(running, said, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "line"),
+    [
+        (
+            [{"margin": 3}, {"margin": 3}],
+            MISUSED,
+            "error: --margin is 3.0; expected 0 to 2",
+        ),
+        (
+            [{}, {"embeddings": "nowhere.h5"}],
+            FAILED,
+            "error: process 1: no embedding store at nowhere.h5: make it with cir embed",
+        ),
+    ],
+)
+def test_a_failure_anywhere_ends_all_with_one_line(
+    wrong: Sequence[dict[str, object]],
+    code: int,
+    line: str,
+    files: dict[str, Path],
+    tmp_path: Path,
+) -> None:
+    commands = [["mine", *flags({**files, "out": "bad.parquet", **own})] for own in wrong]
+    before = sorted(tmp_path.iterdir())
+    (first, *_), (second, *quiet) = ended = beside(commands, tmp_path)
+    assert (first, second) == (code, code)
+    assert [text.count("\n") for text in ended[0][1:]] == [0, 1]
+    assert ended[0][2].startswith(line)
+    assert quiet == ["", ""]
+    assert sorted(tmp_path.iterdir()) == before

@@ -1,0 +1,69 @@
+"""One process alone, and how several share a machine; several at once are in test_shards.py."""
+
+import numpy as np
+import pytest
+import torch
+
+from cir.errors import ManifestError
+from cir.processes import ALONE, Processes, together
+from cir.runtime import pick_device
+from cir.workers import pick_workers
+
+
+@pytest.mark.parametrize("total", [0, 1, 5, 12])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_parts_follow_one_another_and_are_even(total: int, count: int) -> None:
+    rows = [list(range(total))[Processes(rank, count).part(total)] for rank in range(count)]
+    assert [row for part in rows for row in part] == list(range(total))
+    assert {len(part) for part in rows} <= {total // count, -(-total // count)}
+
+
+@pytest.mark.parametrize("world", [{}, {"WORLD_SIZE": "8"}, {"WORLD_SIZE": "1", "RANK": "0"}])
+def test_without_a_launcher_a_process_is_alone(
+    world: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in world.items():
+        monkeypatch.setenv(name, value)
+    with together() as processes:
+        assert processes is ALONE
+    assert not torch.distributed.is_initialized()
+
+
+def test_one_process_has_what_it_gives() -> None:
+    array = np.arange(6).reshape(2, 3)
+    (found,) = ALONE.gathered(array)
+    assert found is array
+    np.testing.assert_array_equal(ALONE.summed(array), array)
+    assert ALONE.told("here") == ["here"]
+    assert ALONE.of_main(lambda: "made") == "made"
+    assert ALONE.main
+
+
+def test_the_failure_of_one_process_stays_what_it_is() -> None:
+    fault = ManifestError("damaged")
+    with pytest.raises(ManifestError) as raised, ALONE.agreed():
+        raise fault
+    assert raised.value is fault
+
+
+@pytest.mark.parametrize(("cores", "sharing", "workers"), [(4, "2", 2), (2, "8", 1), (64, "1", 8)])
+def test_processes_of_a_machine_share_its_cores(
+    cores: int, sharing: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", sharing)
+    assert pick_workers(None) == workers
+    assert pick_workers(5) == 5
+
+
+@pytest.mark.parametrize(("rank", "number"), [("1", 1), ("2", 0)])
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_each_process_takes_a_gpu_of_its_own(
+    name: str, rank: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert pick_device(name) == torch.device("cuda")
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    assert pick_device(name) == torch.device("cuda", number)
+    assert pick_device("cpu") == torch.device("cpu")
