@@ -133,11 +133,12 @@ def _unserved(plan: Plan, processes: Processes) -> str | None:
 
 def _part(problem: Problem, numbers: Int64[np.ndarray, " some"]) -> Problem:
     """Some of the queries, against the same gallery."""
+    barred = [problem.exclusions.of(number).tolist() for number in numbers.tolist()]
     return replace(
         problem,
         queries=problem.queries[numbers],
         targets=problem.targets[numbers],
-        exclusions=exclusions_of([problem.exclusions.of(number) for number in numbers]),
+        exclusions=exclusions_of(barred),
         categories=None if problem.categories is None else problem.categories[numbers],
     )
 

@@ -53,7 +53,8 @@ class Problem:
     targets: Float32[np.ndarray, "queries dim"]
     """The target of each query; it need not be in the gallery."""
     gallery: Float32[np.ndarray, "gallery dim"]
-    """All of it, or a shard where several processes hold one each."""
+    """All of it, or a shard where several processes hold one each. Unit vectors in a file may be
+    mapped into memory, `np.load(path, mmap_mode="r")`: they are read a few thousand at a time."""
     exclusions: Exclusions
     """Gallery rows that are no negatives of a query, counted from the first of the shard."""
     categories: Int64[np.ndarray, " queries"] | None = None

@@ -17,8 +17,20 @@ def scanning_threads() -> Iterator[ThreadPoolExecutor]:
     workers = ThreadPoolExecutor(
         pick_workers(None), initializer=torch.set_num_threads, initargs=(1,)
     )
-    with threadpool_limits(1, user_api="blas"), workers:
+    with threadpool_limits(1, user_api="blas"), _sums_in_float32(), workers:
         try:
             yield workers
         finally:
             torch.set_num_threads(before)
+
+
+@contextmanager
+def _sums_in_float32() -> Iterator[None]:
+    """Keeps GPUs from adding in fewer bits than the bound of a sketch counts on."""
+    products = torch.backends.cuda.matmul
+    before = products.allow_bf16_reduced_precision_reduction, products.allow_tf32
+    products.allow_bf16_reduced_precision_reduction, products.allow_tf32 = False, False
+    try:
+        yield
+    finally:
+        products.allow_bf16_reduced_precision_reduction, products.allow_tf32 = before
