@@ -103,7 +103,7 @@ def mine_negatives(
         seed: Of every random choice.
         device: Where the matrix products run.
         block_size: Queries compared with the corpus at once, which bounds the memory.
-        progress: Shows queries per second.
+        progress: Shows gallery images per second.
 
     Returns:
         Row i is query i; `rows` are rows of `corpus`. A query that got fewer is `starved`, and its

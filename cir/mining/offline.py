@@ -96,7 +96,7 @@ def mine_manifest(
         device: Where the matrix products run.
         left_out: Queries that `usable_queries` left out, for the record.
         block_size: Queries compared with the gallery at once.
-        progress: Shows queries per second.
+        progress: Shows gallery images per second.
         processes: Those that mine together, each with a part of the gallery; all are given the
             same, and return the same.
 
