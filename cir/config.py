@@ -6,13 +6,25 @@ faults of a configuration are all found when it is made and raised together.
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from cir.errors import ConfigError
-from cir.types import Band, MiningQuery, Query, Scope, Split, Strategy
+from cir.spellings import curriculum, loss_weights
+from cir.types import (
+    Band,
+    Contrast,
+    MiningQuery,
+    OtherTargets,
+    Query,
+    Scope,
+    Split,
+    Strategy,
+    TripletForm,
+    TripletReduction,
+)
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -22,7 +34,6 @@ OnStarved = Literal["nearest", "random", "drop", "fail"]
 Sampling = Literal["top", "random", "softmax"]
 Index = Literal["auto", "flat", "ivf", "hnsw", "ivfpq"]
 CombinerName = Literal["attention-fusion", "clip4cir", "sum"]
-Loss = Literal["triplet", "contrastive", "triplet+contrastive"]
 Tune = Literal["none", "text", "image", "both"]
 GalleryName = Literal["full", "val"]
 ReferenceRule = Literal["kept", "removed"]
@@ -96,6 +107,16 @@ def _outside(config: Config, low: float, high: float, *names: str) -> Iterator[s
         value = getattr(config, name)
         if value is not None and not low <= value <= high:
             yield f"{flag(name)} is {value}; expected {low:g} to {high:g}"
+
+
+def _misspelled(config: Config, name: str, read: Callable[[str], object]) -> Iterator[str]:
+    """What is wrong with a field that is spelled in one text, if it is given."""
+    text = getattr(config, name)
+    try:
+        if text is not None:
+            read(text)
+    except ValueError as fault:
+        yield f"{flag(name)} is {text!r}; {fault}"
 
 
 # ------------------------------------------------------------------------------------- data
@@ -415,19 +436,34 @@ class TrainConfig(Config):
     """Towers of CLIP that are fine-tuned beside the combiner."""
     weights: Path | None = option(None, "Model")
     """Encoder weights to fine-tune from, where the store was embedded with --weights."""
-    loss: Loss = option("triplet+contrastive", "Loss")
-    """Triplet over the manifest's negatives, contrastive over the batch, or their sum."""
+    loss: str = option("triplet+contrastive", "Loss")
+    """Weighted sum of triplet and contrastive, such as 0.5*triplet+contrastive."""
     margin: float = option(0.2, "Loss")
     """Margin of the triplet loss, in cosine distance."""
-    contrastive_weight: float = option(1.0, "Loss")
-    """Weight of the contrastive term beside the triplet term."""
+    triplet_form: TripletForm = option("hinge", "Loss")
+    """hinge: max(0, x); softplus: ln(1 + exp x); x is the margin and what the target is farther
+    away than the negative."""
+    triplet_reduction: TripletReduction = option("mean", "Loss")
+    """mean over all triplets, or over each query's hardest alone."""
+    contrast: Contrast = option("batch", "Loss")
+    """What the contrastive term tells a target apart from: the other targets of the batch, the
+    query's negatives (mined), every target of the training split (bank)."""
+    other_targets: OtherTargets = option("ignored", "Loss")
+    """A query's other known targets in the contrastive term: ignored, or positive as well."""
     temperature: float = option(0.05, "Loss")
     """Temperature of the contrastive term."""
+    learn_temperature: bool = option(False, "Loss")
+    """Learn the temperature, from --temperature on, down to 0.01."""
     remine: bool = option(True, "Negatives")
     """Mine again with the current model after every epoch."""
+    curriculum: str | None = option(None, "Negatives")
+    """Strategies to mine by, each with its epochs, in place of the manifest's: such as
+    random:2,semi-hard:5,hard. With --no-remine, a stage is mined once, when it begins."""
+    row_negatives: int | None = option(None, "Negatives")
+    """Negatives of a query that a step uses, drawn anew each epoch; all of them by default."""
     online_top_k: int | None = option(None, "Negatives")
-    """Ignore the manifest's negatives: use the hardest valid of the K gallery vectors nearest
-    to each query while training."""
+    """Use, in place of the manifest's negatives, the K valid gallery images that are nearest to
+    each query while training."""
     epochs: int = option(10, "Optimisation")
     """Passes over the manifest."""
     batch_size: int = option(256, "Optimisation")
@@ -451,9 +487,11 @@ class TrainConfig(Config):
 
     def faults(self) -> Iterator[str]:
         yield from super().faults()
-        yield from _below(self, 1, "epochs", "hidden", "online_top_k")
+        yield from _below(self, 1, "epochs", "hidden", "online_top_k", "row_negatives")
         yield from _below(self, 2, "batch_size")
-        yield from _below(self, 0, "workers", "weight_decay", "contrastive_weight")
+        yield from _below(self, 0, "workers", "weight_decay")
+        yield from _misspelled(self, "loss", loss_weights)
+        yield from _misspelled(self, "curriculum", curriculum)
         yield from _outside(self, 0, 2, "margin")
         yield from _outside(self, 0.0, 0.9, "dev_fraction")
         for name in ("learning_rate", "clip_learning_rate", "temperature"):
@@ -463,6 +501,10 @@ class TrainConfig(Config):
             yield "--dev-fraction is 0; the best epoch needs a dev split"
         if self.combiner == "sum" and self.tune == "none":
             yield "--combiner sum has nothing to train unless --tune text, image or both"
+        if self.online_top_k is not None and self.curriculum is not None:
+            yield "--online-top-k uses no manifest, so --curriculum has nothing to choose"
+        if self.online_top_k is not None and self.row_negatives is not None:
+            yield "--online-top-k says how many negatives a step uses; leave out --row-negatives"
         if self.resume and self.overwrite:
             yield "--resume and --overwrite exclude each other"
 

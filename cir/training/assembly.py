@@ -9,9 +9,11 @@ from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig
 from cir.models.combiner import build_combiner
 from cir.runtime import pick_device, seed_all
-from cir.training.learner import Learner, Objective, Optimisation
+from cir.spellings import loss_weights
+from cir.training.learner import Learner, Optimisation
 from cir.training.machine import accelerator_for
 from cir.training.model import Model, encoder_of
+from cir.training.objective import ContrastiveTerm, Objective, TripletTerm
 from cir.workers import pick_workers
 
 
@@ -66,13 +68,7 @@ def _build_learner(config: TrainConfig, model: Model, accelerator: Accelerator) 
     return Learner(
         model.combiner,
         model.clip_parameters(),
-        Objective(
-            triplet="triplet" in config.loss,
-            contrastive="contrastive" in config.loss,
-            margin=config.margin,
-            contrastive_weight=config.contrastive_weight,
-            temperature=config.temperature,
-        ),
+        _objective(config).to(accelerator.device),
         Optimisation(
             learning_rate=config.learning_rate,
             clip_learning_rate=config.clip_learning_rate,
@@ -80,3 +76,24 @@ def _build_learner(config: TrainConfig, model: Model, accelerator: Accelerator) 
         ),
         accelerator,
     )
+
+
+def _objective(config: TrainConfig) -> Objective:
+    weights = loss_weights(config.loss)
+    triplet = contrastive = None
+    if "triplet" in weights:
+        triplet = TripletTerm(
+            weight=weights["triplet"],
+            margin=config.margin,
+            form=config.triplet_form,
+            reduction=config.triplet_reduction,
+        )
+    if "contrastive" in weights:
+        contrastive = ContrastiveTerm(
+            weight=weights["contrastive"],
+            temperature=config.temperature,
+            learned=config.learn_temperature,
+            contrast=config.contrast,
+            other_targets=config.other_targets,
+        )
+    return Objective(triplet, contrastive)
