@@ -1,5 +1,7 @@
 """Tensors of a batch that several processes hold a part of each."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,13 +19,8 @@ def gathered(own: Float[Tensor, "part dim"], total: int, processes: Processes) -
     """
     if processes.count == 1:
         return own
-    from torch.distributed.nn.functional import all_gather
-
-    most = -(-total // processes.count)
-    padded = torch.cat([own, own.new_zeros(most - len(own), own.shape[1])])
-    parts: tuple[Tensor, ...] = all_gather(padded)  # type: ignore[no-untyped-call]
-    sizes = [_rows(total, rank, processes.count) for rank in range(processes.count)]
-    return torch.cat([part[:rows] for part, rows in zip(parts, sizes, strict=True)])
+    whole: Tensor = _Gathered.apply(own, total, processes)  # type: ignore[no-untyped-call]
+    return whole
 
 
 def summed(own: Tensor, processes: Processes) -> Tensor:
@@ -36,5 +33,16 @@ def summed(own: Tensor, processes: Processes) -> Tensor:
     return total
 
 
-def _rows(total: int, rank: int, count: int) -> int:
-    return len(range(total)[Processes(rank, count).part(total)])
+class _Gathered(torch.autograd.Function):
+    """Each process's rows among zeros, summed; each row's gradient is summed likewise."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, total: int, processes: Processes) -> Tensor:
+        ctx.part, ctx.processes = processes.part(total), processes
+        placed = own.new_zeros(total, own.shape[1])
+        placed[ctx.part] = own
+        return summed(placed, processes)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return summed(gradients[0], ctx.processes)[ctx.part], None, None
