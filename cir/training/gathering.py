@@ -19,7 +19,7 @@ def gathered(own: Float[Tensor, "part dim"], total: int, processes: Processes) -
     """
     if processes.count == 1:
         return own
-    whole: Tensor = _Gathered.apply(own, total, processes)  # type: ignore[no-untyped-call]
+    whole: Tensor = _Gathered.apply(own, total, processes)
     return whole
 
 
