@@ -19,6 +19,7 @@ from cir.types import (
     MiningQuery,
     OtherTargets,
     Query,
+    Schedule,
     Scope,
     Split,
     Strategy,
@@ -474,6 +475,8 @@ class TrainConfig(Config):
     """AdamW's peak learning rate of tuned CLIP towers."""
     weight_decay: float = option(0.01, "Optimisation")
     """AdamW's decoupled weight decay."""
+    schedule: Schedule = option("cosine", "Optimisation")
+    """cosine: rates rise for a twentieth of the run, then fall to zero; constant: they stay."""
     dev_fraction: float = option(0.1, "Optimisation")
     """Share of the training references held out to choose the best epoch."""
     seed: int = option(0, "Optimisation")

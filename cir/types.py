@@ -49,6 +49,9 @@ Contrast = Literal["batch", "batch+mined", "batch+bank", "batch+mined+bank"]
 """What the contrastive term tells a target apart from: the batch's targets, the query's mined
 negatives, all training targets."""
 
+Schedule = Literal["cosine", "constant"]
+"""How learning rates change over a run."""
+
 OtherTargets = Literal["ignored", "positive"]
 """What a query's other known targets are in its contrastive term."""
 

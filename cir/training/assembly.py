@@ -73,6 +73,7 @@ def _build_learner(config: TrainConfig, model: Model, accelerator: Accelerator) 
             learning_rate=config.learning_rate,
             clip_learning_rate=config.clip_learning_rate,
             weight_decay=config.weight_decay,
+            schedule=config.schedule,
         ),
         accelerator,
     )

@@ -20,7 +20,7 @@ from cir.training.gathering import gathered, summed
 from cir.training.negatives import Negatives, Sources
 from cir.training.objective import Objective
 from cir.training.towers import Features
-from cir.types import LossTerm
+from cir.types import LossTerm, Schedule
 
 _LONGEST_GRADIENT: Final = 1.0
 """Norm that gradients are clipped to."""
@@ -37,6 +37,7 @@ class Optimisation:
     learning_rate: float
     clip_learning_rate: float
     weight_decay: float
+    schedule: Schedule = "cosine"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Learner:
         self._optimiser = accelerator.prepare(
             AdamW(groups, weight_decay=optimisation.weight_decay, fused=True)
         )
-        self._peak = rate
+        self._peak, self._schedule = rate, optimisation.schedule
 
     def losses(
         self, whole: Batch, sources: Sources, images: Features, texts: Features
@@ -113,8 +114,14 @@ class Learner:
         columns = self._columns(target, own, whole, share.start, sources)
         return self._of_whole(self.objective(query, target, negatives, columns))
 
-    def descend(self, losses: StepLosses, factor: float) -> float:
-        """One update at `factor` of the peak learning rates; returns the combiner's rate."""
+    def descend(self, losses: StepLosses, done: float) -> float:
+        """One update; returns the combiner's learning rate.
+
+        Args:
+            losses: Of `losses`.
+            done: Share of the run's steps that are done, this one included.
+        """
+        factor = learning_rate_factor(done, self._schedule)
         for group in self._optimiser.param_groups:
             group["lr"] = factor * group[_PEAK]
         self._optimiser.zero_grad()
@@ -191,14 +198,18 @@ class Learner:
         vector_to_parameters(flat, present)
 
 
-def learning_rate_factor(done: float) -> float:
-    """What the peak learning rate is multiplied by: a linear warm-up, then a cosine to zero.
+def learning_rate_factor(done: float, schedule: Schedule = "cosine") -> float:
+    """What the peak learning rate is multiplied by.
 
-    Loshchilov and Hutter, SGDR (ICLR 2017), equation 5, without restarts.
+    cosine is a linear warm-up, then a cosine to zero: Loshchilov and Hutter, SGDR (ICLR 2017),
+    equation 5, without restarts.
 
     Args:
         done: Share of the run's steps that are done, this one included, in [0, 1].
+        schedule: cosine, or constant.
     """
+    if schedule == "constant":
+        return 1.0
     if done < _WARM_UP:
         return done / _WARM_UP
     return 0.5 * (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP)))

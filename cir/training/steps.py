@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cir.errors import TrainingError
 from cir.progress import SILENT, Progress
 from cir.training.batches import Batch
-from cir.training.learner import Learner, StepLosses, learning_rate_factor
+from cir.training.learner import Learner, StepLosses
 from cir.training.negatives import Sources
 from cir.training.runlog import EpochLosses
 from cir.training.towers import Tower
@@ -63,7 +63,7 @@ def train_epoch(
             ids = [rows.query_ids[row] for row in batch.queries]
             losses = learner.losses(batch, sources, image, text)
             _require_finite(losses, f"epoch {place.epoch}, step {step}", ids)
-            rate = learner.descend(losses, learning_rate_factor(place.done(step, len(batches))))
+            rate = learner.descend(losses, place.done(step, len(batches)))
             means.add(losses, len(batch))
             task.advance(len(batch), loss=losses.total.item(), lr=rate)
     return means.of_epoch(rate)
