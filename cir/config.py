@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from cir.errors import ConfigError
-from cir.spellings import curriculum, loss_weights
+from cir.spellings import candidates, curriculum, loss_weights
 from cir.types import (
     Band,
-    Contrast,
     MiningQuery,
     OtherTargets,
     Query,
@@ -446,9 +445,10 @@ class TrainConfig(Config):
     away than the negative."""
     triplet_reduction: TripletReduction = option("mean", "Loss")
     """mean over all triplets, or over each query's hardest alone."""
-    contrast: Contrast = option("batch", "Loss")
-    """What the contrastive term tells a target apart from: the other targets of the batch, the
-    query's negatives (mined), every target of the training split (bank)."""
+    contrast: str = option("batch", "Loss")
+    """What the contrastive term tells a target apart from, such as batch+mined: the other targets
+    of the batch, the query's negatives (mined), every target of the training split (bank), the
+    query's own reference (reference)."""
     other_targets: OtherTargets = option("ignored", "Loss")
     """A query's other known targets in the contrastive term: ignored, or positive as well."""
     temperature: float = option(0.05, "Loss")
@@ -494,6 +494,7 @@ class TrainConfig(Config):
         yield from _below(self, 2, "batch_size")
         yield from _below(self, 0, "workers", "weight_decay")
         yield from _misspelled(self, "loss", loss_weights)
+        yield from _misspelled(self, "contrast", candidates)
         yield from _misspelled(self, "curriculum", curriculum)
         yield from _outside(self, 0, 2, "margin")
         yield from _outside(self, 0.0, 0.9, "dev_fraction")

@@ -1,11 +1,12 @@
-"""Options that are spelled in one text: a weighted sum of losses, and a curriculum."""
+"""Options that are spelled in one text: sums of losses or candidates, and a curriculum."""
 
 import math
 from dataclasses import dataclass
 from typing import Final, get_args
 
-from cir.types import LossTerm, Strategy
+from cir.types import Candidates, LossTerm, Strategy
 
+_CANDIDATES: Final[tuple[Candidates, ...]] = get_args(Candidates)
 _TERMS: Final[tuple[LossTerm, ...]] = get_args(LossTerm)
 _STRATEGIES: Final[tuple[Strategy, ...]] = get_args(Strategy)
 
@@ -28,6 +29,22 @@ def loss_weights(text: str) -> dict[LossTerm, float]:
             )
         weights[term] = weight
     return weights
+
+
+def candidates(text: str) -> frozenset[Candidates]:
+    """The candidates of the contrastive term in a sum such as `batch+mined`.
+
+    Raises:
+        ValueError: the text is no such sum; says what was expected.
+    """
+    names = [part.strip() for part in text.split("+")]
+    found = [known for known in _CANDIDATES if known in names]
+    if sorted(found) != sorted(names) or "batch" not in found:
+        raise ValueError(
+            f"expected batch alone or with {', '.join(_CANDIDATES[1:])}, each once, "
+            f"as in batch+mined"
+        )
+    return frozenset(found)
 
 
 @dataclass(frozen=True)

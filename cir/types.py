@@ -45,9 +45,9 @@ TripletForm = Literal["hinge", "softplus"]
 TripletReduction = Literal["mean", "hardest"]
 """Which triplets of a query count: all alike, or that of its nearest negative alone."""
 
-Contrast = Literal["batch", "batch+mined", "batch+bank", "batch+mined+bank"]
+Candidates = Literal["batch", "mined", "bank", "reference"]
 """What the contrastive term tells a target apart from: the batch's targets, the query's mined
-negatives, all training targets."""
+negatives, all training targets, the query's own reference."""
 
 Schedule = Literal["cosine", "constant"]
 """How learning rates change over a run."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cir.spellings import curriculum, loss_weights
+from cir.spellings import candidates, curriculum, loss_weights
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,14 @@ def test_the_last_stage_lasts_whatever_its_number():
 def test_what_is_no_curriculum(text):
     with pytest.raises(ValueError, match="expected strategies"):
         curriculum(text)
+
+
+def test_candidates_in_any_order():
+    assert candidates("batch") == {"batch"}
+    assert candidates("bank + batch+mined") == {"batch", "mined", "bank"}
+
+
+@pytest.mark.parametrize("text", ["", "mined", "batch+batch", "batch+gallery", "batch+"])
+def test_what_are_no_candidates(text):
+    with pytest.raises(ValueError, match="expected batch alone or with mined, bank, reference"):
+        candidates(text)

@@ -47,7 +47,7 @@ class Columns:
     ignored: Bool[Tensor, "batch columns"]
     """Where a column is no candidate of a query: it neither pulls nor pushes."""
     positive: Bool[Tensor, "batch columns"] | None = None
-    """Where a column answers a query; nowhere if None."""
+    """Where a column that is not ignored answers a query; nowhere if None."""
 
 
 def triplet_loss(
@@ -96,9 +96,10 @@ def contrastive_loss(
     """Cross entropy of each query's positives among all of its candidates.
 
     InfoNCE (van den Oord et al., 2018, equation 4) with logits q·c / temperature; where a query has
-    several positives P among its candidates C, as in MIL-NCE (Miech et al., CVPR 2020, equation 1),
+    several positives P among its candidates C, their mean, as in supervised contrastive learning
+    (Khosla et al., NeurIPS 2020, equation 2):
 
-        -log( sum_{c in P} exp(q·c / temperature) / sum_{c in C} exp(q·c / temperature) )
+        -1/|P| sum_{p in P} log( exp(q·p / temperature) / sum_{c in C} exp(q·c / temperature) )
 
     Args:
         query: Composed queries, unit vectors.
@@ -110,7 +111,7 @@ def contrastive_loss(
     positive = torch.cat([_positives(group) for group in columns], dim=1)
     # Masked after the division: a temperature that is learned has no gradient at infinity.
     logits = (similarities / temperature).masked_fill(ignored, -math.inf)
-    pulled = logits.masked_fill(~positive, -math.inf).logsumexp(dim=1)
+    pulled = logits.masked_fill(~positive, 0).sum(dim=1) / positive.sum(dim=1)
     lost = logits.logsumexp(dim=1) - pulled
     return Term(lost.sum(), lost.new_tensor(float(len(lost))))
 

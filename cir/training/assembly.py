@@ -9,7 +9,7 @@ from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig
 from cir.models.combiner import build_combiner
 from cir.runtime import pick_device, seed_all
-from cir.spellings import loss_weights
+from cir.spellings import candidates, loss_weights
 from cir.training.learner import Learner, Optimisation
 from cir.training.machine import accelerator_for
 from cir.training.model import Model, encoder_of
@@ -80,7 +80,7 @@ def _build_learner(config: TrainConfig, model: Model, accelerator: Accelerator) 
 
 
 def _objective(config: TrainConfig) -> Objective:
-    weights = loss_weights(config.loss)
+    weights, contrasted = loss_weights(config.loss), candidates(config.contrast)
     triplet = contrastive = None
     if "triplet" in weights:
         triplet = TripletTerm(
@@ -94,7 +94,9 @@ def _objective(config: TrainConfig) -> Objective:
             weight=weights["contrastive"],
             temperature=config.temperature,
             learned=config.learn_temperature,
-            contrast=config.contrast,
+            mined="mined" in contrasted,
+            bank="bank" in contrasted,
+            reference="reference" in contrasted,
             other_targets=config.other_targets,
         )
     return Objective(triplet, contrastive)

@@ -198,6 +198,7 @@ class Engine:
             rows,
             manifest_negatives if self._config.online_top_k is None else self._search(rows),
             self._bank() if contrastive is not None and contrastive.bank else None,
+            self._data.mining.duplicate_threshold,
         )
 
     def _search(self, rows: TrainingRows) -> NegativeSource:

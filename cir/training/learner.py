@@ -17,7 +17,7 @@ from cir.models.losses import Columns, Term, Triplets
 from cir.processes import ALONE, Processes
 from cir.training.batches import Batch
 from cir.training.gathering import gathered, summed
-from cir.training.negatives import Negatives, Sources
+from cir.training.negatives import Negatives, Sources, reference_columns
 from cir.training.objective import Objective
 from cir.training.towers import Features
 from cir.types import LossTerm, Schedule
@@ -111,7 +111,7 @@ class Learner:
         if self.objective.negatives:
             found = sources.negatives(own, images, query.detach())
             negatives = Negatives(functional.normalize(found.vectors, dim=-1), found.present)
-        columns = self._columns(target, own, whole, share.start, sources)
+        columns = self._columns(target, own, whole, share.start, sources, images)
         return self._of_whole(self.objective(query, target, negatives, columns))
 
     def descend(self, losses: StepLosses, done: float) -> float:
@@ -149,7 +149,13 @@ class Learner:
             self._accelerator.scaler.load_state_dict(state["scaler"])
 
     def _columns(
-        self, target: Tensor, own: Batch, whole: Batch, first: int, sources: Sources
+        self,
+        target: Tensor,
+        own: Batch,
+        whole: Batch,
+        first: int,
+        sources: Sources,
+        images: Features,
     ) -> list[Columns]:
         """The candidates of the contrastive term, but for the negatives."""
         term = self.objective.contrastive
@@ -157,6 +163,9 @@ class Learner:
             return []
         everyone = gathered(target, len(whole), self._processes)
         columns = [sources.batch_columns(everyone, own, whole, first, positive=term.positive)]
+        if term.reference:
+            reference = functional.normalize(images(own.reference), dim=-1)
+            columns.append(reference_columns(reference, target, sources.duplicate_threshold))
         if sources.bank is not None:
             columns.append(
                 sources.bank.columns(

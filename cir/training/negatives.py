@@ -94,6 +94,8 @@ class Bank:
         if mined:
             query, place = np.nonzero(own.present)
             ignored |= self._named(query, own.negatives[query, place], len(own))
+        if answers is not None:
+            answers &= ~ignored
         device = self._vectors.device
         return Columns(
             self._vectors,
@@ -120,6 +122,22 @@ class Bank:
         return places
 
 
+def reference_columns(
+    reference: Float[Tensor, "batch dim"],
+    target: Float[Tensor, "batch dim"],
+    duplicate_threshold: float,
+) -> Columns:
+    """Each query's own reference as its candidate, but where it shows the target itself.
+
+    Args:
+        reference: Unit vectors.
+        target: Unit vectors.
+        duplicate_threshold: Cosine from which both show the same.
+    """
+    same = torch.einsum("bd,bd->b", reference, target) >= duplicate_threshold
+    return Columns(reference[:, None], same[:, None])
+
+
 @dataclass(frozen=True, eq=False)
 class Sources:
     """What the steps of an epoch take their candidates from."""
@@ -127,6 +145,8 @@ class Sources:
     rows: TrainingRows
     negatives: NegativeSource = manifest_negatives
     bank: Bank | None = None
+    duplicate_threshold: float = 1.0
+    """Cosine from which two images show the same."""
 
     def batch_columns(
         self,

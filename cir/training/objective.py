@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cir.models.losses import Columns, Term, contrastive_loss, triplet_loss
 from cir.training.negatives import Negatives
-from cir.types import Contrast, LossTerm, OtherTargets, TripletForm, TripletReduction
+from cir.types import LossTerm, OtherTargets, TripletForm, TripletReduction
 
 COLDEST: Final = 0.01
 """The least temperature that is learned, as in CLIP (Radford et al., ICML 2021, section 2.5)."""
@@ -34,18 +34,13 @@ class ContrastiveTerm:
     temperature: float
     learned: bool
     """Whether the temperature is a weight like others."""
-    contrast: Contrast
+    mined: bool
+    """Whether a query's negatives are candidates."""
+    bank: bool
+    """Whether all training targets are."""
+    reference: bool
+    """Whether its own reference is."""
     other_targets: OtherTargets
-
-    @property
-    def mined(self) -> bool:
-        """Whether a query's negatives are candidates."""
-        return "mined" in self.contrast
-
-    @property
-    def bank(self) -> bool:
-        """Whether all training targets are."""
-        return "bank" in self.contrast
 
     @property
     def positive(self) -> bool:

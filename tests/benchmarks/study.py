@@ -5,13 +5,13 @@
 Needs the photo catalogue (images/ and styles.csv) at $CIR_SHARED/fashion-products. Every row trains
 from the same frozen vectors of cir-tiny, on the same queries, for the same number of updates, with
 each seed; the seed draws weights, batches, dropout, negatives and the dev split that the best epoch
-is chosen on. That epoch is evaluated once on val: full gallery, reference kept, "a and b". Runs that
-are there are not run again, and one that was killed goes on.
+is chosen on. That epoch is evaluated once on val: full gallery, reference kept, "a and b". Runs
+that are there are not run again, and one that was killed goes on.
 
 Prints a Markdown table. Recalls are the mean and the standard deviation over the seeds; `95 %` is
 the mean number of epochs until dev R@10 first reached 95 % of what the best row reaches at last (a
-run that never does counts as one epoch more than there are); `seconds` is the median wall time of an
-epoch, with evaluation and mining, of runs that went one after the other (--time).
+run that never does counts as one epoch more than there are); `seconds` is the median wall time of
+an epoch, with evaluation and mining, of runs that went one after the other (--time).
 """
 
 import argparse

@@ -129,7 +129,7 @@ def passes(world: World, parts: Assembly, batches: list[Batch]) -> Iterator[floa
         target = functional.normalize(image(batch.target), dim=-1)
         negatives = functional.normalize(image(batch.negatives), dim=-1)
         against = Negatives(negatives, torch.from_numpy(batch.present))
-        columns = learner._columns(target, batch, batch, 0, world.sources)
+        columns = learner._columns(target, batch, batch, 0, world.sources, image)
         learner.combiner.zero_grad()
 
         def work(

@@ -39,10 +39,10 @@ def plain_triplets(query, target, negatives, present, margin, form, reduction):
 
 
 def plain_contrastive(query, groups, temperature):
-    """-log of the softmax share of each query's positives, one query at a time."""
+    """The mean over a query's positives of -log of their softmax shares, one query at a time."""
     losses = []
     for i, q in enumerate(query):
-        pulled, everything = 0.0, 0.0
+        pulled, everything = [], 0.0
         for group in groups:
             vectors = group.vectors if group.vectors.ndim == 2 else group.vectors[i]
             for j, vector in enumerate(vectors):
@@ -51,8 +51,8 @@ def plain_contrastive(query, groups, temperature):
                 weight = torch.exp(cosine(q, vector) / temperature)
                 everything = everything + weight
                 if group.positive is not None and group.positive[i, j]:
-                    pulled = pulled + weight
-        losses.append(-torch.log(pulled / everything))
+                    pulled.append(weight)
+        losses.append(sum(-torch.log(weight / everything) for weight in pulled) / len(pulled))
     return losses
 
 

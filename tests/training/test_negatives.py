@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cir.mining.online import OnlineNegatives
 from cir.training.batches import Batch, TrainingRows, draw_batches, ragged
-from cir.training.negatives import Bank, Sources, online_negatives
+from cir.training.negatives import Bank, Sources, online_negatives, reference_columns
 
 CPU = torch.device("cpu")
 IMAGES = 12
@@ -81,7 +81,7 @@ def test_bank_columns_are_the_definition(seed, positive, mined):
             no_negative = image in images_of(rows.barred, query) and not answer
             assert found.ignored[i, j] == (counted or no_negative)
             if positive:
-                assert found.positive[i, j] == answer
+                assert found.positive[i, j] == (answer and not counted)
 
 
 def test_the_bank_holds_unit_vectors():
@@ -125,3 +125,12 @@ def test_some_of_the_negatives_are_drawn_anew_and_evenly():
         if distinct == here.sum() > 0:
             share = counts[query][here] / 300
             assert share == pytest.approx(np.full(here.sum(), 1 / here.sum()), abs=0.1)
+
+
+def test_a_reference_that_shows_its_target_is_no_candidate():
+    target = torch.eye(3)
+    reference = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.6, 0.0, 0.8]])
+    found = reference_columns(reference, target, 0.8)
+    assert torch.equal(found.vectors[:, 0], reference)
+    assert found.ignored[:, 0].tolist() == [False, True, True]
+    assert found.positive is None
