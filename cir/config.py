@@ -33,7 +33,7 @@ OnError = Literal["fail", "skip"]
 OnStarved = Literal["nearest", "random", "drop", "fail"]
 Sampling = Literal["top", "random", "softmax"]
 Index = Literal["auto", "flat", "ivf", "hnsw", "ivfpq"]
-CombinerName = Literal["attention-fusion", "clip4cir", "sum"]
+CombinerName = Literal["gated-sum", "attention-fusion", "clip4cir", "sum"]
 Tune = Literal["none", "text", "image", "both"]
 GalleryName = Literal["full", "val"]
 ReferenceRule = Literal["kept", "removed"]
@@ -429,9 +429,12 @@ class TrainConfig(Config):
     overwrite: bool = option(False, "Files")
     """Replace a run folder that exists."""
     combiner: CombinerName = option("attention-fusion", "Model")
-    """attention-fusion (the gate over both modalities), clip4cir (Baldrati et al.), or sum."""
+    """gated-sum (the plain sum and a learned departure from it), attention-fusion (the gate over
+    both modalities), clip4cir (Baldrati et al.), or sum."""
     hidden: int = option(512, "Model")
-    """Hidden width of attention-fusion."""
+    """Hidden width of gated-sum and attention-fusion."""
+    dropout: float = option(0.3, "Model")
+    """Share of components that gated-sum drops while training; clip4cir always drops half."""
     tune: Tune = option("none", "Model")
     """Towers of CLIP that are fine-tuned beside the combiner."""
     weights: Path | None = option(None, "Model")
@@ -497,7 +500,7 @@ class TrainConfig(Config):
         yield from _misspelled(self, "contrast", candidates)
         yield from _misspelled(self, "curriculum", curriculum)
         yield from _outside(self, 0, 2, "margin")
-        yield from _outside(self, 0.0, 0.9, "dev_fraction")
+        yield from _outside(self, 0.0, 0.9, "dev_fraction", "dropout")
         for name in ("learning_rate", "clip_learning_rate", "temperature"):
             if not getattr(self, name) > 0:
                 yield f"{flag(name)} is {getattr(self, name)}; expected more than 0"

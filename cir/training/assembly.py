@@ -50,7 +50,9 @@ def assemble(config: TrainConfig, embeddings: Embeddings) -> Assembly:
 def _build_model(config: TrainConfig, embeddings: Embeddings, device: torch.device) -> Model:
     seed_all(config.seed)
     dim = embeddings.provenance.embed_dim
-    combiner = build_combiner(config.combiner, dim=dim, hidden=config.hidden).to(device)
+    combiner = build_combiner(
+        config.combiner, dim=dim, hidden=config.hidden, dropout=config.dropout
+    ).to(device)
     encoder = None
     if config.tune != "none":
         encoder = encoder_of(
