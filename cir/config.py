@@ -433,7 +433,7 @@ class TrainConfig(Config):
     both modalities), clip4cir (Baldrati et al.), or sum."""
     hidden: int = option(512, "Model")
     """Hidden width of gated-sum and attention-fusion."""
-    dropout: float = option(0.3, "Model")
+    dropout: float = option(0.5, "Model")
     """Share of components that gated-sum drops while training; clip4cir always drops half."""
     tune: Tune = option("none", "Model")
     """Towers of CLIP that are fine-tuned beside the combiner."""

@@ -13,7 +13,7 @@ class GatedSumCombiner(nn.Module):
 
     With x and y the scaled features of image and text:
 
-        h = gelu(layer_norm(W_h [x; y; x * y]))     what the two say together, in `hidden`
+        h = gelu(layer_norm(W_h [x; y]))            what the two say together, in `hidden`
         [a; b; c] = W_o h                           zero at first
         q = normalise((1 + a) * x + (1 + b) * y + c)
 
@@ -24,7 +24,7 @@ class GatedSumCombiner(nn.Module):
     features and h lose components by dropout. The sum itself is never dropped.
     """
 
-    def __init__(self, dim: int = 640, hidden: int = 1024, dropout: float = 0.0) -> None:
+    def __init__(self, dim: int = 640, hidden: int = 512, dropout: float = 0.0) -> None:
         """Initial weights drawn from torch's generator; those of W_o are zero.
 
         Args:
@@ -33,7 +33,7 @@ class GatedSumCombiner(nn.Module):
             dropout: Share of the components of x, y and h that are dropped while training.
         """
         super().__init__()
-        self.mix = nn.Linear(3 * dim, hidden)
+        self.mix = nn.Linear(2 * dim, hidden)
         self.norm = nn.LayerNorm(hidden)
         self.depart = nn.Linear(hidden, 3 * dim)
         self.dropout = nn.Dropout(dropout)
@@ -45,7 +45,7 @@ class GatedSumCombiner(nn.Module):
     ) -> Float[Tensor, "batch dim"]:
         """The composed query."""
         image, text = scaled(image), scaled(text)
-        seen, read = self.dropout(image), self.dropout(text)
-        both = functional.gelu(self.norm(self.mix(torch.cat((seen, read, seen * read), dim=-1))))
+        seen = self.dropout(torch.cat((image, text), dim=-1))
+        both = functional.gelu(self.norm(self.mix(seen)))
         weigh_image, weigh_text, added = self.depart(self.dropout(both)).float().chunk(3, dim=-1)
         return normalised((1 + weigh_image) * image + (1 + weigh_text) * text + added)
