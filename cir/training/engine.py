@@ -104,7 +104,8 @@ class Engine:
         started = time.perf_counter()
         self._log = RunLog(self._run)
         start_tensorboard(self._accelerator, 0)
-        self._conclude(0, None, started)
+        with self._learner.average.in_place():
+            self._conclude(0, None, started)
 
     def resume(self) -> None:
         """Takes up the last saved epoch, and does again what was cut short after it was saved."""
@@ -117,20 +118,22 @@ class Engine:
         self._log = RunLog(self._run)
         self._log.keep(self._finished + 1)
         start_tensorboard(self._accelerator, self._log.epochs)
-        if self._finished:
-            self._embed()
-        if self._log.epochs <= self._finished:
-            self._follow_up(EpochMetrics.from_json(trainer[_METRICS]))
-        elif self._mined_after(self._finished):
-            self._manifest = read_manifest(runfolder.manifest_file(self._run, self._finished))
+        with self._learner.average.in_place():
+            if self._finished:
+                self._embed()
+            if self._log.epochs <= self._finished:
+                self._follow_up(EpochMetrics.from_json(trainer[_METRICS]))
+            elif self._mined_after(self._finished):
+                self._manifest = read_manifest(runfolder.manifest_file(self._run, self._finished))
 
     def run(self) -> None:
         """Trains the epochs that are left."""
         for epoch in range(self._finished + 1, self._config.epochs + 1):
             started = time.perf_counter()
             losses = self._train(epoch)
-            self._embed()
-            self._conclude(epoch, losses, started)
+            with self._learner.average.in_place():
+                self._embed()
+                self._conclude(epoch, losses, started)
 
     def _mined_after(self, epoch: int) -> bool:
         return epoch > 0 and self._config.remine and not self._online

@@ -12,7 +12,9 @@ from torch.nn import Parameter, functional
 from torch.optim import AdamW
 
 from cir.models.losses import contrastive_loss, triplet_loss
+from cir.training.averaging import WeightAverage
 from cir.training.batches import Batch
+from cir.training.layerwise import ParameterGroup
 from cir.training.negatives import NegativeSource
 from cir.training.towers import Features
 
@@ -61,32 +63,41 @@ class Learner:
     def __init__(
         self,
         combiner: nn.Module,
-        clip_parameters: Sequence[Parameter],
+        clip_groups: Sequence[ParameterGroup],
         objective: Objective,
         optimisation: Optimisation,
         accelerator: Accelerator,
+        ema: float = 0.0,
     ) -> None:
         """Prepares the optimiser.
 
         Args:
             combiner: On the accelerator's device.
-            clip_parameters: Of the tuned towers; none where no tower is tuned.
+            clip_groups: Parameters of the tuned towers; none where no tower is tuned.
             objective: The loss.
             optimisation: AdamW's settings.
             accelerator: Device, precision and the scaling of fp16's gradients.
+            ema: Decay of the moving average of all that is trained; 0 averages nothing.
         """
         self.combiner = combiner
         self._objective = objective
         self._accelerator = accelerator
         groups = [
             *_groups(list(combiner.parameters()), optimisation.learning_rate),
-            *_groups(clip_parameters, optimisation.clip_learning_rate),
+            *(
+                grouped
+                for layer in clip_groups
+                for grouped in _groups(
+                    layer.parameters, layer.scale * optimisation.clip_learning_rate
+                )
+            ),
         ]
         self._parameters = [parameter for group in groups for parameter in group["params"]]
         self._optimiser = accelerator.prepare(
             AdamW(groups, weight_decay=optimisation.weight_decay, fused=True)
         )
         self._peak = optimisation.learning_rate
+        self.average = WeightAverage(self._parameters, ema)
 
     def losses(
         self,
@@ -124,27 +135,38 @@ class Learner:
             total = total + weight * contrastive
         return StepLosses(total, triplet, active_share, contrastive)
 
-    def descend(self, losses: StepLosses, factor: float) -> float:
-        """One update at `factor` of the peak learning rates; returns the combiner's rate."""
+    def descend(self, losses: StepLosses, encoded: Sequence[Features], factor: float) -> float:
+        """One update at `factor` of the peak learning rates; returns the combiner's rate.
+
+        Args:
+            losses: Of one batch.
+            encoded: The features that they were computed from.
+            factor: Of the schedule.
+        """
         for group in self._optimiser.param_groups:
             group["lr"] = factor * group[_PEAK]
         self._optimiser.zero_grad()
         self._accelerator.backward(losses.total)
+        for features in encoded:
+            features.backward()
         self._accelerator.clip_grad_norm_(self._parameters, _LONGEST_GRADIENT)
         self._optimiser.step()
+        self.average.update()
         return factor * self._peak
 
     def state(self) -> dict[str, Any]:
-        """What the optimiser and fp16's scaler go on from: tensors and plain values."""
+        """What the updates go on from: tensors and plain values."""
         scaler = self._accelerator.scaler
         return {
             "optimiser": self._optimiser.state_dict(),
+            "average": self.average.state(),
             "scaler": None if scaler is None else scaler.state_dict(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes up what `state` gave."""
+        """Takes up what `state` gave, once the weights saved beside it are loaded."""
         self._optimiser.load_state_dict(state["optimiser"])
+        self.average.load_state(state["average"])
         if self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(state["scaler"])
 
