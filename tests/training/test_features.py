@@ -25,7 +25,7 @@ TEXTS = [f"is {number} shades darker" for number in range(IMAGES)]
 
 @pytest.fixture(params=["resnet", "vit"])
 def encoder(request: pytest.FixtureRequest) -> Encoder:
-    """Its layers are moved from where a fresh encoder's are: those of a ResNet's blocks are zero."""
+    """Moved from where a fresh encoder is: there a ResNet's blocks add nothing."""
     made = micro_encoder(tower=request.param)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
