@@ -6,13 +6,25 @@ faults of a configuration are all found when it is made and raised together.
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from cir.errors import ConfigError
-from cir.types import Band, MiningQuery, Query, Scope, Split, Strategy
+from cir.spellings import candidates, curriculum, loss_weights
+from cir.types import (
+    Band,
+    MiningQuery,
+    OtherTargets,
+    Query,
+    Schedule,
+    Scope,
+    Split,
+    Strategy,
+    TripletForm,
+    TripletReduction,
+)
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -21,8 +33,7 @@ OnError = Literal["fail", "skip"]
 OnStarved = Literal["nearest", "random", "drop", "fail"]
 Sampling = Literal["top", "random", "softmax"]
 Index = Literal["auto", "flat", "ivf", "hnsw", "ivfpq"]
-CombinerName = Literal["attention-fusion", "clip4cir", "sum"]
-Loss = Literal["triplet", "contrastive", "triplet+contrastive"]
+CombinerName = Literal["gated-sum", "attention-fusion", "clip4cir", "sum"]
 Tune = Literal["none", "text", "image", "both"]
 GalleryName = Literal["full", "val"]
 ReferenceRule = Literal["kept", "removed"]
@@ -96,6 +107,16 @@ def _outside(config: Config, low: float, high: float, *names: str) -> Iterator[s
         value = getattr(config, name)
         if value is not None and not low <= value <= high:
             yield f"{flag(name)} is {value}; expected {low:g} to {high:g}"
+
+
+def _misspelled(config: Config, name: str, read: Callable[[str], object]) -> Iterator[str]:
+    """What is wrong with a field that is spelled in one text, if it is given."""
+    text = getattr(config, name)
+    try:
+        if text is not None:
+            read(text)
+    except ValueError as fault:
+        yield f"{flag(name)} is {text!r}; {fault}"
 
 
 # ------------------------------------------------------------------------------------- data
@@ -408,9 +429,12 @@ class TrainConfig(Config):
     overwrite: bool = option(False, "Files")
     """Replace a run folder that exists."""
     combiner: CombinerName = option("attention-fusion", "Model")
-    """attention-fusion (the gate over both modalities), clip4cir (Baldrati et al.), or sum."""
+    """gated-sum (the plain sum and a learned departure from it), attention-fusion (the gate over
+    both modalities), clip4cir (Baldrati et al.), or sum."""
     hidden: int = option(512, "Model")
-    """Hidden width of attention-fusion."""
+    """Hidden width of gated-sum and attention-fusion."""
+    dropout: float = option(0.3, "Model")
+    """Share of components that gated-sum drops while training; clip4cir always drops half."""
     tune: Tune = option("none", "Model")
     """Towers of CLIP that are fine-tuned beside the combiner."""
     weights: Path | None = option(None, "Model")
@@ -426,19 +450,35 @@ class TrainConfig(Config):
     ema: float = option(0.0, "Optimisation")
     """Decay of a moving average of the weights, such as 0.999, which is judged, mined with and
     saved in their place; 0 is none."""
-    loss: Loss = option("triplet+contrastive", "Loss")
-    """Triplet over the manifest's negatives, contrastive over the batch, or their sum."""
+    loss: str = option("triplet+contrastive", "Loss")
+    """Weighted sum of triplet and contrastive, such as 0.5*triplet+contrastive."""
     margin: float = option(0.2, "Loss")
     """Margin of the triplet loss, in cosine distance."""
-    contrastive_weight: float = option(1.0, "Loss")
-    """Weight of the contrastive term beside the triplet term."""
+    triplet_form: TripletForm = option("hinge", "Loss")
+    """hinge: max(0, x); softplus: ln(1 + exp x); x is the margin and what the target is farther
+    away than the negative."""
+    triplet_reduction: TripletReduction = option("mean", "Loss")
+    """mean over all triplets, or over each query's hardest alone."""
+    contrast: str = option("batch", "Loss")
+    """What the contrastive term tells a target apart from, such as batch+mined: the other targets
+    of the batch, the query's negatives (mined), every target of the training split (bank), the
+    query's own reference (reference)."""
+    other_targets: OtherTargets = option("ignored", "Loss")
+    """A query's other known targets in the contrastive term: ignored, or positive as well."""
     temperature: float = option(0.05, "Loss")
     """Temperature of the contrastive term."""
+    learn_temperature: bool = option(False, "Loss")
+    """Learn the temperature, from --temperature on, down to 0.01."""
     remine: bool = option(True, "Negatives")
     """Mine again with the current model after every epoch."""
+    curriculum: str | None = option(None, "Negatives")
+    """Strategies to mine by, each with its epochs, in place of the manifest's: such as
+    random:2,semi-hard:5,hard. With --no-remine, a stage is mined once, when it begins."""
+    row_negatives: int | None = option(None, "Negatives")
+    """Negatives of a query that a step uses, drawn anew each epoch; all of them by default."""
     online_top_k: int | None = option(None, "Negatives")
-    """Ignore the manifest's negatives: use the hardest valid of the K gallery vectors nearest
-    to each query while training."""
+    """Use, in place of the manifest's negatives, the K valid gallery images that are nearest to
+    each query while training."""
     epochs: int = option(10, "Optimisation")
     """Passes over the manifest."""
     batch_size: int = option(256, "Optimisation")
@@ -449,6 +489,8 @@ class TrainConfig(Config):
     """AdamW's peak learning rate of tuned CLIP towers."""
     weight_decay: float = option(0.01, "Optimisation")
     """AdamW's decoupled weight decay."""
+    schedule: Schedule = option("cosine", "Optimisation")
+    """cosine: rates rise for a twentieth of the run, then fall to zero; constant: they stay."""
     dev_fraction: float = option(0.1, "Optimisation")
     """Share of the training references held out to choose the best epoch."""
     seed: int = option(0, "Optimisation")
@@ -462,11 +504,14 @@ class TrainConfig(Config):
 
     def faults(self) -> Iterator[str]:
         yield from super().faults()
-        yield from _below(self, 1, "epochs", "hidden", "online_top_k")
+        yield from _below(self, 1, "epochs", "hidden", "online_top_k", "row_negatives")
         yield from _below(self, 2, "batch_size")
-        yield from _below(self, 0, "workers", "weight_decay", "contrastive_weight")
+        yield from _below(self, 0, "workers", "weight_decay")
+        yield from _misspelled(self, "loss", loss_weights)
+        yield from _misspelled(self, "contrast", candidates)
+        yield from _misspelled(self, "curriculum", curriculum)
         yield from _outside(self, 0, 2, "margin")
-        yield from _outside(self, 0.0, 0.9, "dev_fraction")
+        yield from _outside(self, 0.0, 0.9, "dev_fraction", "dropout")
         yield from self._tuning_faults()
         for name in ("learning_rate", "clip_learning_rate", "temperature"):
             if not getattr(self, name) > 0:
@@ -475,6 +520,10 @@ class TrainConfig(Config):
             yield "--dev-fraction is 0; the best epoch needs a dev split"
         if self.combiner == "sum" and self.tune == "none":
             yield "--combiner sum has nothing to train unless --tune text, image or both"
+        if self.online_top_k is not None and self.curriculum is not None:
+            yield "--online-top-k uses no manifest, so --curriculum has nothing to choose"
+        if self.online_top_k is not None and self.row_negatives is not None:
+            yield "--online-top-k says how many negatives a step uses; leave out --row-negatives"
         if self.resume and self.overwrite:
             yield "--resume and --overwrite exclude each other"
 

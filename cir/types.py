@@ -36,6 +36,25 @@ MiningQuery = Literal["reference", "sum", "combiner"]
 
 Split = Literal["train", "val", "test"]
 
+LossTerm = Literal["triplet", "contrastive"]
+"""The terms that a loss is a weighted sum of."""
+
+TripletForm = Literal["hinge", "softplus"]
+"""What a triplet loses: max(0, x), or ln(1 + exp x)."""
+
+TripletReduction = Literal["mean", "hardest"]
+"""Which triplets of a query count: all alike, or that of its nearest negative alone."""
+
+Candidates = Literal["batch", "mined", "bank", "reference"]
+"""What the contrastive term tells a target apart from: the batch's targets, the query's mined
+negatives, all training targets, the query's own reference."""
+
+Schedule = Literal["cosine", "constant"]
+"""How learning rates change over a run."""
+
+OtherTargets = Literal["ignored", "positive"]
+"""What a query's other known targets are in its contrastive term."""
+
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 """Kinds by code: arrays hold the position in this tuple as int8."""
 

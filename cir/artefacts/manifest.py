@@ -117,6 +117,8 @@ class ManifestMetadata:
     counts: ManifestCounts
     approximation: Approximation | None = None
     """None where mining was exact, as it was in every manifest that does not say."""
+    curriculum: str | None = None
+    """Strategies and epochs of the training run that mined it, where it changes them."""
 
     def to_json(self) -> dict[str, Any]:
         """One object, the options' entries beside the rest."""
@@ -273,7 +275,8 @@ def _parsed(values: dict[str, Any]) -> ManifestMetadata:
         "provenance": Provenance(**values["provenance"]),
         "counts": ManifestCounts(**values["counts"]),
     }
-    return ManifestMetadata(**{name: values[name] for name in names - set(nested)} | nested)
+    plain = {name: values[name] for name in names - set(nested) if name in values}
+    return ManifestMetadata(**plain | nested)
 
 
 def _require_columns(schema: Any, path: Path) -> None:

@@ -1,10 +1,8 @@
 """Online negatives: found while training, among the current vectors of the gallery."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from cir.artefacts.vectors import normalised
@@ -12,7 +10,7 @@ from cir.mining.index import FlatIndex
 
 
 class OnlineNegatives:
-    """The hardest valid one of the gallery vectors nearest to each query."""
+    """The valid gallery images nearest to each query."""
 
     def __init__(
         self,
@@ -25,9 +23,8 @@ class OnlineNegatives:
 
         Args:
             vectors: The current vectors of the gallery.
-            images: What each is called in the exclusions of a query.
-            top_k: Gallery vectors looked at for each query; where none of them is valid the query
-                has no negative in this step.
+            images: What each is called in the exclusions of a query; each once.
+            top_k: Valid images given for each query; fewer where the gallery holds fewer.
             device: Where the search runs.
         """
         directions = normalised(vectors, "the gallery")
@@ -36,21 +33,37 @@ class OnlineNegatives:
         self._images = images
         self._top_k = min(top_k, len(images))
 
-    def hardest(
-        self, query: Float[Tensor, "batch dim"], barred: Sequence[Int[np.ndarray, " _"]]
-    ) -> tuple[Float[Tensor, "batch dim"], Bool[Tensor, " batch"]]:
-        """The vector of the nearest valid gallery image of each query, and whether there is one.
+    def nearest(
+        self,
+        query: Float[Tensor, "batch dim"],
+        barred: tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]],
+    ) -> tuple[Float[Tensor, "batch negatives dim"], Bool[Tensor, "batch negatives"]]:
+        """The vectors of the nearest valid images of each query, nearest first; which are there.
+
+        So many more are searched for than any query has exclusions that none is missed.
 
         Args:
             query: Composed queries, unit vectors, detached.
-            barred: For each query, the images that are no negatives of it.
+            barred: (place of the query in the batch, image) of every image that is no negative.
         """
-        _, nearest = self._index.search(query.cpu().numpy(), self._top_k)
-        named = self._images[nearest]
-        valid = np.stack([~np.isin(row, no) for row, no in zip(named, barred, strict=True)])
-        first = np.take_along_axis(nearest, valid.argmax(axis=1)[:, None], axis=1)[:, 0]
+        most = int(np.bincount(barred[0], minlength=1).max())
+        wanted = min(self._top_k + most, len(self._images))
+        _, found = self._index.search(query.cpu().numpy(), wanted)
+        valid = ~_among(self._images[found], barred)
+        first = np.argsort(~valid, axis=1, kind="stable")[:, : self._top_k]
+        rows = torch.from_numpy(np.take_along_axis(found, first, axis=1))
+        present = torch.from_numpy(np.take_along_axis(valid, first, axis=1))
         device = self._vectors.device
-        return (
-            self._vectors[torch.from_numpy(first).to(device)],
-            torch.from_numpy(valid.any(axis=1)).to(device),
-        )
+        return self._vectors[rows.to(device)], present.to(device)
+
+
+def _among(
+    images: Int64[np.ndarray, "batch found"],
+    barred: tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]],
+) -> Bool[np.ndarray, "batch found"]:
+    """Whether each image is barred for the query of its row."""
+    queries, named = barred
+    span = 1 + max(images.max(initial=0), named.max(initial=0))
+    asked = np.arange(len(images))[:, None] * span + images
+    among: Bool[np.ndarray, "batch found"] = np.isin(asked, queries * span + named)
+    return among

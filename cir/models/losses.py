@@ -1,9 +1,11 @@
 """The losses of training, over unit vectors: d(x, y) = 1 - x·y is the cosine distance.
 
-q is a composed query, t its target, c a negative, m the margin.
+q is a composed query, t its target, c a negative, m the margin. A term is a sum and how much it
+sums up, so that processes that hold a part of a batch each can divide by the whole batch's count.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,14 +13,41 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from cir.types import TripletForm, TripletReduction
+
 
 @dataclass(frozen=True)
-class Triplet:
-    """The triplet term of one batch."""
+class Term:
+    """A loss summed over triplets or queries."""
 
-    loss: Float[Tensor, ""]
-    active_share: Float[Tensor, ""]
-    """Share of the triplets whose loss is above zero: those that still teach something."""
+    summed: Float[Tensor, ""]
+    count: Float[Tensor, ""]
+    """Triplets or queries that the sum is over; the loss is their mean."""
+
+    @property
+    def mean(self) -> Float[Tensor, ""]:
+        """The loss; zero, with a gradient of zero, where nothing counts."""
+        return self.summed / self.count.clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Triplets(Term):
+    """The triplet term of a batch."""
+
+    active: Float[Tensor, ""]
+    """Triplets with m + d(q, t) - d(q, c) above zero: those that still violate the margin."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Candidates that queries are told apart from; each query knows what they are to it."""
+
+    vectors: Float[Tensor, "columns dim"] | Float[Tensor, "batch columns dim"]
+    """Unit vectors, shared by all queries or each query's own; finite where `ignored`, too."""
+    ignored: Bool[Tensor, "batch columns"]
+    """Where a column is no candidate of a query: it neither pulls nor pushes."""
+    positive: Bool[Tensor, "batch columns"] | None = None
+    """Where a column that is not ignored answers a query; nowhere if None."""
 
 
 def triplet_loss(
@@ -27,11 +56,14 @@ def triplet_loss(
     negatives: Float[Tensor, "batch negatives dim"],
     present: Bool[Tensor, "batch negatives"],
     margin: float,
-) -> Triplet:
-    """The mean over all triplets of max(0, m + d(q, t) - d(q, c)).
+    form: TripletForm = "hinge",
+    reduction: TripletReduction = "mean",
+) -> Triplets:
+    """The triplet loss over mined negatives.
 
-    Queries with fewer negatives than others weigh less: every triplet counts the same, as in
-    Schroff et al., FaceNet (CVPR 2015), equation 3. Without any triplet the loss is zero.
+    With x = m + d(q, t) - d(q, c), a triplet loses max(0, x) by the hinge (Schroff et al., FaceNet,
+    CVPR 2015, equation 3) or ln(1 + exp x) by softplus (Hermans et al., In Defense of the Triplet
+    Loss, 2017, section 2.3). Every triplet counts the same, or of each query the hardest alone.
 
     Args:
         query: Composed queries, unit vectors.
@@ -39,30 +71,60 @@ def triplet_loss(
         negatives: Their negatives, unit vectors where `present`, anything finite elsewhere.
         present: Which places of `negatives` hold one.
         margin: m, in cosine distance.
+        form: hinge or softplus.
+        reduction: mean over all triplets, or over the hardest triplet of each query.
     """
     to_target = 1 - torch.einsum("bd,bd->b", query, target)
     to_negatives = 1 - torch.einsum("bd,bnd->bn", query, negatives)
-    hinge = functional.relu(margin + to_target[:, None] - to_negatives) * present
-    triplets = present.sum().clamp(min=1)
-    return Triplet(hinge.sum() / triplets, (hinge.detach() > 0).sum() / triplets)
+    excess = margin + to_target[:, None] - to_negatives
+    if reduction == "hardest" and present.shape[1]:
+        hardest = excess.detach().masked_fill(~present, -math.inf).argmax(dim=1, keepdim=True)
+        excess, present = excess.gather(1, hardest), present.gather(1, hardest)
+    lost = functional.relu(excess) if form == "hinge" else functional.softplus(excess)
+    return Triplets(
+        summed=(lost * present).sum(),
+        count=present.sum().to(query.dtype),
+        active=((excess.detach() > 0) & present).sum().to(query.dtype),
+    )
 
 
 def contrastive_loss(
     query: Float[Tensor, "batch dim"],
-    target: Float[Tensor, "batch dim"],
-    ignored: Bool[Tensor, "batch batch"],
-    temperature: float,
-) -> Float[Tensor, ""]:
-    """Cross entropy of each query's own target among the targets of the batch.
+    columns: Sequence[Columns],
+    temperature: float | Float[Tensor, ""],
+) -> Term:
+    """Cross entropy of each query's positives among all of its candidates.
 
-    InfoNCE (van den Oord et al., 2018, equation 4) with logits q·t / temperature.
+    InfoNCE (van den Oord et al., 2018, equation 4) with logits q·c / temperature; where a query has
+    several positives P among its candidates C, their mean, as in supervised contrastive learning
+    (Khosla et al., NeurIPS 2020, equation 2):
+
+        -1/|P| sum_{p in P} log( exp(q·p / temperature) / sum_{c in C} exp(q·c / temperature) )
 
     Args:
         query: Composed queries, unit vectors.
-        target: Their targets, unit vectors.
-        ignored: [i, j] is true where query i must not be pushed away from target j because it
-            would be right as well; false on the diagonal.
+        columns: The candidates, in any number of groups; each query has a positive in one.
         temperature: Divides the cosines.
     """
-    logits = (query @ target.T / temperature).masked_fill(ignored, -math.inf)
-    return functional.cross_entropy(logits, torch.arange(len(query), device=query.device))
+    similarities = torch.cat([_similarities(query, group) for group in columns], dim=1)
+    ignored = torch.cat([group.ignored for group in columns], dim=1)
+    positive = torch.cat([_positives(group) for group in columns], dim=1)
+    # Masked after the division: a temperature that is learned has no gradient at infinity.
+    logits = (similarities / temperature).masked_fill(ignored, -math.inf)
+    pulled = logits.masked_fill(~positive, 0).sum(dim=1) / positive.sum(dim=1)
+    lost = logits.logsumexp(dim=1) - pulled
+    return Term(lost.sum(), lost.new_tensor(float(len(lost))))
+
+
+def _similarities(
+    query: Float[Tensor, "batch dim"], columns: Columns
+) -> Float[Tensor, "batch columns"]:
+    if columns.vectors.ndim == 2:
+        return query @ columns.vectors.T
+    return torch.einsum("bd,bnd->bn", query, columns.vectors)
+
+
+def _positives(columns: Columns) -> Bool[Tensor, "batch columns"]:
+    if columns.positive is None:
+        return torch.zeros_like(columns.ignored)
+    return columns.positive

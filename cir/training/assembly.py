@@ -10,9 +10,11 @@ from cir.config import TrainConfig
 from cir.encoding.checkpointing import checkpoint_activations
 from cir.models.combiner import build_combiner
 from cir.runtime import pick_device, seed_all
-from cir.training.learner import Learner, Objective, Optimisation
+from cir.spellings import candidates, loss_weights
+from cir.training.learner import Learner, Optimisation
 from cir.training.machine import accelerator_for
 from cir.training.model import Model, encoder_of
+from cir.training.objective import ContrastiveTerm, Objective, TripletTerm
 from cir.workers import pick_workers
 
 
@@ -49,7 +51,9 @@ def assemble(config: TrainConfig, embeddings: Embeddings) -> Assembly:
 def _build_model(config: TrainConfig, embeddings: Embeddings, device: torch.device) -> Model:
     seed_all(config.seed)
     dim = embeddings.provenance.embed_dim
-    combiner = build_combiner(config.combiner, dim=dim, hidden=config.hidden).to(device)
+    combiner = build_combiner(
+        config.combiner, dim=dim, hidden=config.hidden, dropout=config.dropout
+    ).to(device)
     encoder = None
     if config.tune != "none":
         encoder = encoder_of(
@@ -70,18 +74,36 @@ def _build_learner(config: TrainConfig, model: Model, accelerator: Accelerator) 
     return Learner(
         model.combiner,
         model.clip_groups(config.layer_decay),
-        Objective(
-            triplet="triplet" in config.loss,
-            contrastive="contrastive" in config.loss,
-            margin=config.margin,
-            contrastive_weight=config.contrastive_weight,
-            temperature=config.temperature,
-        ),
+        _objective(config).to(accelerator.device),
         Optimisation(
             learning_rate=config.learning_rate,
             clip_learning_rate=config.clip_learning_rate,
             weight_decay=config.weight_decay,
+            schedule=config.schedule,
         ),
         accelerator,
         ema=config.ema,
     )
+
+
+def _objective(config: TrainConfig) -> Objective:
+    weights, contrasted = loss_weights(config.loss), candidates(config.contrast)
+    triplet = contrastive = None
+    if "triplet" in weights:
+        triplet = TripletTerm(
+            weight=weights["triplet"],
+            margin=config.margin,
+            form=config.triplet_form,
+            reduction=config.triplet_reduction,
+        )
+    if "contrastive" in weights:
+        contrastive = ContrastiveTerm(
+            weight=weights["contrastive"],
+            temperature=config.temperature,
+            learned=config.learn_temperature,
+            mined="mined" in contrasted,
+            bank="bank" in contrasted,
+            reference="reference" in contrasted,
+            other_targets=config.other_targets,
+        )
+    return Objective(triplet, contrastive)

@@ -8,7 +8,7 @@ randomness is a function of (seed, epoch), so a resumed run ends as one that was
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from torch import nn
@@ -24,7 +24,7 @@ from cir.artefacts.checkpoint import (
 )
 from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
 from cir.artefacts.store import Embeddings
-from cir.config import TrainConfig
+from cir.config import MiningOptions, TrainConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.errors import CheckpointError, ManifestError
@@ -38,11 +38,18 @@ from cir.models.composition import composed_queries
 from cir.models.trained import BEST, LAST
 from cir.progress import Progress
 from cir.runtime import seed_all
+from cir.spellings import curriculum
 from cir.training import runfolder
 from cir.training.assembly import Assembly
-from cir.training.batches import draw_batches, training_rows
+from cir.training.batches import TrainingRows, draw_batches, training_rows
 from cir.training.machine import log_epoch, start_tensorboard
-from cir.training.negatives import NegativeSource, manifest_negatives, online_negatives
+from cir.training.negatives import (
+    Bank,
+    NegativeSource,
+    Sources,
+    manifest_negatives,
+    online_negatives,
+)
 from cir.training.runlog import EpochLosses, EpochMetrics, RunLog, manifest_figures
 from cir.training.steps import Place, train_epoch
 from cir.training.trainset import SPLIT, TrainSet
@@ -121,10 +128,12 @@ class Engine:
         with self._learner.average.in_place():
             if self._finished:
                 self._embed()
-            if self._log.epochs <= self._finished:
+            concluded = self._log.epochs > self._finished
+            mined = runfolder.latest_manifest(self._run, self._finished - (not concluded))
+            if mined is not None:
+                self._manifest = read_manifest(mined)
+            if not concluded:
                 self._follow_up(EpochMetrics.from_json(trainer[_METRICS]))
-            elif self._mined_after(self._finished):
-                self._manifest = read_manifest(runfolder.manifest_file(self._run, self._finished))
 
     def run(self) -> None:
         """Trains the epochs that are left."""
@@ -136,7 +145,20 @@ class Engine:
                 self._conclude(epoch, losses, started)
 
     def _mined_after(self, epoch: int) -> bool:
-        return epoch > 0 and self._config.remine and not self._online
+        """Whether the next epoch trains on negatives of the model as it is after this one."""
+        return not self._online and ((epoch > 0 and self._config.remine) or self._new_stage(epoch))
+
+    def _new_stage(self, epoch: int) -> bool:
+        """Whether the curriculum wants other negatives after this epoch than those at hand."""
+        return self._mining_after(epoch).strategy != self._manifest.metadata.strategy
+
+    def _mining_after(self, epoch: int) -> MiningOptions:
+        """How the next epoch's negatives are mined."""
+        mining = self._data.mining
+        if self._config.curriculum is None:
+            return mining
+        stages = curriculum(self._config.curriculum)
+        return dataclasses.replace(mining, strategy=stages.strategy(epoch + 1))
 
     @property
     def _online(self) -> bool:
@@ -146,38 +168,58 @@ class Engine:
         """One pass over the manifest."""
         config = self._config
         seed_all(config.seed, epoch)
-        rows = training_rows(self._manifest, self._store.images, self._store.captions)
-        mined = "triplet" in config.loss and not self._online
+        sources = self._sources()
+        batches = draw_batches(
+            sources.rows,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            epoch=epoch,
+            negatives=self._learner.objective.negatives and not self._online,
+            row_negatives=config.row_negatives,
+        )
         return train_epoch(
             self._learner,
-            rows,
-            draw_batches(
-                rows,
-                batch_size=config.batch_size,
-                seed=config.seed,
-                epoch=epoch,
-                negatives=mined,
-            ),
+            sources,
+            batches,
             images=self._images,
             texts=self._texts,
-            negatives=self._negatives(rows.query_ids),
-            barred=self._barred,
             place=Place(epoch, config.epochs),
             progress=self._progress,
         )
 
-    def _negatives(self, query_ids: Sequence[str]) -> NegativeSource:
-        if self._config.online_top_k is None:
-            return manifest_negatives
+    def _sources(self) -> Sources:
+        """What the next epoch is trained on and against."""
+        rows = training_rows(
+            self._manifest,
+            self._store.images,
+            self._store.captions,
+            barred=self._barred,
+            answers={query.id: query.target_ids for query in self._data.queries},
+        )
+        contrastive = self._learner.objective.contrastive
+        return Sources(
+            rows,
+            manifest_negatives if self._config.online_top_k is None else self._search(rows),
+            self._bank() if contrastive is not None and contrastive.bank else None,
+            self._data.mining.duplicate_threshold,
+        )
+
+    def _search(self, rows: TrainingRows) -> NegativeSource:
+        """Negatives found while training, among the vectors of now."""
         named = {i for gallery in self._data.galleries.values() for i in gallery}
         ids = [i for i in self._current.images.keys if i in named]
         gallery = OnlineNegatives(
             self._current.images.take(ids),
             self._store.images.rows(ids),
-            self._config.online_top_k,
+            self._config.online_top_k or 0,
             self._device,
         )
-        return online_negatives(gallery, query_ids, self._barred)
+        return online_negatives(gallery, rows)
+
+    def _bank(self) -> Bank:
+        """Every target that is trained on, as its vector is now."""
+        ids = sorted({query.target_id for query in self._data.queries})
+        return Bank(self._current.images.take(ids), self._store.images.rows(ids), self._device)
 
     def _embed(self) -> None:
         """Brings the current vectors up to date with the model."""
@@ -218,7 +260,7 @@ class Engine:
         self._on_epoch(self._log.lines[-1])
 
     def _next_manifest(self, epoch: int) -> bool:
-        """Writes the given manifest at epoch 0, mines with the model later; false where neither."""
+        """Writes the manifest of the next epoch where it is a new one; the first always is."""
         if self._mined_after(epoch):
             self._manifest = self._mine(epoch)
         elif epoch:
@@ -234,7 +276,7 @@ class Engine:
             self._current,
             self._data.galleries,
             composed_queries(queries, texts, self._current, self._model.combiner, self._device),
-            self._data.mining,
+            self._mining_after(epoch),
             query="combiner",
             split=SPLIT,
             epoch=epoch,
@@ -247,7 +289,9 @@ class Engine:
                 f"mining after epoch {epoch} dropped every query as starved: mine the first "
                 f"manifest with --on-starved nearest or random, or pass --no-remine"
             )
-        return mined
+        return dataclasses.replace(
+            mined, metadata=dataclasses.replace(mined.metadata, curriculum=self._config.curriculum)
+        )
 
     def _evaluate(self, combiner: nn.Module, query: str) -> dict[str, float]:
         found = evaluate(

@@ -5,18 +5,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import torch
 from accelerate import Accelerator
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import Parameter, functional
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim import AdamW
 
-from cir.models.losses import contrastive_loss, triplet_loss
+from cir.models.losses import Columns, Term, Triplets
+from cir.processes import ALONE, Processes
 from cir.training.averaging import WeightAverage
 from cir.training.batches import Batch
+from cir.training.gathering import gathered, summed
 from cir.training.layerwise import ParameterGroup
-from cir.training.negatives import NegativeSource
+from cir.training.negatives import Negatives, Sources, reference_columns
+from cir.training.objective import Objective
 from cir.training.towers import Features
+from cir.types import LossTerm, Schedule
 
 _LONGEST_GRADIENT: Final = 1.0
 """Norm that gradients are clipped to."""
@@ -27,34 +33,27 @@ _PEAK: Final = "peak"
 
 
 @dataclass(frozen=True)
-class Objective:
-    """The loss: a triplet term over the negatives, a contrastive term over the batch, or both."""
-
-    triplet: bool
-    contrastive: bool
-    margin: float
-    contrastive_weight: float
-    """Weight of the contrastive term beside the triplet term; alone it weighs one."""
-    temperature: float
-
-
-@dataclass(frozen=True)
 class Optimisation:
     """AdamW's settings."""
 
     learning_rate: float
     clip_learning_rate: float
     weight_decay: float
+    schedule: Schedule = "cosine"
 
 
 @dataclass(frozen=True)
 class StepLosses:
-    """The losses of one step; a term that is not trained is None."""
+    """The losses of one step over its whole batch; what is not trained is None."""
 
     total: Float[Tensor, ""]
+    """Carries the gradient of this process's share, which is the whole where it is alone."""
     triplet: Float[Tensor, ""] | None
     active_share: Float[Tensor, ""] | None
+    """Share of the triplets that violate the margin."""
     contrastive: Float[Tensor, ""] | None
+    temperature: Float[Tensor, ""] | None
+    """Of the contrastive term, as it was in this step."""
 
 
 class Learner:
@@ -68,26 +67,30 @@ class Learner:
         optimisation: Optimisation,
         accelerator: Accelerator,
         ema: float = 0.0,
+        processes: Processes = ALONE,
     ) -> None:
         """Prepares the optimiser.
 
         Args:
             combiner: On the accelerator's device.
             clip_groups: Parameters of the tuned towers; none where no tower is tuned.
-            objective: The loss.
+            objective: The loss, on the accelerator's device.
             optimisation: AdamW's settings.
             accelerator: Device, precision and the scaling of fp16's gradients.
             ema: Decay of the moving average of all that is trained; 0 averages nothing.
+            processes: Those that take a part of every batch each.
         """
         self.combiner = combiner
-        self._objective = objective
+        self.objective = objective
         self._accelerator = accelerator
+        self._processes = processes
+        rate = optimisation.learning_rate
         groups = [
-            *_groups(list(combiner.parameters()), optimisation.learning_rate),
+            *_groups([*combiner.parameters(), *objective.parameters()], rate),
             *(
-                grouped
+                group
                 for layer in clip_groups
-                for grouped in _groups(
+                for group in _groups(
                     layer.parameters, layer.scale * optimisation.clip_learning_rate
                 )
             ),
@@ -96,61 +99,51 @@ class Learner:
         self._optimiser = accelerator.prepare(
             AdamW(groups, weight_decay=optimisation.weight_decay, fused=True)
         )
-        self._peak = optimisation.learning_rate
+        self._peak, self._schedule = rate, optimisation.schedule
         self.average = WeightAverage(self._parameters, ema)
 
     def losses(
-        self,
-        batch: Batch,
-        images: Features,
-        texts: Features,
-        ignored: Bool[Tensor, "batch batch"],
-        negatives: NegativeSource,
+        self, whole: Batch, sources: Sources, images: Features, texts: Features
     ) -> StepLosses:
         """The losses of one batch, ready to be descended.
 
         Args:
-            batch: The rows to gather.
-            images: Gives the features of its images.
+            whole: The rows of all processes.
+            sources: Where their negatives and other candidates come from.
+            images: Gives the features of the images of this process's part.
             texts: Gives the features of its texts.
-            ignored: Targets of the batch that a query must not be pushed away from.
-            negatives: Where the triplet term's negatives come from.
         """
+        share = self._processes.part(len(whole))
+        own = whole.part(share)
         with self._accelerator.autocast():
-            query = self.combiner(images(batch.reference), texts(batch.text))
-        target = functional.normalize(images(batch.target), dim=-1)
-        triplet = active_share = contrastive = None
-        total = query.new_zeros(())
-        if self._objective.triplet:
-            against = negatives(batch, images, query.detach())
-            others = functional.normalize(against.vectors, dim=-1)
-            found = triplet_loss(query, target, others, against.present, self._objective.margin)
-            triplet, active_share = found.loss, found.active_share
-            total = total + triplet
-        if self._objective.contrastive:
-            contrastive = contrastive_loss(
-                query, target, ignored.to(query.device), self._objective.temperature
-            )
-            weight = self._objective.contrastive_weight if self._objective.triplet else 1.0
-            total = total + weight * contrastive
-        return StepLosses(total, triplet, active_share, contrastive)
+            query = self.combiner(images(own.reference), texts(own.text))
+        target = functional.normalize(images(own.target), dim=-1)
+        negatives = None
+        if self.objective.negatives:
+            found = sources.negatives(own, images, query.detach())
+            negatives = Negatives(functional.normalize(found.vectors, dim=-1), found.present)
+        columns = self._columns(target, own, whole, share.start, sources, images)
+        return self._of_whole(self.objective(query, target, negatives, columns))
 
-    def descend(self, losses: StepLosses, encoded: Sequence[Features], factor: float) -> float:
-        """One update at `factor` of the peak learning rates; returns the combiner's rate.
+    def descend(self, losses: StepLosses, encoded: Sequence[Features], done: float) -> float:
+        """One update; returns the combiner's learning rate.
 
         Args:
-            losses: Of one batch.
+            losses: Of `losses`.
             encoded: The features that they were computed from.
-            factor: Of the schedule.
+            done: Share of the run's steps that are done, this one included.
         """
+        factor = learning_rate_factor(done, self._schedule)
         for group in self._optimiser.param_groups:
             group["lr"] = factor * group[_PEAK]
         self._optimiser.zero_grad()
         self._accelerator.backward(losses.total)
         for features in encoded:
             features.backward()
+        self._sum_gradients()
         self._accelerator.clip_grad_norm_(self._parameters, _LONGEST_GRADIENT)
         self._optimiser.step()
+        self.objective.bound()
         self.average.update()
         return factor * self._peak
 
@@ -159,6 +152,7 @@ class Learner:
         scaler = self._accelerator.scaler
         return {
             "optimiser": self._optimiser.state_dict(),
+            "objective": self.objective.state_dict(),
             "average": self.average.state(),
             "scaler": None if scaler is None else scaler.state_dict(),
         }
@@ -166,19 +160,82 @@ class Learner:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Takes up what `state` gave, once the weights saved beside it are loaded."""
         self._optimiser.load_state_dict(state["optimiser"])
+        self.objective.load_state_dict(state["objective"])
         self.average.load_state(state["average"])
         if self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(state["scaler"])
 
+    def _columns(
+        self,
+        target: Tensor,
+        own: Batch,
+        whole: Batch,
+        first: int,
+        sources: Sources,
+        images: Features,
+    ) -> list[Columns]:
+        """The candidates of the contrastive term, but for the negatives."""
+        term = self.objective.contrastive
+        if term is None:
+            return []
+        everyone = gathered(target, len(whole), self._processes)
+        columns = [sources.batch_columns(everyone, own, whole, first, positive=term.positive)]
+        if term.reference:
+            reference = functional.normalize(images(own.reference), dim=-1)
+            columns.append(reference_columns(reference, target, sources.duplicate_threshold))
+        if sources.bank is not None:
+            columns.append(
+                sources.bank.columns(
+                    sources.rows, own, whole, mined=term.mined, positive=term.positive
+                )
+            )
+        return columns
 
-def learning_rate_factor(done: float) -> float:
-    """What the peak learning rate is multiplied by: a linear warm-up, then a cosine to zero.
+    def _of_whole(self, terms: Mapping[LossTerm, tuple[float, Term]]) -> StepLosses:
+        """Means over the whole batch; the total's gradient is that of this process's share."""
+        values: dict[str, Tensor] = {}
+        shares: list[Tensor] = []
+        for name, (weight, term) in terms.items():
+            count = summed(term.count, self._processes).clamp(min=1)
+            shares.append(weight * term.summed / count)
+            values[name] = summed(term.summed, self._processes) / count
+            if isinstance(term, Triplets):
+                values["active_share"] = summed(term.active, self._processes) / count
+        share = torch.stack(shares).sum()
+        return StepLosses(
+            total=share + (summed(share, self._processes) - share.detach()),
+            triplet=values.get("triplet"),
+            active_share=values.get("active_share"),
+            contrastive=values.get("contrastive"),
+            temperature=self._temperature(share),
+        )
 
-    Loshchilov and Hutter, SGDR (ICLR 2017), equation 5, without restarts.
+    def _temperature(self, like: Tensor) -> Tensor | None:
+        if self.objective.contrastive is None:
+            return None
+        return torch.as_tensor(self.objective.temperature).detach().to(like)
+
+    def _sum_gradients(self) -> None:
+        """Each process has the gradient of its share; that of the whole is their sum."""
+        if self._processes.count == 1:
+            return
+        present = [p.grad for p in self._parameters if p.grad is not None]
+        flat = summed(parameters_to_vector(present), self._processes)
+        vector_to_parameters(flat, present)
+
+
+def learning_rate_factor(done: float, schedule: Schedule = "cosine") -> float:
+    """What the peak learning rate is multiplied by.
+
+    cosine is a linear warm-up, then a cosine to zero: Loshchilov and Hutter, SGDR (ICLR 2017),
+    equation 5, without restarts.
 
     Args:
         done: Share of the run's steps that are done, this one included, in [0, 1].
+        schedule: cosine, or constant.
     """
+    if schedule == "constant":
+        return 1.0
     if done < _WARM_UP:
         return done / _WARM_UP
     return 0.5 * (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP)))

@@ -23,6 +23,12 @@ def manifest_file(run: Path, epoch: int) -> Path:
     return run / MANIFESTS / f"epoch-{epoch:03d}.parquet"
 
 
+def latest_manifest(run: Path, epoch: int) -> Path | None:
+    """The manifest mined last, after `epoch` or before; None where there is none."""
+    found = (manifest_file(run, number) for number in range(epoch, -1, -1))
+    return next((file for file in found if file.is_file()), None)
+
+
 def checkpoint(run: Path, name: str) -> Path:
     """Where the checkpoint called `name` is."""
     return run / CHECKPOINTS / name

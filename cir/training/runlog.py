@@ -27,7 +27,9 @@ class EpochLosses:
     contrastive: float | None
     """None where no contrastive term is trained."""
     active_share: float | None
-    """Share of triplets whose loss is above zero."""
+    """Share of triplets that violate the margin."""
+    temperature: float | None
+    """Of the contrastive term, the mean over the steps."""
     learning_rate: float
     """The combiner's, at the last step."""
 

@@ -1,18 +1,14 @@
 """One epoch: the steps over every batch, and the means of what they lost."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import torch
-from jaxtyping import Int
 
 from cir.errors import TrainingError
 from cir.progress import SILENT, Progress
-from cir.training.batches import Batch, TrainingRows, alike_columns
-from cir.training.learner import Learner, StepLosses, learning_rate_factor
-from cir.training.negatives import NegativeSource
+from cir.training.batches import Batch
+from cir.training.learner import Learner, StepLosses
+from cir.training.negatives import Sources
 from cir.training.runlog import EpochLosses
 from cir.training.towers import Tower
 
@@ -31,13 +27,11 @@ class Place:
 
 def train_epoch(
     learner: Learner,
-    rows: TrainingRows,
+    sources: Sources,
     batches: Sequence[Batch],
     *,
     images: Tower,
     texts: Tower,
-    negatives: NegativeSource,
-    barred: Mapping[str, Int[np.ndarray, " _"]],
     place: Place,
     progress: Progress = SILENT,
 ) -> EpochLosses:
@@ -45,12 +39,10 @@ def train_epoch(
 
     Args:
         learner: What is updated.
-        rows: What the batches were drawn from.
+        sources: What the batches were drawn from, and what they are trained against.
         batches: The epoch, drawn.
         images: Gives the features of images.
         texts: Gives the features of texts.
-        negatives: Gives the triplet term's negatives.
-        barred: For each query id, the images that are no negatives of it.
         place: Decides the learning rate.
         progress: Shows queries per second, the loss and the learning rate.
 
@@ -64,16 +56,14 @@ def train_epoch(
         texts.steps([batch.text for batch in batches]),
         strict=True,
     )
-    means, rate = _Means(), 0.0
+    means, rate, rows = _Means(), 0.0, sources.rows
     label = f"epoch {place.epoch}/{place.epochs}"
     with progress.task(label, len(rows), "queries") as task:
         for step, (batch, image, text) in enumerate(steps, start=1):
             ids = [rows.query_ids[row] for row in batch.queries]
-            ignored = torch.from_numpy(alike_columns(batch.target, [barred[i] for i in ids]))
-            losses = learner.losses(batch, image, text, ignored, negatives)
+            losses = learner.losses(batch, sources, image, text)
             _require_finite(losses, f"epoch {place.epoch}, step {step}", ids)
-            factor = learning_rate_factor(place.done(step, len(batches)))
-            rate = learner.descend(losses, (image, text), factor)
+            rate = learner.descend(losses, (image, text), place.done(step, len(batches)))
             means.add(losses, len(batch))
             task.advance(len(batch), loss=losses.total.item(), lr=rate)
     return means.of_epoch(rate)
@@ -101,6 +91,7 @@ class _Means:
             triplet=means.get("triplet"),
             contrastive=means.get("contrastive"),
             active_share=means.get("active_share"),
+            temperature=means.get("temperature"),
             learning_rate=learning_rate,
         )
 

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     options = parser.parse_args()
 
-    dataset, embeddings = _prepare(options.out)
+    dataset, embeddings = prepared(options.out)
     files = {"dataset": dataset, "embeddings": embeddings}
     rows: dict[str, list[dict[str, float]]] = {}
     for query in ("reference", "text", "sum"):
@@ -55,7 +55,7 @@ def main() -> None:
         print(line)  # noqa: T201
 
 
-def _prepare(out: Path) -> tuple[Path, Path]:
+def prepared(out: Path) -> tuple[Path, Path]:
     """The dataset folder and the embedding store, made where they are missing."""
     dataset, embeddings = out / "dataset", out / "embeddings.h5"
     photos = SHARED / "fashion-products"

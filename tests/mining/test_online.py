@@ -5,8 +5,6 @@ import pytest
 import torch
 
 from cir.mining.online import OnlineNegatives
-from cir.training.batches import Batch
-from cir.training.negatives import online_negatives
 
 CPU = torch.device("cpu")
 
@@ -23,46 +21,38 @@ def world(gallery: int = 40, queries: int = 9, dim: int = 6):
     return vectors, query, images, barred
 
 
+def pairs(barred):
+    """(query, image) of every exclusion."""
+    lengths = [len(own) for own in barred]
+    return np.repeat(np.arange(len(barred)), lengths), np.concatenate(barred)
+
+
 def brute_force(vectors, query, images, barred, top_k):
-    """Each gallery vector's distance, sorted; the first of the top k that is not barred."""
+    """Each valid gallery vector by its distance: the first `top_k`."""
     units = [vector / np.linalg.norm(vector) for vector in vectors]
-    chosen = []
     for q, no in zip(query.numpy(), barred, strict=True):
-        nearest = sorted(range(len(units)), key=lambda row: 1 - float(units[row] @ q))[:top_k]
-        valid = [row for row in nearest if images[row] not in no]
-        chosen.append(units[valid[0]] if valid else None)
-    return chosen
+        valid = [row for row in range(len(units)) if images[row] not in no]
+        yield [units[row] for row in sorted(valid, key=lambda row: 1 - float(units[row] @ q))][
+            :top_k
+        ]
 
 
 @pytest.mark.parametrize("top_k", [1, 4, 15, 40, 500])
-def test_the_hardest_valid_one_of_the_nearest(top_k):
+def test_the_nearest_valid_images(top_k):
     vectors, query, images, barred = world()
-    found, present = OnlineNegatives(vectors, images, top_k, CPU).hardest(query, barred)
-    expected = brute_force(vectors, query, images, barred, top_k)
-    assert present.tolist() == [vector is not None for vector in expected]
-    assert any(present)
-    for row, vector in enumerate(expected):
-        if vector is not None:
-            np.testing.assert_allclose(found[row].numpy(), vector, rtol=1e-5)
+    gallery = OnlineNegatives(vectors, images, top_k, CPU)
+    found, present = gallery.nearest(query, pairs(barred))
+    assert found.shape[1] == min(top_k, len(images))
+    expected = list(brute_force(vectors, query, images, barred, top_k))
+    assert present.sum(dim=1).tolist() == [len(own) for own in expected]
+    for row, own in enumerate(expected):
+        np.testing.assert_allclose(found[row, : len(own)].numpy(), np.array(own), rtol=1e-5)
+        assert present[row, : len(own)].all()
 
 
-def test_a_query_with_no_valid_one_near_has_none():
+def test_a_query_without_a_valid_image_has_none():
     vectors, query, images, _ = world()
     everything = [images] * len(query)
-    found, present = OnlineNegatives(vectors, images, 8, CPU).hardest(query, everything)
+    found, present = OnlineNegatives(vectors, images, 8, CPU).nearest(query, pairs(everything))
     assert not present.any()
     assert found.isfinite().all()
-
-
-def test_a_batch_asks_by_query_id():
-    vectors, query, images, barred = world()
-    ids = [f"q{number}" for number in range(len(query))]
-    gallery = OnlineNegatives(vectors, images, 15, CPU)
-    source = online_negatives(gallery, ids, dict(zip(ids, barred, strict=True)))
-    rows = np.array([4, 0, 8], dtype=np.int64)
-    none = np.zeros((3, 0), dtype=np.int64)
-    batch = Batch(rows, rows, rows, rows, none, none.astype(bool))
-    found = source(batch, lambda wanted: query[wanted], query[rows])
-    expected, present = gallery.hardest(query[rows], [barred[row] for row in rows])
-    assert torch.equal(found.vectors[:, 0], expected)
-    assert torch.equal(found.present[:, 0], present)

@@ -1,5 +1,7 @@
 """Combiners against their equations, one query at a time."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from cir.errors import UsageError
 from cir.models.combiner import (
     AttentionFusionCombiner,
     Clip4CirCombiner,
+    GatedSumCombiner,
     ReferenceOnly,
     SumCombiner,
     TextOnly,
@@ -16,6 +19,7 @@ from cir.models.combiner import (
 
 DIM = 12
 COMBINERS = {
+    "gated-sum": GatedSumCombiner(dim=DIM, hidden=7),
     "attention-fusion": AttentionFusionCombiner(dim=DIM, hidden=7),
     "clip4cir": Clip4CirCombiner(dim=DIM, projection=9, hidden=10),
     "sum": SumCombiner(),
@@ -36,8 +40,25 @@ def layer(module: torch.nn.Module, x: np.ndarray) -> np.ndarray:
     return module.weight.detach().numpy() @ x + module.bias.detach().numpy()
 
 
+def unit_rows(vectors: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(vectors, dim=-1)
+
+
+def gelu(x: float) -> float:
+    return x * (1 + math.erf(x / math.sqrt(2))) / 2
+
+
 def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
+
+
+@pytest.fixture
+def departed() -> GatedSumCombiner:
+    """A gated sum that is no longer the plain one."""
+    combiner = GatedSumCombiner(dim=DIM, hidden=7, dropout=0.3)
+    for part in combiner.parameters():
+        torch.nn.init.normal_(part, std=0.3, generator=torch.Generator().manual_seed(part.numel()))
+    return combiner
 
 
 @pytest.mark.parametrize("name", COMBINERS)
@@ -76,6 +97,44 @@ def test_attention_fusion_is_its_equations():
         np.testing.assert_allclose(found[row], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_gated_sum_is_its_equations(departed):
+    image, text = features(0), features(1)
+    found = departed.eval()(image, text).detach().numpy()
+    for row in range(len(image)):
+        x, y = (np.sqrt(DIM) * unit(side[row].numpy()) for side in (image, text))
+        mixed = layer(departed.mix, np.concatenate([x, y, x * y]))
+        centred = (mixed - mixed.mean()) / np.sqrt(mixed.var() + 1e-5)
+        scaled = centred * departed.norm.weight.detach().numpy()
+        h = np.array([gelu(value) for value in scaled + departed.norm.bias.detach().numpy()])
+        a, b, c = np.split(layer(departed.depart, h), 3)
+        expected = unit((1 + a) * x + (1 + b) * y + c)
+        np.testing.assert_allclose(found[row], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_gated_sum_starts_as_the_plain_sum_even_with_dropout(training):
+    combiner = GatedSumCombiner(dim=DIM, hidden=7, dropout=0.5).train(training)
+    image, text = features(0), features(1)
+    torch.testing.assert_close(combiner(image, text), SumCombiner()(image, text))
+
+
+def test_gated_sum_learns_from_its_zeros():
+    torch.manual_seed(0)
+    combiner = GatedSumCombiner(dim=DIM, hidden=7)
+    image, text, target = features(0), features(1), unit_rows(features(2))
+    optimiser = torch.optim.Adam(combiner.parameters(), lr=0.05)
+    cosines = []
+    for _ in range(50):
+        cosine = (combiner(image, text) * target).sum(-1).mean()
+        cosines.append(cosine.item())
+        optimiser.zero_grad()
+        (-cosine).backward()
+        optimiser.step()
+    assert cosines[0] < 0.5
+    assert cosines[-1] > 0.95
+    assert all(part.grad.abs().sum() > 0 for part in combiner.parameters())
+
+
 def test_clip4cir_is_its_equations():
     combiner = COMBINERS["clip4cir"].eval()
     image, text = features(0), features(1)
@@ -92,11 +151,21 @@ def test_clip4cir_is_its_equations():
         np.testing.assert_allclose(found[row], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_dropout_acts_while_training_only():
-    combiner = Clip4CirCombiner(dim=DIM, projection=9, hidden=10)
+@pytest.mark.parametrize("name", ["clip4cir", "gated-sum"])
+def test_dropout_acts_while_training_only(name, departed):
+    clip4cir = Clip4CirCombiner(dim=DIM, projection=9, hidden=10)
+    combiner = {"clip4cir": clip4cir, "gated-sum": departed}[name]
     image, text = features(0), features(1)
     assert not torch.equal(combiner.train()(image, text), combiner(image, text))
     assert torch.equal(combiner.eval()(image, text), combiner(image, text))
+
+
+def test_dropout_is_no_part_of_the_weights():
+    with_it = build_combiner("gated-sum", dim=DIM, hidden=7, dropout=0.5)
+    without = build_combiner("gated-sum", dim=DIM, hidden=7)
+    without.load_state_dict(with_it.state_dict())
+    assert with_it.dropout.p == 0.5
+    assert without.dropout.p == 0.0
 
 
 def test_baselines():
@@ -111,6 +180,7 @@ def test_baselines():
 @pytest.mark.parametrize(
     ("name", "kind", "parameters"),
     [
+        ("gated-sum", GatedSumCombiner, 1_969_536),
         ("attention-fusion", AttentionFusionCombiner, 2_164_864),
         ("clip4cir", Clip4CirCombiner, 59_003_521),
         ("sum", SumCombiner, 0),
@@ -124,5 +194,7 @@ def test_built_by_name_at_the_published_widths(name, kind, parameters):
 
 
 def test_an_unknown_name_lists_the_known():
-    with pytest.raises(UsageError, match=r"no combiner 'mlp'.*attention-fusion, clip4cir, sum"):
+    with pytest.raises(
+        UsageError, match=r"no combiner 'mlp'.*gated-sum, attention-fusion, clip4cir, sum"
+    ):
         build_combiner("mlp", dim=4, hidden=4)

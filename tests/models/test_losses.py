@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
-from cir.models.losses import contrastive_loss, triplet_loss
+from cir.models.losses import Columns, contrastive_loss, triplet_loss
+
+PRESENT = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 0]], dtype=torch.bool)
 
 
 def units(*shape: int, seed: int) -> torch.Tensor:
@@ -17,97 +19,134 @@ def cosine(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return sum(a * b for a, b in zip(x, y, strict=True))
 
 
-def plain_triplet(query, target, negatives, present, margin):
-    """max(0, m + d(q, t) - d(q, c)), one triplet at a time."""
-    losses = [
-        torch.clamp(margin + (1 - cosine(q, t)) - (1 - cosine(q, c)), min=0)
-        for q, t, row, here in zip(query, target, negatives, present, strict=True)
-        for c, exists in zip(row, here, strict=True)
-        if exists
-    ]
-    active = sum(loss.item() > 0 for loss in losses)
-    return sum(losses) / len(losses), active / len(losses)
+def lost(excess: torch.Tensor, form: str) -> torch.Tensor:
+    return torch.clamp(excess, min=0) if form == "hinge" else torch.log(1 + torch.exp(excess))
 
 
-def plain_contrastive(query, target, ignored, temperature):
-    """-log of the softmax share of each query's own target, one query at a time."""
+def plain_triplets(query, target, negatives, present, margin, form, reduction):
+    """The loss and the excess of every triplet that counts, one at a time."""
+    losses, excesses = [], []
+    for q, t, row, here in zip(query, target, negatives, present, strict=True):
+        own = [
+            margin + (1 - cosine(q, t)) - (1 - cosine(q, c))
+            for c, exists in zip(row, here, strict=True)
+            if exists
+        ]
+        kept = sorted(own, key=torch.Tensor.item)[-1:] if reduction == "hardest" else own
+        losses += [lost(excess, form) for excess in kept]
+        excesses += [excess.item() for excess in kept]
+    return losses, excesses
+
+
+def plain_contrastive(query, groups, temperature):
+    """The mean over a query's positives of -log of their softmax shares, one query at a time."""
     losses = []
-    for i in range(len(query)):
-        weights = {
-            j: torch.exp(cosine(query[i], target[j]) / temperature)
-            for j in range(len(target))
-            if not ignored[i, j]
-        }
-        losses.append(-torch.log(weights[i] / sum(weights.values())))
-    return sum(losses) / len(losses)
+    for i, q in enumerate(query):
+        pulled, everything = [], 0.0
+        for group in groups:
+            vectors = group.vectors if group.vectors.ndim == 2 else group.vectors[i]
+            for j, vector in enumerate(vectors):
+                if group.ignored[i, j]:
+                    continue
+                weight = torch.exp(cosine(q, vector) / temperature)
+                everything = everything + weight
+                if group.positive is not None and group.positive[i, j]:
+                    pulled.append(weight)
+        losses.append(sum(-torch.log(weight / everything) for weight in pulled) / len(pulled))
+    return losses
 
 
-def gradients(loss: torch.Tensor, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    return torch.autograd.grad(loss, inputs)
+def batch_columns(target: torch.Tensor, ignored: torch.Tensor | None = None) -> Columns:
+    """Targets of a batch, each the positive of its own query."""
+    own = torch.eye(len(target), dtype=torch.bool)
+    return Columns(target, torch.zeros_like(own) if ignored is None else ignored, own)
 
 
-@pytest.mark.parametrize("margin", [0.0, 0.2, 1.0, 2.0])
-def test_triplet_is_the_plain_loop(margin):
+def require_same_gradients(found, expected, inputs) -> None:
+    ours = torch.autograd.grad(found, inputs, retain_graph=True)
+    plain = torch.autograd.grad(expected, inputs)
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "hardest"])
+@pytest.mark.parametrize("form", ["hinge", "softplus"])
+@pytest.mark.parametrize("margin", [0.0, 0.2, 2.0])
+def test_triplet_is_the_plain_loop(margin, form, reduction):
     inputs = [units(4, 6, seed=1), units(4, 6, seed=2), units(4, 3, 6, seed=3)]
-    present = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 0]], dtype=torch.bool)
     for tensor in inputs:
         tensor.requires_grad_()
-    found = triplet_loss(*inputs, present, margin)
-    expected, active = plain_triplet(*inputs, present, margin)
-    torch.testing.assert_close(found.loss, expected)
-    assert found.active_share.item() == pytest.approx(active)
-    for ours, plain in zip(
-        gradients(found.loss, *inputs), gradients(expected, *inputs), strict=True
-    ):
-        torch.testing.assert_close(ours, plain)
+    found = triplet_loss(*inputs, PRESENT, margin, form, reduction)
+    losses, excesses = plain_triplets(*inputs, PRESENT, margin, form, reduction)
+    torch.testing.assert_close(found.summed, sum(losses))
+    torch.testing.assert_close(found.mean, sum(losses) / len(losses))
+    assert found.count.item() == len(losses) == (6 if reduction == "mean" else 3)
+    assert found.active.item() == sum(excess > 0 for excess in excesses)
+    require_same_gradients(found.mean, sum(losses) / len(losses), inputs)
 
 
-def test_triplet_gradients_agree_with_differences():
+@pytest.mark.parametrize("form", ["hinge", "softplus"])
+def test_triplet_gradients_agree_with_differences(form):
     present = torch.tensor([[True, True], [True, False]])
     inputs = [units(2, 4, seed=4), units(2, 4, seed=5), units(2, 2, 4, seed=6)]
 
     def loss(query, target, negatives):
-        return triplet_loss(query, target, negatives, present, 1.0).loss
+        return triplet_loss(query, target, negatives, present, 1.0, form).mean
 
     assert torch.autograd.gradcheck(loss, [t.requires_grad_() for t in inputs])
 
 
-def test_without_triplets_the_loss_is_zero_and_has_a_gradient():
+@pytest.mark.parametrize("reduction", ["mean", "hardest"])
+@pytest.mark.parametrize("places", [0, 2])
+def test_without_triplets_the_loss_is_zero_and_has_a_gradient(places, reduction):
     query = units(2, 4, seed=7).requires_grad_()
-    absent = torch.zeros(2, 0, dtype=torch.bool)
-    found = triplet_loss(query, units(2, 4, seed=8), torch.zeros(2, 0, 4).double(), absent, 0.2)
-    found.loss.backward()
-    assert found.loss.item() == 0
-    assert found.active_share.item() == 0
+    absent = torch.zeros(2, places, dtype=torch.bool)
+    negatives = torch.zeros(2, places, 4).double()
+    found = triplet_loss(query, units(2, 4, seed=8), negatives, absent, 0.2, reduction=reduction)
+    found.mean.backward()
+    assert found.mean.item() == found.count.item() == found.active.item() == 0
     assert torch.equal(query.grad, torch.zeros(2, 4).double())
 
 
 @pytest.mark.parametrize("temperature", [0.05, 1.0])
-def test_contrastive_is_the_plain_loop(temperature):
-    inputs = [units(5, 6, seed=9).requires_grad_(), units(5, 6, seed=10).requires_grad_()]
+def test_contrastive_is_the_plain_loop_over_every_group_of_columns(temperature):
+    query, target = units(5, 6, seed=9), units(5, 6, seed=10)
+    negatives, bank = units(5, 3, 6, seed=15), units(7, 6, seed=16)
+    inputs = [tensor.requires_grad_() for tensor in (query, target, negatives, bank)]
     ignored = torch.zeros(5, 5, dtype=torch.bool)
     ignored[0, 1] = ignored[3, 0] = ignored[3, 4] = True
-    found = contrastive_loss(*inputs, ignored, temperature)
-    expected = plain_contrastive(*inputs, ignored, temperature)
-    torch.testing.assert_close(found, expected)
-    for ours, plain in zip(gradients(found, *inputs), gradients(expected, *inputs), strict=True):
-        torch.testing.assert_close(ours, plain)
+    absent = torch.rand(5, 3, generator=torch.Generator().manual_seed(1)) < 0.4
+    known = torch.rand(5, 7, generator=torch.Generator().manual_seed(2)) < 0.2
+    groups = [
+        batch_columns(target, ignored),
+        Columns(negatives, absent),
+        Columns(bank, torch.zeros(5, 7, dtype=torch.bool), known),
+    ]
+    assert known.any()
+    found = contrastive_loss(query, groups, temperature)
+    losses = plain_contrastive(query, groups, temperature)
+    torch.testing.assert_close(found.mean, sum(losses) / len(losses))
+    assert found.count.item() == 5
+    require_same_gradients(found.mean, sum(losses) / len(losses), inputs)
 
 
 def test_contrastive_gradients_agree_with_differences():
     ignored = torch.tensor([[0, 1, 0], [0, 0, 0], [0, 0, 0]], dtype=torch.bool)
+    absent = torch.tensor([[False, True], [False, False], [True, True]])
 
-    def loss(query, target):
-        return contrastive_loss(query, target, ignored, 0.5)
+    def loss(query, target, negatives, temperature):
+        columns = [batch_columns(target, ignored), Columns(negatives, absent)]
+        return contrastive_loss(query, columns, temperature).mean
 
-    inputs = [units(3, 4, seed=11).requires_grad_(), units(3, 4, seed=12).requires_grad_()]
-    assert torch.autograd.gradcheck(loss, inputs)
+    inputs = [units(3, 4, seed=11), units(3, 4, seed=12), units(3, 2, 4, seed=13)]
+    temperature = torch.tensor(0.5, dtype=torch.float64)
+    assert torch.autograd.gradcheck(loss, [t.requires_grad_() for t in (*inputs, temperature)])
 
 
 def test_an_ignored_target_gets_no_gradient_from_that_query():
     query, target = units(2, 4, seed=13), units(2, 4, seed=14).requires_grad_()
     ignored = torch.tensor([[False, True], [True, False]])
-    loss = contrastive_loss(query, target, ignored, 0.05)
+    loss = contrastive_loss(query, [batch_columns(target, ignored)], 0.05).mean
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(target.grad, torch.zeros_like(target))
@@ -115,5 +154,5 @@ def test_an_ignored_target_gets_no_gradient_from_that_query():
 
 def test_a_perfect_batch_loses_what_the_temperature_says():
     eye = torch.eye(3)
-    loss = contrastive_loss(eye, eye, torch.zeros(3, 3, dtype=torch.bool), 0.5)
+    loss = contrastive_loss(eye, [batch_columns(eye)], 0.5).mean
     assert loss.item() == pytest.approx(-math.log(math.e**2 / (math.e**2 + 2)))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cir.data.captions import variants
-from cir.training.batches import TrainingRows, alike_columns, draw_batches, training_rows
+from cir.training.batches import TrainingRows, draw_batches, named_columns, ragged, training_rows
 from tests.mined import random_manifest
 from tests.worlds import random_embeddings
 
@@ -25,13 +25,23 @@ def rows_of(queries: int) -> TrainingRows:
         text_counts=counts,
         negatives=number[:, None] * 100 + np.arange(3),
         present=np.arange(3) < (number % 4)[:, None],
+        barred=ragged([[n + 1000, n + 2000] for n in range(queries)]),
+        answers=ragged([[n + 2000] for n in range(queries)]),
     )
 
 
 def test_a_manifest_becomes_rows_of_the_store(dataset):
     embeddings = random_embeddings(dataset)
     manifest = random_manifest(dataset, embeddings)
-    rows = training_rows(manifest, embeddings.images, embeddings.captions)
+    queries = {query.id: query for query in dataset.queries("train")}
+    barred = {i: embeddings.images.rows([q.reference_id]) for i, q in queries.items()}
+    rows = training_rows(
+        manifest,
+        embeddings.images,
+        embeddings.captions,
+        barred=barred,
+        answers={i: (*query.target_ids, "elsewhere") for i, query in queries.items()},
+    )
     images, texts = embeddings.images.keys, embeddings.captions.keys
     start = 0
     for row, query_id in enumerate(rows.query_ids):
@@ -44,6 +54,10 @@ def test_a_manifest_becomes_rows_of_the_store(dataset):
         kept = rows.negatives[row][rows.present[row]]
         assert [images[i] for i in kept] == list(manifest.negative_ids[start:stop])
         start = stop
+        queried = np.array([row])
+        assert rows.barred.take(queried).images.tolist() == barred[query_id].tolist()
+        known = [images[i] for i in rows.answers.take(queried).images]
+        assert known == list(queries[query_id].target_ids)
 
 
 @settings(deadline=None, max_examples=50)
@@ -98,11 +112,31 @@ def test_batches_without_negatives_name_none():
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 8), st.sets(st.integers(0, 8))), min_size=1, max_size=12))
-def test_alike_columns_are_the_plain_loop(batch):
-    target = np.array([own for own, _ in batch], dtype=np.int64)
-    right = [np.array(sorted(others), dtype=np.int64) for _, others in batch]
-    found = alike_columns(target, right)
-    for i in range(len(batch)):
-        for j in range(len(batch)):
-            same = target[j] == target[i] or target[j] in batch[i][1]
-            assert found[i, j] == (i != j and same)
+def test_named_columns_are_the_plain_loop(batch):
+    images = np.array([own for own, _ in batch], dtype=np.int64)
+    found = named_columns(ragged([sorted(named) for _, named in batch]), images)
+    for i, (_, named) in enumerate(batch):
+        for j, image in enumerate(images):
+            assert found[i, j] == (image in named)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.lists(st.integers(0, 99), max_size=4), min_size=1), st.data())
+def test_some_of_the_ragged_rows_in_any_order(images, data):
+    chosen = data.draw(st.lists(st.integers(0, len(images) - 1)))
+    taken = ragged(images).take(np.array(chosen, dtype=np.int64))
+    assert len(taken) == len(chosen)
+    queries, found = taken.pairs()
+    assert list(zip(queries.tolist(), found.tolist(), strict=True)) == [
+        (place, image) for place, query in enumerate(chosen) for image in images[query]
+    ]
+
+
+def test_a_part_of_a_batch_is_its_rows():
+    whole = draw_batches(rows_of(9), batch_size=9, seed=0, epoch=1)[0]
+    parts = [whole.part(slice(0, 4)), whole.part(slice(4, 9))]
+    assert [len(part) for part in parts] == [4, 5]
+    for name, values in vars(whole).items():
+        np.testing.assert_array_equal(
+            np.concatenate([getattr(part, name) for part in parts]), values
+        )

@@ -597,3 +597,7 @@ def test_the_learning_rate_rises_then_falls_to_zero():
     assert all(a < b for a, b in pairwise(rates[: peak + 1]))
     assert all(a > b for a, b in pairwise(rates[peak:]))
     assert math.isclose(rates[-1], 0, abs_tol=1e-12)
+
+
+def test_a_constant_learning_rate_is_constant():
+    assert {learning_rate_factor(step / 10, "constant") for step in range(11)} == {1.0}

@@ -1,0 +1,6 @@
+"""Combiners: a reference's and a text's features become one query vector, one class a file.
+
+All have one signature: `forward(image, text)` takes the encoder's raw outputs and returns unit
+vectors. Encoders differ in the length of their features, and a tuned one drifts; so every combiner
+starts by giving each feature a root mean square of one, and only its direction counts.
+"""

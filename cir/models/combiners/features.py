@@ -1,0 +1,17 @@
+"""Lengths of feature vectors: what combiners begin and end with."""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+
+def normalised(vectors: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+    """Unit vectors, in float32 whatever the arithmetic before."""
+    return functional.normalize(vectors.float(), dim=-1)
+
+
+def scaled(vectors: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+    """Vectors whose components have a root mean square of one."""
+    return normalised(vectors) * math.sqrt(vectors.shape[-1])

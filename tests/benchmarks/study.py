@@ -1,0 +1,220 @@
+"""What training on mined negatives is worth: composers, losses and negatives on real photos.
+
+    python -m tests.benchmarks.study --out runs/study [--seeds 5] [--epochs 10] [--jobs 2]
+
+Needs the photo catalogue (images/ and styles.csv) at $CIR_SHARED/fashion-products. Every row trains
+from the same frozen vectors of cir-tiny, on the same queries, for the same number of updates, with
+each seed; the seed draws weights, batches, dropout, negatives and the dev split that the best epoch
+is chosen on. That epoch is evaluated once on val: full gallery, reference kept, "a and b". Runs
+that are there are not run again, and one that was killed goes on.
+
+Prints a Markdown table. Recalls are the mean and the standard deviation over the seeds; `95 %` is
+the mean number of epochs until dev R@10 first reached 95 % of what the best row reaches at last (a
+run that never does counts as one epoch more than there are); `seconds` is the median wall time of
+an epoch, with evaluation and mining, of runs that went one after the other (--time).
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+from cir.artefacts.manifest import read_manifest
+from cir.artefacts.store import read_embeddings
+from cir.config import EvaluateConfig, MineConfig, TrainConfig
+from cir.data.dataset import Dataset
+from cir.training.train import train
+from pipeline import evaluate, mine
+from tests.benchmarks.photos import prepared
+
+FIGURES = ("R@1", "R@10", "R@50")
+CLIP4CIR = {
+    "combiner": "clip4cir",
+    "loss": "contrastive",
+    "temperature": 0.01,
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "remine": False,
+    "precision": "bf16",
+}
+"""Baldrati et al. (CVPR 2022 workshops), section 4.1: logits times 100, Adam at a constant rate,
+mixed precision."""
+TRIPLET = {"combiner": "attention-fusion", "loss": "triplet"}
+INFONCE = {"combiner": "attention-fusion", "loss": "contrastive"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to train."""
+
+    name: str
+    train: Mapping[str, Any]
+    mine: Mapping[str, Any] = field(default_factory=dict)
+    seeds: int = 99
+    """At most: a rate that loses the search on dev is not tried with all of them."""
+
+    @property
+    def folder(self) -> str:
+        return "".join(c if c.isalnum() else "-" for c in self.name)
+
+
+ROWS = (
+    *(
+        Row(f"CLIP4Cir's recipe, rate {rate:g}", {**CLIP4CIR, "learning_rate": rate}, seeds=seeds)
+        for rate, seeds in ((2e-5, 5), (5e-5, 1), (1e-4, 1), (3e-4, 1))
+    ),
+    Row("AttentionFusion, triplet, random", TRIPLET, {"strategy": "random"}),
+    Row("AttentionFusion, triplet, semi-hard", TRIPLET, {"strategy": "semi-hard"}),
+    Row("AttentionFusion, triplet, hard", TRIPLET, {"strategy": "hard"}),
+    Row("AttentionFusion, triplet, category-aware", TRIPLET, {"strategy": "category-aware"}),
+    Row("AttentionFusion, triplet, online", {**TRIPLET, "online_top_k": 5}),
+    Row("AttentionFusion, InfoNCE", INFONCE),
+    Row("AttentionFusion, InfoNCE + semi-hard", {**INFONCE, "contrast": "batch+mined"}),
+    Row(
+        "the same, not mined again",
+        {**INFONCE, "contrast": "batch+mined", "remine": False},
+    ),
+    Row(
+        "the same, siblings excluded",
+        {**INFONCE, "contrast": "batch+mined"},
+        {"exclude_siblings": True},
+    ),
+    Row("the defaults of cir train", {}),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study lies, and how long its runs are."""
+
+    out: Path
+    dataset: Path
+    embeddings: Path
+    epochs: int
+
+    @property
+    def files(self) -> dict[str, Path]:
+        return {"dataset": self.dataset, "embeddings": self.embeddings}
+
+
+def main() -> None:
+    """Runs what is missing under --out and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once, a thread each")
+    parser.add_argument("--only", nargs="*", default=[""], help="rows with this in their name")
+    parser.add_argument("--time", action="store_true", help="time two epochs of each row as well")
+    options = parser.parse_args()
+
+    place = Place(options.out, *prepared(options.out), options.epochs)
+    rows = [row for row in ROWS if any(part in row.name for part in options.only)]
+    work = [(row, seed) for seed in range(options.seeds) for row in rows if seed < row.seeds]
+    if options.jobs == 1:
+        for row, seed in work:
+            run(place, row, seed)
+    else:
+        with ProcessPoolExecutor(options.jobs, initializer=one_thread) as pool:
+            list(pool.map(partial(run, place), *zip(*work, strict=True)))
+    times = {row.name: timed(place, row) for row in rows} if options.time else {}
+    for line in table(place, rows, options.seeds, times):
+        print(line, flush=True)  # noqa: T201
+
+
+def one_thread() -> None:
+    """Runs beside one another take a core each."""
+    import torch
+
+    torch.set_num_threads(1)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+def run(place: Place, row: Row, seed: int) -> None:
+    """Mines, trains and evaluates one seed of a row, as far as it is missing."""
+    folder = place.out / row.folder / f"seed-{seed}"
+    result = folder / "val.json"
+    if result.exists():
+        return
+    trained(place, row, seed, folder, place.epochs)
+    evaluate.run(EvaluateConfig(run=folder, json=result, device="cpu", **place.files))
+
+
+def trained(place: Place, row: Row, seed: int, folder: Path, epochs: int) -> None:
+    """Mines the first manifest and trains on it."""
+    manifest = folder.with_suffix(".parquet")
+    if not manifest.exists():
+        mine.run(MineConfig(seed=seed, out=manifest, device="cpu", **row.mine, **place.files))
+    config = TrainConfig(
+        manifest=manifest,
+        out=folder,
+        seed=seed,
+        epochs=epochs,
+        resume=(folder / "config.json").exists(),
+        device="cpu",
+        **row.train,
+        **place.files,
+    )
+    train(
+        config, Dataset(place.dataset), read_embeddings(place.embeddings), read_manifest(manifest)
+    )
+
+
+def timed(place: Place, row: Row) -> float:
+    """Median seconds of an epoch, this run being the only one."""
+    folder = place.out / row.folder / "timed"
+    if not (folder / "metrics.jsonl").exists():
+        trained(place, row, 0, folder, 3)
+    return median(line["seconds"] for line in lines_of(folder)[1:])
+
+
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def table(
+    place: Place, rows: Sequence[Row], seeds: int, times: Mapping[str, float]
+) -> Iterator[str]:
+    """The rows of Markdown."""
+    yield "| query | " + " | ".join(FIGURES) + " | 95 % | seconds |"
+    yield "|---|" + "---:|" * (len(FIGURES) + 2)
+    plain = place.out / "sum.json"
+    if not plain.exists():
+        evaluate.run(EvaluateConfig(query="sum", json=plain, device="cpu", **place.files))
+    found = json.loads(plain.read_text(encoding="utf-8"))["mean"]
+    yield f"| sum | {' | '.join(f'{found[k]:.2f}' for k in FIGURES)} | | |"
+    tried = {row.name: range(min(seeds, row.seeds)) for row in rows}
+    curves = {row.name: [curve(place, row, seed) for seed in tried[row.name]] for row in rows}
+    goal = 0.95 * max(mean(max(own) for own in some) for some in curves.values())
+    for row in rows:
+        results = [place.out / row.folder / f"seed-{seed}" / "val.json" for seed in tried[row.name]]
+        values = [json.loads(file.read_text(encoding="utf-8"))["mean"] for file in results]
+        cells = [spread([value[k] for value in values]) for k in FIGURES]
+        reached = mean(epochs_until(goal, own) for own in curves[row.name])
+        seconds = f"{times[row.name]:.1f}" if row.name in times else ""
+        yield f"| {row.name} | {' | '.join(cells)} | {reached:.1f} | {seconds} |"
+
+
+def curve(place: Place, row: Row, seed: int) -> list[float]:
+    """R@10 on dev by epoch, from epoch 0 on."""
+    return [line["dev"]["R@10"] for line in lines_of(place.out / row.folder / f"seed-{seed}")]
+
+
+def epochs_until(goal: float, curve: Sequence[float]) -> int:
+    return next((epoch for epoch, value in enumerate(curve) if value >= goal), len(curve))
+
+
+def spread(values: Sequence[float]) -> str:
+    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""The speed of training a combiner from precomputed vectors, against what bounds it.
+
+    python -m tests.benchmarks.training --dataset DATASET --embeddings STORE --manifest MANIFEST
+
+Times, in one process and one run, the median of `--repeats`:
+
+* an epoch over every row of the manifest, against the forward and backward passes of the same
+  batches alone, their vectors gathered beforehand: gathering, masking, clipping, the optimiser and
+  the progress are what is added;
+* what follows an epoch: evaluation of the val split, and mining again;
+* an update as CLIP4Cir makes it, each batch's photos and texts encoded again by a frozen RN50x4
+  (random weights, pixels given for nothing), against the same update from the store.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn import functional
+
+from cir.artefacts.manifest import Manifest, read_manifest
+from cir.artefacts.store import Embeddings, read_embeddings
+from cir.config import MiningOptions, TrainConfig
+from cir.data.captions import joined
+from cir.data.dataset import Dataset
+from cir.encoding.encoder import untrained_encoder
+from cir.evaluation.protocol import Protocol
+from cir.evaluation.recall import evaluate
+from cir.mining.offline import mine_manifest
+from cir.mining.validity import barred_images
+from cir.models.composition import composed_queries
+from cir.training.assembly import Assembly, assemble
+from cir.training.batches import Batch, draw_batches, training_rows
+from cir.training.negatives import Negatives, Sources
+from cir.training.steps import Place, train_epoch
+from cir.training.towers import FrozenTower
+
+CPU = torch.device("cpu")
+SPLIT = "train"
+
+
+class World(NamedTuple):
+    """What is trained on."""
+
+    dataset: Dataset
+    embeddings: Embeddings
+    manifest: Manifest
+    sources: Sources
+    images: FrozenTower
+    texts: FrozenTower
+
+    def batches(self, epoch: int, size: int) -> list[Batch]:
+        return draw_batches(self.sources.rows, batch_size=size, seed=0, epoch=epoch)
+
+
+def main() -> None:
+    """Measures and prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--dataset", type=Path, required=True)
+    parser.add_argument("--embeddings", type=Path, required=True)
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--combiner", default=TrainConfig().combiner)
+    parser.add_argument("--sample", type=int, default=32, help="rows that RN50x4 encodes at once")
+    options = parser.parse_args()
+
+    world = opened(options.dataset, options.embeddings, options.manifest)
+    config = TrainConfig(combiner=options.combiner, device="cpu", out=Path("unused"))
+    parts = assemble(config, world.embeddings)
+    alone, epochs = interleaved(world, parts, config, options.repeats)
+    judged = [seconds(lambda: judge(world, parts)) for _ in range(options.repeats)]
+    mined = [seconds(lambda: mine(world, parts)) for _ in range(options.repeats)]
+    rows = len(world.sources.rows)
+    report(f"{rows:,} rows, {world.manifest.metadata.options['num_negatives']} negatives each")
+    report(f"{config.combiner}, loss {config.loss}, batch {config.batch_size}")
+    report("| | seconds | ratio |\n|---|---:|---:|")
+    row("forward and backward alone", alone, alone)
+    row("epoch", epochs, alone)
+    row("evaluation of val", judged, epochs, "of an epoch")
+    row("mining again", mined, epochs, "of an epoch")
+    encoded, stored = encoding_again(world, parts, options.sample, options.repeats)
+    row(f"an update of {options.sample} rows from the store", stored, stored)
+    row("the same, encoded again by RN50x4", encoded, stored)
+
+
+def opened(dataset: Path, embeddings: Path, manifest: Path) -> World:
+    """Reads everything and looks every row up."""
+    data, store, mined = Dataset(dataset), read_embeddings(embeddings), read_manifest(manifest)
+    queries = {query.id: query for query in data.queries(SPLIT)}
+    rows = training_rows(
+        mined,
+        store.images,
+        store.captions,
+        barred=barred_images(list(queries.values()), store, 0.99),
+        answers={query_id: query.target_ids for query_id, query in queries.items()},
+    )
+    return World(
+        data,
+        store,
+        mined,
+        Sources(rows),
+        FrozenTower(store.images.vectors, CPU),
+        FrozenTower(store.captions.vectors, CPU),
+    )
+
+
+def interleaved(
+    world: World, parts: Assembly, config: TrainConfig, repeats: int
+) -> tuple[list[float], list[float]]:
+    """Seconds of the passes alone and of whole epochs, in turn, after one of each unmeasured."""
+    alone, epochs = [], []
+    for epoch in range(repeats + 1):
+        batches = world.batches(epoch, config.batch_size)
+        alone.append(sum(passes(world, parts, batches)))
+        epochs.append(seconds(lambda: train(world, parts, batches, epoch, repeats + 1)))  # noqa: B023
+    return alone[1:], epochs[1:]
+
+
+def passes(world: World, parts: Assembly, batches: list[Batch]) -> Iterator[float]:
+    """Seconds of the forward and backward pass of each batch, everything else at hand."""
+    learner = parts.learner
+    image, text = next(world.images.steps([None])), next(world.texts.steps([None]))
+    for batch in batches:
+        reference, words = image(batch.reference), text(batch.text)
+        target = functional.normalize(image(batch.target), dim=-1)
+        negatives = functional.normalize(image(batch.negatives), dim=-1)
+        against = Negatives(negatives, torch.from_numpy(batch.present))
+        columns = learner._columns(target, batch, batch, 0, world.sources, image)
+        learner.combiner.zero_grad()
+
+        def work(
+            reference: Any = reference,
+            words: Any = words,
+            target: Any = target,
+            against: Any = against,
+            columns: Any = columns,
+        ) -> None:
+            query = learner.combiner(reference, words)
+            terms = learner.objective(query, target, against, columns)
+            sum(weight * term.mean for weight, term in terms.values()).backward()
+
+        yield seconds(work)
+
+
+def train(world: World, parts: Assembly, batches: list[Batch], epoch: int, epochs: int) -> None:
+    """One epoch as `cir train` runs it."""
+    place = Place(epoch + 1, epochs)
+    train_epoch(
+        parts.learner,
+        world.sources,
+        batches,
+        images=world.images,
+        texts=world.texts,
+        place=place,
+    )
+
+
+def judge(world: World, parts: Assembly) -> None:
+    """Recall on the val split."""
+    evaluate(
+        world.dataset.queries("val"),
+        world.dataset.galleries("val"),
+        world.embeddings,
+        parts.learner.combiner,
+        Protocol("val"),
+        query="combiner",
+        device=CPU,
+    )
+
+
+def mine(world: World, parts: Assembly) -> None:
+    """The manifest of the next epoch."""
+    queries = world.dataset.queries(SPLIT)
+    texts = [joined(query.captions) for query in queries]
+    combiner = parts.learner.combiner
+    mine_manifest(
+        queries,
+        world.embeddings,
+        world.dataset.galleries(SPLIT),
+        composed_queries(queries, texts, world.embeddings, combiner, CPU),
+        MiningOptions(**world.manifest.metadata.options),
+        query="combiner",
+        split=SPLIT,
+        epoch=1,
+        checkpoint_sha256=None,
+        device=CPU,
+    )
+
+
+def encoding_again(
+    world: World, parts: Assembly, sample: int, repeats: int
+) -> tuple[list[float], list[float]]:
+    """Seconds of an update whose batch a frozen RN50x4 encodes, and of one from the store."""
+    encoder = untrained_encoder("RN50x4", preprocess="targetpad", device=CPU)
+    batch = world.batches(0, len(world.sources.rows))[0].part(slice(0, sample))
+    size = 288
+    pixels = torch.rand(2 * sample, 3, size, size)
+    texts = [world.embeddings.captions.keys[row] for row in batch.text]
+
+    def encode() -> None:
+        with torch.no_grad():
+            encoder.encode_images(pixels)
+            encoder.encode_texts(encoder.tokenize(texts))
+
+    stored = [
+        seconds(lambda: train(world, parts, [batch], 0, 1)) for _ in range(max(repeats, 5) + 1)
+    ]
+    encoded = [seconds(encode) for _ in range(min(repeats, 3))]
+    update = median(stored[1:])
+    return [update + each for each in encoded], stored[1:]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def row(name: str, taken: list[float], base: list[float], of: str = "") -> None:
+    """Prints a row: the median, and its ratio to the base's."""
+    ratio = f"{median(taken) / median(base):.2f} {of}".strip()
+    report(f"| {name} | {median(taken):.3f} | {ratio} |")
+
+
+def report(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

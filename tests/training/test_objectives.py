@@ -1,0 +1,188 @@
+"""Whole runs under every objective, and the curriculum that chooses their negatives."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cir.artefacts.checkpoint import read_checkpoint, read_trainer
+from cir.artefacts.manifest import read_manifest
+from cir.artefacts.store import Embeddings
+from cir.config import TrainConfig
+from cir.data.dataset import Dataset
+from cir.errors import ConfigError
+from cir.training.objective import COLDEST
+from cir.training.train import train
+from tests.mined import random_manifest
+from tests.worlds import random_embeddings
+
+EPOCHS = 3
+
+
+@pytest.fixture(scope="module")
+def embeddings(dataset: Dataset) -> Embeddings:
+    return random_embeddings(dataset)
+
+
+def config_of(out: Path, **changes: object) -> TrainConfig:
+    settings = {
+        "out": out,
+        "epochs": EPOCHS,
+        "batch_size": 8,
+        "hidden": 8,
+        "dev_fraction": 0.25,
+        "device": "cpu",
+        "workers": 0,
+        "learning_rate": 1e-2,
+    }
+    return TrainConfig(**settings | changes)
+
+
+def run(out: Path, dataset: Dataset, embeddings: Embeddings, **changes: object) -> list[dict]:
+    """Trains; the lines of metrics.jsonl."""
+    manifest = random_manifest(dataset, embeddings)
+    train(config_of(out, **changes), dataset, embeddings, manifest)
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def strategies(out: Path) -> list[str]:
+    return [read_manifest(file).metadata.strategy for file in sorted((out / "manifests").iterdir())]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "contrastive", "contrast": "batch+mined"},
+        {"loss": "contrastive", "contrast": "batch+bank", "other_targets": "positive"},
+        {"loss": "0.3*triplet+contrastive", "contrast": "batch+mined+bank"},
+        {"loss": "contrastive", "contrast": "batch+reference"},
+        {"loss": "triplet", "triplet_form": "softplus", "triplet_reduction": "hardest"},
+        {"loss": "triplet", "row_negatives": 1},
+        {"loss": "triplet+contrastive", "online_top_k": 4, "triplet_reduction": "hardest"},
+        {"loss": "contrastive", "contrast": "batch+mined", "online_top_k": 4},
+    ],
+    ids=lambda changes: " ".join(str(value) for value in changes.values()),
+)
+def test_every_objective_is_learned(tmp_path, dataset, embeddings, changes):
+    """What is learned by heart loses less and less: the vectors are noise."""
+    lines = run(tmp_path / "run", dataset, embeddings, remine=False, epochs=8, **changes)
+    assert lines[-1]["loss"] < 0.8 * lines[1]["loss"]
+    for term in ("triplet", "contrastive"):
+        assert (lines[1][term] is not None) == (term in changes["loss"])
+
+
+def test_the_total_is_the_weighted_sum_of_its_terms(tmp_path, dataset, embeddings):
+    loss = "0.25*triplet+2*contrastive"
+    for line in run(tmp_path / "run", dataset, embeddings, loss=loss)[1:]:
+        expected = 0.25 * line["triplet"] + 2 * line["contrastive"]
+        assert line["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "contrast", ["batch+mined", "batch+bank", "batch+reference", "batch+mined+bank"]
+)
+def test_more_candidates_are_harder_to_tell_apart(tmp_path, dataset, embeddings, contrast):
+    settings = {"loss": "contrastive", "remine": False, "epochs": 1, "learning_rate": 1e-9}
+    few = run(tmp_path / "few", dataset, embeddings, **settings)
+    many = run(tmp_path / "many", dataset, embeddings, contrast=contrast, **settings)
+    assert many[1]["contrastive"] > few[1]["contrastive"] + 0.05
+
+
+def test_a_temperature_is_learned_and_saved(tmp_path, dataset, embeddings):
+    lines = run(tmp_path / "run", dataset, embeddings, learn_temperature=True, temperature=0.1)
+    assert lines[0]["temperature"] is None
+    assert lines[1]["temperature"] != lines[3]["temperature"]
+    assert all(COLDEST <= line["temperature"] < 1 for line in lines[1:])
+    saved = read_trainer(tmp_path / "run/checkpoints/last")["objective"]
+    assert len(saved) == 1
+
+
+def test_a_temperature_is_never_learned_below_the_coldest(tmp_path, dataset, embeddings):
+    lines = run(
+        tmp_path / "run",
+        dataset,
+        embeddings,
+        loss="contrastive",
+        learn_temperature=True,
+        temperature=COLDEST,
+        epochs=5,
+    )
+    assert all(line["temperature"] >= 0.999 * COLDEST for line in lines[1:])
+
+
+def test_a_fixed_temperature_is_no_weight(tmp_path, dataset, embeddings):
+    lines = run(tmp_path / "run", dataset, embeddings, temperature=0.3)
+    assert [line["temperature"] for line in lines[1:]] == [pytest.approx(0.3)] * EPOCHS
+    assert not read_trainer(tmp_path / "run/checkpoints/last")["objective"]
+
+
+def test_a_curriculum_chooses_the_strategy_of_every_epoch(tmp_path, dataset, embeddings):
+    spelled = "random:1,hard:1,semi-hard"
+    run(tmp_path / "run", dataset, embeddings, curriculum=spelled)
+    assert strategies(tmp_path / "run") == ["random", "hard", "semi-hard", "semi-hard"]
+    for file in (tmp_path / "run/manifests").iterdir():
+        metadata = read_manifest(file).metadata
+        assert metadata.curriculum == spelled
+        assert metadata.options["strategy"] == metadata.strategy
+        assert metadata.query == "combiner"
+
+
+def test_a_stage_is_mined_once_where_nothing_is_mined_again(tmp_path, dataset, embeddings):
+    out = tmp_path / "run"
+    run(out, dataset, embeddings, curriculum="semi-hard:1,hard", remine=False)
+    first = random_manifest(dataset, embeddings).metadata.strategy
+    assert strategies(out) == ["semi-hard", "hard"]
+    assert first == "semi-hard"
+    assert sorted(file.name for file in (out / "manifests").iterdir()) == [
+        "epoch-000.parquet",
+        "epoch-001.parquet",
+    ]
+
+
+def test_a_curriculum_goes_on_where_it_was(tmp_path, dataset, embeddings):
+    spelled = "random:1,hard:1,semi-hard"
+    run(tmp_path / "whole", dataset, embeddings, curriculum=spelled, remine=False)
+    out = tmp_path / "resumed"
+
+    class Killed(BaseException):
+        pass
+
+    def kill(line):
+        if line["epoch"] == 1:
+            raise Killed
+
+    settings = {"curriculum": spelled, "remine": False}
+    manifest = random_manifest(dataset, embeddings)
+    with pytest.raises(Killed):
+        train(config_of(out, **settings), dataset, embeddings, manifest, on_epoch=kill)
+    train(config_of(out, resume=True, **settings), dataset, embeddings, manifest)
+    assert strategies(out) == strategies(tmp_path / "whole") == ["random", "hard", "semi-hard"]
+    last = [
+        read_checkpoint(folder / "checkpoints/last").sha256 for folder in (out, tmp_path / "whole")
+    ]
+    assert last[0] == last[1]
+
+
+def test_faults_of_the_objective_are_told_together():
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig(
+            loss="tripled",
+            curriculum="soft",
+            contrast="mined",
+            online_top_k=3,
+            row_negatives=2,
+            triplet_form="cubic",
+            temperature=0,
+        )
+    assert all(
+        part in str(caught.value)
+        for part in (
+            "--loss is 'tripled'",
+            "--curriculum is 'soft'",
+            "--contrast is 'mined'",
+            "--triplet-form is 'cubic'",
+            "--temperature is 0",
+            "leave out --row-negatives",
+            "nothing to choose",
+        )
+    )
