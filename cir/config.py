@@ -439,6 +439,17 @@ class TrainConfig(Config):
     """Towers of CLIP that are fine-tuned beside the combiner."""
     weights: Path | None = option(None, "Model")
     """Encoder weights to fine-tune from, where the store was embedded with --weights."""
+    layer_decay: float = option(1.0, "Model")
+    """Each layer of a tuned tower learns at this share of the next one's rate; 1 is one rate."""
+    encode_batch: int | None = option(None, "Model")
+    """Images or texts that a tuned tower encodes at once: memory is theirs, the gradient that of
+    the whole batch (GradCache), each encoded twice. By default a batch's all at once."""
+    checkpoint_activations: bool = option(False, "Model")
+    """Keep no activations inside a tuned tower's blocks, but compute them again: less memory, a
+    third more arithmetic."""
+    ema: float = option(0.0, "Optimisation")
+    """Decay of a moving average of the weights, such as 0.999, which is judged, mined with and
+    saved in their place; 0 is none."""
     loss: str = option("triplet+contrastive", "Loss")
     """Weighted sum of triplet and contrastive, such as 0.5*triplet+contrastive."""
     margin: float = option(0.2, "Loss")
@@ -501,6 +512,7 @@ class TrainConfig(Config):
         yield from _misspelled(self, "curriculum", curriculum)
         yield from _outside(self, 0, 2, "margin")
         yield from _outside(self, 0.0, 0.9, "dev_fraction", "dropout")
+        yield from self._tuning_faults()
         for name in ("learning_rate", "clip_learning_rate", "temperature"):
             if not getattr(self, name) > 0:
                 yield f"{flag(name)} is {getattr(self, name)}; expected more than 0"
@@ -514,6 +526,22 @@ class TrainConfig(Config):
             yield "--online-top-k says how many negatives a step uses; leave out --row-negatives"
         if self.resume and self.overwrite:
             yield "--resume and --overwrite exclude each other"
+
+    def _tuning_faults(self) -> Iterator[str]:
+        yield from _below(self, 1, "encode_batch")
+        if not 0 < self.layer_decay <= 1:
+            yield f"--layer-decay is {self.layer_decay}; expected more than 0, at most 1"
+        if not 0 <= self.ema < 1:
+            yield f"--ema is {self.ema}; expected 0 or more, less than 1"
+        if self.tune == "none":
+            named = {
+                "layer_decay": self.layer_decay != 1,
+                "encode_batch": self.encode_batch is not None,
+                "checkpoint_activations": self.checkpoint_activations,
+            }
+            given = [flag(name) for name, is_given in named.items() if is_given]
+            if given:
+                yield f"{' and '.join(given)} concern tuned towers: pass --tune text, image or both"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,7 @@ class PhotoBatch:
 
 def photo_batches(
     files: Sequence[Path],
-    batches: Sequence[range],
+    batches: Sequence[Sequence[int]],
     preprocess: Preprocessing,
     *,
     workers: int,

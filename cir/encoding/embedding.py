@@ -62,7 +62,7 @@ def caption_vectors(
 
 
 def photos_of(
-    encoder: Encoder, files: Sequence[Path], batches: Sequence[range], workers: int
+    encoder: Encoder, files: Sequence[Path], batches: Sequence[Sequence[int]], workers: int
 ) -> Generator[PhotoBatch, None, None]:
     """Reads batches of photos as `encoder` takes them; `batches` are rows of `files`."""
     return photo_batches(

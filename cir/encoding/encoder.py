@@ -116,17 +116,17 @@ class Encoder:
             encoded: Tensor = self.clip.encode_text(tokens)  # type: ignore[operator]
         return encoded.float()
 
-    def image_parameters(self) -> list[nn.Parameter]:
-        """The parameters of the image tower."""
-        return [p for name, p in self.clip.named_parameters() if name.startswith(_VISUAL)]
+    def image_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters of the image tower by name."""
+        return {n: p for n, p in self.clip.named_parameters() if n.startswith(_VISUAL)}
 
-    def text_parameters(self) -> list[nn.Parameter]:
-        """The parameters of the text tower: all but the image tower's and the scale of logits."""
-        return [
-            parameter
+    def text_parameters(self) -> dict[str, nn.Parameter]:
+        """Those of the text tower: all but the image tower's and the scale of logits."""
+        return {
+            name: parameter
             for name, parameter in self.clip.named_parameters()
             if not name.startswith(_VISUAL) and name not in _SCALES
-        ]
+        }
 
 
 @dataclass(frozen=True)

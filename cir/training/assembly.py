@@ -7,6 +7,7 @@ from accelerate import Accelerator
 
 from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig
+from cir.encoding.checkpointing import checkpoint_activations
 from cir.models.combiner import build_combiner
 from cir.runtime import pick_device, seed_all
 from cir.spellings import candidates, loss_weights
@@ -58,18 +59,21 @@ def _build_model(config: TrainConfig, embeddings: Embeddings, device: torch.devi
         encoder = encoder_of(
             embeddings, weights=config.weights, device=device, precision=config.precision
         )
+        if config.checkpoint_activations:
+            checkpoint_activations(encoder.clip)
     return Model(
         combiner,
         encoder,
         tunes_image=config.tune in ("image", "both"),
         tunes_text=config.tune in ("text", "both"),
+        encode_batch=config.encode_batch,
     )
 
 
 def _build_learner(config: TrainConfig, model: Model, accelerator: Accelerator) -> Learner:
     return Learner(
         model.combiner,
-        model.clip_parameters(),
+        model.clip_groups(config.layer_decay),
         _objective(config).to(accelerator.device),
         Optimisation(
             learning_rate=config.learning_rate,
@@ -78,6 +82,7 @@ def _build_learner(config: TrainConfig, model: Model, accelerator: Accelerator) 
             schedule=config.schedule,
         ),
         accelerator,
+        ema=config.ema,
     )
 
 

@@ -111,7 +111,8 @@ class Engine:
         started = time.perf_counter()
         self._log = RunLog(self._run)
         start_tensorboard(self._accelerator, 0)
-        self._conclude(0, None, started)
+        with self._learner.average.in_place():
+            self._conclude(0, None, started)
 
     def resume(self) -> None:
         """Takes up the last saved epoch, and does again what was cut short after it was saved."""
@@ -124,22 +125,24 @@ class Engine:
         self._log = RunLog(self._run)
         self._log.keep(self._finished + 1)
         start_tensorboard(self._accelerator, self._log.epochs)
-        if self._finished:
-            self._embed()
-        concluded = self._log.epochs > self._finished
-        mined = runfolder.latest_manifest(self._run, self._finished - (not concluded))
-        if mined is not None:
-            self._manifest = read_manifest(mined)
-        if not concluded:
-            self._follow_up(EpochMetrics.from_json(trainer[_METRICS]))
+        with self._learner.average.in_place():
+            if self._finished:
+                self._embed()
+            concluded = self._log.epochs > self._finished
+            mined = runfolder.latest_manifest(self._run, self._finished - (not concluded))
+            if mined is not None:
+                self._manifest = read_manifest(mined)
+            if not concluded:
+                self._follow_up(EpochMetrics.from_json(trainer[_METRICS]))
 
     def run(self) -> None:
         """Trains the epochs that are left."""
         for epoch in range(self._finished + 1, self._config.epochs + 1):
             started = time.perf_counter()
             losses = self._train(epoch)
-            self._embed()
-            self._conclude(epoch, losses, started)
+            with self._learner.average.in_place():
+                self._embed()
+                self._conclude(epoch, losses, started)
 
     def _mined_after(self, epoch: int) -> bool:
         """Whether the next epoch trains on negatives of the model as it is after this one."""

@@ -15,8 +15,10 @@ from torch.optim import AdamW
 
 from cir.models.losses import Columns, Term, Triplets
 from cir.processes import ALONE, Processes
+from cir.training.averaging import WeightAverage
 from cir.training.batches import Batch
 from cir.training.gathering import gathered, summed
+from cir.training.layerwise import ParameterGroup
 from cir.training.negatives import Negatives, Sources, reference_columns
 from cir.training.objective import Objective
 from cir.training.towers import Features
@@ -60,20 +62,22 @@ class Learner:
     def __init__(
         self,
         combiner: nn.Module,
-        clip_parameters: Sequence[Parameter],
+        clip_groups: Sequence[ParameterGroup],
         objective: Objective,
         optimisation: Optimisation,
         accelerator: Accelerator,
+        ema: float = 0.0,
         processes: Processes = ALONE,
     ) -> None:
         """Prepares the optimiser.
 
         Args:
             combiner: On the accelerator's device.
-            clip_parameters: Of the tuned towers; none where no tower is tuned.
+            clip_groups: Parameters of the tuned towers; none where no tower is tuned.
             objective: The loss, on the accelerator's device.
             optimisation: AdamW's settings.
             accelerator: Device, precision and the scaling of fp16's gradients.
+            ema: Decay of the moving average of all that is trained; 0 averages nothing.
             processes: Those that take a part of every batch each.
         """
         self.combiner = combiner
@@ -83,13 +87,20 @@ class Learner:
         rate = optimisation.learning_rate
         groups = [
             *_groups([*combiner.parameters(), *objective.parameters()], rate),
-            *_groups(clip_parameters, optimisation.clip_learning_rate),
+            *(
+                group
+                for layer in clip_groups
+                for group in _groups(
+                    layer.parameters, layer.scale * optimisation.clip_learning_rate
+                )
+            ),
         ]
         self._parameters = [parameter for group in groups for parameter in group["params"]]
         self._optimiser = accelerator.prepare(
             AdamW(groups, weight_decay=optimisation.weight_decay, fused=True)
         )
         self._peak, self._schedule = rate, optimisation.schedule
+        self.average = WeightAverage(self._parameters, ema)
 
     def losses(
         self, whole: Batch, sources: Sources, images: Features, texts: Features
@@ -114,11 +125,12 @@ class Learner:
         columns = self._columns(target, own, whole, share.start, sources, images)
         return self._of_whole(self.objective(query, target, negatives, columns))
 
-    def descend(self, losses: StepLosses, done: float) -> float:
+    def descend(self, losses: StepLosses, encoded: Sequence[Features], done: float) -> float:
         """One update; returns the combiner's learning rate.
 
         Args:
             losses: Of `losses`.
+            encoded: The features that they were computed from.
             done: Share of the run's steps that are done, this one included.
         """
         factor = learning_rate_factor(done, self._schedule)
@@ -126,25 +138,30 @@ class Learner:
             group["lr"] = factor * group[_PEAK]
         self._optimiser.zero_grad()
         self._accelerator.backward(losses.total)
+        for features in encoded:
+            features.backward()
         self._sum_gradients()
         self._accelerator.clip_grad_norm_(self._parameters, _LONGEST_GRADIENT)
         self._optimiser.step()
         self.objective.bound()
+        self.average.update()
         return factor * self._peak
 
     def state(self) -> dict[str, Any]:
-        """What the optimiser and fp16's scaler go on from: tensors and plain values."""
+        """What the updates go on from: tensors and plain values."""
         scaler = self._accelerator.scaler
         return {
             "optimiser": self._optimiser.state_dict(),
             "objective": self.objective.state_dict(),
+            "average": self.average.state(),
             "scaler": None if scaler is None else scaler.state_dict(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes up what `state` gave."""
+        """Takes up what `state` gave, once the weights saved beside it are loaded."""
         self._optimiser.load_state_dict(state["optimiser"])
         self.objective.load_state_dict(state["objective"])
+        self.average.load_state(state["average"])
         if self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(state["scaler"])
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import Parameter
 
 from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.store import Embeddings
@@ -16,6 +15,7 @@ from cir.encoding.encoder import Encoder, load_encoder
 from cir.encoding.refresh import with_captions, with_images
 from cir.errors import CheckpointError, StoreError
 from cir.progress import SILENT, Progress
+from cir.training.layerwise import ParameterGroup, layerwise_groups
 from cir.training.towers import FrozenTower, ImageTower, TextTower, Tower
 
 
@@ -28,17 +28,25 @@ class Model:
     """None where no tower is tuned."""
     tunes_image: bool
     tunes_text: bool
+    encode_batch: int | None = None
+    """Images or texts that a tuned tower encodes at once; None encodes a step's all at once."""
 
-    def clip_parameters(self) -> list[Parameter]:
-        """The parameters of the tuned towers; all others of CLIP are frozen by this."""
+    def clip_groups(self, layer_decay: float) -> list[ParameterGroup]:
+        """The parameters of the tuned towers by layer; all others of CLIP are frozen by this.
+
+        Args:
+            layer_decay: What a layer's learning rate is multiplied by, seen from the one after it.
+        """
         if self.encoder is None:
             return []
-        image = self.encoder.image_parameters() if self.tunes_image else []
-        text = self.encoder.text_parameters() if self.tunes_text else []
         self.encoder.clip.requires_grad_(False)
-        for parameter in (*image, *text):
-            parameter.requires_grad_(True)
-        return [*image, *text]
+        towers = [self.encoder.image_parameters()] if self.tunes_image else []
+        towers += [self.encoder.text_parameters()] if self.tunes_text else []
+        groups = [group for tower in towers for group in layerwise_groups(tower, layer_decay)]
+        for group in groups:
+            for parameter in group.parameters:
+                parameter.requires_grad_(True)
+        return groups
 
     def image_tower(
         self, embeddings: Embeddings, dataset: Dataset, *, device: torch.device, workers: int
@@ -47,13 +55,13 @@ class Model:
         if self.encoder is None or not self.tunes_image:
             return FrozenTower(embeddings.images.vectors, device)
         files = [dataset.image_path(image_id) for image_id in embeddings.images.keys]
-        return ImageTower(self.encoder, files, workers)
+        return ImageTower(self.encoder, files, workers, self.encode_batch)
 
     def text_tower(self, embeddings: Embeddings, device: torch.device) -> Tower:
         """Gives texts' features by row of the store's captions."""
         if self.encoder is None or not self.tunes_text:
             return FrozenTower(embeddings.captions.vectors, device)
-        return TextTower(self.encoder, embeddings.captions.keys)
+        return TextTower(self.encoder, embeddings.captions.keys, self.encode_batch)
 
     def embedded(
         self,

@@ -63,7 +63,7 @@ def train_epoch(
             ids = [rows.query_ids[row] for row in batch.queries]
             losses = learner.losses(batch, sources, image, text)
             _require_finite(losses, f"epoch {place.epoch}, step {step}", ids)
-            rate = learner.descend(losses, place.done(step, len(batches)))
+            rate = learner.descend(losses, (image, text), place.done(step, len(batches)))
             means.add(losses, len(batch))
             task.advance(len(batch), loss=losses.total.item(), lr=rate)
     return means.of_epoch(rate)

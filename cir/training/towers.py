@@ -6,32 +6,34 @@ in evaluation mode all the while, so that the statistics of its BatchNorm layers
 pretraining gathered: batches of fine-tuning are too small and too alike to replace them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from PIL import Image
 from torch import Tensor
-from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
 
-from cir.data.images import read_image
+from cir.data.photos import PhotoBatch
+from cir.encoding.embedding import photos_of
 from cir.encoding.encoder import Encoder
 from cir.errors import ImageError
+from cir.training.features import (
+    CachedFeatures,
+    Chunk,
+    Encode,
+    EncodedFeatures,
+    StoredFeatures,
+    joined,
+)
+from cir.training.features import Features as Features
 
-_CHUNK = 32
-"""Images that a worker decodes at once."""
-
-
-@runtime_checkable
-class Features(Protocol):
-    """The features of one step's images or texts, by row of the store's table."""
-
-    def __call__(self, rows: Int64[np.ndarray, "*shape"]) -> Float[Tensor, "*shape dim"]: ...
+_DECODED = 32
+"""Images that a worker decodes at once; it is at most two such parts ahead."""
+Cut = list[list[Int64[np.ndarray, " _"]]]
+"""A step's rows: in the chunks that they are encoded in, each in the parts that they come in."""
 
 
 @runtime_checkable
@@ -46,106 +48,99 @@ class FrozenTower:
     """Vectors of the store, kept on the device."""
 
     def __init__(self, vectors: Float[np.ndarray, "rows dim"], device: torch.device) -> None:
-        self._vectors = torch.from_numpy(vectors).to(device)
+        self._features = StoredFeatures(torch.from_numpy(vectors).to(device))
 
     def steps(self, wanted: Sequence[Int64[np.ndarray, " _"]]) -> Iterator[Features]:
         """The same table for every step."""
-        return (self._gather for _ in wanted)
-
-    def _gather(self, rows: Int64[np.ndarray, "*shape"]) -> Float[Tensor, "*shape dim"]:
-        return self._vectors[torch.from_numpy(rows).to(self._vectors.device)]
+        return (self._features for _ in wanted)
 
 
 class TextTower:
     """The text tower, tuned: every distinct text of a step is encoded."""
 
-    def __init__(self, encoder: Encoder, texts: Sequence[str]) -> None:
+    def __init__(
+        self, encoder: Encoder, texts: Sequence[str], encode_batch: int | None = None
+    ) -> None:
+        """Tokenises every text.
+
+        Args:
+            encoder: Its text tower is tuned.
+            texts: The text of each row of the store's table.
+            encode_batch: Texts encoded at once, at most; None encodes a step's all at once.
+        """
         self._encoder = encoder
         self._tokens = encoder.tokenize(texts)
+        self._encode_batch = encode_batch
 
     def steps(self, wanted: Sequence[Int64[np.ndarray, " _"]]) -> Iterator[Features]:
         """Encodes when its turn comes, with the weights of that moment."""
-        for rows in wanted:
-            distinct = np.unique(rows)
-            tokens = self._tokens[torch.from_numpy(distinct)].to(self._encoder.device)
-            yield _Encoded(distinct, self._encoder.encode_texts(tokens))
+        for rows in map(np.unique, wanted):
+            cut = _cut(rows, self._encode_batch)
+            chunks = [[self._tokens[torch.from_numpy(part)]] for part in cut]
+            yield _encoded(rows, chunks, self._encoder.encode_texts, self._encoder.device)
 
 
 class ImageTower:
     """The image tower, tuned: every distinct image of a step is decoded by workers and encoded."""
 
-    def __init__(self, encoder: Encoder, files: Sequence[Path], workers: int) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        files: Sequence[Path],
+        workers: int,
+        encode_batch: int | None = None,
+    ) -> None:
         """Prepares to decode.
 
         Args:
             encoder: Its image tower is tuned.
             files: The image file of each row of the store's table.
             workers: Processes that decode; 0 decodes in this one.
+            encode_batch: Images encoded at once, at most; None encodes a step's all at once.
         """
         self._encoder = encoder
-        self._photos = _Photos(files, encoder.preprocess)
+        self._files = files
         self._workers = workers
+        self._encode_batch = encode_batch
 
     def steps(self, wanted: Sequence[Int64[np.ndarray, " _"]]) -> Iterator[Features]:
         """Workers decode ahead; a step's images are encoded when its turn comes."""
         distinct = [np.unique(rows) for rows in wanted]
-        chunks = [_chunks(rows) for rows in distinct]
-        decoded = iter(self._loader([chunk for of_step in chunks for chunk in of_step]))
-        for rows, of_step in zip(distinct, chunks, strict=True):
-            pixels = torch.cat([_pixels(photos) for photos in islice(decoded, len(of_step))])
-            pixels = pixels.to(self._encoder.device, non_blocking=True)
-            yield _Encoded(rows, self._encoder.encode_images(pixels))
+        steps = [self._parts(rows) for rows in distinct]
+        in_order = [part.tolist() for step in steps for chunk in step for part in chunk]
+        with closing(photos_of(self._encoder, self._files, in_order, self._workers)) as photos:
+            for rows, step in zip(distinct, steps, strict=True):
+                yield self._features(rows, step, photos)
 
-    def _loader(self, chunks: list[list[int]]) -> Iterable[Tensor | str]:
-        return DataLoader(
-            self._photos,
-            batch_size=None,
-            sampler=chunks,
-            num_workers=self._workers,
-            pin_memory=self._encoder.device.type == "cuda",
-            generator=torch.Generator(),  # or the workers' seeds would be drawn from dropout's
-        )
+    def _features(
+        self, rows: Int64[np.ndarray, " distinct"], step: Cut, photos: Iterator[PhotoBatch]
+    ) -> Features:
+        chunks = [[_pixels(next(photos)) for _ in chunk] for chunk in step]
+        return _encoded(rows, chunks, self._encoder.encode_images, self._encoder.device)
+
+    def _parts(self, rows: Int64[np.ndarray, " distinct"]) -> Cut:
+        return [_cut(chunk, _DECODED) for chunk in _cut(rows, self._encode_batch)]
 
 
-class _Encoded:
-    """Features that were encoded for one step."""
-
-    def __init__(
-        self, rows: Int64[np.ndarray, " distinct"], features: Float[Tensor, "distinct dim"]
-    ) -> None:
-        self._rows = rows
-        self._features = features
-
-    def __call__(self, rows: Int64[np.ndarray, "*shape"]) -> Float[Tensor, "*shape dim"]:
-        """An embedding look-up, whose backward adds up in a fixed order, unlike indexing's."""
-        places = torch.from_numpy(np.searchsorted(self._rows, rows)).to(self._features.device)
-        return functional.embedding(places, self._features)
+def _encoded(
+    rows: Int64[np.ndarray, " distinct"],
+    chunks: Sequence[Chunk],
+    encode: Encode,
+    device: torch.device,
+) -> Features:
+    """Features in the loss's graph where all fit into one chunk, else cached."""
+    if len(chunks) > 1:
+        return CachedFeatures(rows, chunks, encode, device)
+    return EncodedFeatures(rows, encode(joined(chunks[0], device)))
 
 
-class _Photos(Dataset[Tensor | str]):
-    """Chunks of decoded and preprocessed images, by rows of the store's table."""
-
-    def __init__(
-        self,
-        files: Sequence[Path],
-        preprocess: Callable[[Image.Image], Float[Tensor, "3 size size"]],
-    ) -> None:
-        self._files = files
-        self._preprocess = preprocess
-
-    def __getitem__(self, rows: list[int]) -> Float[Tensor, "chunk 3 size size"] | str:
-        """The images of `rows`, or the fault of one: a worker's exception would lose its class."""
-        try:
-            return torch.stack([self._preprocess(read_image(self._files[row])) for row in rows])
-        except ImageError as fault:
-            return str(fault)
+def _pixels(photos: PhotoBatch) -> Float[Tensor, "part 3 size size"]:
+    if photos.faults:
+        raise ImageError(next(iter(photos.faults.values())))
+    return photos.pixels
 
 
-def _pixels(photos: Tensor | str) -> Float[Tensor, "chunk 3 size size"]:
-    if isinstance(photos, str):
-        raise ImageError(photos)
-    return photos
-
-
-def _chunks(rows: Int64[np.ndarray, " _"]) -> list[list[int]]:
-    return [rows[start : start + _CHUNK].tolist() for start in range(0, len(rows), _CHUNK)]
+def _cut(rows: Int64[np.ndarray, " _"], length: int | None) -> list[Int64[np.ndarray, " _"]]:
+    """Rows cut into parts of `length`, the last perhaps shorter; None does not cut."""
+    length = length or len(rows)
+    return [rows[start : start + length] for start in range(0, len(rows), length)]

@@ -105,22 +105,25 @@ def test_a_vector_does_not_depend_on_its_batch() -> None:
 def test_gradients_flow_where_the_caller_lets_them() -> None:
     encoder = micro_encoder()
     encoder.encode_images(torch.rand(2, 3, 32, 32)).sum().backward()
-    assert all(p.grad is not None for p in encoder.image_parameters())
-    assert all(p.grad is None for p in encoder.text_parameters())
+    assert all(p.grad is not None for p in encoder.image_parameters().values())
+    assert all(p.grad is None for p in encoder.text_parameters().values())
     encoder.encode_texts(encoder.tokenize(["is red"])).sum().backward()
-    assert all(p.grad is not None for p in encoder.text_parameters())
+    assert all(p.grad is not None for p in encoder.text_parameters().values())
 
 
 @pytest.mark.parametrize("custom_text", [False, True])
 def test_the_towers_share_out_every_parameter_but_the_scale(custom_text: bool) -> None:
     encoder = micro_encoder()
     encoder.clip = build_clip(SMALL | {"custom_text": custom_text})
-    image, text = encoder.image_parameters(), encoder.text_parameters()
-    parts = [id(p) for p in (*image, *text)]
+    image, text = (
+        {id(p) for p in tower.values()}
+        for tower in (encoder.image_parameters(), encoder.text_parameters())
+    )
+    parts = [*image, *text]
     assert len(set(parts)) == len(parts)
     rest = [n for n, p in encoder.clip.named_parameters() if id(p) not in set(parts)]
     assert rest == ["logit_scale"]
-    assert {id(p) for p in encoder.clip.visual.parameters()} == {id(p) for p in image}
+    assert {id(p) for p in encoder.clip.visual.parameters()} == image
 
 
 def test_long_texts_are_cut_at_the_context() -> None:

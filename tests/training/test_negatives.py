@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cir.mining.online import OnlineNegatives
 from cir.training.batches import Batch, TrainingRows, draw_batches, ragged
+from cir.training.features import StoredFeatures
 from cir.training.negatives import Bank, Sources, online_negatives, reference_columns
 
 CPU = torch.device("cpu")
@@ -101,7 +102,7 @@ def test_a_batch_asks_online_with_what_is_barred_for_its_queries():
     none = np.zeros((3, 0), dtype=np.int64)
     batch = Batch(chosen, chosen, chosen, chosen, none, none.astype(bool))
     query = torch.nn.functional.normalize(torch.randn(3, 6), dim=-1)
-    found = online_negatives(gallery, rows)(batch, lambda wanted: query[wanted], query)
+    found = online_negatives(gallery, rows)(batch, StoredFeatures(query), query)
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     for i, row in enumerate(chosen):
         valid = [image for image in range(IMAGES) if image not in images_of(rows.barred, row)]

@@ -264,9 +264,77 @@ def test_tuning_text_decodes_no_image(tmp_path, dataset, encoded, encoder, monke
     def refuse(path):
         raise ImageError(f"{path} was decoded")
 
-    monkeypatch.setattr("cir.training.towers.read_image", refuse)
-    monkeypatch.setattr("cir.data.images.decode_image", refuse)
+    monkeypatch.setattr("cir.data.photos.image_bytes", refuse)
+    monkeypatch.setattr("cir.data.photos.decode_image", refuse)
     run(tmp_path / "run", dataset, encoded, tune="text", epochs=1)
+    with pytest.raises(ImageError, match="was decoded"):
+        run(tmp_path / "other", dataset, encoded, tune="image", epochs=1)
+
+
+FINE_TUNING = {
+    "tune": "both",
+    "encode_batch": 5,
+    "layer_decay": 0.7,
+    "checkpoint_activations": True,
+    "ema": 0.9,
+    "precision": "bf16",
+}
+
+
+def test_how_towers_are_encoded_changes_nothing_but_rounding(
+    tmp_path, dataset, encoded, monkeypatch
+):
+    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: micro_encoder())
+    plain = run(tmp_path / "plain", dataset, encoded, tune="both", epochs=1, remine=False)
+    other = run(
+        tmp_path / "other", dataset, encoded, tune="both", epochs=1, remine=False,
+        encode_batch=5, checkpoint_activations=True,
+    )  # fmt: skip
+    assert metrics(other)[-1]["loss"] == pytest.approx(metrics(plain)[-1]["loss"], rel=1e-3)
+    before = {f"clip.{name}": t for name, t in micro_encoder().clip.state_dict().items()}
+    moved = 0
+    for name, tensor in weights(plain).items():
+        torch.testing.assert_close(weights(other)[name], tensor, rtol=1e-3, atol=1e-4)
+        moved += name in before and not torch.equal(before[name], tensor)
+    assert moved > 20
+
+
+def test_a_layer_nearer_the_input_moves_less(tmp_path, dataset, encoded, monkeypatch):
+    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: micro_encoder())
+    changes = {"tune": "both", "epochs": 1, "clip_learning_rate": 1e-3, "layer_decay": 0.3}
+    tuned = weights(run(tmp_path / "run", dataset, encoded, **changes))
+    before = micro_encoder().clip.state_dict()
+    towers = [
+        ["visual.attnpool.c_proj.bias", "visual.layer4.0.bn3.weight", "visual.layer3.0.bn3.weight"],
+        ["text_projection", "transformer.resblocks.0.mlp.c_fc.weight", "positional_embedding"],
+    ]
+    for names in towers:
+        moved = [(tuned[f"clip.{name}"] - before[name]).abs().max().item() for name in names]
+        for later, earlier in pairwise(moved):
+            assert earlier == pytest.approx(0.3 * later, rel=0.5)
+
+
+def test_the_average_is_judged_and_saved(tmp_path, dataset, embeddings, monkeypatch):
+    seen = []
+    plain = engine.evaluate
+
+    def spy(queries, galleries, now, combiner, *args, **kwargs):
+        seen.append({name: t.clone() for name, t in combiner.state_dict().items()})
+        return plain(queries, galleries, now, combiner, *args, **kwargs)
+
+    monkeypatch.setattr(engine, "evaluate", spy)
+    out = run(tmp_path / "run", dataset, embeddings, epochs=2, ema=0.99)
+    saved = read_checkpoint(out / "checkpoints/last").combiner
+    assert all(torch.equal(saved[name], seen[-1][name]) for name in saved)
+    raw = read_trainer(out / "checkpoints/last")["average"]["others"]
+    without = read_checkpoint(
+        run(tmp_path / "other", dataset, embeddings, epochs=2, remine=False) / "checkpoints/last"
+    ).combiner
+    with_average = run(tmp_path / "same", dataset, embeddings, epochs=2, remine=False, ema=0.99)
+    themselves = read_trainer(with_average / "checkpoints/last")["average"]["others"]
+    assert len(raw) == len(saved)
+    assert {t.sum().item() for t in themselves} == {t.sum().item() for t in without.values()}
+    assert {t.sum().item() for t in raw} != {t.sum().item() for t in saved.values()}
 
 
 def test_dev_and_mining_see_the_tuned_vectors(tmp_path, dataset, encoded, encoder, monkeypatch):
@@ -370,7 +438,9 @@ class Fuse:
         return self._call(*args, **kwargs)
 
 
-@pytest.mark.parametrize("changes", [{"tune": "both"}, {"tune": "image", "online_top_k": 4}])
+@pytest.mark.parametrize(
+    "changes", [{"tune": "both"}, {"tune": "image", "online_top_k": 4}, FINE_TUNING]
+)
 def test_a_resumed_run_of_tuned_towers_ends_as_one_never_killed(
     tmp_path, dataset, encoded, monkeypatch, changes
 ):
@@ -389,6 +459,19 @@ def assert_same(straight: Path, other: Path) -> None:
     assert state(straight) == state(other)
     for ours, theirs in zip(optimiser(straight).values(), optimiser(other).values(), strict=True):
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "mine_manifest", "write_manifest"])
+def test_a_killed_run_resumes_with_its_average(tmp_path, dataset, embeddings, monkeypatch, stage):
+    straight = run(tmp_path / "straight", dataset, embeddings, ema=0.8)
+    killed = tmp_path / "killed"
+    with monkeypatch.context() as patched:
+        fuse = Fuse(getattr(engine, stage), 1)
+        patched.setattr(engine, stage, fuse)
+        with pytest.raises(Killed):
+            run(killed, dataset, embeddings, partial(fuse.light, 1), ema=0.8)
+    run(killed, dataset, embeddings, resume=True, ema=0.8)
+    assert_same(straight, killed)
 
 
 def test_a_finished_run_resumed_trains_nothing(tmp_path, straight, dataset, embeddings):
