@@ -52,6 +52,12 @@ class CategoryRanks:
     listing: Listing | None
     """None where it was not asked for."""
 
+    def listed(self) -> Listing:
+        """What was retrieved; raises ValueError where it was not asked for."""
+        if self.listing is None:
+            raise ValueError("these ranks were judged without listing what was retrieved")
+        return self.listing
+
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
