@@ -94,7 +94,8 @@ def _outcomes(found: CategoryRanks) -> dict[str, Float64[np.ndarray, " queries"]
 def _hits(
     ranks: Int64[np.ndarray, "orders queries"], cutoff: int
 ) -> Float64[np.ndarray, " queries"]:
-    return 100 * (ranks <= cutoff).mean(axis=0)
+    hits: Float64[np.ndarray, " queries"] = 100 * (ranks <= cutoff).mean(axis=0)
+    return hits
 
 
 def _table(

@@ -13,13 +13,14 @@ from cir.data.dataset import Query
 from cir.data.forms import FormName
 from cir.errors import DatasetError, UsageError
 from cir.evaluation.retrieval import NONE
+from cir.types import Split
 
 
 @dataclass(frozen=True)
 class Protocol:
     """What a Recall@K means: without these four, two figures do not compare."""
 
-    split: str
+    split: Split
     gallery: GalleryName = "full"
     """full: every image of the split's category; val: its references and targets only."""
     reference: ReferenceRule = "kept"
@@ -37,7 +38,7 @@ class Protocol:
         return f"{self.gallery} gallery, reference {self.reference}, captions {orders}"
 
 
-def standard_protocol(form: FormName, split: str) -> Protocol:
+def standard_protocol(form: FormName, split: Split) -> Protocol:
     """What published figures of a benchmark mean.
 
     FashionIQ's keep the reference in the gallery (Baldrati et al., 2022); CIRR's evaluation takes
