@@ -1,5 +1,6 @@
 """Many protocols at once against one at a time, listings against ranks, files against ranks."""
 
+import dataclasses
 from itertools import product
 from typing import get_args
 
@@ -141,8 +142,6 @@ def test_cirr_submission_is_keyed_by_pair(cirr: Dataset) -> None:
 
 
 def test_a_submission_is_of_every_query(dataset: Dataset) -> None:
-    import dataclasses
-
     made = random_embeddings(dataset)
     gone = dataset.queries("test")[0].reference_id
     made = dataclasses.replace(made, skipped={gone: "broken"})
