@@ -71,8 +71,8 @@ def summarised(observed: float, resampled: Float64[np.ndarray, " resamples"]) ->
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(resampled, (tail, 1 - tail))
     other_side = min(np.count_nonzero(resampled <= 0), np.count_nonzero(resampled >= 0))
-    p = min(1.0, 2 * (1 + other_side) / (1 + len(resampled)))
-    return Difference(observed, float(low), float(high), p)
+    p = min(1.0, float(2 * (1 + other_side) / (1 + len(resampled))))
+    return Difference(float(observed), float(low), float(high), p)
 
 
 def numbered(keys: Sequence[str]) -> Int64[np.ndarray, " keys"]:
