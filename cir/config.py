@@ -85,9 +85,10 @@ class Config:
         for name, hint in get_type_hints(type(self)).items():
             choices = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
             value = getattr(self, name)
-            if choices and value is not None and value not in get_args(choices[0]):
-                allowed = ", ".join(get_args(choices[0]))
-                yield f"{flag(name)} is {value!r}; expected one of {allowed}"
+            for one in value if isinstance(value, tuple) else (value,):
+                if choices and one is not None and one not in get_args(choices[0]):
+                    allowed = ", ".join(get_args(choices[0]))
+                    yield f"{flag(name)} is {one!r}; expected one of {allowed}"
 
 
 def flag(name: str) -> str:
@@ -546,10 +547,12 @@ class TrainConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(Config):
-    """Rank the gallery for every query of a split and report Recall@K."""
+    """Rank the gallery for every query of a split and report Recall@K, of one run or of two."""
 
     run: Path | None = option(None, "Query", argument=True)
     """Run folder, or one of its checkpoints; by default runs/default when --query is combiner."""
+    other: Path | None = option(None, "Query", argument=True)
+    """A second run, to see what changes from the first to it."""
     query: Query = option("combiner", "Query")
     """Composed query: combiner, or a baseline: reference, text, sum."""
     dataset: Path = option(DATASET, "Files")
@@ -558,16 +561,32 @@ class EvaluateConfig(Config):
     """Embedding store of `cir embed`."""
     split: Split = option("val", "Protocol")
     """Split that is reported."""
-    gallery: GalleryName = option("full", "Protocol")
-    """full: every image of the split's category; val: its references and targets only."""
-    reference: ReferenceRule = option("kept", "Protocol")
-    """Whether the reference image itself may be retrieved."""
-    captions: CaptionRule = option("joined", "Protocol")
+    gallery: tuple[GalleryName, ...] = option(("full",), "Protocol")
+    """full: every image of the split's category; val: its references and targets only. This and
+    the next two can be given more than once: every combination is reported."""
+    reference: tuple[ReferenceRule, ...] = option((), "Protocol")
+    """Whether the reference image itself may be retrieved; by default as the benchmark has it:
+    kept, and removed where the dataset is in CIRR's form."""
+    captions: tuple[CaptionRule, ...] = option(("joined",), "Protocol")
     """joined: "a and b"; both-orders: the mean of "a and b" and "b and a"."""
+    all_protocols: bool = option(False, "Protocol")
+    """Report every combination of --gallery, --reference and --captions, the standard one first."""
+    compare: bool = option(False, "Comparison")
+    """Test what changes from the first run to the second, or from the baseline of --query to the
+    run: a paired bootstrap over references. Two runs are compared with or without this."""
+    resamples: int = option(10_000, "Comparison")
+    """Draws of the bootstrap."""
+    seed: int = option(0, "Comparison")
+    """Seed of the draws."""
     json: Path | None = option(None, "Files")
-    """Write the protocol and every figure to this JSON file."""
+    """Write the protocols and every figure to this JSON file."""
+    per_query: Path | None = option(None, "Files")
+    """Write each query's rank and its nearest 50 images, under the first protocol, to this Parquet
+    file."""
+    submission: Path | None = option(None, "Files")
+    """Write the split's rankings to this folder as FashionIQ's or CIRR's test server takes them."""
     overwrite: bool = option(False, "Files")
-    """Replace a JSON file that exists."""
+    """Replace files that exist."""
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
     workers: int | None = option(None, "Machine")
@@ -576,8 +595,35 @@ class EvaluateConfig(Config):
     def faults(self) -> Iterator[str]:
         yield from super().faults()
         yield from _below(self, 0, "workers")
-        if self.run is not None and self.query != "combiner":
-            yield f"--query {self.query} is a baseline and takes no run folder"
+        yield from _below(self, 100, "resamples")
+        yield from _outside(self, 0, _LARGEST_SEED, "seed")
+        yield from self._faults_of_runs()
+        if self.all_protocols and (self.gallery, self.reference, self.captions) != _ONE_PROTOCOL:
+            yield "--all-protocols takes no --gallery, --reference or --captions"
+        if self.submission and (self.gallery, self.captions) != (("full",), ("joined",)):
+            yield "--submission ranks the full gallery by joined captions"
+        if self.submission and self.all_protocols:
+            yield "--submission is of one protocol and takes no --all-protocols"
+
+    @property
+    def compares(self) -> bool:
+        """Whether two ways to compose queries are compared."""
+        return self.compare or self.other is not None
+
+    def _faults_of_runs(self) -> Iterator[str]:
+        if self.other is not None and self.query != "combiner":
+            yield f"two runs are compared with each other and take no --query {self.query}"
+        elif self.compare and self.other is None and self.query == "combiner":
+            yield "--compare takes a second run, or a baseline such as --query sum"
+        elif self.run is not None and self.query != "combiner" and not self.compare:
+            yield f"--query {self.query} is a baseline and takes no run folder, but with --compare"
+        for name in ("per_query", "submission"):
+            if self.compares and getattr(self, name) is not None:
+                yield f"{flag(name)} is of one run; a comparison has two"
+
+
+_ONE_PROTOCOL = (("full",), (), ("joined",))
+"""The defaults of --gallery, --reference and --captions."""
 
 
 @dataclass(frozen=True, kw_only=True)

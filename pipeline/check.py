@@ -29,7 +29,7 @@ def run(config: CheckConfig) -> bool:
 
 def _print_counts(found: Audit) -> None:
     console.table(
-        "Splits",
+        f"Splits, in the form of {found.form}",
         (
             *("category", "split", "images", "queries", "in queries"),
             *("siblings", "ambiguous", "empty"),
@@ -57,6 +57,9 @@ def _print_notes(found: Audit) -> None:
         console.note(
             f"{split}: {queries:,} queries; {several:,} images stand in several categories"
         )
+    outside = sum(s.outside_subset for s in found.splits)
+    if outside:
+        console.note(f"{outside:,} queries have a target that their subset lacks")
     console.note(f"{found.val_targets_seen_in_train:,} val targets also occur in train")
     if found.images_opened:
         console.note(f"{len(found.duplicates):,} groups of images with the same bytes")

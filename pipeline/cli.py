@@ -136,7 +136,8 @@ def _declared(item: dataclasses.Field[Any], hint: Any, help_text: str) -> Any:
     """An option or argument of typer; a switch that is off has no --no- form."""
     if item.metadata["argument"]:
         return typer.Argument(help=help_text, metavar=item.name.upper())
-    choices = get_args(hint) if get_origin(hint) is Literal else ()
+    literal = get_args(hint)[0] if get_origin(hint) is tuple else hint
+    choices = get_args(literal) if get_origin(literal) is Literal else ()
     return typer.Option(
         *([config.flag(item.name)] if hint is bool and item.default is False else []),
         help=help_text,

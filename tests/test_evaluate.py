@@ -57,7 +57,7 @@ def test_a_run_is_judged_as_the_library_judges_its_best_checkpoint(
     combiner = build_combiner("attention-fusion", dim=DIM, hidden=HIDDEN)
     best = saved(tmp_path / "run" / "checkpoints" / "best", combiner, embeddings.provenance)
     out = tmp_path / "figures.json"
-    asked = config(dataset, store, run=tmp_path / "run", json=out, captions="both-orders")
+    asked = config(dataset, store, run=tmp_path / "run", json=out, captions=("both-orders",))
     assert run(asked) == out
     found = json.loads(out.read_text())
     expected = evaluate(

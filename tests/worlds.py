@@ -33,7 +33,7 @@ def small_dataset(
         for split in SPLITS:
             ids = [f"{category[0]}{split[:2]}{number:03d}" for number in range(images)]
             for image_id in ids:
-                _blot(rng, size).save(root / "images" / f"{image_id}.jpg")
+                blot(rng, size).save(root / "images" / f"{image_id}.jpg")
             rows = [_row(rng, ids, with_target=split != "test") for _ in range(queries)]
             _write(root / "captions" / f"cap.{category}.{split}.json", rows)
             _write(root / "image_splits" / f"split.{category}.{split}.json", ids)
@@ -60,7 +60,8 @@ def random_embeddings(
     )
 
 
-def _blot(rng: np.random.Generator, size: int) -> Image.Image:
+def blot(rng: np.random.Generator, size: int) -> Image.Image:
+    """A photo of coloured patches."""
     coarse = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cir.data.dataset import Dataset, Query
+from cir.data.forms import FormName
 from cir.data.images import read_image
 from cir.errors import ImageError
 from cir.files import sha256_of
@@ -30,12 +31,15 @@ class SplitCount:
     ambiguous: int
     """(reference, captions) groups with several targets."""
     empty_captions: int
+    outside_subset: int
+    """Queries whose subset lacks their target."""
 
 
 @dataclass(frozen=True)
 class Audit:
     """Everything `cir data check` found."""
 
+    form: FormName
     splits: tuple[SplitCount, ...]
     images: int
     """Distinct image ids of all splits."""
@@ -85,6 +89,7 @@ def audit(
     found = {i: files[i] for i in ids if i in files}
     broken, digests = _open_all(found, workers, progress)
     return Audit(
+        form=dataset.form,
         splits=tuple(
             _count(category, split, gallery, [q for q in queries[split] if q.category == category])
             for split, by_category in galleries.items()
@@ -111,6 +116,13 @@ def _named(queries: Iterable[Query]) -> set[str]:
     return {i for query in queries for i in (query.reference_id, *query.target_ids)}
 
 
+def _mentioned(queries: Iterable[Query]) -> set[str]:
+    """What `_named` gives, and the images that subsets and grades name beside it."""
+    return {
+        i for query in queries for i in (query.reference_id, *query.known_ids, *query.subset_ids)
+    }
+
+
 def _count(
     category: str, split: Split, gallery: Sequence[str], queries: Sequence[Query]
 ) -> SplitCount:
@@ -127,6 +139,10 @@ def _count(
         shared_references=sum(len(by_reference[query.reference_id]) > 1 for query in queries),
         ambiguous=sum(len(targets) > 1 for targets in by_text.values()),
         empty_captions=sum(any(not c.strip() for c in query.captions) for query in queries),
+        outside_subset=sum(
+            bool(query.subset_ids) and not set(query.target_ids) <= set(query.subset_ids)
+            for query in queries
+        ),
     )
 
 
@@ -148,7 +164,7 @@ def _unknown(
     for split, some in queries.items():
         for category in sorted({query.category for query in some}):
             known = set(galleries[split].get(category, ()))
-            strange = _named(q for q in some if q.category == category) - known
+            strange = _mentioned(q for q in some if q.category == category) - known
             if strange:
                 found[str(dataset.captions_file(category, split))] = tuple(sorted(strange))
     return found

@@ -1,44 +1,34 @@
-"""A dataset folder of the FashionIQ layout, with whatever categories its files name.
+"""A dataset folder, with whatever categories its files name, in either form of `cir.data.forms`.
 
-* `images/<id>.(jpg|jpeg|png)` or `images/<category>/<id>.*`
-* `captions/cap.<category>.<split>.json`: `[{candidate, target | targets, captions}, ...]`
-* `image_splits/split.<category>.<split>.json`: `[id, ...]`
+* images in `images/`, flat or in folders of it; in CIRR's form also in `img_raw/`, `train/`, `dev/`
+  and `test1/`, as its own files and those of CLIP4Cir have them
+* `captions/cap.<category>.<split>.json`
+* `image_splits/split.<category>.<split>.json`
+
+Both folders of annotations may also lie in `cirr/`, beside the images.
 """
 
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
+from cir.data.forms import FormName, Place, recognised
+from cir.data.queries import Query
 from cir.errors import DatasetError
 from cir.files import read_json
 from cir.types import Split
 
+__all__ = ["IMAGE_SUFFIXES", "SPLITS", "Dataset", "Query", "hold_out"]
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 SPLITS: tuple[Split, ...] = get_args(Split)
-
-
-@dataclass(frozen=True)
-class Query:
-    """A reference image and the captions that modify it."""
-
-    id: str
-    """`<category>-<split>-<row>`: stable while the captions file is."""
-    category: str
-    reference_id: str
-    captions: tuple[str, ...]
-    target_ids: tuple[str, ...]
-    """The targets that count as a hit; the first is the one trained on. Empty in a test split."""
-
-    @property
-    def target_id(self) -> str:
-        """The target that training pulls towards."""
-        return self.target_ids[0]
+_INNER = "cirr"
+"""Folder that may hold the annotations, beside those of the images."""
 
 
 class Dataset:
@@ -55,9 +45,10 @@ class Dataset:
             raise DatasetError(
                 f"no dataset folder at {root}: expected images/, captions/, image_splits/"
             )
-        found = _annotations(root / "captions", "cap") | _annotations(
-            root / "image_splits", "split"
-        )
+        inner = root / _INNER
+        self._annotations = inner if (inner / "captions").is_dir() else root
+        self._form = recognised(self._annotations)
+        found = self._named("captions", "cap") | self._named("image_splits", "split")
         if not found:
             raise DatasetError(f"{root} holds no captions/cap.<category>.<split>.json")
         self.categories: tuple[str, ...] = tuple(sorted({category for category, _ in found}))
@@ -65,13 +56,18 @@ class Dataset:
             s for s in SPLITS if s in {split for _, split in found}
         )
 
+    @property
+    def form(self) -> FormName:
+        """Whose files these are like; evaluation keeps to that benchmark's rules."""
+        return self._form.name
+
     def captions_file(self, category: str, split: Split) -> Path:
         """Where a category's queries of a split are."""
-        return self.root / "captions" / f"cap.{category}.{split}.json"
+        return self._annotations / "captions" / self._file_name("cap", category, split)
 
     def split_file(self, category: str, split: Split) -> Path:
         """Where a category's image ids of a split are."""
-        return self.root / "image_splits" / f"split.{category}.{split}.json"
+        return self._annotations / "image_splits" / self._file_name("split", category, split)
 
     def queries(self, split: Split) -> list[Query]:
         """Every query of a split, category by category.
@@ -83,26 +79,23 @@ class Dataset:
         present = {c: file for c, file in files.items() if file.exists()}
         if not present:
             raise DatasetError(
-                f"{self.root} has no split {split!r}: no captions/cap.*.{split}.json; "
-                f"its splits are {', '.join(self.splits)}"
+                f"{self.root} has no split {split!r}: no captions/"
+                f"{self._file_name('cap', '*', split)}; its splits are {', '.join(self.splits)}"
             )
-        return [query for c, file in present.items() for query in _read_queries(file, c, split)]
+        return [q for c, file in present.items() for q in self._read_queries(file, c, split)]
 
     def gallery(self, split: Split, category: str) -> list[str]:
         """The image ids of one category's split, in the file's order, each once."""
         file = self.split_file(category, split)
-        ids = read_json(file, DatasetError)
-        if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
-            raise DatasetError(f"{file}: expected a list of image ids")
-        return list(dict.fromkeys(ids))
+        return self._form.image_ids(read_json(file, DatasetError), file)
 
     def galleries(self, split: Split) -> dict[str, list[str]]:
         """`gallery` of each category that has the split; an image may stand in several."""
         present = [c for c in self.categories if self.split_file(c, split).exists()]
         if not present:
             raise DatasetError(
-                f"{self.root} has no split {split!r}: no image_splits/split.*.{split}.json; "
-                f"its splits are {', '.join(self.splits)}"
+                f"{self.root} has no split {split!r}: no image_splits/"
+                f"{self._file_name('split', '*', split)}; its splits are {', '.join(self.splits)}"
             )
         return {category: self.gallery(split, category) for category in present}
 
@@ -120,14 +113,45 @@ class Dataset:
             return self.image_files[image_id]
         except KeyError:
             raise DatasetError(
-                f"no image file for {image_id}: expected {self.root}/images/{image_id}.jpg"
+                f"no image file for {image_id}: expected {self.expected_file(image_id)}"
             ) from None
+
+    def expected_file(self, image_id: str) -> Path:
+        """Where an image that has no file might be put."""
+        return self._image_folders[0] / f"{image_id}{IMAGE_SUFFIXES[0]}"
 
     @cached_property
     def image_files(self) -> dict[str, Path]:
-        """Image id to file, for every image file under images/."""
-        folder = self.root / "images"
-        return {file.stem: file for file in sorted(_image_files(folder))} if folder.is_dir() else {}
+        """Image id to file, for every image file of the folder."""
+        found = [file for folder in self._image_folders for file in _image_files(folder)]
+        return {file.stem: file for file in sorted(found)}
+
+    @property
+    def _image_folders(self) -> list[Path]:
+        """Those of the form that there are, or the one that should be."""
+        folders = [self.root / name for name in self._form.image_folders]
+        return [folder for folder in folders if folder.is_dir()] or folders[:1]
+
+    def _file_name(self, prefix: str, category: str, split: Split) -> str:
+        return f"{prefix}.{category}.{self._form.written[split]}.json"
+
+    def _named(self, folder: str, prefix: str) -> set[tuple[str, Split]]:
+        """(category, split) of every annotation file in a folder."""
+        split_of = {written: split for split, written in self._form.written.items()}
+        pattern = re.compile(rf"{prefix}\.(.+)\.({'|'.join(split_of)})\.json")
+        files = (self._annotations / folder).glob("*.json")
+        names = [pattern.fullmatch(file.name) for file in files]
+        return {(match[1], split_of[match[2]]) for match in names if match}
+
+    def _read_queries(self, file: Path, category: str, split: Split) -> list[Query]:
+        rows = read_json(file, DatasetError)
+        if not isinstance(rows, list):
+            raise DatasetError(f"{file}: expected a list of queries, found {type(rows).__name__}")
+        places = (Place(file, category, split, number) for number in range(len(rows)))
+        queries = [self._form.query(row, place) for row, place in zip(rows, places, strict=True)]
+        if len({query.id for query in queries}) < len(queries):
+            raise DatasetError(f"{file}: several rows have one pairid; expected each once")
+        return queries
 
     def _galleries_or_none(self, split: Split) -> Iterable[list[str]]:
         files = [self.split_file(c, split) for c in self.categories]
@@ -162,46 +186,13 @@ def hold_out(
     return train, dev
 
 
-def _annotations(folder: Path, prefix: str) -> set[tuple[str, Split]]:
-    pattern = re.compile(rf"{prefix}\.(.+)\.({'|'.join(SPLITS)})\.json")
-    names = [pattern.fullmatch(file.name) for file in folder.glob("*.json")]
-    return {(match[1], match[2]) for match in names if match}  # type: ignore[misc]
-
-
-def _image_files(folder: Path) -> Iterable[Path]:
-    """Image files in a folder and in the folders it holds."""
+def _image_files(folder: Path) -> Iterator[Path]:
+    """Image files in a folder and in the folders it holds; none where there is no folder."""
+    if not folder.is_dir():
+        return
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir():
                 yield from _image_files(Path(entry.path))
             elif entry.name.lower().endswith(IMAGE_SUFFIXES):
                 yield Path(entry.path)
-
-
-def _read_queries(file: Path, category: str, split: Split) -> list[Query]:
-    rows = read_json(file, DatasetError)
-    if not isinstance(rows, list):
-        raise DatasetError(f"{file}: expected a list of queries, found {type(rows).__name__}")
-    return [
-        _query(row, f"{category}-{split}-{number:05d}", category, f"{file}, row {number}")
-        for number, row in enumerate(rows)
-    ]
-
-
-def _query(row: Any, query_id: str, category: str, where: str) -> Query:
-    """One row; `targets` where a query has several, `target` first."""
-    if not isinstance(row, dict) or not isinstance(row.get("candidate"), str):
-        raise DatasetError(f"{where}: expected an object with a candidate id")
-    captions, targets = row.get("captions"), row.get("targets", [])
-    if not isinstance(captions, list) or not all(isinstance(c, str) for c in captions):
-        raise DatasetError(f"{where}: expected captions as a list of texts")
-    named = [row["target"], *targets] if "target" in row else list(targets)
-    if not all(isinstance(target, str) for target in named):
-        raise DatasetError(f"{where}: expected target ids as texts")
-    return Query(
-        id=query_id,
-        category=category,
-        reference_id=row["candidate"],
-        captions=tuple(captions),
-        target_ids=tuple(dict.fromkeys(named)),
-    )

@@ -116,14 +116,14 @@ def embed_dataset(
 
 def _missing(dataset: Dataset, ids: Sequence[str], on_error: OnError) -> dict[str, str]:
     """Ids without a file, with the reason that `skip` records."""
-    folder = dataset.root / "images"
     missing = [i for i in ids if i not in dataset.image_files]
     if missing and on_error == "fail":
         raise ImageError(
             f"{len(missing)} of {len(ids)} images are missing, the first {missing[0]}: expected "
-            f"{folder}/{missing[0]}.jpg; add them, or pass --on-error skip to leave them out"
+            f"{dataset.expected_file(missing[0])}; add them, or pass --on-error skip to leave them "
+            f"out"
         )
-    return dict.fromkeys(missing, f"no file in {folder}")
+    return {i: f"no file in {dataset.expected_file(i).parent}" for i in missing}
 
 
 @dataclass(frozen=True, eq=False)

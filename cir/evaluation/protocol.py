@@ -10,15 +10,17 @@ from cir.artefacts.store import Embeddings
 from cir.config import CaptionRule, GalleryName, ReferenceRule
 from cir.data.captions import both_orders, joined
 from cir.data.dataset import Query
+from cir.data.forms import FormName
 from cir.errors import DatasetError, UsageError
 from cir.evaluation.retrieval import NONE
+from cir.types import Split
 
 
 @dataclass(frozen=True)
 class Protocol:
     """What a Recall@K means: without these four, two figures do not compare."""
 
-    split: str
+    split: Split
     gallery: GalleryName = "full"
     """full: every image of the split's category; val: its references and targets only."""
     reference: ReferenceRule = "kept"
@@ -27,11 +29,22 @@ class Protocol:
     """joined: "a and b"; both-orders: the mean of "a and b" and "b and a"."""
 
     def __str__(self) -> str:
+        return f"split {self.split}, {self.rules}"
+
+    @property
+    def rules(self) -> str:
+        """All but the split, in words."""
         orders = '"a and b"' if self.captions == "joined" else "in both orders, averaged"
-        return (
-            f"split {self.split}, {self.gallery} gallery, reference {self.reference}, "
-            f"captions {orders}"
-        )
+        return f"{self.gallery} gallery, reference {self.reference}, captions {orders}"
+
+
+def standard_protocol(form: FormName, split: Split) -> Protocol:
+    """What published figures of a benchmark mean.
+
+    FashionIQ's keep the reference in the gallery (Baldrati et al., 2022); CIRR's evaluation takes
+    it out (Liu et al., ICCV 2021, whose test server is sent rankings without it).
+    """
+    return Protocol(split, reference="removed" if form == "CIRR" else "kept")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +58,7 @@ class RankingTask:
     gallery_expected: int
     """Images that the dataset names; more than the gallery's where embedding skipped some."""
     targets: tuple[Int[np.ndarray, " _"], ...]
-    """Gallery rows of each query's targets, at least one."""
+    """Gallery rows of each query's targets, at least one where the queries are judged."""
     removed: Int[np.ndarray, " queries"]
     """The gallery row each query may not retrieve, or `cir.evaluation.retrieval.NONE`."""
 
@@ -55,20 +68,25 @@ def ranking_tasks(
     galleries: Mapping[str, Sequence[str]],
     embeddings: Embeddings,
     protocol: Protocol,
+    *,
+    judged: bool = True,
 ) -> list[RankingTask]:
     """The task of each category, without the queries whose reference or targets were skipped.
 
     Args:
-        queries: Queries of one split, each with at least one target.
+        queries: Queries of one split.
         galleries: Image ids of the split by category.
         embeddings: What was embedded and what was skipped.
         protocol: The rules.
+        judged: Whether each query must have a target that can be retrieved; a test split's rankings
+            are submitted without.
 
     Raises:
-        UsageError: the queries have no targets, as those of a test split.
+        UsageError: the queries have no targets, as those of a test split, and shall be judged.
         DatasetError: a target is in no gallery, or no query is left.
     """
-    require_targets(queries, protocol.split)
+    if judged:
+        require_targets(queries, protocol.split)
     tasks = [
         _task(
             category,
@@ -76,6 +94,7 @@ def ranking_tasks(
             _gallery(category, queries, galleries, protocol.gallery),
             embeddings,
             protocol.reference,
+            judged,
         )
         for category in sorted({q.category for q in queries})
     ]
@@ -101,7 +120,8 @@ def require_targets(queries: Sequence[Query], split: str) -> None:
     if without:
         raise UsageError(
             f"{without} of {len(queries)} queries of split {split} have no target to be judged by "
-            f"(FashionIQ keeps those of test secret): take another split, such as val"
+            f"(benchmarks keep those of test secret): take another split, such as val, or write "
+            f"the rankings for the test server with --submission FOLDER"
         )
 
 
@@ -111,6 +131,7 @@ def _task(
     named: Sequence[str],
     embeddings: Embeddings,
     reference: ReferenceRule,
+    judged: bool,
 ) -> RankingTask:
     """Finds the gallery rows of every target and reference."""
     _require_in_gallery(queries, set(named), category)
@@ -119,7 +140,7 @@ def _task(
     usable = [
         (query, rows)
         for query in queries
-        if len(rows := _target_rows(query, row_of, reference))
+        if (len(rows := _target_rows(query, row_of, reference)) or not judged)
         and query.reference_id not in embeddings.skipped
     ]
     barred = [
@@ -143,15 +164,19 @@ def _gallery(
     gallery: GalleryName,
 ) -> list[str]:
     """The image ids that a category's queries are ranked against, each once."""
-    if gallery == "val":
-        own = [q for q in queries if q.category == category]
-        return sorted({i for q in own for i in (q.reference_id, *q.target_ids)})
-    if category not in galleries:
+    if gallery == "full" and category not in galleries:
         raise DatasetError(
             f"category {category!r} has queries but no gallery: expected "
-            f"image_splits/split.{category}.*.json of the same split"
+            f"image_splits/split.{category}.*.json of the same split, and there are those of "
+            f"{', '.join(sorted(galleries)) or 'no category'}"
         )
-    return list(dict.fromkeys(galleries[category]))
+    full = dict.fromkeys(galleries.get(category, ()))
+    if gallery == "full":
+        return list(full)
+    own = [q for q in queries if q.category == category]
+    named = {i for q in own for i in (q.reference_id, *q.target_ids)}
+    # In the order of the full gallery, so that equal similarities are ordered as there.
+    return [*(i for i in full if i in named), *sorted(named - set(full))]
 
 
 def _target_rows(

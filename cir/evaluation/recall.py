@@ -3,40 +3,53 @@
 Recall@K of a category is the share of its queries, in percent, whose first K retrieved images hold
 a target. The mean is over categories, each counted alike, and the headline is the mean of the mean
 R@10 and the mean R@50, by which the FashionIQ challenge ranks entries (Wu et al., CVPR 2021).
+
+Where queries have subsets, as CIRR's, Rs@K counts the first K of the subset alone, and the headline
+is the mean of R@5 and Rs@1, by which CIRR's methods are compared (Liu et al., ICCV 2021).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int64
 from torch import nn
 
 from cir.artefacts.store import Embeddings
 from cir.config import GalleryName
 from cir.data.dataset import Query
-from cir.evaluation.protocol import Protocol, RankingTask, ranking_tasks, texts_by_order
-from cir.evaluation.ranking import compose_task
+from cir.evaluation.evaluator import Evaluator
+from cir.evaluation.protocol import Protocol
+from cir.evaluation.ranks import CategoryRanks, Ranks
 from cir.evaluation.retrieval import NONE
 from cir.progress import SILENT, Progress
 
 __all__ = [
     "CUTOFFS",
+    "SUBSET_CUTOFFS",
     "CategoryRecall",
     "Evaluation",
     "Protocol",
     "chance",
     "evaluate",
     "headline",
+    "headline_measures",
+    "recalls",
 ]
 
 CUTOFFS: Final = (1, 5, 10, 50)
 """The K of every reported Recall@K."""
 
+SUBSET_CUTOFFS: Final = (1, 2, 3)
+"""The K of the recall within a subset."""
+
 HEADLINE_CUTOFFS: Final = (10, 50)
 """The K whose mean recalls are averaged into the headline."""
+
+SUBSET_HEADLINE: Final = ("R@5", "Rs@1")
+"""What is averaged into the headline where queries have subsets."""
 
 PUBLISHED_GALLERIES: Final[Mapping[GalleryName, Mapping[str, int]]] = {
     "full": {"dress": 3817, "shirt": 6346, "toptee": 5373},
@@ -57,6 +70,15 @@ class CategoryRecall:
     recall: dict[int, float]
     chance: dict[int, float]
     """What a ranking drawn at random would have on average."""
+    subset_recall: dict[int, float] = field(default_factory=dict)
+    """Recall within the subsets; empty where there are none."""
+    subset_chance: dict[int, float] = field(default_factory=dict)
+    subsets_short: int = 0
+    """Queries of whose subset embedding skipped an image."""
+
+    def figures(self) -> dict[str, float]:
+        """Every recall and the headline by name: R@1 ... Rs@1 ... headline."""
+        return _with_headline(self.recall, self.subset_recall)
 
 
 @dataclass(frozen=True)
@@ -77,21 +99,30 @@ class Evaluation:
     @property
     def mean(self) -> dict[int, float]:
         """Recall by K, averaged over categories."""
-        return {k: float(np.mean([c.recall[k] for c in self.categories])) for k in CUTOFFS}
+        return _mean([c.recall for c in self.categories])
+
+    @property
+    def subset_mean(self) -> dict[int, float]:
+        """Recall within subsets by K, averaged over categories; empty where there are none."""
+        return _mean([c.subset_recall for c in self.categories])
 
     @property
     def chance(self) -> dict[int, float]:
         """Chance level by K, averaged over categories."""
-        return {k: float(np.mean([c.chance[k] for c in self.categories])) for k in CUTOFFS}
+        return _mean([c.chance for c in self.categories])
 
     @property
     def headline(self) -> float:
-        """Mean of the mean R@10 and the mean R@50."""
-        return headline(self.mean)
+        """Mean of the mean R@10 and the mean R@50; of R@5 and Rs@1 where there are subsets."""
+        return self.figures()["headline"]
 
     def figures(self) -> dict[str, float]:
         """The means and the headline under the names of `metrics.jsonl`: R@1 ... headline."""
-        return {**{f"R@{k}": value for k, value in self.mean.items()}, "headline": self.headline}
+        return _with_headline(self.mean, self.subset_mean)
+
+    def chance_figures(self) -> dict[str, float]:
+        """As `figures`, of rankings drawn at random."""
+        return _with_headline(self.chance, _mean([c.subset_chance for c in self.categories]))
 
     def notes(self) -> tuple[str, ...]:
         """What a reader must know before comparing these figures with others."""
@@ -99,13 +130,14 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Protocol and figures as JSON values."""
+        mean = self.figures()
         return {
             "query": self.query,
             "protocol": asdict(self.protocol),
             "categories": {c.category: _category_json(c) for c in self.categories},
-            "mean": _named(self.mean),
-            "headline": self.headline,
-            "chance": {**_named(self.chance), "headline": headline(self.chance)},
+            "mean": {name: value for name, value in mean.items() if name != "headline"},
+            "headline": mean["headline"],
+            "chance": self.chance_figures(),
             "queries": self.queries,
             "dropped": self.dropped,
             "notes": list(self.notes()),
@@ -115,6 +147,13 @@ class Evaluation:
 def headline(mean: Mapping[int, float]) -> float:
     """Mean of the mean R@10 and the mean R@50."""
     return float(np.mean([mean[k] for k in HEADLINE_CUTOFFS]))
+
+
+def headline_measures(names: Sequence[str]) -> tuple[str, ...]:
+    """Which of the measures called `names` are averaged into the headline."""
+    if set(SUBSET_HEADLINE) <= set(names):
+        return SUBSET_HEADLINE
+    return tuple(f"R@{k}" for k in HEADLINE_CUTOFFS)
 
 
 def evaluate(
@@ -130,6 +169,8 @@ def evaluate(
 ) -> Evaluation:
     """Ranks each query's own category and counts the hits.
 
+    To judge the same queries more than once, keep a `cir.evaluation.evaluator.Evaluator`.
+
     Args:
         queries: Queries of one split, each with at least one target.
         galleries: Image ids of the split by category.
@@ -144,14 +185,14 @@ def evaluate(
         UsageError: the queries have no targets, as those of a test split.
         DatasetError: a target is in no gallery, or no query is left.
     """
-    tasks = ranking_tasks(queries, galleries, embeddings, protocol)
-    kept = sum(len(task.queries) for task in tasks)
-    found = []
-    with progress.task("rank", kept, "queries") as shown:
-        for task in tasks:
-            found.append(_judge(task, embeddings, combiner, protocol, device))
-            shown.advance(len(task.queries))
-    return Evaluation(protocol, query, tuple(found), len(queries) - kept)
+    evaluator = Evaluator(queries, galleries, embeddings, [protocol], device=device)
+    return recalls(evaluator.judge(embeddings, combiner, progress=progress)[0], query)
+
+
+def recalls(ranks: Ranks, query: str) -> Evaluation:
+    """The recalls that ranks amount to; `query` names the composition, for the record."""
+    categories = tuple(_category(found) for found in ranks.categories)
+    return Evaluation(ranks.protocol, query, categories, ranks.dropped)
 
 
 def chance(gallery: int, targets: int, cutoff: int) -> float:
@@ -165,39 +206,53 @@ def chance(gallery: int, targets: int, cutoff: int) -> float:
     return float(1 - misses.prod())
 
 
-def _judge(
-    task: RankingTask,
-    embeddings: Embeddings,
-    combiner: nn.Module,
-    protocol: Protocol,
-    device: torch.device,
-) -> CategoryRecall:
-    """Recalls of one category, averaged over the orders of captions."""
-    orders = [
-        _recalls(compose_task(task, texts, embeddings, combiner, device).ranks())
-        for texts in texts_by_order(task.queries, protocol.captions)
-    ]
+def _category(found: CategoryRanks) -> CategoryRecall:
+    """Recalls of one category, over all queries and orders of captions."""
+    task, subsets = found.task, found.subsets
+    targets = np.array([len(rows) for rows in task.targets])
     return CategoryRecall(
         category=task.category,
         queries=len(task.queries),
         gallery_size=len(task.gallery),
         gallery_expected=task.gallery_expected,
-        recall={k: float(np.mean([recall[k] for recall in orders])) for k in CUTOFFS},
-        chance={k: _mean_chance(task, k) for k in CUTOFFS},
+        recall=_recalls(found.ranks, CUTOFFS),
+        chance=_chances(len(task.gallery) - (task.removed != NONE), targets, CUTOFFS),
+        subset_recall={} if subsets is None else _recalls(subsets.ranks, SUBSET_CUTOFFS),
+        subset_chance={} if subsets is None else _chances(subsets.sizes, targets, SUBSET_CUTOFFS),
+        subsets_short=0 if subsets is None else int((subsets.sizes < subsets.expected).sum()),
     )
 
 
-def _recalls(ranks: Int[np.ndarray, " queries"]) -> dict[int, float]:
-    return {k: 100 * float(np.mean(ranks <= k)) for k in CUTOFFS}
+def _recalls(
+    ranks: Int64[np.ndarray, "orders queries"], cutoffs: Sequence[int]
+) -> dict[int, float]:
+    return {k: 100 * float(np.mean(ranks <= k)) for k in cutoffs}
 
 
-def _mean_chance(task: RankingTask, cutoff: int) -> float:
-    """Chance level in percent, averaged over the queries."""
-    sizes = len(task.gallery) - (task.removed != NONE)
-    shares = [
-        chance(int(size), len(rows), cutoff) for size, rows in zip(sizes, task.targets, strict=True)
-    ]
-    return 100 * float(np.mean(shares))
+def _chances(
+    sizes: Int64[np.ndarray, " queries"],
+    targets: Int64[np.ndarray, " queries"],
+    cutoffs: Sequence[int],
+) -> dict[int, float]:
+    """Chance levels in percent, averaged over queries that rank `sizes` images each."""
+    pairs, counts = np.unique(np.stack((sizes, targets)), axis=1, return_counts=True)
+    return {
+        k: 100 * float(np.average([chance(n, t, k) for n, t in pairs.T.tolist()], weights=counts))
+        for k in cutoffs
+    }
+
+
+def _mean(recalls: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """Averages by K; each of `recalls` has the same K."""
+    return {k: float(np.mean([recall[k] for recall in recalls])) for k in recalls[0]}
+
+
+def _with_headline(recall: Mapping[int, float], subset: Mapping[int, float]) -> dict[str, float]:
+    """Recalls under their names, and the headline they make."""
+    named = {f"R@{k}": value for k, value in recall.items()}
+    named |= {f"Rs@{k}": value for k, value in subset.items()}
+    parts = headline_measures(tuple(named))
+    return {**named, "headline": float(np.mean([named[part] for part in parts]))}
 
 
 def _notes(evaluation: Evaluation) -> Iterator[str]:
@@ -212,6 +267,11 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
                 f"{found.category}: the gallery holds {found.gallery_size:,} of the "
                 f"{found.gallery_expected:,} images expected; embedding skipped the rest"
             )
+        if found.subsets_short:
+            yield (
+                f"{found.category}: {found.subsets_short:,} queries have a smaller subset than "
+                f"expected; embedding skipped the rest"
+            )
     yield from _published(evaluation)
 
 
@@ -224,15 +284,11 @@ def _published(evaluation: Evaluation) -> Iterator[str]:
         yield f"not comparable with published FashionIQ figures: their galleries are {expected}"
 
 
-def _named(recall: Mapping[int, float]) -> dict[str, float]:
-    return {f"R@{k}": value for k, value in recall.items()}
-
-
 def _category_json(found: CategoryRecall) -> dict[str, Any]:
     return {
         "queries": found.queries,
         "gallery_size": found.gallery_size,
         "gallery_expected": found.gallery_expected,
-        "recall": _named(found.recall),
-        "chance": _named(found.chance),
+        "recall": found.figures(),
+        "chance": _with_headline(found.chance, found.subset_chance),
     }

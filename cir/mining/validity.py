@@ -125,7 +125,7 @@ def find_exclusions(
     copies, similar = _alike(
         targets, gallery, embeddings, duplicate_threshold, max_target_similarity
     )
-    known = _in_gallery([query.target_ids for query in queries], row_of)
+    known = _in_gallery([query.known_ids for query in queries], row_of)
     found = [
         (_NAMED, _in_gallery([(query.reference_id,) for query in queries], row_of)),
         (_NAMED, _pooled([(query.reference_id, query.captions) for query in queries], known)),

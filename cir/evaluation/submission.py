@@ -1,0 +1,83 @@
+"""Rankings as the test servers of the benchmarks take them.
+
+* FashionIQ (challenge of 2019 and 2020): `<category>.predict.json` holds the rows of the captions
+  file in its order, each with `ranking`, the 50 images nearest to the query, as the start kit's
+  `eval.py` writes them; the server takes the files of all categories in one zip archive.
+* CIRR: `<split>_pred_ranks_recall.json` maps each pair's number to its 50 nearest images and
+  `<split>_pred_ranks_recall_subset.json` to the 3 nearest of its subset, beside the entries
+  `version` and `metric` (`Test-split_server.md` of its repository).
+"""
+
+from typing import Any, Final
+
+from cir.data.forms import CIRR, FormName
+from cir.errors import DatasetError
+from cir.evaluation.ranks import CategoryRanks, Ranks
+from cir.evaluation.retrieval import NONE
+
+LISTED: Final = 50
+"""Images that both servers read for each query."""
+SUBSET_LISTED: Final = 3
+"""Images of its subset that CIRR's server reads for each query."""
+
+
+def submission(ranks: Ranks, form: FormName) -> dict[str, Any]:
+    """File name to the JSON value it shall hold.
+
+    Args:
+        ranks: Of every query of a split, the 50 nearest listed, captions joined.
+        form: The benchmark.
+
+    Raises:
+        DatasetError: queries lack a ranking: embedding skipped their reference.
+    """
+    if ranks.dropped:
+        raise DatasetError(
+            f"{ranks.dropped} queries of split {ranks.protocol.split} cannot be ranked, since "
+            f"embedding skipped their reference: a submission needs them all; mend the images "
+            f"that cir data check names and embed again"
+        )
+    return _cirr(ranks) if form == "CIRR" else _fashioniq(ranks)
+
+
+def _fashioniq(ranks: Ranks) -> dict[str, Any]:
+    return {
+        f"{found.task.category}.predict.json": [
+            {
+                "candidate": query.reference_id,
+                "captions": list(query.captions),
+                "ranking": first,
+            }
+            for query, first in zip(found.task.queries, _first(found), strict=True)
+        ]
+        for found in ranks.categories
+    }
+
+
+def _cirr(ranks: Ranks) -> dict[str, Any]:
+    """Both files; the category is the version."""
+    split = CIRR.written[ranks.protocol.split]
+    whole: dict[str, Any] = {}
+    within: dict[str, Any] = {}
+    for found in ranks.categories:
+        whole |= {"version": found.task.category, "metric": "recall"}
+        within |= {"version": found.task.category, "metric": "recall_subset"}
+        pairs = [str(int(query.id.rpartition("-")[2])) for query in found.task.queries]
+        whole |= dict(zip(pairs, _first(found), strict=True))
+        within |= dict(zip(pairs, _first_of_subset(found), strict=True))
+    name = f"{split}_pred_ranks_recall"
+    return {f"{name}.json": whole, f"{name}_subset.json": within}
+
+
+def _first(found: CategoryRanks) -> list[list[str]]:
+    """The nearest images of each query."""
+    return _named(found, found.listed().first[0, :, :LISTED].tolist())
+
+
+def _first_of_subset(found: CategoryRanks) -> list[list[str]]:
+    """The nearest images of each query's subset."""
+    return _named(found, found.listed().subsets[0, :, :SUBSET_LISTED].tolist())
+
+
+def _named(found: CategoryRanks, rows: list[list[int]]) -> list[list[str]]:
+    return [[found.images[column] for column in row if column != NONE] for row in rows]
