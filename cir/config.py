@@ -35,6 +35,7 @@ Sampling = Literal["top", "random", "softmax"]
 Index = Literal["auto", "flat", "ivf", "hnsw", "ivfpq"]
 CombinerName = Literal["gated-sum", "attention-fusion", "clip4cir", "sum"]
 Tune = Literal["none", "text", "image", "both"]
+Tracker = Literal["tensorboard", "wandb", "none"]
 GalleryName = Literal["full", "val"]
 ReferenceRule = Literal["kept", "removed"]
 CaptionRule = Literal["joined", "both-orders"]
@@ -76,19 +77,26 @@ class Config:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values, paths as text."""
-        return {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
+        return {name: _as_json(value) for name, value in dataclasses.asdict(self).items()}
 
     def _wrong_choices(self) -> Iterator[str]:
         for name, hint in get_type_hints(type(self)).items():
-            choices = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
-            value = getattr(self, name)
+            allowed, value = choices(hint), getattr(self, name)
             for one in value if isinstance(value, tuple) else (value,):
-                if choices and one is not None and one not in get_args(choices[0]):
-                    allowed = ", ".join(get_args(choices[0]))
-                    yield f"{flag(name)} is {one!r}; expected one of {allowed}"
+                if allowed and one is not None and one not in allowed:
+                    yield f"{flag(name)} is {one!r}; expected one of {', '.join(allowed)}"
+
+
+def choices(hint: Any) -> tuple[str, ...]:
+    """What a field of a type may be, or each of its items; nothing where that is not fixed."""
+    literals = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
+    return get_args(literals[0]) if literals else ()
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value
 
 
 def flag(name: str) -> str:
@@ -502,9 +510,16 @@ class TrainConfig(Config):
     """auto takes the GPU where there is one."""
     workers: int | None = option(None, "Machine")
     """Processes that decode images while CLIP is tuned; one a core, at most 8, by default."""
+    tracker: tuple[Tracker, ...] = option(("tensorboard",), "Watching")
+    """Where figures go beside metrics.jsonl; given twice, to both. wandb needs cir[wandb]."""
+    log_every: int = option(10, "Watching")
+    """Steps from one to the next whose losses, learning rate and gradient go to the trackers."""
 
     def faults(self) -> Iterator[str]:
         yield from super().faults()
+        yield from _below(self, 1, "log_every")
+        if "none" in self.tracker and len(set(self.tracker)) > 1:
+            yield "--tracker none excludes the others"
         yield from _below(self, 1, "epochs", "hidden", "online_top_k", "row_negatives")
         yield from _below(self, 2, "batch_size")
         yield from _below(self, 0, "workers", "weight_decay")
@@ -624,6 +639,22 @@ class EvaluateConfig(Config):
 
 _ONE_PROTOCOL = (("full",), (), ("joined",))
 """The defaults of --gallery, --reference and --captions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig(Config):
+    """Write the illustrated page of a run, also of one that is still going or was stopped."""
+
+    run: Path = option(RUN, "Files", argument=True)
+    """Run folder of `cir train`, with one finished epoch at least."""
+    dataset: Path | None = option(None, "Files")
+    """Dataset folder; that of the run by default."""
+    embeddings: Path | None = option(None, "Files")
+    """Embedding store; that of the run by default."""
+    out: Path | None = option(None, "Files")
+    """HTML file; report.html in the run folder, replacing any, by default."""
+    overwrite: bool = option(False, "Files")
+    """Replace a file in --out that exists."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,17 +12,26 @@ class Task(Protocol):
     def advance(self, count: int = 1, **figures: float) -> None:
         """`count` more units are done; `figures` (loss, learning rate) stand beside the bar."""
 
+    def tally(self, **counts: int) -> None:
+        """So many more of other units are done on the way (`images=32`): told as speeds."""
+
 
 @runtime_checkable
 class Progress(Protocol):
-    """Shows tasks. `pipeline.console` draws them with rich."""
+    """Shows tasks. `pipeline.bars` draws them with rich."""
 
     def task(self, label: str, total: int, unit: str) -> AbstractContextManager[Task]:
-        """Opens a task of `total` units, named by `unit` (images, queries, batches)."""
+        """Opens a task of `total` units, named by `unit` (images, queries, batches).
+
+        A task that is opened inside another is a part of it, and gone when it is done.
+        """
 
 
 class _SilentTask:
     def advance(self, count: int = 1, **figures: float) -> None:
+        """Tells nobody."""
+
+    def tally(self, **counts: int) -> None:
         """Tells nobody."""
 
 
@@ -36,3 +45,33 @@ class SilentProgress:
 
 SILENT: Final = SilentProgress()
 """The silent progress that functions default to."""
+
+
+class PartsOf:
+    """A progress whose tasks are parts of a whole: each unit of theirs is one of the whole, too.
+
+    Their figures stand beside the whole, and there alone.
+    """
+
+    def __init__(self, whole: Task, progress: Progress) -> None:
+        """Shows parts of `whole`, a task of `progress`, in it."""
+        self._whole, self._progress = whole, progress
+
+    @contextmanager
+    def task(self, label: str, total: int, unit: str) -> Iterator[Task]:
+        with self._progress.task(label, total, unit) as own:
+            yield _Part(own, self._whole)
+
+
+class _Part:
+    def __init__(self, own: Task, whole: Task) -> None:
+        self._own, self._whole = own, whole
+
+    def advance(self, count: int = 1, **figures: float) -> None:
+        """Moves both; the whole shows the figures."""
+        self._whole.advance(count, **figures)
+        self._own.advance(count)
+
+    def tally(self, **counts: int) -> None:
+        """Counts for the part, whose speed is the one of interest."""
+        self._own.tally(**counts)

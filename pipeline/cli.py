@@ -136,8 +136,7 @@ def _declared(item: dataclasses.Field[Any], hint: Any, help_text: str) -> Any:
     """An option or argument of typer; a switch that is off has no --no- form."""
     if item.metadata["argument"]:
         return typer.Argument(help=help_text, metavar=item.name.upper())
-    literal = get_args(hint)[0] if get_origin(hint) is tuple else hint
-    choices = get_args(literal) if get_origin(literal) is Literal else ()
+    choices = config.choices(hint)
     return typer.Option(
         *([config.flag(item.name)] if hint is bool and item.default is False else []),
         help=help_text,
@@ -186,6 +185,7 @@ _add(app, "export", config.ExportConfig, "export", "Stages")
 _add(app, "inspect", config.InspectConfig, "inspect", "Stages")
 _add(app, "train", config.TrainConfig, "train", "Stages")
 _add(app, "evaluate", config.EvaluateConfig, "evaluate", "Stages")
+_add(app, "report", config.ReportConfig, "report", "Stages")
 _add(app, "demo", config.DemoConfig, "demo", "Data")
 _add(app, "pretrain", config.PretrainConfig, "pretrain", "Data")
 _add(data, "check", config.CheckConfig, "check")

@@ -1,70 +1,15 @@
-"""What a person sees: tables and notes on standard output, progress bars on standard error."""
+"""What a person sees: tables and notes on standard output, progress on standard error."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as RichBars,
-)
-from rich.progress import (
-    Task as RichTask,
-)
-from rich.table import Column, Table
-from rich.text import Text
+from rich.table import Table
 
-from cir.progress import Task
+from pipeline.bars import RichProgress as RichProgress
+from pipeline.bars import err, on_screen
 
 out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
-
-
-class _Speed(ProgressColumn):
-    """Units per second."""
-
-    def render(self, task: RichTask) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f} {task.fields['unit']}/s", style="cyan")
-
-
-class _RunningTask:
-    def __init__(self, bars: RichBars, task: TaskID) -> None:
-        self._bars, self._task = bars, task
-
-    def advance(self, count: int = 1, **figures: float) -> None:
-        """Moves the bar and shows the figures beside it."""
-        if figures:
-            shown = "  ".join(f"{name} {value:.3g}" for name, value in figures.items())
-            self._bars.update(self._task, figures=shown)
-        self._bars.advance(self._task, count)
-
-
-class RichProgress:
-    """Progress bars with units per second and the time left, or taken when it is done."""
-
-    @contextmanager
-    def task(self, label: str, total: int, unit: str) -> Iterator[Task]:
-        """Draws one bar while the block runs."""
-        line = Column(no_wrap=True)
-        columns = (
-            TextColumn("{task.description}", table_column=line),
-            BarColumn(bar_width=10),
-            MofNCompleteColumn(table_column=line),
-            _Speed(table_column=line),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=line),
-            TextColumn("{task.fields[figures]}", style="dim", table_column=line),
-        )
-        with RichBars(*columns, console=err) as bars:
-            yield _RunningTask(bars, bars.add_task(label, total=total, unit=unit, figures=""))
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -74,14 +19,19 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
         drawn.add_column(column, justify="left" if number == 0 else "right")
     for row in rows:
         drawn.add_row(*(escape(str(cell)) for cell in row))
-    out.print(drawn)
+    _said().print(drawn)
 
 
 def note(text: str) -> None:
     """Prints one line."""
-    out.print(escape(text), soft_wrap=True)
+    _said().print(escape(text), soft_wrap=True)
 
 
 def fail(text: str) -> None:
     """Prints one line of failure on standard error."""
     err.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+
+
+def _said() -> Console:
+    """Standard output; where it is the screen of the bars, the console that prints above them."""
+    return err if on_screen(out) and on_screen(err) else out

@@ -9,6 +9,7 @@ from cir.artefacts.store import read_embeddings
 from cir.config import TrainConfig
 from cir.data.dataset import Dataset
 from cir.reporting.report import write_report
+from cir.training.runfolder import REPORT_FILE
 from cir.training.runlog import RunLog
 from cir.training.train import train
 from pipeline import console
@@ -39,7 +40,12 @@ def run(config: TrainConfig) -> Path:
     lines = RunLog(folder).lines
     _print_epochs(lines)
     report = write_report(
-        folder / "report.html", folder, dataset, embeddings, title=f"Training run {folder.name}"
+        folder / REPORT_FILE,
+        folder,
+        dataset,
+        embeddings,
+        title=f"Training run {folder.resolve().name}",
+        progress=progress,
     )
     best = _best(lines)
     console.note(f"best epoch: {best}, in {folder}/checkpoints/best; report: {report}")

@@ -21,11 +21,26 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 INK, LINE = "#010101", "#020202"
-C1, C2, C3, C4 = "#030303", "#040404", "#050505", "#060606"
-_VARIABLES: Final = {INK: "ink", LINE: "line", C1: "c1", C2: "c2", C3: "c3", C4: "c4"}
+C1, C2, C3, C4, C5, C6 = "#030303", "#040404", "#050505", "#060606", "#070707", "#080808"
+COLOURS: Final = (C1, C2, C3, C5, C6, C4)
+"""For names that are not known beforehand, in turn."""
+_VARIABLES: Final = {
+    INK: "ink",
+    LINE: "line",
+    C1: "c1",
+    C2: "c2",
+    C3: "c3",
+    C4: "c4",
+    C5: "c5",
+    C6: "c6",
+}
 
 _WIDTH, _HEIGHT = 4.8, 2.7
 """Inches; the page scales the drawing to the width there is."""
+_SMALL_WIDTH, _SMALL_HEIGHT = 3.2, 2.0
+"""Of a drawing that stands beside others of its kind."""
+_MANY: Final = 25
+"""Epochs that are drawn without marks, which would run into one another."""
 _BINS = 40
 _BAR: Final = 0.8
 """Width of a group of bars, where groups are 1 apart."""
@@ -72,35 +87,58 @@ class Line:
     values: Sequence[float]
     colour: str
     dashed: bool = False
+    low: Sequence[float] = ()
+    """With `high`, the borders of a band that is shaded."""
+    high: Sequence[float] = ()
 
 
-def line_chart(lines: Sequence[Line], *, y_label: str, described: str) -> Markup:
+def line_chart(
+    lines: Sequence[Line],
+    *,
+    y_label: str,
+    described: str,
+    title: str = "",
+    from_zero: bool = True,
+    small: bool = False,
+) -> Markup:
     """Values over epochs.
 
     Args:
         lines: What is drawn; a dashed line has no marks, one without a label no legend.
         y_label: The values' name and unit.
         described: What the chart shows, for those who do not see it.
+        title: Stands above.
+        from_zero: Whether the scale begins at zero, or near the least value.
+        small: Whether it stands beside others of its kind.
     """
-    with _drawing(described) as drawing:
+    size = (_SMALL_WIDTH, _SMALL_HEIGHT) if small else (_WIDTH, _HEIGHT)
+    with _drawing(described, *size) as drawing:
         axes = drawing.figure.subplots()
         for line in lines:
-            axes.plot(
-                line.epochs,
-                line.values,
-                color=line.colour,
-                label=line.label or None,
-                linewidth=1.4 if line.dashed else 1.8,
-                linestyle=(0, (3, 3)) if line.dashed else "-",
-                marker="" if line.dashed else "o",
-                markersize=3.5,
-            )
+            _draw(axes, line)
         axes.set(xlabel="epoch", ylabel=y_label)
-        axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.05)
+        axes.set_title(title, loc="left")
+        if from_zero:
+            axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.05)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(lines) > 1:
             _legend(drawing.figure, axes)
     return drawing.svg()
+
+
+def _draw(axes: Axes, line: Line) -> None:
+    if line.low:
+        axes.fill_between(line.epochs, line.low, line.high, color=line.colour, alpha=0.18, lw=0)
+    axes.plot(
+        line.epochs,
+        line.values,
+        color=line.colour,
+        label=line.label or None,
+        linewidth=1.4 if line.dashed else 1.8,
+        linestyle=(0, (3, 3)) if line.dashed else "-",
+        marker="" if line.dashed or len(line.epochs) > _MANY else "o",
+        markersize=3.5,
+    )
 
 
 def histograms(
@@ -152,25 +190,30 @@ def stacked_bars(
     colours: Sequence[str],
     *,
     described: str,
+    y_label: str = "",
 ) -> Markup:
-    """Shares of a whole, a bar an epoch.
+    """Parts of a whole, a bar an epoch.
 
     Args:
         labels: Epochs.
-        parts: Shares in 0..1 by name, one an epoch.
+        parts: Parts by name, one an epoch: shares in 0..1, or values where `y_label` names them.
         colours: A colour for each name.
         described: What the chart shows, for those who do not see it.
+        y_label: The values' name and unit, where they are no shares.
     """
     with _drawing(described) as drawing:
         axes = drawing.figure.subplots()
         floor = np.zeros(len(labels))
-        for (name, shares), colour in zip(parts.items(), colours, strict=True):
-            axes.bar(labels, shares, bottom=floor, color=colour, label=name, width=0.62)
-            floor += np.asarray(shares)
-        axes.set(xlabel="epoch", ylim=(0, 1))
+        for (name, values), colour in zip(parts.items(), colours, strict=True):
+            axes.bar(labels, values, bottom=floor, color=colour, label=name, width=0.62)
+            floor += np.asarray(values)
+        axes.set(xlabel="epoch", ylabel=y_label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        _legend(drawing.figure, axes)
+        if not y_label:
+            axes.set_ylim(0, 1)
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        if len(parts) > 1:
+            _legend(drawing.figure, axes)
     return drawing.svg()
 
 
@@ -223,7 +266,7 @@ def lying_bars(
         x_label: What the shares are of.
         described: What the chart shows, for those who do not see it.
     """
-    with _drawing(described, _FRAME + _ROW * len(labels)) as drawing:
+    with _drawing(described, height=_FRAME + _ROW * len(labels)) as drawing:
         axes = drawing.figure.subplots()
         ends = np.zeros(len(labels))
         for (name, shares), colour in zip(parts.items(), colours, strict=True):
@@ -241,8 +284,8 @@ def lying_bars(
 
 
 class _Drawing:
-    def __init__(self, described: str, height: float) -> None:
-        self.figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    def __init__(self, described: str, width: float, height: float) -> None:
+        self.figure = Figure(figsize=(width, height), layout="constrained")
         self._described = described
         self._text = ""
 
@@ -259,10 +302,10 @@ class _Drawing:
 
 
 @contextmanager
-def _drawing(described: str, height: float = _HEIGHT) -> Iterator[_Drawing]:
+def _drawing(described: str, width: float = _WIDTH, height: float = _HEIGHT) -> Iterator[_Drawing]:
     """A figure in this module's style; what it describes also makes its inner ids its own."""
     with mpl.rc_context({**_STYLE, "svg.hashsalt": described}):
-        drawing = _Drawing(described, height)
+        drawing = _Drawing(described, width, height)
         yield drawing
         drawing.finish()
 

@@ -1,44 +1,56 @@
-"""A finished run, read back from its folder."""
+"""A run, finished or not, read back from its folder."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cir.artefacts.manifest import Manifest, read_manifest
+from cir.artefacts.manifest import Manifest
 from cir.errors import CheckpointError
 from cir.files import read_json
 from cir.models.trained import Trained, load_trained
+from cir.reporting.measured import Measured, measured
+from cir.reporting.mined import MinedEpochs, read_mined
 from cir.training.runfolder import CONFIG_FILE, MANIFESTS
 from cir.training.runlog import RunLog
 
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """What a run folder holds."""
+    """What a run folder holds of the epochs that are finished."""
 
     config: Mapping[str, Any]
-    epochs: Sequence[Mapping[str, Any]]
-    first: Manifest
-    last: Manifest
+    epochs: Sequence[Measured]
+    plain_sum: Mapping[str, float]
+    """The plain sum's figures on the dev split."""
+    mined: MinedEpochs
     trained: Trained
 
     @property
-    def plain_sum(self) -> Mapping[str, float]:
-        """The plain sum's figures on the dev split."""
-        figures: Mapping[str, float] = self.epochs[0]["sum"]
-        return figures
+    def first(self) -> Manifest:
+        """The manifest that training began with."""
+        return self.mined.first
+
+    @property
+    def last(self) -> Manifest:
+        """The manifest mined last."""
+        return self.mined.last
 
     @property
     def best(self) -> Mapping[str, float]:
         """The best epoch's figures on the dev split."""
-        figures: Mapping[str, float] = self.epochs[self.best_epoch]["dev"]
-        return figures
+        return self.trained.checkpoint.metadata.dev
 
     @property
     def best_epoch(self) -> int:
         """The epoch whose weights are kept as best."""
         return self.trained.checkpoint.metadata.epoch
+
+    @property
+    def unfinished(self) -> str | None:
+        """How far a run has come that is still going, or was stopped; None for one at its end."""
+        done, wanted = self.epochs[-1].epoch, self.config.get("epochs", 0)
+        return f"{done} of {wanted} epochs so far" if done < wanted else None
 
 
 def read_run(run: Path) -> FinishedRun:
@@ -54,9 +66,9 @@ def read_run(run: Path) -> FinishedRun:
         raise CheckpointError(f"{run} holds no finished epoch: expected a run folder of cir train")
     return FinishedRun(
         config=read_json(run / CONFIG_FILE, CheckpointError),
-        epochs=lines,
-        first=read_manifest(manifests[0]),
-        last=read_manifest(manifests[-1]),
+        epochs=[measured(line) for line in lines],
+        plain_sum=lines[0]["sum"],
+        mined=read_mined(manifests),
         trained=load_trained(run),
     )
 

@@ -31,6 +31,8 @@ class Chart:
     title: str
     caption: str
     drawings: Sequence[Markup]
+    small: bool = False
+    """Whether the drawings are small, several in a line."""
 
 
 @dataclass(frozen=True)

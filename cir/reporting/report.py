@@ -1,6 +1,7 @@
 """A run as one HTML page that needs nothing beside itself: charts, photos, tables, settings."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +17,14 @@ from cir.progress import SILENT, Progress
 from cir.reporting.cards import OUTCOME_TEXTS, example_card, mined_cards
 from cir.reporting.examples import OUTCOMES, Composer, Examples, draw_examples
 from cir.reporting.finished import FinishedRun, read_run
+from cir.reporting.measured import series
 from cir.reporting.pages import SHA_SHOWN, Figure, Table, shown, write_page
 from cir.reporting.pictures import Pictures
 from cir.reporting.runcharts import run_charts
 from cir.runtime import pick_device
 from cir.workers import pick_workers
 
+_RECALLS: Final = ("R@1", "R@10", "R@50")
 _SEED: Final = 0
 """Of the draw of examples: the same run always shows the same ones."""
 
@@ -36,7 +39,7 @@ def write_report(
     evaluation: Sequence[Evaluation] = (),
     progress: Progress = SILENT,
 ) -> Path:
-    """Writes the page of a finished run and returns its path.
+    """Writes the page of a run, of which an epoch is finished, and returns its path.
 
     Args:
         path: The HTML file to write; one that is there is replaced.
@@ -65,7 +68,7 @@ def write_report(
         outcomes=[(name, OUTCOME_TEXTS[name], examples.counts[name]) for name in OUTCOMES],
         examples=[example_card(example, found, pictures) for example in examples.shown],
         mined=mined_cards(found, pictures, seed=_SEED),
-        tables=_tables(evaluation),
+        tables=[_epochs(found), *_tables(evaluation)],
         settings=_settings(found, embeddings),
     )
     return path
@@ -73,11 +76,11 @@ def write_report(
 
 def _subtitle(run: FinishedRun) -> str:
     metadata = run.trained.checkpoint.metadata
+    strategies = dict.fromkeys(mined.strategy for mined in run.mined.epochs)
     tuned = "" if metadata.tune == "none" else f", {metadata.tune} tuned"
-    return (
-        f"{metadata.combiner} combiner over {metadata.provenance.model}{tuned}, "
-        f"{run.first.metadata.strategy} negatives"
-    )
+    model = f"{metadata.combiner} combiner over {metadata.provenance.model}{tuned}"
+    parts = (model, f"{' then '.join(strategies)} negatives", run.unfinished)
+    return ", ".join(part for part in parts if part)
 
 
 def _figures(run: FinishedRun, dataset: Dataset, held_out: int) -> list[Figure]:
@@ -86,17 +89,46 @@ def _figures(run: FinishedRun, dataset: Dataset, held_out: int) -> list[Figure]:
     best = f"mean of R@10 and R@50; plain sum → epoch {run.best_epoch}"
     return [
         Figure("Headline", _change(run, "headline"), best),
-        *(
-            Figure(name, _change(run, name), "of held-out queries, in percent")
-            for name in ("R@1", "R@10", "R@50")
-        ),
+        *(Figure(name, _change(run, name), "of held-out queries, in percent") for name in _RECALLS),
         Figure("Training queries", f"{len(run.first):,}", _categories(run.first)),
-        Figure("Held-out queries", f"{held_out:,}", "cut from the training split"),
-        Figure("Gallery", f"{gallery:,}", "images of the training split"),
+        Figure("Held-out queries", f"{held_out:,}", f"each among {gallery:,} training images"),
         Figure(
             "Mined negatives", f"{len(run.last.negative_ids):,}", f"{starved:,} queries starved"
         ),
+        Figure("Wall time", _duration(sum(one.seconds for one in run.epochs)), _reached(run)),
     ]
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _reached(run: FinishedRun) -> str:
+    return run.unfinished or f"{run.epochs[-1].epoch} epochs, with evaluation and mining"
+
+
+def _epochs(run: FinishedRun) -> Table:
+    """Every epoch in figures."""
+    strategies = {mined.epoch: mined.strategy for mined in run.mined.epochs}
+    losses = list(series(run.epochs, "losses"))
+    columns = ["epoch", *losses, "active", *_RECALLS, "headline", "mined after it", "seconds"]
+    plain = ["plain sum", *[""] * (len(losses) + 1), *_recalls(run.plain_sum), "", ""]
+    rows = [
+        [
+            f"{one.epoch}, the best" if one.epoch == run.best_epoch else str(one.epoch),
+            *(f"{one.losses[name]:.4f}" if name in one.losses else "" for name in losses),
+            "" if one.active_share is None else f"{one.active_share:.0%}",
+            *_recalls(one.dev),
+            strategies.get(one.epoch, ""),
+            f"{one.seconds:.1f}",
+        ]
+        for one in run.epochs
+    ]
+    return Table("Epochs", columns, [plain, *rows], ["Recalls are those of held-out queries."])
+
+
+def _recalls(dev: Mapping[str, float]) -> list[str]:
+    return [f"{dev[name]:.1f}" for name in (*_RECALLS, "headline")]
 
 
 def _change(run: FinishedRun, name: str) -> str:
@@ -120,6 +152,7 @@ def _settings(run: FinishedRun, embeddings: Embeddings) -> list[tuple[str, list[
         "embedding store": embeddings.sha256[:SHA_SHOWN],
         "best checkpoint": run.trained.checkpoint.sha256[:SHA_SHOWN],
         "images skipped": len(embeddings.skipped),
+        "cir": metadata.cir_version,
     }
     groups = {
         "Provenance": origin,

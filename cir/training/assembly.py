@@ -15,6 +15,7 @@ from cir.training.learner import Learner, Optimisation
 from cir.training.machine import accelerator_for
 from cir.training.model import Model, encoder_of
 from cir.training.objective import ContrastiveTerm, Objective, TripletTerm
+from cir.training.trackers import Trackers
 from cir.workers import pick_workers
 
 
@@ -25,6 +26,7 @@ class Assembly:
     device: torch.device
     workers: int
     accelerator: Accelerator
+    trackers: Trackers
     model: Model
     learner: Learner
 
@@ -33,16 +35,18 @@ def assemble(config: TrainConfig, embeddings: Embeddings) -> Assembly:
     """Builds the parts of a run, with initial weights by its seed; writes nothing.
 
     Raises:
-        UsageError: the device or the precision is not to be had.
+        UsageError: the device, the precision or a tracker is not to be had.
         WeightsError, StoreError: the encoder to tune cannot be had, or is not the store's.
     """
     device = pick_device(config.device)
     accelerator = accelerator_for(config.out, device, config.precision)
+    trackers = [name for name in config.tracker if name != "none"]
     model = _build_model(config, embeddings, device)
     return Assembly(
         device=device,
         workers=pick_workers(config.workers),
         accelerator=accelerator,
+        trackers=Trackers(accelerator, trackers, config.log_every),
         model=model,
         learner=_build_learner(config, model, accelerator),
     )

@@ -36,13 +36,12 @@ from cir.mining.validity import barred_images
 from cir.models.combiner import SumCombiner
 from cir.models.composition import composed_queries
 from cir.models.trained import BEST, LAST
-from cir.progress import Progress
+from cir.progress import PartsOf, Progress
 from cir.runtime import seed_all
 from cir.spellings import curriculum
 from cir.training import runfolder
 from cir.training.assembly import Assembly
 from cir.training.batches import TrainingRows, draw_batches, training_rows
-from cir.training.machine import log_epoch, start_tensorboard
 from cir.training.negatives import (
     Bank,
     NegativeSource,
@@ -52,6 +51,7 @@ from cir.training.negatives import (
 )
 from cir.training.runlog import EpochLosses, EpochMetrics, RunLog, manifest_figures
 from cir.training.steps import Place, train_epoch
+from cir.training.trackers import updates_made
 from cir.training.trainset import SPLIT, TrainSet
 
 PROTOCOL: Final = Protocol(split=SPLIT, gallery="full", reference="kept", captions="joined")
@@ -86,7 +86,7 @@ class Engine:
         self._on_epoch = on_epoch
         self._device = parts.device
         self._workers = parts.workers
-        self._accelerator = parts.accelerator
+        self._trackers = parts.trackers
         self._model = parts.model
         self._learner = parts.learner
         self._images = self._model.image_tower(
@@ -110,7 +110,7 @@ class Engine:
         """Judges and saves the state before training, as epoch 0."""
         started = time.perf_counter()
         self._log = RunLog(self._run)
-        start_tensorboard(self._accelerator, 0)
+        self._trackers.start(self._run, self._config.to_json())
         with self._learner.average.in_place():
             self._conclude(0, None, started)
 
@@ -124,7 +124,8 @@ class Engine:
         self._finished = saved.metadata.epoch
         self._log = RunLog(self._run)
         self._log.keep(self._finished + 1)
-        start_tensorboard(self._accelerator, self._log.epochs)
+        updates = updates_made(trainer["optimiser"])
+        self._trackers.start(self._run, self._config.to_json(), updates)
         with self._learner.average.in_place():
             if self._finished:
                 self._embed()
@@ -137,12 +138,17 @@ class Engine:
 
     def run(self) -> None:
         """Trains the epochs that are left."""
-        for epoch in range(self._finished + 1, self._config.epochs + 1):
-            started = time.perf_counter()
-            losses = self._train(epoch)
-            with self._learner.average.in_place():
-                self._embed()
-                self._conclude(epoch, losses, started)
+        left = range(self._finished + 1, self._config.epochs + 1)
+        if not left:
+            return
+        queries = len(left) * len(self._manifest)
+        with self._progress.task("run", queries, "queries") as whole:
+            for epoch in left:
+                started = time.perf_counter()
+                losses = self._train(epoch, PartsOf(whole, self._progress))
+                with self._learner.average.in_place():
+                    self._embed()
+                    self._conclude(epoch, losses, started)
 
     def _mined_after(self, epoch: int) -> bool:
         """Whether the next epoch trains on negatives of the model as it is after this one."""
@@ -164,7 +170,7 @@ class Engine:
     def _online(self) -> bool:
         return self._config.online_top_k is not None
 
-    def _train(self, epoch: int) -> EpochLosses:
+    def _train(self, epoch: int, progress: Progress) -> EpochLosses:
         """One pass over the manifest."""
         config = self._config
         seed_all(config.seed, epoch)
@@ -184,7 +190,9 @@ class Engine:
             images=self._images,
             texts=self._texts,
             place=Place(epoch, config.epochs),
-            progress=self._progress,
+            decodes=self._model.tunes_image,
+            on_step=self._trackers.step,
+            progress=progress,
         )
 
     def _sources(self) -> Sources:
@@ -256,7 +264,7 @@ class Engine:
             )
         )
         self._finished = metrics.epoch
-        log_epoch(self._accelerator, self._log.lines[-1])
+        self._trackers.epoch(self._log.lines[-1])
         self._on_epoch(self._log.lines[-1])
 
     def _next_manifest(self, epoch: int) -> bool:

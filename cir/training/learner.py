@@ -101,6 +101,8 @@ class Learner:
         )
         self._peak, self._schedule = rate, optimisation.schedule
         self.average = WeightAverage(self._parameters, ema)
+        self.gradient: Tensor | None = None
+        """Length of the last step's gradient, before it was clipped."""
 
     def losses(
         self, whole: Batch, sources: Sources, images: Features, texts: Features
@@ -141,7 +143,7 @@ class Learner:
         for features in encoded:
             features.backward()
         self._sum_gradients()
-        self._accelerator.clip_grad_norm_(self._parameters, _LONGEST_GRADIENT)
+        self.gradient = self._accelerator.clip_grad_norm_(self._parameters, _LONGEST_GRADIENT)
         self._optimiser.step()
         self.objective.bound()
         self.average.update()

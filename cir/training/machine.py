@@ -1,8 +1,7 @@
-"""accelerate's Accelerator for a run: precision of the steps, fp16's scaling, TensorBoard."""
+"""accelerate's Accelerator for a run: precision of the steps, fp16's scaling."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from accelerate import Accelerator
@@ -10,14 +9,11 @@ from accelerate.state import AcceleratorState
 
 from cir.errors import UsageError
 
-TENSORBOARD: Final = "tensorboard"
-"""The tracker's name, and the folder of its events in a run."""
-
 _PRECISION: Final = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 def accelerator_for(run: Path, device: torch.device, precision: str) -> Accelerator:
-    """An Accelerator that logs into `run`.
+    """An Accelerator for `run`.
 
     Args:
         run: The run folder.
@@ -32,29 +28,5 @@ def accelerator_for(run: Path, device: torch.device, precision: str) -> Accelera
     # accelerate keeps one state a process; a second run in it may have another precision
     AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(
-        cpu=device.type == "cpu",
-        mixed_precision=_PRECISION[precision],
-        log_with=TENSORBOARD,
-        project_dir=str(run),
+        cpu=device.type == "cpu", mixed_precision=_PRECISION[precision], project_dir=str(run)
     )
-
-
-def start_tensorboard(accelerator: Accelerator, first_epoch: int) -> None:
-    """Opens the events; those of `first_epoch` and later, of a run that was killed, are purged."""
-    settings = {TENSORBOARD: {"purge_step": first_epoch}}
-    accelerator.init_trackers(TENSORBOARD, init_kwargs=settings)
-
-
-def log_epoch(accelerator: Accelerator, line: Mapping[str, Any]) -> None:
-    """Sends the numbers of one line of `metrics.jsonl` to TensorBoard."""
-    accelerator.log(dict(_scalars(line, "")), step=line["epoch"])
-
-
-def _scalars(values: Mapping[str, Any], group: str) -> list[tuple[str, float]]:
-    found: list[tuple[str, float]] = []
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            found += _scalars(value, f"{group}{name}/")
-        elif value is not None:
-            found.append((f"{group}{name}", value))
-    return found

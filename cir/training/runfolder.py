@@ -12,10 +12,11 @@ from cir.models.trained import CHECKPOINTS
 
 CONFIG_FILE: Final = "config.json"
 MANIFESTS: Final = "manifests"
+REPORT_FILE: Final = "report.html"
 TENSORBOARD: Final = "tensorboard"
 
-_NOT_OF_THE_RUN: Final = ("out", "resume", "overwrite", "device", "workers")
-"""Settings that a resumed run may change: where it lies and what it runs on."""
+_NOT_OF_THE_RUN: Final = ("out", "resume", "overwrite", "device", "workers", "tracker", "log_every")
+"""Settings that a resumed run may change: where it lies, what it runs on, how it is watched."""
 
 
 def manifest_file(run: Path, epoch: int) -> Path:

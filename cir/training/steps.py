@@ -1,8 +1,11 @@
 """One epoch: the steps over every batch, and the means of what they lost."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from cir.errors import TrainingError
 from cir.progress import SILENT, Progress
@@ -11,6 +14,9 @@ from cir.training.learner import Learner, StepLosses
 from cir.training.negatives import Sources
 from cir.training.runlog import EpochLosses
 from cir.training.towers import Tower
+
+StepListener = Callable[[Mapping[str, Any]], None]
+"""Told of every step: its losses, the learning rate, the length of its gradient."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,8 @@ def train_epoch(
     images: Tower,
     texts: Tower,
     place: Place,
+    decodes: bool = False,
+    on_step: StepListener = lambda figures: None,
     progress: Progress = SILENT,
 ) -> EpochLosses:
     """Takes a step for every batch.
@@ -44,7 +52,9 @@ def train_epoch(
         images: Gives the features of images.
         texts: Gives the features of texts.
         place: Decides the learning rate.
-        progress: Shows queries per second, the loss and the learning rate.
+        decodes: Whether each image of a batch is decoded for it; only told.
+        on_step: Told of every step.
+        progress: Shows queries and decoded images per second, the loss and the learning rate.
 
     Raises:
         TrainingError: a loss is not finite.
@@ -65,6 +75,9 @@ def train_epoch(
             _require_finite(losses, f"epoch {place.epoch}, step {step}", ids)
             rate = learner.descend(losses, (image, text), place.done(step, len(batches)))
             means.add(losses, len(batch))
+            on_step({**vars(losses), "learning_rate": rate, "gradient": learner.gradient})
+            if decodes:
+                task.tally(images=len(np.unique(batch.images)))
             task.advance(len(batch), loss=losses.total.item(), lr=rate)
     return means.of_epoch(rate)
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -152,9 +154,14 @@ def test_every_section_is_there(page: str) -> None:
     for wanted in (
         "Recall on held-out queries",
         "Loss",
+        "How distances move",
+        "Turnover of negatives",
         "Distances before and after",
         "Kinds of negatives",
         "Active triplets",
+        "Learning rate",
+        "Wall time",
+        "Epochs",
         "Queries before and after training",
         "Mined triplets",
         "Evaluation by category",
@@ -164,7 +171,7 @@ def test_every_section_is_there(page: str) -> None:
         assert wanted in headings
     assert "31.9 → 61.9" in page
     assert (
-        len(re.findall(r"<svg viewBox=\"[\d. ]+\" role=\"img\" aria-label=\"[^\"]+\"", page)) == 6
+        len(re.findall(r"<svg viewBox=\"[\d. ]+\" role=\"img\" aria-label=\"[^\"]+\"", page)) == 12
     )
 
 
@@ -185,6 +192,46 @@ def test_what_users_wrote_is_escaped(page: str) -> None:
     assert "<script" not in page
     assert "&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;" in page
     assert "is &amp; was" in page
+
+
+def test_the_page_is_well_formed_and_light(page: str) -> None:
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    assert reader.open == []
+    assert len(page) < 500_000
+
+
+class Reader(HTMLParser):
+    """Sees that every element is closed, in order."""
+
+    _EMPTY = ("meta", "img", "br", "link", "input")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag not in self._EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_a_run_that_still_goes_on_says_how_far_it_is(
+    page: str, run: Path, nasty: Dataset, embeddings: Embeddings, tmp_path: Path
+) -> None:
+    going = shutil.copytree(run, tmp_path / "run")
+    settings = json.loads((going / "config.json").read_text())
+    (going / "config.json").write_text(json.dumps(settings | {"epochs": 10}))
+    lines = (going / "metrics.jsonl").read_text().splitlines()
+    # Killed while it mined: the second epoch's weights are saved as best, its line is not written.
+    (going / "metrics.jsonl").write_text("\n".join(lines[:2]) + "\n")
+    html = write_report(tmp_path / "r.html", going, nasty, embeddings, title="A").read_text()
+    assert "1 of 10 epochs so far" in html
+    assert "31.9 → 61.9" in html
+    assert "so far" not in (run / "report.html").read_text()
 
 
 def test_equal_runs_give_equal_pages(

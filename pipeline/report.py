@@ -1,0 +1,41 @@
+"""`cir report`: the page of a run, finished or not."""
+
+from pathlib import Path
+from typing import Any
+
+from cir.artefacts.store import read_embeddings
+from cir.config import ReportConfig
+from cir.data.dataset import Dataset
+from cir.errors import CheckpointError, UsageError
+from cir.files import read_json, refuse_existing
+from cir.reporting.report import write_report
+from cir.training.runfolder import CONFIG_FILE, REPORT_FILE
+from pipeline import console
+
+
+def run(config: ReportConfig) -> Path:
+    """Writes the page and says where it is."""
+    if config.out:
+        refuse_existing(config.out, overwrite=config.overwrite)
+    settings = _settings(config.run)
+    report = write_report(
+        config.out or config.run / REPORT_FILE,
+        config.run,
+        Dataset(config.dataset or Path(settings["dataset"])),
+        read_embeddings(config.embeddings or Path(settings["embeddings"])),
+        title=f"Training run {config.run.resolve().name}",
+        progress=console.RichProgress(),
+    )
+    console.note(f"report: {report}")
+    return report
+
+
+def _settings(run: Path) -> dict[str, Any]:
+    """What the run was started with."""
+    file = run / CONFIG_FILE
+    if not file.is_file():
+        raise UsageError(f"{run} holds no {CONFIG_FILE}: expected a run folder of cir train")
+    settings: dict[str, Any] = read_json(file, CheckpointError)
+    if not {"dataset", "embeddings"} <= set(settings):
+        raise CheckpointError(f"{file} names no dataset or embeddings: pass a run of cir train")
+    return settings
