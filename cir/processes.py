@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from jaxtyping import Shaped
 
-from cir.errors import CirError, UsageError
+from cir.errors import CirError, StoppedError, UsageError
 
 Made = TypeVar("Made")
 
@@ -92,6 +92,8 @@ class Processes:
         """
         try:
             yield
+        except StoppedError:
+            raise  # to stop is agreed upon beforehand
         except CirError as error:
             if not self._failed:
                 self._meet(error)

@@ -92,11 +92,7 @@ def run(out: Path, dataset: Dataset, embeddings: Embeddings, on_epoch=lambda lin
 
 
 def metrics(out: Path) -> list[dict[str, object]]:
-    """The lines without what no two runs share."""
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
-        assert line.pop("seconds") > 0
-    return lines
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
 def state(out: Path) -> dict[str, bytes]:
@@ -128,6 +124,7 @@ def test_writes_exactly_the_files_of_the_contract(straight):
     assert files - events == {
         "config.json",
         "metrics.jsonl",
+        "times.jsonl",
         *(f"manifests/epoch-{epoch:03d}.parquet" for epoch in range(EPOCHS + 1)),
         *(f"checkpoints/{name}/{file}" for name in ("best", "last") for file in checkpoint),
     }
@@ -150,8 +147,13 @@ def test_the_first_manifest_is_the_given_one_without_dev(straight, dataset, embe
 def test_every_epoch_is_told_as_it_is_written(tmp_path, dataset, embeddings):
     told = []
     out = run(tmp_path / "run", dataset, embeddings, on_epoch=told.append, epochs=1)
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert told == lines
+    times = [json.loads(line) for line in (out / "times.jsonl").read_text().splitlines()]
+    assert told == [line | took for line, took in zip(metrics(out), times, strict=True)]
+    assert [took["epoch"] for took in times] == [0, 1]
+    for took in times:
+        assert took["seconds"] >= sum(took["parts"].values()) - 1e-2
+        assert set(took["parts"]) == {"train", "embed", "evaluate", "mine"}
+    assert times[1]["parts"]["train"] > 0
 
 
 def test_metrics_say_what_the_contract_says(straight):
