@@ -1,0 +1,94 @@
+"""Runs on small worlds, and what is left of them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from cir.artefacts.checkpoint import read_checkpoint, read_trainer
+from cir.artefacts.store import Embeddings
+from cir.config import TrainConfig
+from cir.data.dataset import Dataset
+from cir.training.runlog import METRICS_FILE
+from cir.training.train import train
+from tests.mined import random_manifest
+
+EPOCHS = 3
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing may catch it."""
+
+
+def config_of(out: Path, **changes: object) -> TrainConfig:
+    settings = {
+        "out": out,
+        "epochs": EPOCHS,
+        "batch_size": 8,
+        "hidden": 8,
+        "dev_fraction": 0.25,
+        "device": "cpu",
+        "workers": 0,
+        "learning_rate": 1e-2,
+    }
+    return TrainConfig(**settings | changes)
+
+
+def run(out: Path, dataset: Dataset, embeddings: Embeddings, on_epoch=lambda line: None, **changes):
+    manifest = random_manifest(dataset, embeddings)
+    return train(config_of(out, **changes), dataset, embeddings, manifest, on_epoch=on_epoch)
+
+
+def metrics(out: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (out / METRICS_FILE).read_text().splitlines()]
+
+
+def state(out: Path) -> dict[str, bytes]:
+    """The bytes of everything that a run's settings determine."""
+    kept = {}
+    for file in sorted(out.rglob("*")):
+        if file.suffix in (".safetensors", ".parquet"):
+            kept[str(file.relative_to(out))] = file.read_bytes()
+    return kept
+
+
+def optimiser(out: Path) -> dict[int, dict[str, torch.Tensor]]:
+    return read_trainer(out / "checkpoints/last")["optimiser"]["state"]
+
+
+def weights(out: Path, epoch: str = "last") -> dict[str, torch.Tensor]:
+    checkpoint = read_checkpoint(out / "checkpoints" / epoch)
+    return checkpoint.combiner | {f"clip.{n}": t for n, t in (checkpoint.clip or {}).items()}
+
+
+def killed_after(epoch: int) -> Callable[[dict], None]:
+    def on_epoch(line):
+        if line["epoch"] == epoch:
+            raise Killed
+
+    return on_epoch
+
+
+class Fuse:
+    """Calls through until it is lit, then kills at the `number`-th call."""
+
+    def __init__(self, call: Callable, number: int) -> None:
+        self._call, self._left, self._lit = call, number, False
+
+    def light(self, epoch: int, line: dict) -> None:
+        self._lit = self._lit or line["epoch"] >= epoch
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        self._left -= self._lit
+        if self._lit and self._left <= 0:
+            raise Killed
+        return self._call(*args, **kwargs)
+
+
+def assert_same(straight: Path, other: Path) -> None:
+    """Both runs ended with the same weights, manifests and figures, bit for bit."""
+    assert (straight / METRICS_FILE).read_bytes() == (other / METRICS_FILE).read_bytes()
+    assert state(straight) == state(other)
+    for ours, theirs in zip(optimiser(straight).values(), optimiser(other).values(), strict=True):
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
