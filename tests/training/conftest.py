@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from cir.artefacts.store import Embeddings
+from cir.artefacts.manifest import write_manifest
+from cir.artefacts.store import Embeddings, read_embeddings
 from cir.artefacts.vectors import Table
 from cir.data.dataset import Dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.training import model as model_module
 from tests.micro import micro_encoder
+from tests.mined import random_manifest
+from tests.test_mine import written
 from tests.training.runs import run
 from tests.worlds import random_embeddings
 
@@ -48,3 +51,17 @@ def encoder(monkeypatch: pytest.MonkeyPatch):
     made = micro_encoder(tower="resnet")
     monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: made)
     return made
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> dict[str, Path]:
+    """What `cir train` reads, as files."""
+    folder = tmp_path_factory.mktemp("files")
+    made = random_embeddings(dataset, path=folder / "embeddings.h5")
+    store = read_embeddings(written(made))
+    write_manifest(random_manifest(dataset, store), folder / "manifest.parquet")
+    return {
+        "dataset": dataset.root,
+        "embeddings": store.path,
+        "manifest": folder / "manifest.parquet",
+    }

@@ -1,20 +1,33 @@
 """Runs on small worlds, and what is left of them."""
 
 import json
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from cir.artefacts.checkpoint import read_checkpoint, read_trainer
 from cir.artefacts.store import Embeddings
-from cir.config import TrainConfig
+from cir.config import TrainConfig, flag
 from cir.data.dataset import Dataset
 from cir.training.runlog import METRICS_FILE
 from cir.training.train import train
 from tests.mined import random_manifest
 
+ROOT = Path(__file__).parents[2]
 EPOCHS = 3
+SETTINGS = {
+    "epochs": EPOCHS,
+    "batch_size": 8,
+    "hidden": 8,
+    "dev_fraction": 0.25,
+    "device": "cpu",
+    "workers": 0,
+    "learning_rate": 1e-2,
+}
 
 
 class Killed(BaseException):
@@ -22,17 +35,30 @@ class Killed(BaseException):
 
 
 def config_of(out: Path, **changes: object) -> TrainConfig:
-    settings = {
-        "out": out,
-        "epochs": EPOCHS,
-        "batch_size": 8,
-        "hidden": 8,
-        "dev_fraction": 0.25,
-        "device": "cpu",
-        "workers": 0,
-        "learning_rate": 1e-2,
-    }
-    return TrainConfig(**settings | changes)
+    return TrainConfig(**SETTINGS | {"out": out} | changes)
+
+
+def command_of(files: Mapping[str, Path], out: Path, **changes: object) -> list[str]:
+    """`cir train` of a run as `config_of` has it, after `cir`."""
+    given = {name: value for name, value in changes.items() if value is not True}
+    switches = [flag(name) for name, value in changes.items() if value is True]
+    settings = {**SETTINGS, **files, "out": out, **given}
+    return ["train", *(f"{flag(n)}={v}" for n, v in settings.items()), *switches]
+
+
+def started(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, **options: object
+) -> subprocess.Popen[str]:
+    """A process of the command line."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *command],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
 
 
 def run(out: Path, dataset: Dataset, embeddings: Embeddings, on_epoch=lambda line: None, **changes):
