@@ -1,20 +1,17 @@
 """Worlds that the tests of training share."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from cir.artefacts.manifest import write_manifest
 from cir.artefacts.store import Embeddings, read_embeddings
-from cir.artefacts.vectors import Table
 from cir.data.dataset import Dataset
-from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.training import model as model_module
 from tests.micro import micro_encoder
 from tests.mined import random_manifest
 from tests.test_mine import written
-from tests.training.runs import run
+from tests.training.runs import encoded_by, run
 from tests.worlds import random_embeddings
 
 
@@ -32,17 +29,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory, dataset, embeddings) -> P
 @pytest.fixture(scope="session")
 def encoded(dataset: Dataset) -> Embeddings:
     """The vectors that a micro encoder gives, under its provenance."""
-    encoder = micro_encoder(tower="resnet")
-    drawn = random_embeddings(dataset)
-    files = [dataset.image_path(image_id) for image_id in drawn.images.keys]
-    images = image_vectors(encoder, files, batch_size=64, workers=0)
-    captions = caption_vectors(encoder, drawn.captions.keys, batch_size=64)
-    return dataclasses.replace(
-        drawn,
-        images=Table(drawn.images.keys, images),
-        captions=Table(drawn.captions.keys, captions),
-        provenance=encoder.provenance,
-    )
+    return encoded_by(micro_encoder(tower="resnet"), dataset)
 
 
 @pytest.fixture

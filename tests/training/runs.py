@@ -1,5 +1,6 @@
 """Runs on small worlds, and what is left of them."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -11,11 +12,15 @@ import torch
 
 from cir.artefacts.checkpoint import read_checkpoint, read_trainer
 from cir.artefacts.store import Embeddings
+from cir.artefacts.vectors import Table
 from cir.config import TrainConfig, flag
 from cir.data.dataset import Dataset
+from cir.encoding.embedding import caption_vectors, image_vectors
+from cir.encoding.encoder import Encoder
 from cir.training.runlog import METRICS_FILE
 from cir.training.train import train
 from tests.mined import random_manifest
+from tests.worlds import random_embeddings
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 3
@@ -36,6 +41,20 @@ class Killed(BaseException):
 
 def config_of(out: Path, **changes: object) -> TrainConfig:
     return TrainConfig(**SETTINGS | {"out": out} | changes)
+
+
+def encoded_by(encoder: Encoder, dataset: Dataset) -> Embeddings:
+    """The vectors that an encoder gives, under its provenance."""
+    drawn = random_embeddings(dataset)
+    files = [dataset.image_path(image_id) for image_id in drawn.images.keys]
+    images = image_vectors(encoder, files, batch_size=64, workers=0)
+    captions = caption_vectors(encoder, drawn.captions.keys, batch_size=64)
+    return dataclasses.replace(
+        drawn,
+        images=Table(drawn.images.keys, images),
+        captions=Table(drawn.captions.keys, captions),
+        provenance=encoder.provenance,
+    )
 
 
 def command_of(files: Mapping[str, Path], out: Path, **changes: object) -> list[str]:

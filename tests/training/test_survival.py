@@ -24,6 +24,7 @@ from cir.training import engine, saving
 from cir.training import model as model_module
 from cir.training.learner import Learner
 from cir.training.stopping import Wish
+from cir.training.train import train
 from pipeline.cli import FAILED
 from tests.micro import micro_encoder
 from tests.training.runs import (
@@ -32,6 +33,7 @@ from tests.training.runs import (
     Killed,
     assert_same,
     command_of,
+    config_of,
     killed_after,
     metrics,
     run,
@@ -372,8 +374,8 @@ def test_the_command_says_in_one_line_that_the_loss_exploded(tmp_path, files):
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, dataset, files):
     """Files may not grow beyond what the weights take: the optimiser's state does not fit."""
     settings = {"hidden": 64, "tracker": ("none",), **files}
-    store = read_embeddings(files["embeddings"])
-    straight, out = run(tmp_path / "straight", dataset, store, **settings), tmp_path / "run"
+    read = dataset, read_embeddings(files["embeddings"]), read_manifest(files["manifest"])
+    straight, out = train(config_of(tmp_path / "straight", **settings), *read), tmp_path / "run"
     last = straight / "checkpoints/last"
     room = 2 * (last / "combiner.safetensors").stat().st_size
     assert room < (last / "trainer.pt").stat().st_size
@@ -388,5 +390,5 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, dataset, files):
     assert told.endswith("what stood there before is untouched")
     assert saved_at(out) == (0, 0)
     assert not list(out.rglob(".*"))
-    run(out, dataset, store, resume=True, **settings)
+    train(config_of(out, resume=True, **settings), *read)
     assert_same(straight, out)
