@@ -38,7 +38,7 @@ class Trackers:
         """Opens nothing yet, and makes sure that it could.
 
         Args:
-            accelerator: Logs in its main process; its `end_training` closes the trackers.
+            accelerator: Logs in its main process.
             names: Of the trackers: tensorboard, wandb.
             every: Steps from one to the next whose figures are sent.
 
@@ -81,6 +81,11 @@ class Trackers:
     def epoch(self, line: Mapping[str, Any]) -> None:
         """Sends the numbers of one line of `metrics.jsonl`."""
         self._accelerator.log(dict(_scalars(line, "epoch/")), step=self._updates)
+
+    def finish(self) -> None:
+        """Closes the trackers; accelerate's own ending would part the processes as well."""
+        for tracker in self._accelerator.trackers:
+            tracker.finish()
 
 
 def updates_made(optimiser: Mapping[str, Any]) -> int:

@@ -72,7 +72,7 @@ def train(
                 engine.begin()
             engine.run()
         finally:
-            parts.accelerator.end_training()
+            parts.trackers.finish()
     return config.out
 
 

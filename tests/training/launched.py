@@ -7,11 +7,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
+from cir.artefacts.store import Embeddings
 from cir.data.dataset import Dataset
+from cir.encoding.encoder import Encoder
 from cir.errors import CirError, ImageError, StoppedError
 from cir.processes import ALONE, Processes, together
 from cir.training.learner import Learner
@@ -48,8 +51,8 @@ def trained(
 ) -> list[dict[str, Any]]:
     """Trains a run of a micro encoder's vectors; the figures of its epochs as they were told."""
     told: list[dict[str, Any]] = []
-    embeddings = encoded_by(micro_encoder(), dataset)
-    with mock.patch("cir.training.model.load_encoder", lambda *_, **__: micro_encoder()):
+    embeddings = _encoded(dataset.root)
+    with mock.patch("cir.training.model.load_encoder", _micro):
         train(
             config_of(out, clip_learning_rate=1e-3, **settings),
             dataset,
@@ -59,6 +62,15 @@ def trained(
             processes=processes,
         )
     return told
+
+
+def _micro(*_: object, **__: object) -> Encoder:
+    return micro_encoder()
+
+
+@cache
+def _encoded(root: Path) -> Embeddings:
+    return encoded_by(micro_encoder(), Dataset(root))
 
 
 def _once(number: int, what: Callable[[], None]) -> Any:
@@ -80,7 +92,7 @@ def _stopped(dataset: Dataset, out: Path, processes: Processes) -> None:
         with _once(5, ask):
             trained(dataset, out, processes, **ASKED["terms"])
     except StoppedError as stopped:
-        print(f"process {processes.rank} {stopped}", flush=True)
+        _say(f"process {processes.rank} {stopped}")
     trained(dataset, out, processes, resume=True, **ASKED["terms"])
 
 
@@ -92,10 +104,15 @@ def _broken(dataset: Dataset, out: Path, processes: Processes) -> None:
 
     name = "cir.data.photos.decode_image" if processes.rank else "cir.data.photos.no_name"
     try:
-        with mock.patch(name, refuse, create=True):
+        with processes.agreed(), mock.patch(name, refuse, create=True):
             trained(dataset, out, processes, tune="image", epochs=1)
     except CirError as error:
-        print(f"process {processes.rank} ended: {error}", flush=True)
+        _say(f"process {processes.rank} ended: {error}")
+
+
+def _say(line: str) -> None:
+    """In one piece, so that the lines of two processes do not mix."""
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
 def main(dataset: Dataset, folder: Path) -> None:

@@ -17,6 +17,7 @@ from cir.config import TrainConfig, flag
 from cir.data.dataset import Dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
+from cir.processes import ALONE, Processes
 from cir.training.runlog import METRICS_FILE
 from cir.training.train import train
 from tests.mined import random_manifest
@@ -80,9 +81,22 @@ def started(
     )
 
 
-def run(out: Path, dataset: Dataset, embeddings: Embeddings, on_epoch=lambda line: None, **changes):
-    manifest = random_manifest(dataset, embeddings)
-    return train(config_of(out, **changes), dataset, embeddings, manifest, on_epoch=on_epoch)
+def run(
+    out: Path,
+    dataset: Dataset,
+    embeddings: Embeddings,
+    on_epoch: Callable[[dict], None] = lambda line: None,
+    processes: Processes = ALONE,
+    **changes: object,
+) -> Path:
+    return train(
+        config_of(out, **changes),
+        dataset,
+        embeddings,
+        random_manifest(dataset, embeddings),
+        on_epoch=on_epoch,
+        processes=processes,
+    )
 
 
 def metrics(out: Path) -> list[dict[str, object]]:
