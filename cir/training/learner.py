@@ -96,12 +96,13 @@ class Learner:
                 )
             ),
         ]
-        self._parameters = [parameter for group in groups for parameter in group["params"]]
+        self.parameters = [parameter for group in groups for parameter in group["params"]]
+        """All that is trained."""
         self._optimiser = accelerator.prepare(
             AdamW(groups, weight_decay=optimisation.weight_decay, fused=True)
         )
         self._peak, self._schedule = rate, optimisation.schedule
-        self.average = WeightAverage(self._parameters, ema)
+        self.average = WeightAverage(self.parameters, ema)
 
     @property
     def scaled(self) -> bool:
@@ -146,7 +147,7 @@ class Learner:
             features.backward()
         self._sum_gradients()
         length: Float[Tensor, ""] = self._accelerator.clip_grad_norm_(
-            self._parameters, _LONGEST_GRADIENT
+            self.parameters, _LONGEST_GRADIENT
         )
         return length
 
@@ -240,7 +241,7 @@ class Learner:
         """Each process has the gradient of its share; that of the whole is their sum."""
         if self._processes.count == 1:
             return
-        present = [p.grad for p in self._parameters if p.grad is not None]
+        present = [p.grad for p in self.parameters if p.grad is not None]
         flat = summed(parameters_to_vector(present), self._processes)
         vector_to_parameters(flat, present)
 

@@ -60,7 +60,7 @@ def encoded_by(encoder: Encoder, dataset: Dataset) -> Embeddings:
 
 def command_of(files: Mapping[str, Path], out: Path, **changes: object) -> list[str]:
     """`cir train` of a run as `config_of` has it, after `cir`."""
-    given = {name: value for name, value in changes.items() if value is not True}
+    given = {name: value for name, value in changes.items() if not isinstance(value, bool)}
     switches = [flag(name) for name, value in changes.items() if value is True]
     settings = {**SETTINGS, **files, "out": out, **given}
     return ["train", *(f"{flag(n)}={v}" for n, v in settings.items()), *switches]

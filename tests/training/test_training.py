@@ -18,7 +18,7 @@ from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.errors import ConfigError, ImageError, ManifestError, StoreError, UsageError
 from cir.training import engine
 from cir.training import model as model_module
-from cir.training.learner import learning_rate_factor
+from cir.training.learner import Learner, learning_rate_factor
 from cir.training.train import train
 from tests.micro import micro_encoder
 from tests.mined import random_manifest
@@ -187,19 +187,29 @@ def test_tuning_text_decodes_no_image(tmp_path, dataset, encoded, encoder, monke
 def test_how_towers_are_encoded_changes_nothing_but_rounding(
     tmp_path, dataset, encoded, monkeypatch
 ):
+    """The gradients of the first step agree; later weights need not, for Adam makes a whole step of
+    a gradient that is nothing but rounding."""
+    steps: list[list[torch.Tensor]] = []
+    backward = Learner.backward
+
+    def kept(learner: Learner, *given: object) -> torch.Tensor:
+        length = backward(learner, *given)
+        steps.append([p.grad * length.clamp(min=1) for p in learner.parameters])
+        return length
+
+    monkeypatch.setattr(Learner, "backward", kept)
     monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: micro_encoder())
     plain = run(tmp_path / "plain", dataset, encoded, tune="both", epochs=1, remine=False)
+    expected, steps = steps[0], []
     other = run(
         tmp_path / "other", dataset, encoded, tune="both", epochs=1, remine=False,
         encode_batch=5, checkpoint_activations=True,
     )  # fmt: skip
-    assert metrics(other)[-1]["loss"] == pytest.approx(metrics(plain)[-1]["loss"], rel=1e-3)
-    before = {f"clip.{name}": t for name, t in micro_encoder().clip.state_dict().items()}
-    moved = 0
-    for name, tensor in weights(plain).items():
-        torch.testing.assert_close(weights(other)[name], tensor, rtol=1e-3, atol=1e-4)
-        moved += name in before and not torch.equal(before[name], tensor)
-    assert moved > 20
+    longest = max(gradient.norm() for gradient in expected)
+    assert sum(bool(gradient.any()) for gradient in expected) > 20
+    for gradient, direct in zip(steps[0], expected, strict=True):
+        assert (gradient - direct).norm() <= 1e-4 * longest
+    assert metrics(other)[-1]["loss"] == pytest.approx(metrics(plain)[-1]["loss"], rel=1e-2)
 
 
 def test_a_layer_nearer_the_input_moves_less(tmp_path, dataset, encoded, monkeypatch):
