@@ -3,4 +3,41 @@
 The library: one idea a file, no command line, no printing. The programs are in `pipeline`.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cir.encoding.retriever import Retriever
+
 __version__ = "0.1.0"
+
+
+def load(
+    path: "str | Path", *, weights: "str | Path | None" = None, device: str = "auto"
+) -> "Retriever":
+    """A trained model, ready to encode photos and texts and to compose queries.
+
+        retriever = cir.load("runs/x/checkpoints/best")
+        gallery = retriever.encode_images(files)
+        scores = gallery @ retriever.query("dress.jpg", "is red and shorter")
+
+    Args:
+        path: A checkpoint folder, or a run folder, whose best checkpoint is taken.
+        weights: The weight file that the run's store was embedded with, where it was one and CLIP
+            was not tuned.
+        device: auto, cpu, cuda or mps.
+
+    Returns:
+        A `cir.encoding.retriever.Retriever`. All its vectors are float32 and of unit length.
+
+    Raises:
+        CheckpointError: there is no checkpoint, it is damaged, or `weights` are another encoder's.
+        UsageError: the device is not on this machine, or the run's encoder is no published one.
+        WeightsError: the encoder's weights cannot be had.
+    """
+    from pathlib import Path
+
+    from cir.encoding.retriever import load_retriever
+
+    return load_retriever(Path(path), weights=Path(weights) if weights else None, device=device)

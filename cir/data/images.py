@@ -46,11 +46,16 @@ def decode_image(encoded: bytes, path: Path, *, least: int | None = None) -> Ima
             if least is not None:
                 image.draft("RGB", (least, least))
             image.load()
-            return _on_white(ImageOps.exif_transpose(image))
+            return upright(image)
     except UnidentifiedImageError:
         raise ImageError(f"{path} is no image: expected JPEG or PNG") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
         raise ImageError(f"{path} is damaged ({fault}): fetch it again") from fault
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A decoded image as its EXIF orientation has it, as RGB; transparency is laid on white."""
+    return _on_white(ImageOps.exif_transpose(image))
 
 
 def _on_white(image: Image.Image) -> Image.Image:

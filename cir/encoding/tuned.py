@@ -52,7 +52,7 @@ def as_tuned(
     )
     if tune == "none":
         return embeddings
-    encoder, now = _encoder(checkpoint, device), embeddings
+    encoder, now = tuned_encoder(checkpoint, device), embeddings
     if tune in ("image", "both"):
         named = {i for q in queries for i in (q.reference_id, *q.target_ids)}
         ids = named.union(*galleries.values())
@@ -75,7 +75,12 @@ def made_by_tuned(checkpoint: Checkpoint, embeddings: Embeddings) -> bool:
     return tuned == embeddings.provenance
 
 
-def _encoder(checkpoint: Checkpoint, device: torch.device) -> Encoder:
+def tuned_encoder(checkpoint: Checkpoint, device: torch.device) -> Encoder:
+    """The encoder that a checkpoint holds, for one in which a tower was tuned.
+
+    Raises:
+        WeightsError: its weights do not fit its model.
+    """
     origin = checkpoint.metadata.provenance
     return load_encoder(
         origin.model,

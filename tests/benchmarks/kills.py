@@ -136,6 +136,7 @@ def _awaited(moment: Moment, attempt: Attempt) -> bool:
     while attempt.process.poll() is None and time.monotonic() < end:
         if moment(attempt):
             return True
+        time.sleep(0.001)
     return False
 
 

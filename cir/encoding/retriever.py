@@ -1,0 +1,143 @@
+"""A trained model ready for use: photos and texts to vectors, both to a query."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+
+from cir.artefacts.checkpoint import Checkpoint
+from cir.artefacts.vectors import normalised
+from cir.data.images import read_image, upright
+from cir.encoding.embedding import caption_vectors, spans_of, stacked
+from cir.encoding.encoder import Encoder, load_encoder
+from cir.encoding.tuned import tuned_encoder
+from cir.errors import CheckpointError
+from cir.models.composition import compose
+from cir.models.trained import Trained, load_trained
+from cir.runtime import pick_device
+
+Photo = str | Path | Image.Image
+"""A file, or an image that is decoded already."""
+
+_BATCH: Final = 64
+"""Photos or texts encoded at once."""
+
+
+class Retriever:
+    """A combiner and the encoder that it was trained with.
+
+    A gallery is searched by inner products: `gallery @ retriever.query(photo, text)`.
+    """
+
+    def __init__(self, trained: Trained, encoder: Encoder) -> None:
+        """Takes the parts as they are; `load_retriever` finds them.
+
+        Args:
+            trained: The combiner.
+            encoder: In evaluation mode.
+        """
+        self.checkpoint = trained.checkpoint
+        self.encoder = encoder
+        self.combiner = trained.combiner
+
+    @property
+    def dim(self) -> int:
+        """Components of a vector."""
+        return self.encoder.dim
+
+    def encode_images(self, photos: Sequence[Photo]) -> Float[np.ndarray, "photos dim"]:
+        """The unit vector of each photo, float32: what a gallery is made of.
+
+        Raises:
+            ImageError: a file is missing, damaged, or no image.
+            VectorError: the encoder gives a vector without a direction.
+        """
+        found = stacked(list(self._encoded(photos)), self.dim)
+        return normalised(found, "photos")
+
+    def encode_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "texts dim"]:
+        """The unit vector of each text, float32.
+
+        Raises:
+            VectorError: the encoder gives a vector without a direction.
+        """
+        return normalised(caption_vectors(self.encoder, texts, batch_size=_BATCH), "texts")
+
+    def compose(
+        self, images: Float[np.ndarray, "queries dim"], texts: Float[np.ndarray, "queries dim"]
+    ) -> Float[np.ndarray, "queries dim"]:
+        """The unit vector of each query, from its reference's vector and its text's.
+
+        Args:
+            images: Of any length above zero.
+            texts: Likewise, in the same order.
+
+        Raises:
+            VectorError: a composed vector has no direction.
+        """
+        return compose(self.combiner, images, texts, device=self.encoder.device)
+
+    def query(self, photo: Photo, text: str) -> Float[np.ndarray, " dim"]:
+        """The unit vector of a reference photo and the text that modifies it.
+
+        Raises:
+            ImageError: the photo is missing, damaged, or no image.
+        """
+        composed: Float[np.ndarray, " dim"]
+        (composed,) = self.compose(self.encode_images([photo]), self.encode_texts([text]))
+        return composed
+
+    def _encoded(self, photos: Sequence[Photo]) -> Iterator[Float[np.ndarray, "batch dim"]]:
+        for span in spans_of(range(len(photos)), _BATCH):
+            decoded = [_decoded(photos[row]) for row in span]
+            pixels = torch.stack([self.encoder.preprocess(photo) for photo in decoded])
+            with torch.inference_mode():
+                encoded = self.encoder.encode_images(pixels.to(self.encoder.device))
+            yield encoded.cpu().numpy()
+
+
+def load_retriever(path: Path, *, weights: Path | None, device: str) -> Retriever:
+    """Reads a checkpoint folder, or the best checkpoint of a run folder, with its encoder.
+
+    Args:
+        path: The folder.
+        weights: The weight file that the run's store was embedded with, where it was one and CLIP
+            was not tuned; published weights are found, and tuned ones are in the checkpoint.
+        device: auto, cpu, cuda or mps.
+
+    Raises:
+        CheckpointError: there is no checkpoint, it is damaged, or `weights` are not its encoder's.
+        UsageError: the device is not on this machine, or the run's encoder is no published one.
+        WeightsError: the encoder's weights cannot be had.
+    """
+    trained, chosen = load_trained(path), pick_device(device)
+    return Retriever(trained, _encoder(trained.checkpoint, weights, chosen))
+
+
+def _encoder(checkpoint: Checkpoint, weights: Path | None, device: torch.device) -> Encoder:
+    if checkpoint.clip is not None:
+        return tuned_encoder(checkpoint, device)
+    origin = checkpoint.metadata.provenance
+    encoder = load_encoder(
+        origin.model,
+        pretrained=origin.pretrained,
+        weights=weights,
+        preprocess=origin.preprocess,
+        device=device,
+    )
+    if encoder.provenance.weights_sha256 != origin.weights_sha256:
+        raise CheckpointError(
+            f"{checkpoint.folder} was trained over {origin.model} {origin.pretrained} with weights "
+            f"{origin.weights_sha256[:12]}…, and {weights or 'those published'} are "
+            f"{encoder.provenance.weights_sha256[:12]}…: pass the file that the store was embedded "
+            f"with as weights"
+        )
+    return encoder
+
+
+def _decoded(photo: Photo) -> Image.Image:
+    return upright(photo) if isinstance(photo, Image.Image) else read_image(Path(photo))
