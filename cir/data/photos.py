@@ -1,6 +1,7 @@
 """Photos decoded and preprocessed by worker processes, batch by batch, the broken ones named."""
 
 import hashlib
+import os
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,6 +68,7 @@ def photo_batches(
         num_workers=workers if batches else 0,
         collate_fn=_collated,
         pin_memory=pinned,
+        worker_init_fn=_apart,
         generator=torch.Generator(),  # else the loader draws from the global one
     )
     stream = iter(loader)
@@ -79,6 +81,11 @@ def photo_batches(
         raise CirError(f"{line}; pass a smaller --batch-size or --workers 0") from fault
     finally:
         del stream  # the last reference: ends the workers now, not when a traceback is let go
+
+
+def _apart(_: int) -> None:
+    """Leaves the caller's group: what a terminal sends to all of it is the caller's to answer."""
+    os.setsid()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ weights of `last` and `best`, every manifest, metrics.jsonl; and with its optimi
 import argparse
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -115,19 +116,31 @@ def trained(files: dict[str, Path], out: Path, **changes: object) -> None:
 
 
 def killed(files: dict[str, Path], out: Path, draw: random.Random, number: int) -> Iterator[str]:
-    """Kills a run some times, then lets it end; what each kill met."""
-    for kill in range(1 + draw.randrange(MOST)):
-        resume = (out / "config.json").exists()
-        before = _identity(out / "checkpoints/last")
-        process = started(command_of(files, out, **SETTINGS, resume=resume))
-        moment = _MOMENTS[(number + kill) % len(_MOMENTS)](draw)
-        came = _awaited(moment, Attempt(process, out, before))
-        process.kill()
-        process.communicate()
-        if not came:
-            break
-        yield _met(out, before)
+    """Kills a run some times, then lets it end; what each kill met.
+
+    A moment that a run has passed by is left out, but for the first: that run is begun anew.
+    """
+    kills = 0
+    for attempt in range(1 + draw.randrange(MOST)):
+        moment = _MOMENTS[(number + attempt) % len(_MOMENTS)]
+        while (met := _killed_once(files, out, moment(draw))) is None and not kills:
+            shutil.rmtree(out)
+            moment = _saving
+        if met is not None:
+            kills += 1
+            yield met
     trained(files, out, resume=(out / "config.json").exists())
+
+
+def _killed_once(files: dict[str, Path], out: Path, moment: Moment) -> str | None:
+    """What the kill met; None where the program ended before the moment came."""
+    resume = (out / "config.json").exists()
+    before = _identity(out / "checkpoints/last")
+    process = started(command_of(files, out, **SETTINGS, resume=resume))
+    came = _awaited(moment, Attempt(process, out, before))
+    process.kill()
+    process.communicate()
+    return _met(out, before) if came else None
 
 
 def _awaited(moment: Moment, attempt: Attempt) -> bool:

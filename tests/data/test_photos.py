@@ -88,6 +88,14 @@ def test_workers_end_with_a_caller_that_stops_early(photos: list[Path]) -> None:
     assert multiprocessing.active_children() == []
 
 
+def test_a_signal_to_the_whole_group_leaves_the_workers_alone(photos: list[Path]) -> None:
+    reading = photo_batches(photos, [range(1)] * 3, mean_colour, workers=1, pinned=False)
+    next(reading)
+    (worker,) = multiprocessing.active_children()
+    assert os.getpgid(worker.pid) != os.getpgid(0)
+    assert len(list(reading)) == 2
+
+
 def test_a_killed_worker_is_one_line(photos: list[Path]) -> None:
     with pytest.raises(CirError, match=r"DataLoader worker .*--workers 0") as caught:
         list(photo_batches(photos, [range(1)], suicide, workers=1, pinned=False))

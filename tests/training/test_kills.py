@@ -1,0 +1,11 @@
+"""One run killed for good, again and again; `tests.benchmarks.kills` kills many."""
+
+from pathlib import Path
+
+from tests.benchmarks.kills import survived
+
+
+def test_a_run_killed_for_good_ends_as_one_never_killed(tmp_path: Path) -> None:
+    met = survived(tmp_path, times=1, seed=1)
+    assert met.total() >= 1
+    assert any("writing" in moment for moment in met)
