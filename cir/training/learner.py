@@ -112,7 +112,7 @@ class Learner:
     def losses(
         self, whole: Batch, sources: Sources, images: Features, texts: Features
     ) -> StepLosses:
-        """The losses of one batch, ready to be descended.
+        """The losses of one batch, ready for `backward`.
 
         Args:
             whole: The rows of all processes.

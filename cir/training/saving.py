@@ -55,12 +55,11 @@ class Standing:
     def to_state(self) -> dict[str, Any]:
         """Tensors and plain values."""
         metrics, reached, gallery = self.metrics, self.reached, self.gallery
-        means = None if reached is None else reached.means
         return {
             "epoch": self.epoch,
             "took": dict(self.took),
             "metrics": metrics and metrics.to_json(),
-            "reached": reached and (reached.step, means and (means.queries, means.sums)),
+            "reached": reached and (reached.step, reached.means.queries, reached.means.sums),
             "gallery": gallery and (gallery.keys, torch.from_numpy(gallery.vectors)),
         }
 
@@ -69,8 +68,8 @@ class Standing:
         """What `to_state` gave."""
         reached = gallery = None
         if state["reached"]:
-            step, means = state["reached"]
-            reached = Reached(step, Means(*means))
+            step, queries, sums = state["reached"]
+            reached = Reached(step, Means(queries, sums))
         if state["gallery"]:
             keys, vectors = state["gallery"]
             gallery = Table(keys, vectors.numpy())
