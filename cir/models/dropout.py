@@ -21,19 +21,19 @@ class Dropout(nn.Module):
     alike and have a share each drop, all together, what one process would.
     """
 
-    def __init__(self, probability: float) -> None:
-        """Drops each component with `probability`, in [0, 1)."""
+    def __init__(self, p: float) -> None:
+        """Drops each component with probability `p`, in [0, 1)."""
         super().__init__()
-        self.probability = probability
+        self.p = p
         self.share: Share | None = None
         """The rows that come in; None for a batch that is not shared."""
 
     def forward(self, features: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
         """The features, some of them zero where training."""
-        if not (self.training and self.probability):
+        if not (self.training and self.p):
             return features
         share = self.share or Share(len(features), slice(None))
-        kept = 1 - self.probability
+        kept = 1 - self.p
         mask = features.new_empty(share.total, features.shape[1]).bernoulli_(kept)
         return features * mask[share.rows].div_(kept)
 
