@@ -23,7 +23,7 @@ from cir.data.dataset import Dataset
 from cir.encoding.dataset_embedding import embed_dataset
 from cir.encoding.encoder import load_encoder
 from cir.errors import UsageError
-from cir.evaluation.recall import CUTOFFS, Evaluation, Protocol, evaluate, headline
+from cir.evaluation.recall import Evaluation, Protocol, evaluate
 from cir.files import read_json, write_json
 from cir.mining.offline import mine_manifest, usable_queries
 from cir.models.combiner import SumCombiner
@@ -266,13 +266,13 @@ def _is_done(artefact: Path, step: str) -> bool:
 def _print(judged: list[Evaluation]) -> None:
     console.table(
         f"Recall in percent: {judged[0].protocol}",
-        ("query", *(f"R@{k}" for k in CUTOFFS), "headline"),
+        ("query", *judged[0].figures()),
         [
-            *((e.query, *_cells(e.mean)) for e in judged),
-            ("chance", *_cells(judged[0].chance)),
+            *((e.query, *_cells(e.figures())) for e in judged),
+            ("chance", *_cells(judged[0].chance_figures())),
         ],
     )
 
 
-def _cells(recall: dict[int, float]) -> list[str]:
-    return [*(f"{recall[k]:.1f}" for k in CUTOFFS), f"{headline(recall):.1f}"]
+def _cells(figures: dict[str, float]) -> list[str]:
+    return [f"{value:.1f}" for value in figures.values()]
