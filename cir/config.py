@@ -434,9 +434,12 @@ class TrainConfig(Config):
     out: Path = option(RUN, "Files")
     """Run folder to make."""
     resume: bool = option(False, "Files")
-    """Go on with the run in --out after its last finished epoch."""
+    """Go on with the run in --out from what it saved last."""
     overwrite: bool = option(False, "Files")
     """Replace a run folder that exists."""
+    save_minutes: float = option(10.0, "Files")
+    """Minutes from one saving to the next within an epoch; it is saved at its end, and when it is
+    stopped, in any case."""
     combiner: CombinerName = option("attention-fusion", "Model")
     """gated-sum (the plain sum and a learned departure from it), attention-fusion (the gate over
     both modalities), clip4cir (Baldrati et al.), or sum."""
@@ -522,7 +525,7 @@ class TrainConfig(Config):
             yield "--tracker none excludes the others"
         yield from _below(self, 1, "epochs", "hidden", "online_top_k", "row_negatives")
         yield from _below(self, 2, "batch_size")
-        yield from _below(self, 0, "workers", "weight_decay")
+        yield from _below(self, 0, "workers", "weight_decay", "save_minutes")
         yield from _misspelled(self, "loss", loss_weights)
         yield from _misspelled(self, "contrast", candidates)
         yield from _misspelled(self, "curriculum", curriculum)

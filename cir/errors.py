@@ -47,5 +47,13 @@ class TrainingError(CirError):
     """A training run that cannot go on, its last good checkpoint untouched."""
 
 
+class StoppedError(CirError):
+    """A run that a signal stopped; it can be gone on with."""
+
+    def __init__(self, signal: int, line: str) -> None:
+        self.signal = signal
+        super().__init__(line)
+
+
 class VectorError(CirError):
     """Vectors that no distance is defined for: NaN, infinite, all zero, of another dimension."""

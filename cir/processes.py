@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from jaxtyping import Shaped
 
-from cir.errors import CirError, UsageError
+from cir.errors import CirError, StoppedError, UsageError
 
 Made = TypeVar("Made")
 
@@ -92,6 +92,8 @@ class Processes:
         """
         try:
             yield
+        except StoppedError:
+            raise  # to stop is agreed upon beforehand
         except CirError as error:
             if not self._failed:
                 self._meet(error)
@@ -151,11 +153,19 @@ def together() -> Iterator[Processes]:
         return
     import torch.distributed as dist
 
-    # Vectors and what is found of them are in the memory of the processor, whatever multiplies.
-    dist.init_process_group("gloo", timeout=_PATIENCE)
+    dist.init_process_group(_backend(), timeout=_PATIENCE)
     processes = Processes(dist.get_rank(), dist.get_world_size())
     yield processes
     processes.leave()
+
+
+def _backend() -> str:
+    """gloo, and NCCL for tensors on GPUs where every process of this machine has one of its own."""
+    import torch
+
+    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+    own = torch.cuda.is_available() and torch.cuda.device_count() >= sharing
+    return "cpu:gloo,cuda:nccl" if own else "gloo"
 
 
 def _error(rank: int, misused: bool, line: str) -> CirError:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 import typer
 
 from cir import __version__, config
-from cir.errors import CirError, UsageError
+from cir.errors import CirError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from cir.processes import Processes
@@ -29,8 +29,10 @@ MISUSED = 2
 """Exit code of a request that cannot be, as click's own."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it."""
+_SIGNALLED = 128
+"""What shells add to the number of the signal that ended a program."""
 
-_SHARED = ("mine",)
+_SHARED = ("mine", "train")
 """Stages that share their work among the processes that a launcher starts."""
 
 app = typer.Typer(
@@ -97,6 +99,10 @@ def _exit_code(
             built = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
             run = importlib.import_module(f"pipeline.{stage}").run
             done = run(built, processes) if stage in _SHARED else run(built)
+    except StoppedError as stopped:
+        if processes.main:
+            console.fail(str(stopped))
+        return _SIGNALLED + stopped.signal
     except CirError as error:
         if processes.main:
             console.fail(str(error))

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from cir.artefacts.manifest import read_manifest
-from cir.artefacts.store import read_embeddings
+from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import TrainConfig
 from cir.data.dataset import Dataset
+from cir.processes import ALONE, Processes
+from cir.progress import SILENT, Progress
 from cir.reporting.report import write_report
 from cir.training.runfolder import REPORT_FILE
 from cir.training.runlog import RunLog
@@ -17,10 +19,13 @@ from pipeline import console
 _SHOWN = ("R@10", "R@50", "headline")
 
 
-def run(config: TrainConfig) -> Path:
-    """Trains, prints a line an epoch and a table at the end, writes the report."""
+def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
+    """Trains, prints a line an epoch and a table at the end, writes the report.
+
+    Of several processes, each trains on its part of every batch, and the main one writes and says.
+    """
     dataset, embeddings = Dataset(config.dataset), read_embeddings(config.embeddings)
-    progress = console.RichProgress()
+    progress: Progress = console.RichProgress() if processes.main else SILENT
     told: list[int] = []
 
     def tell(line: Mapping[str, Any]) -> None:
@@ -34,9 +39,18 @@ def run(config: TrainConfig) -> Path:
         read_manifest(config.manifest),
         progress=progress,
         on_epoch=tell,
+        processes=processes,
     )
+    if not processes.main:
+        return folder
     if config.resume and not told:
         console.note(f"{folder} had finished its {config.epochs} epochs: nothing was left to train")
+    _conclude(folder, dataset, embeddings, progress)
+    return folder
+
+
+def _conclude(folder: Path, dataset: Dataset, embeddings: Embeddings, progress: Progress) -> None:
+    """Prints the table of the epochs and writes the report."""
     lines = RunLog(folder).lines
     _print_epochs(lines)
     report = write_report(
@@ -49,13 +63,12 @@ def run(config: TrainConfig) -> Path:
     )
     best = _best(lines)
     console.note(f"best epoch: {best}, in {folder}/checkpoints/best; report: {report}")
-    return folder
 
 
 def _sentence(line: Mapping[str, Any], epochs: int) -> str:
     loss = "" if line["loss"] is None else f"  loss {line['loss']:.4f}"
     recalls = "  ".join(f"{name} {line['dev'][name]:.2f}" for name in _SHOWN)
-    return f"epoch {line['epoch']}/{epochs}{loss}  dev {recalls}  {line['seconds']:.1f} s"
+    return f"epoch {line['epoch']}/{epochs}{loss}  dev {recalls}  {_seconds(line)} s"
 
 
 def _print_epochs(lines: list[dict[str, Any]]) -> None:
@@ -79,8 +92,12 @@ def _row(line: Mapping[str, Any]) -> tuple[str, ...]:
         "" if line["active_share"] is None else f"{line['active_share']:.0%}",
         *_recalls(line["dev"]),
         "" if manifest is None else f"{manifest['negative_distance']:.3f}",
-        f"{line['seconds']:.1f}",
+        _seconds(line),
     )
+
+
+def _seconds(line: Mapping[str, Any]) -> str:
+    return f"{line['seconds']:.1f}" if "seconds" in line else "?"
 
 
 def _recalls(dev: Mapping[str, float]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The command line: help, exit codes, one line a failure, and the stages one after the other."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cir.data.dataset import Dataset
-from pipeline.cli import FAILED, MISUSED, app
+from cir.errors import StoppedError
+from pipeline.cli import FAILED, INTERRUPTED, MISUSED, app
 
 COMMANDS = (
     ["embed"],
@@ -69,6 +71,15 @@ def test_a_failure_is_one_line_and_a_code(
     assert expected in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not any(tmp_path.iterdir()), "a failure left files behind"
+
+
+def test_a_run_stopped_by_a_signal_ends_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise StoppedError(signal.SIGINT, "stopped by SIGINT")
+
+    monkeypatch.setattr("pipeline.train.run", stopped)
+    done = runner.invoke(app, ["train"])
+    assert (done.exit_code, done.stderr) == (INTERRUPTED, "error: stopped by SIGINT\n")
 
 
 def test_the_stages_run_one_after_the_other_as_they_stand(

@@ -50,9 +50,11 @@ class CheckpointMetadata:
     """The encoder of the store that training began with."""
     embeddings_sha256: str
     dev: dict[str, float]
-    """Figures on the dev split, by name."""
+    """Figures on the dev split, by name; none within an epoch."""
     config: dict[str, Any]
     """The run's configuration as JSON values."""
+    step: int = 0
+    """Steps made of the epoch after the finished ones; 0 at the end of an epoch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +169,8 @@ def _read_metadata(path: Path) -> CheckpointMetadata:
             f"{path} has schema version {version}, expected {SCHEMA_VERSION}: {_MEND}"
         )
     try:
-        found = {item.name: values[item.name] for item in fields(CheckpointMetadata)}
+        found = {"step": 0} | values
+        found = {item.name: found[item.name] for item in fields(CheckpointMetadata)}
         return CheckpointMetadata(**found | {"provenance": Provenance(**found["provenance"])})
     except (KeyError, TypeError) as fault:
         raise CheckpointError(f"{path} lacks or misnames {fault}: {_MEND}") from fault

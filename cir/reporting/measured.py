@@ -1,4 +1,4 @@
-"""What a line of `metrics.jsonl` says, sorted for charts: the one place that knows its names.
+"""What a run's lines say of an epoch, sorted for charts: the one place that knows their names.
 
 A number that is not known here is no fault: it is charted under its own name.
 """
@@ -32,6 +32,7 @@ class Measured:
     active_share: float | None
     """Share of the triplets that violate the margin, in 0..1."""
     seconds: float
+    """Zero where its time is not on record."""
     parts: Mapping[str, float]
     """Seconds of the epoch by what was done in them, where that is known."""
     dev: Mapping[str, float]
@@ -43,7 +44,7 @@ class Measured:
 
 
 def measured(line: Mapping[str, Any]) -> Measured:
-    """Sorts one line."""
+    """Sorts one line of `cir.training.runlog.RunLog`."""
     flat = {TOTAL: line["loss"]} if "loss" in line else {}
     flat |= {term: line.get(name) for name, term in _TERMS.items() if name != "loss"}
     unknown = {name: value for name, value in line.items() if name not in _KNOWN}
@@ -52,7 +53,7 @@ def measured(line: Mapping[str, Any]) -> Measured:
         losses=_numbers(flat | dict(line.get("losses") or {})),
         rates=_numbers({k: v for k, v in unknown.items() if _RATE in k}),
         active_share=line.get("active_share"),
-        seconds=line["seconds"],
+        seconds=line.get("seconds", 0.0),
         parts=_numbers(line.get(_PARTS) or {}),
         dev=line["dev"],
         kinds=line["manifest"],

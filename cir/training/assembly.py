@@ -9,6 +9,7 @@ from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig
 from cir.encoding.checkpointing import checkpoint_activations
 from cir.models.combiner import build_combiner
+from cir.processes import ALONE, Processes
 from cir.runtime import pick_device, seed_all
 from cir.spellings import candidates, loss_weights
 from cir.training.learner import Learner, Optimisation
@@ -31,8 +32,13 @@ class Assembly:
     learner: Learner
 
 
-def assemble(config: TrainConfig, embeddings: Embeddings) -> Assembly:
+def assemble(config: TrainConfig, embeddings: Embeddings, processes: Processes = ALONE) -> Assembly:
     """Builds the parts of a run, with initial weights by its seed; writes nothing.
+
+    Args:
+        config: The run's settings.
+        embeddings: The store that it trains on.
+        processes: Those that train together; the main one alone has trackers.
 
     Raises:
         UsageError: the device, the precision or a tracker is not to be had.
@@ -40,7 +46,7 @@ def assemble(config: TrainConfig, embeddings: Embeddings) -> Assembly:
     """
     device = pick_device(config.device)
     accelerator = accelerator_for(config.out, device, config.precision)
-    trackers = [name for name in config.tracker if name != "none"]
+    trackers = [name for name in config.tracker if name != "none" and processes.main]
     model = _build_model(config, embeddings, device)
     return Assembly(
         device=device,
@@ -48,7 +54,7 @@ def assemble(config: TrainConfig, embeddings: Embeddings) -> Assembly:
         accelerator=accelerator,
         trackers=Trackers(accelerator, trackers, config.log_every),
         model=model,
-        learner=_build_learner(config, model, accelerator),
+        learner=_build_learner(config, model, accelerator, processes),
     )
 
 
@@ -74,7 +80,9 @@ def _build_model(config: TrainConfig, embeddings: Embeddings, device: torch.devi
     )
 
 
-def _build_learner(config: TrainConfig, model: Model, accelerator: Accelerator) -> Learner:
+def _build_learner(
+    config: TrainConfig, model: Model, accelerator: Accelerator, processes: Processes
+) -> Learner:
     return Learner(
         model.combiner,
         model.clip_groups(config.layer_decay),
@@ -87,6 +95,7 @@ def _build_learner(config: TrainConfig, model: Model, accelerator: Accelerator) 
         ),
         accelerator,
         ema=config.ema,
+        processes=processes,
     )
 
 

@@ -2,32 +2,25 @@
 
 An epoch ends in this order: evaluate on dev, save `last` (the point of no return: a run that is
 killed later goes on from here), save `best` if it is, mine, write the line of `metrics.jsonl`.
-What comes after `last` follows from it, and is done again on resuming where it is missing. All
-randomness is a function of (seed, epoch), so a resumed run ends as one that was never killed.
+What comes after `last` follows from it, and is done again on resuming where it is missing. Within
+an epoch `last` is saved every few minutes, and when the run is asked to stop. All randomness is a
+function of (seed, epoch, step), so a resumed run ends as one that was never killed.
 """
 
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from torch import nn
 
-from cir import __version__
-from cir.artefacts.checkpoint import (
-    SCHEMA_VERSION,
-    Checkpoint,
-    CheckpointMetadata,
-    read_checkpoint,
-    read_trainer,
-    save_checkpoint,
-)
 from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
 from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions, TrainConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
-from cir.errors import CheckpointError, ManifestError
+from cir.errors import ManifestError, StoppedError, UsageError
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import evaluate
 from cir.mining.offline import mine_manifest
@@ -36,12 +29,13 @@ from cir.mining.validity import barred_images
 from cir.models.combiner import SumCombiner
 from cir.models.composition import composed_queries
 from cir.models.trained import BEST, LAST
+from cir.processes import Processes
 from cir.progress import PartsOf, Progress
-from cir.runtime import seed_all
 from cir.spellings import curriculum
 from cir.training import runfolder
 from cir.training.assembly import Assembly
-from cir.training.batches import TrainingRows, draw_batches, training_rows
+from cir.training.batches import Batch, TrainingRows, draw_batches, training_rows
+from cir.training.clock import Clock
 from cir.training.negatives import (
     Bank,
     NegativeSource,
@@ -50,18 +44,16 @@ from cir.training.negatives import (
     online_negatives,
 )
 from cir.training.runlog import EpochLosses, EpochMetrics, RunLog, manifest_figures
-from cir.training.steps import Place, train_epoch
-from cir.training.trackers import updates_made
+from cir.training.saving import Checkpoints, Standing
+from cir.training.steps import Place, Reached, train_epoch
+from cir.training.stopping import Wish
 from cir.training.trainset import SPLIT, TrainSet
 
 PROTOCOL: Final = Protocol(split=SPLIT, gallery="full", reference="kept", captions="joined")
 """How dev is evaluated: among all images of the training split."""
 
-_METRICS: Final = "metrics"
-"""Where a checkpoint's trainer state keeps the epoch's figures."""
-
 EpochListener = Callable[[Mapping[str, Any]], None]
-"""Told of every line of `metrics.jsonl` as it is written."""
+"""Told of every line of `metrics.jsonl` as it is written, with its seconds of `times.jsonl`."""
 
 
 class Engine:
@@ -74,21 +66,26 @@ class Engine:
         embeddings: Embeddings,
         data: TrainSet,
         parts: Assembly,
+        wish: Wish,
         progress: Progress,
         on_epoch: EpochListener,
+        processes: Processes,
     ) -> None:
         self._config = config
         self._run = config.out
         self._dataset = dataset
         self._store = embeddings
         self._data = data
+        self._wish = wish
         self._progress = progress
         self._on_epoch = on_epoch
+        self._processes = processes
         self._device = parts.device
         self._workers = parts.workers
         self._trackers = parts.trackers
         self._model = parts.model
         self._learner = parts.learner
+        self._checkpoints = Checkpoints(config, embeddings, parts.model, parts.learner, processes)
         self._images = self._model.image_tower(
             embeddings, dataset, device=self._device, workers=self._workers
         )
@@ -103,52 +100,61 @@ class Engine:
         self._manifest = data.manifest
         """The negatives that the next epoch trains on."""
         self._current = embeddings
-        """The vectors as the model gives them now."""
+        """The vectors as the model gave them at the end of the last epoch."""
         self._finished = 0
+        self._reached: Reached | None = None
+        """How far the epoch after the finished ones has come, where it was interrupted."""
+        self._clock = Clock()
+        self._saved = time.monotonic()
 
     def begin(self) -> None:
         """Judges and saves the state before training, as epoch 0."""
-        started = time.perf_counter()
         self._log = RunLog(self._run)
         self._trackers.start(self._run, self._config.to_json())
         with self._learner.average.in_place():
-            self._conclude(0, None, started)
+            self._conclude(0, None)
 
     def resume(self) -> None:
-        """Takes up the last saved epoch, and does again what was cut short after it was saved."""
-        last = runfolder.checkpoint(self._run, LAST)
-        saved, trainer = read_checkpoint(last), read_trainer(last)
-        _require_same_store(saved, self._store)
-        self._model.load(saved)
-        self._learner.load_state(trainer)
-        self._finished = saved.metadata.epoch
+        """Takes up what was saved last, and does again what was cut short after it was saved."""
+        standing, updates = self._checkpoints.restore()
+        self._finished, self._clock = standing.epoch, Clock(standing.took)
         self._log = RunLog(self._run)
-        self._log.keep(self._finished + 1)
-        updates = updates_made(trainer["optimiser"])
+        if self._processes.main:
+            self._log.keep(self._finished + 1)
         self._trackers.start(self._run, self._config.to_json(), updates)
+        concluded = self._processes.of_main(lambda: self._log.epochs > self._finished)
+        self._manifest = self._processes.of_main(
+            partial(self._mined_last, self._finished - (not concluded))
+        )
+        if standing.reached is not None:
+            self._reached = standing.reached
+            if standing.gallery is not None:
+                self._current = dataclasses.replace(self._store, images=standing.gallery)
+            return
         with self._learner.average.in_place():
             if self._finished:
                 self._embed()
-            concluded = self._log.epochs > self._finished
-            mined = runfolder.latest_manifest(self._run, self._finished - (not concluded))
-            if mined is not None:
-                self._manifest = read_manifest(mined)
-            if not concluded:
-                self._follow_up(EpochMetrics.from_json(trainer[_METRICS]))
+            if standing.metrics is not None and not concluded:
+                self._follow_up(standing.metrics)
 
     def run(self) -> None:
         """Trains the epochs that are left."""
         left = range(self._finished + 1, self._config.epochs + 1)
         if not left:
             return
-        queries = len(left) * len(self._manifest)
+        done = self._reached.means.queries if self._reached else 0
+        queries = len(left) * len(self._manifest) - done
         with self._progress.task("run", queries, "queries") as whole:
             for epoch in left:
-                started = time.perf_counter()
                 losses = self._train(epoch, PartsOf(whole, self._progress))
                 with self._learner.average.in_place():
                     self._embed()
-                    self._conclude(epoch, losses, started)
+                    self._conclude(epoch, losses)
+
+    def _mined_last(self, epoch: int) -> Manifest:
+        """The manifest mined last, after `epoch` or before."""
+        mined = runfolder.latest_manifest(self._run, epoch)
+        return self._data.manifest if mined is None else read_manifest(mined)
 
     def _mined_after(self, epoch: int) -> bool:
         """Whether the next epoch trains on negatives of the model as it is after this one."""
@@ -171,9 +177,10 @@ class Engine:
         return self._config.online_top_k is not None
 
     def _train(self, epoch: int, progress: Progress) -> EpochLosses:
-        """One pass over the manifest."""
-        config = self._config
-        seed_all(config.seed, epoch)
+        """One pass over the manifest, or what is left of it."""
+        config, reached, self._reached = self._config, self._reached, None
+        if reached is None:
+            self._clock = Clock()
         sources = self._sources()
         batches = draw_batches(
             sources.rows,
@@ -183,17 +190,62 @@ class Engine:
             negatives=self._learner.objective.negatives and not self._online,
             row_negatives=config.row_negatives,
         )
-        return train_epoch(
-            self._learner,
-            sources,
-            batches,
-            images=self._images,
-            texts=self._texts,
-            place=Place(epoch, config.epochs),
-            decodes=self._model.tunes_image,
-            on_step=self._trackers.step,
-            progress=progress,
-        )
+        self._require_parts(batches)
+        with self._clock.part("train"), self._wish.waiting():
+            return train_epoch(
+                self._learner,
+                sources,
+                batches,
+                images=self._images,
+                texts=self._texts,
+                place=Place(epoch, config.epochs, config.seed),
+                reached=reached,
+                decodes=self._model.tunes_image,
+                on_step=self._trackers.step,
+                between=partial(self._between, epoch, len(batches)),
+                progress=progress,
+                processes=self._processes,
+            )
+
+    def _require_parts(self, batches: list[Batch]) -> None:
+        """Raises UsageError unless every process has a part of every batch."""
+        smallest, count = min(map(len, batches)), self._processes.count
+        if smallest < count:
+            raise UsageError(
+                f"--batch-size {self._config.batch_size} gives batches of {smallest} queries; "
+                f"expected at least {count}, one for each process"
+            )
+
+    def _between(self, epoch: int, steps: int, reached: Reached) -> None:
+        """Saves within an epoch where it is time to, and stops where that is asked for."""
+        sent = self._wish.agreed()
+        due = time.monotonic() - self._saved >= 60 * self._config.save_minutes
+        if reached.step and (sent or (due and reached.step < steps)):
+            self._save_within(epoch, reached)
+        if sent:
+            raise StoppedError(
+                sent,
+                f"stopped by {sent.name} at epoch {epoch}, step {reached.step} of {steps}; saved "
+                f"in {runfolder.checkpoint(self._run, LAST)}: go on with --resume",
+            )
+
+    def _save_within(self, epoch: int, reached: Reached) -> None:
+        took = self._clock.seconds()
+        gallery = self._current.images if self._trains_against_tuned_images else None
+        standing = Standing(epoch - 1, took, reached=reached, gallery=gallery)
+        with self._learner.average.in_place():
+            self._checkpoints.save(LAST, standing)
+        self._saved = time.monotonic()
+
+    @property
+    def _trains_against_tuned_images(self) -> bool:
+        """Whether steps use the vectors that the model gave of images when the epoch began."""
+        return self._model.tunes_image and (self._online or self._banked)
+
+    @property
+    def _banked(self) -> bool:
+        contrastive = self._learner.objective.contrastive
+        return contrastive is not None and contrastive.bank
 
     def _sources(self) -> Sources:
         """What the next epoch is trained on and against."""
@@ -204,11 +256,10 @@ class Engine:
             barred=self._barred,
             answers={query.id: query.target_ids for query in self._data.queries},
         )
-        contrastive = self._learner.objective.contrastive
         return Sources(
             rows,
-            manifest_negatives if self._config.online_top_k is None else self._search(rows),
-            self._bank() if contrastive is not None and contrastive.bank else None,
+            self._search(rows) if self._online else manifest_negatives,
+            self._bank() if self._banked else None,
             self._data.mining.duplicate_threshold,
         )
 
@@ -231,66 +282,80 @@ class Engine:
 
     def _embed(self) -> None:
         """Brings the current vectors up to date with the model."""
-        self._current = self._model.embedded(
-            self._store,
-            self._dataset,
-            [*self._data.queries, *self._data.dev],
-            self._data.galleries,
-            workers=self._workers,
-            progress=self._progress,
-        )
+        if self._model.encoder is None:
+            return
+        with self._clock.part("embed"):
+            self._current = self._processes.of_main(
+                lambda: self._model.embedded(
+                    self._store,
+                    self._dataset,
+                    [*self._data.queries, *self._data.dev],
+                    self._data.galleries,
+                    workers=self._workers,
+                    progress=self._progress,
+                )
+            )
 
-    def _conclude(self, epoch: int, losses: EpochLosses | None, started: float) -> None:
+    def _conclude(self, epoch: int, losses: EpochLosses | None) -> None:
         """Judges and saves an epoch: from here on it counts."""
         dev = self._evaluate(self._model.combiner, "combiner")
-        seconds = time.perf_counter() - started
-        metrics = EpochMetrics(epoch, losses, seconds, dev, manifest=None)
-        self._save(LAST, metrics)
+        metrics = EpochMetrics(epoch, losses, dev, manifest=None)
+        self._checkpoints.save(LAST, self._concluding(metrics))
+        self._saved = time.monotonic()
         self._follow_up(metrics)
+
+    def _concluding(self, metrics: EpochMetrics) -> Standing:
+        return Standing(metrics.epoch, self._clock.seconds(), metrics)
 
     def _follow_up(self, metrics: EpochMetrics) -> None:
         """What follows from a saved epoch: the best checkpoint, the next manifest, the line."""
-        started = time.perf_counter()
         if metrics.dev["headline"] > self._log.best_headline():
-            self._save(BEST, metrics)
+            self._checkpoints.save(BEST, self._concluding(metrics))
         mined = self._next_manifest(metrics.epoch)
         plain = self._evaluate(SumCombiner(), "sum") if metrics.epoch == 0 else None
-        self._log.append(
-            dataclasses.replace(
-                metrics,
-                seconds=metrics.seconds + time.perf_counter() - started,
-                manifest=manifest_figures(self._manifest) if mined else None,
-                sum=plain,
-            )
-        )
+        figures = manifest_figures(self._manifest) if mined else None
         self._finished = metrics.epoch
-        self._trackers.epoch(self._log.lines[-1])
-        self._on_epoch(self._log.lines[-1])
+        if self._processes.main:
+            self._tell(dataclasses.replace(metrics, manifest=figures, sum=plain))
+
+    def _tell(self, metrics: EpochMetrics) -> None:
+        """Writes the epoch's line, and tells who listens."""
+        self._log.append(metrics, self._clock.seconds())
+        line = self._log.lines[-1]
+        self._trackers.epoch(line)
+        self._on_epoch(line)
 
     def _next_manifest(self, epoch: int) -> bool:
         """Writes the manifest of the next epoch where it is a new one; the first always is."""
         if self._mined_after(epoch):
-            self._manifest = self._mine(epoch)
+            with self._clock.part("mine"):
+                self._manifest = self._mine(epoch)
         elif epoch:
             return False
-        write_manifest(self._manifest, runfolder.manifest_file(self._run, epoch))
+        if self._processes.main:
+            write_manifest(self._manifest, runfolder.manifest_file(self._run, epoch))
         return True
 
     def _mine(self, epoch: int) -> Manifest:
         queries = self._data.queries
         texts = [joined(query.captions) for query in queries]
+        combiner, current = self._model.combiner, self._current
         mined = mine_manifest(
             queries,
-            self._current,
+            current,
             self._data.galleries,
-            composed_queries(queries, texts, self._current, self._model.combiner, self._device),
+            # Composed once: processors may differ in the last bits of a combiner's products.
+            self._processes.of_main(
+                lambda: composed_queries(queries, texts, current, combiner, self._device)
+            ),
             self._mining_after(epoch),
             query="combiner",
             split=SPLIT,
             epoch=epoch,
-            checkpoint_sha256=read_checkpoint(runfolder.checkpoint(self._run, LAST)).sha256,
+            checkpoint_sha256=self._checkpoints.last_sha256(),
             device=self._device,
             progress=self._progress,
+            processes=self._processes,
         )
         if not len(mined):
             raise ManifestError(
@@ -302,43 +367,17 @@ class Engine:
         )
 
     def _evaluate(self, combiner: nn.Module, query: str) -> dict[str, float]:
-        found = evaluate(
-            self._data.dev,
-            self._data.galleries,
-            self._current,
-            combiner.to(self._device),
-            PROTOCOL,
-            query=query,
-            device=self._device,
-        )
+        """Figures on the dev split, judged once for all processes."""
+        with self._clock.part("evaluate"):
+            found = self._processes.of_main(
+                lambda: evaluate(
+                    self._data.dev,
+                    self._data.galleries,
+                    self._current,
+                    combiner.to(self._device),
+                    PROTOCOL,
+                    query=query,
+                    device=self._device,
+                )
+            )
         return found.figures()
-
-    def _save(self, name: str, metrics: EpochMetrics) -> None:
-        config, store = self._config, self._store
-        save_checkpoint(
-            runfolder.checkpoint(self._run, name),
-            combiner=self._model.combiner.state_dict(),
-            clip=self._model.clip_state(),
-            trainer={**self._learner.state(), _METRICS: metrics.to_json()},
-            metadata=CheckpointMetadata(
-                schema_version=SCHEMA_VERSION,
-                cir_version=__version__,
-                combiner=config.combiner,
-                dim=store.provenance.embed_dim,
-                hidden=config.hidden,
-                tune=config.tune,
-                epoch=metrics.epoch,
-                provenance=store.provenance,
-                embeddings_sha256=store.sha256,
-                dev=dict(metrics.dev),
-                config=config.to_json(),
-            ),
-        )
-
-
-def _require_same_store(saved: Checkpoint, embeddings: Embeddings) -> None:
-    if saved.metadata.embeddings_sha256 != embeddings.sha256:
-        raise CheckpointError(
-            f"{saved.folder} was trained on a store with another SHA-256 than {embeddings.path}: "
-            f"pass the store of the run, or train again with --overwrite"
-        )

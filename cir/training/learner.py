@@ -13,6 +13,7 @@ from torch.nn import Parameter, functional
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim import AdamW
 
+from cir.models.dropout import share_masks
 from cir.models.losses import Columns, Term, Triplets
 from cir.processes import ALONE, Processes
 from cir.training.averaging import WeightAverage
@@ -101,8 +102,11 @@ class Learner:
         )
         self._peak, self._schedule = rate, optimisation.schedule
         self.average = WeightAverage(self._parameters, ema)
-        self.gradient: Tensor | None = None
-        """Length of the last step's gradient, before it was clipped."""
+
+    @property
+    def scaled(self) -> bool:
+        """Whether gradients are scaled, as fp16's are: an update that is too long is left out."""
+        return self._accelerator.scaler is not None
 
     def losses(
         self, whole: Batch, sources: Sources, images: Features, texts: Features
@@ -117,6 +121,8 @@ class Learner:
         """
         share = self._processes.part(len(whole))
         own = whole.part(share)
+        if self._processes.count > 1:
+            share_masks(self.combiner, len(whole), share)
         with self._accelerator.autocast():
             query = self.combiner(images(own.reference), texts(own.text))
         target = functional.normalize(images(own.target), dim=-1)
@@ -127,27 +133,40 @@ class Learner:
         columns = self._columns(target, own, whole, share.start, sources, images)
         return self._of_whole(self.objective(query, target, negatives, columns))
 
-    def descend(self, losses: StepLosses, encoded: Sequence[Features], done: float) -> float:
-        """One update; returns the combiner's learning rate.
+    def backward(self, losses: StepLosses, encoded: Sequence[Features]) -> Float[Tensor, ""]:
+        """Prepares an update; returns the length of the gradient before it is clipped.
 
         Args:
             losses: Of `losses`.
             encoded: The features that they were computed from.
-            done: Share of the run's steps that are done, this one included.
         """
-        factor = learning_rate_factor(done, self._schedule)
-        for group in self._optimiser.param_groups:
-            group["lr"] = factor * group[_PEAK]
         self._optimiser.zero_grad()
         self._accelerator.backward(losses.total)
         for features in encoded:
             features.backward()
         self._sum_gradients()
-        self.gradient = self._accelerator.clip_grad_norm_(self._parameters, _LONGEST_GRADIENT)
+        length: Float[Tensor, ""] = self._accelerator.clip_grad_norm_(
+            self._parameters, _LONGEST_GRADIENT
+        )
+        return length
+
+    def update(self, done: float) -> float:
+        """Moves the weights; returns the combiner's learning rate.
+
+        Args:
+            done: Share of the run's steps that are done, this one included.
+        """
+        factor = learning_rate_factor(done, self._schedule)
+        for group in self._optimiser.param_groups:
+            group["lr"] = factor * group[_PEAK]
         self._optimiser.step()
         self.objective.bound()
         self.average.update()
-        return factor * self._peak
+        return self.learning_rate(done)
+
+    def learning_rate(self, done: float) -> float:
+        """The combiner's learning rate once a share of the run's steps is done."""
+        return learning_rate_factor(done, self._schedule) * self._peak
 
     def state(self) -> dict[str, Any]:
         """What the updates go on from: tensors and plain values."""

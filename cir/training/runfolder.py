@@ -15,7 +15,9 @@ MANIFESTS: Final = "manifests"
 REPORT_FILE: Final = "report.html"
 TENSORBOARD: Final = "tensorboard"
 
-_NOT_OF_THE_RUN: Final = ("out", "resume", "overwrite", "device", "workers", "tracker", "log_every")
+_NOT_OF_THE_RUN: Final = (
+    *("out", "resume", "overwrite", "save_minutes", "device", "workers", "tracker", "log_every"),
+)
 """Settings that a resumed run may change: where it lies, what it runs on, how it is watched."""
 
 

@@ -1,8 +1,12 @@
-"""What a run measured: a line of JSON an epoch."""
+"""What a run measured: a line of JSON an epoch, and another of the time that it took.
+
+What is measured is the run's own, the same however often it was interrupted. Its times are those of
+a machine and a day, and stand in a file of their own.
+"""
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +19,7 @@ from cir.files import written_aside
 from cir.types import KINDS
 
 METRICS_FILE: Final = "metrics.jsonl"
+TIMES_FILE: Final = "times.jsonl"
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,6 @@ class EpochMetrics:
     """0 is the state before training."""
     losses: EpochLosses | None
     """None at epoch 0."""
-    seconds: float
     dev: Mapping[str, float]
     """Recall@K and headline on the dev split, in percent."""
     manifest: Mapping[str, float] | None
@@ -53,8 +57,8 @@ class EpochMetrics:
     def to_json(self) -> dict[str, Any]:
         """The line's object."""
         losses = asdict(self.losses) if self.losses else dict.fromkeys(_LOSSES)
-        line = {"epoch": self.epoch, **losses, "seconds": round(self.seconds, 3)}
-        line |= {"dev": dict(self.dev), "manifest": self.manifest and dict(self.manifest)}
+        line = {"epoch": self.epoch, **losses, "dev": dict(self.dev)}
+        line |= {"manifest": self.manifest and dict(self.manifest)}
         return line | ({"sum": dict(self.sum)} if self.sum else {})
 
     @classmethod
@@ -62,46 +66,57 @@ class EpochMetrics:
         """What `to_json` gave before mining."""
         known = line["loss"] is not None
         losses = EpochLosses(**{name: line[name] for name in _LOSSES}) if known else None
-        return cls(line["epoch"], losses, line["seconds"], line["dev"], line["manifest"])
+        return cls(line["epoch"], losses, line["dev"], line["manifest"])
 
 
 _LOSSES: Final = tuple(field.name for field in fields(EpochLosses))
 
 
 class RunLog:
-    """The lines of a run's `metrics.jsonl`, one an epoch from epoch 0 on."""
+    """The lines of a run's `metrics.jsonl`, one an epoch from epoch 0 on, and its `times.jsonl`."""
 
     def __init__(self, run: Path) -> None:
         """Reads the lines that are there.
 
         Raises:
-            CheckpointError: the file is damaged.
+            CheckpointError: a file is damaged.
         """
-        self._path = run / METRICS_FILE
-        self.lines = _read_lines(self._path)
+        self._metrics, self._times = run / METRICS_FILE, run / TIMES_FILE
+        self._measured = _read_lines(self._metrics)
+        self._took = _read_lines(self._times)[: len(self._measured)]
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """What every epoch measured, with the seconds that it took where they are on record."""
+        times = [*self._took, *[{}] * (len(self._measured) - len(self._took))]
+        return [line | took for line, took in zip(self._measured, times, strict=True)]
 
     @property
     def epochs(self) -> int:
         """Epochs on record, epoch 0 included."""
-        return len(self.lines)
+        return len(self._measured)
 
     def best_headline(self) -> float:
         """The best dev headline so far; minus infinity where nothing is on record."""
-        return max((line["dev"]["headline"] for line in self.lines), default=-math.inf)
+        return max((line["dev"]["headline"] for line in self._measured), default=-math.inf)
 
     def keep(self, epochs: int) -> None:
         """Drops the lines of later epochs, which are about to be trained again."""
-        if epochs < len(self.lines):
-            self._write(self.lines[:epochs])
+        if epochs < len(self._measured):
+            self._measured = self._measured[:epochs]
+            _write_lines(self._metrics, self._measured)
 
-    def append(self, metrics: EpochMetrics) -> None:
-        """Adds a line; the file is replaced as a whole, so that no reader meets half a line."""
-        self._write([*self.lines, metrics.to_json()])
+    def append(self, metrics: EpochMetrics, took: Mapping[str, Any]) -> None:
+        """Adds an epoch, which counts from its line of `metrics.jsonl` on, written last.
 
-    def _write(self, lines: list[dict[str, Any]]) -> None:
-        with written_aside(self._path) as aside:
-            aside.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        self.lines = lines
+        Args:
+            metrics: What it measured.
+            took: Its seconds, as JSON values.
+        """
+        self._took = [*self._took[: self.epochs], {"epoch": metrics.epoch, **took}]
+        _write_lines(self._times, self._took)
+        self._measured = [*self._measured, metrics.to_json()]
+        _write_lines(self._metrics, self._measured)
 
 
 def manifest_figures(manifest: Manifest) -> dict[str, float]:
@@ -117,6 +132,12 @@ def manifest_figures(manifest: Manifest) -> dict[str, float]:
 
 def _mean(values: np.ndarray) -> float:
     return float(values.mean(dtype=np.float64)) if len(values) else 0.0
+
+
+def _write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Replaces the file as a whole, so that no reader meets half a line."""
+    with written_aside(path) as aside:
+        aside.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

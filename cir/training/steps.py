@@ -1,15 +1,20 @@
 """One epoch: the steps over every batch, and the means of what they lost."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from cir.errors import TrainingError
+from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
+from cir.runtime import seed_all
 from cir.training.batches import Batch
+from cir.training.features import Features
 from cir.training.learner import Learner, StepLosses
 from cir.training.negatives import Sources
 from cir.training.runlog import EpochLosses
@@ -21,84 +26,35 @@ StepListener = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class Place:
-    """Which epoch of how many."""
+    """Which epoch of how many, in a run of which seed."""
 
     epoch: int
     epochs: int
+    seed: int = 0
 
     def done(self, step: int, steps: int) -> float:
         """Share of the run that is done after `step` of the epoch's `steps`."""
         return (self.epoch - 1 + step / steps) / self.epochs
 
 
-def train_epoch(
-    learner: Learner,
-    sources: Sources,
-    batches: Sequence[Batch],
-    *,
-    images: Tower,
-    texts: Tower,
-    place: Place,
-    decodes: bool = False,
-    on_step: StepListener = lambda figures: None,
-    progress: Progress = SILENT,
-) -> EpochLosses:
-    """Takes a step for every batch.
+class Means:
+    """Means over an epoch in which each query counts the same; sums that can be gone on with."""
 
-    Args:
-        learner: What is updated.
-        sources: What the batches were drawn from, and what they are trained against.
-        batches: The epoch, drawn.
-        images: Gives the features of images.
-        texts: Gives the features of texts.
-        place: Decides the learning rate.
-        decodes: Whether each image of a batch is decoded for it; only told.
-        on_step: Told of every step.
-        progress: Shows queries and decoded images per second, the loss and the learning rate.
-
-    Raises:
-        TrainingError: a loss is not finite.
-    """
-    learner.combiner.train()
-    steps = zip(
-        batches,
-        images.steps([batch.images for batch in batches]),
-        texts.steps([batch.text for batch in batches]),
-        strict=True,
-    )
-    means, rate, rows = _Means(), 0.0, sources.rows
-    label = f"epoch {place.epoch}/{place.epochs}"
-    with progress.task(label, len(rows), "queries") as task:
-        for step, (batch, image, text) in enumerate(steps, start=1):
-            ids = [rows.query_ids[row] for row in batch.queries]
-            losses = learner.losses(batch, sources, image, text)
-            _require_finite(losses, f"epoch {place.epoch}, step {step}", ids)
-            rate = learner.descend(losses, (image, text), place.done(step, len(batches)))
-            means.add(losses, len(batch))
-            on_step({**vars(losses), "learning_rate": rate, "gradient": learner.gradient})
-            if decodes:
-                task.tally(images=len(np.unique(batch.images)))
-            task.advance(len(batch), loss=losses.total.item(), lr=rate)
-    return means.of_epoch(rate)
-
-
-class _Means:
-    """Means over an epoch in which each query counts the same."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._queries = 0
+    def __init__(self, queries: int = 0, sums: Mapping[str, float] | None = None) -> None:
+        """Begins at nothing, or where another one had got to."""
+        self.queries = queries
+        self.sums = dict(sums or {})
 
     def add(self, losses: StepLosses, queries: int) -> None:
         """Counts one step's losses for each of its queries."""
-        self._queries += queries
+        self.queries += queries
         for name, value in vars(losses).items():
             if value is not None:
-                self._sums[name] = self._sums.get(name, 0.0) + queries * value.item()
+                self.sums[name] = self.sums.get(name, 0.0) + queries * value.item()
 
     def of_epoch(self, learning_rate: float) -> EpochLosses:
         """The means so far."""
-        means = {name: total / self._queries for name, total in self._sums.items()}
+        means = {name: total / self.queries for name, total in self.sums.items()}
         return EpochLosses(
             loss=means["total"],
             triplet=means.get("triplet"),
@@ -109,10 +65,105 @@ class _Means:
         )
 
 
-def _require_finite(losses: StepLosses, where: str, ids: Sequence[str]) -> None:
-    loss = losses.total.item()
-    if not math.isfinite(loss):
+@dataclass(frozen=True)
+class Reached:
+    """How far an epoch has come."""
+
+    step: int
+    """Steps that are made."""
+    means: Means
+    """Over them."""
+
+
+BetweenSteps = Callable[[Reached], None]
+"""Called with what was reached before each update, once the loss of the next step has shown the
+weights to be sound, and after the last update of the epoch."""
+
+
+def train_epoch(
+    learner: Learner,
+    sources: Sources,
+    batches: Sequence[Batch],
+    *,
+    images: Tower,
+    texts: Tower,
+    place: Place,
+    reached: Reached | None = None,
+    decodes: bool = False,
+    on_step: StepListener = lambda figures: None,
+    between: BetweenSteps = lambda reached: None,
+    progress: Progress = SILENT,
+    processes: Processes = ALONE,
+) -> EpochLosses:
+    """Takes a step for every batch that is left.
+
+    What a step draws at random depends on the seed, the epoch and the step alone.
+
+    Args:
+        learner: What is updated.
+        sources: What the batches were drawn from, and what they are trained against.
+        batches: The epoch, drawn, and whole.
+        images: Gives the features of images.
+        texts: Gives the features of texts.
+        place: Decides the learning rate, and what is drawn.
+        reached: How far the epoch has come already; None begins it.
+        decodes: Whether each image of a batch is decoded for it; only told.
+        on_step: Told of every step.
+        between: May save what was reached, or stop the epoch by raising.
+        progress: Shows queries and decoded images per second, the loss and the learning rate.
+        processes: Those that take a part of every batch each.
+
+    Raises:
+        TrainingError: a loss or its gradient is not finite; the weights are those before.
+    """
+    learner.combiner.train()
+    start, means = (reached.step, reached.means) if reached else (0, Means())
+    left, rows = batches[start:], sources.rows
+    label = f"epoch {place.epoch}/{place.epochs}"
+    with (
+        progress.task(label, sum(map(len, left)), "queries") as task,
+        closing(_encoded(left, images, texts, processes)) as encoded,
+    ):
+        for step, (batch, features) in enumerate(zip(left, encoded, strict=True), start + 1):
+            where = f"epoch {place.epoch}, step {step}"
+            ids = [rows.query_ids[row] for row in batch.queries]
+            seed_all(place.seed, place.epoch, step)
+            losses = learner.losses(batch, sources, *features)
+            _require_finite("loss", losses.total, where, ids)
+            between(Reached(step - 1, means))
+            gradient = learner.backward(losses, features)
+            if not learner.scaled:
+                _require_finite("gradient", gradient, where, ids)
+            rate = learner.update(place.done(step, len(batches)))
+            means.add(losses, len(batch))
+            on_step({**vars(losses), "learning_rate": rate, "gradient": gradient})
+            if decodes:
+                task.tally(images=len(np.unique(batch.images)))
+            task.advance(len(batch), loss=losses.total.item(), lr=rate)
+    between(Reached(len(batches), means))
+    return means.of_epoch(learner.learning_rate(place.done(1, 1)))
+
+
+def _encoded(
+    batches: Sequence[Batch], images: Tower, texts: Tower, processes: Processes
+) -> Generator[tuple[Features, Features], None, None]:
+    """The features of this process's part of each batch; a fault in one process ends all."""
+    parts = [batch.part(processes.part(len(batch))) for batch in batches]
+    steps = zip(
+        images.steps([part.images for part in parts]),
+        texts.steps([part.text for part in parts]),
+        strict=True,
+    )
+    for _ in parts:
+        with processes.agreed():
+            features = next(steps)
+        yield features
+
+
+def _require_finite(name: str, figure: Tensor, where: str, ids: Sequence[str]) -> None:
+    value = figure.item()
+    if not math.isfinite(value):
         raise TrainingError(
-            f"the loss is {loss} at {where}: try a smaller --learning-rate, or fp32; the last "
+            f"the {name} is {value} at {where}: try a smaller --learning-rate, or fp32; the last "
             f"checkpoint is untouched; the batch was {', '.join(ids)}"
         )

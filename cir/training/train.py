@@ -8,10 +8,12 @@ from cir.config import TrainConfig
 from cir.data.dataset import Dataset
 from cir.files import settle, sweep
 from cir.models.trained import LAST
+from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.training import runfolder
 from cir.training.assembly import assemble
 from cir.training.engine import Engine, EpochListener
+from cir.training.stopping import heeded
 from cir.training.trainset import build_train_set
 
 
@@ -23,8 +25,12 @@ def train(
     *,
     progress: Progress = SILENT,
     on_epoch: EpochListener = lambda line: None,
+    processes: Processes = ALONE,
 ) -> Path:
-    """Trains a run, or goes on with it after its last finished epoch.
+    """Trains a run, or goes on with it from what was saved last.
+
+    SIGTERM and SIGINT save the run and end it. Several processes take a part of every batch each
+    and move the weights as one would; the main one alone judges and writes.
 
     Args:
         config: The run's settings.
@@ -33,6 +39,7 @@ def train(
         manifest: The negatives of the first epoch.
         progress: Shows each epoch's queries, loss and learning rate, and what follows.
         on_epoch: Told of every epoch.
+        processes: Those that train together.
 
     Returns:
         The run folder.
@@ -43,24 +50,38 @@ def train(
         ManifestError: the manifest does not belong to the store or the dataset.
         WeightsError, StoreError: the encoder to tune cannot be had, or is not the store's.
         TrainingError: a loss is not finite; the last checkpoint stays as it was.
+        StoppedError: a signal stopped the run, which is saved.
     """
     settings = config.to_json()
-    runfolder.require_usable(config.out, settings, resume=config.resume, overwrite=config.overwrite)
+    if processes.main:
+        runfolder.require_usable(
+            config.out, settings, resume=config.resume, overwrite=config.overwrite
+        )
     data = build_train_set(
         dataset, embeddings, manifest, dev_fraction=config.dev_fraction, seed=config.seed
     )
-    parts = assemble(config, embeddings)
-    engine = Engine(config, dataset, embeddings, data, parts, progress, on_epoch)
+    parts = assemble(config, embeddings, processes)
+    with heeded(config.out, processes) as wish:
+        engine = Engine(
+            config, dataset, embeddings, data, parts, wish, progress, on_epoch, processes
+        )
+        try:
+            if processes.of_main(lambda: _prepared(config)):
+                engine.resume()
+            else:
+                engine.begin()
+            engine.run()
+        finally:
+            parts.accelerator.end_training()
+    return config.out
+
+
+def _prepared(config: TrainConfig) -> bool:
+    """Makes the run folder ready; whether there is something to resume in it."""
     last = runfolder.checkpoint(config.out, LAST)
     settle(last)
     sweep(config.out)
-    try:
-        if config.resume and last.exists():
-            engine.resume()
-        else:
-            runfolder.make(config.out, settings)
-            engine.begin()
-        engine.run()
-    finally:
-        parts.accelerator.end_training()
-    return config.out
+    if config.resume and last.exists():
+        return True
+    runfolder.make(config.out, config.to_json())
+    return False

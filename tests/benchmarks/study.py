@@ -29,6 +29,7 @@ from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import read_embeddings
 from cir.config import EvaluateConfig, MineConfig, TrainConfig
 from cir.data.dataset import Dataset
+from cir.training.runlog import RunLog
 from cir.training.train import train
 from pipeline import evaluate, mine
 from tests.benchmarks.photos import prepared
@@ -176,8 +177,7 @@ def timed(place: Place, row: Row) -> float:
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
-    text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    return RunLog(folder).lines
 
 
 def table(

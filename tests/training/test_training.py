@@ -1,13 +1,10 @@
-"""Whole runs on small worlds: what they write, what they move, and how they survive."""
+"""Whole runs on small worlds: what they write, what they move, and what they refuse."""
 
 import dataclasses
 import json
 import math
 import shutil
-from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,107 +12,17 @@ import torch
 
 from cir.artefacts.checkpoint import read_checkpoint, read_trainer
 from cir.artefacts.manifest import read_manifest
-from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table
-from cir.config import TrainConfig
 from cir.data.captions import joined, variants
-from cir.data.dataset import Dataset, hold_out
+from cir.data.dataset import hold_out
 from cir.encoding.embedding import caption_vectors, image_vectors
-from cir.errors import ConfigError, ImageError, ManifestError, StoreError, TrainingError, UsageError
+from cir.errors import ConfigError, ImageError, ManifestError, StoreError, UsageError
 from cir.training import engine
 from cir.training import model as model_module
 from cir.training.learner import learning_rate_factor
 from cir.training.train import train
 from tests.micro import micro_encoder
 from tests.mined import random_manifest
-from tests.worlds import random_embeddings
-
-EPOCHS = 3
-
-
-class Killed(BaseException):
-    """Stands for a signal: nothing may catch it."""
-
-
-@pytest.fixture(scope="module")
-def embeddings(dataset: Dataset) -> Embeddings:
-    return random_embeddings(dataset)
-
-
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory, dataset, embeddings) -> Path:
-    """A run that was never killed, which no test may change."""
-    return run(tmp_path_factory.mktemp("straight") / "run", dataset, embeddings)
-
-
-@pytest.fixture(scope="module")
-def encoded(dataset: Dataset) -> Embeddings:
-    """The vectors that a micro encoder gives, under its provenance."""
-    encoder = micro_encoder(tower="resnet")
-    drawn = random_embeddings(dataset)
-    files = [dataset.image_path(image_id) for image_id in drawn.images.keys]
-    images = image_vectors(encoder, files, batch_size=64, workers=0)
-    captions = caption_vectors(encoder, drawn.captions.keys, batch_size=64)
-    return dataclasses.replace(
-        drawn,
-        images=Table(drawn.images.keys, images),
-        captions=Table(drawn.captions.keys, captions),
-        provenance=encoder.provenance,
-    )
-
-
-@pytest.fixture
-def encoder(monkeypatch: pytest.MonkeyPatch):
-    """The encoder of `encoded`, found by training whatever it asks for."""
-    made = micro_encoder(tower="resnet")
-    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: made)
-    return made
-
-
-def config_of(out: Path, **changes: object) -> TrainConfig:
-    settings = {
-        "out": out,
-        "epochs": EPOCHS,
-        "batch_size": 8,
-        "hidden": 8,
-        "dev_fraction": 0.25,
-        "device": "cpu",
-        "workers": 0,
-        "learning_rate": 1e-2,
-    }
-    return TrainConfig(**settings | changes)
-
-
-def run(out: Path, dataset: Dataset, embeddings: Embeddings, on_epoch=lambda line: None, **changes):
-    manifest = random_manifest(dataset, embeddings)
-    return train(config_of(out, **changes), dataset, embeddings, manifest, on_epoch=on_epoch)
-
-
-def metrics(out: Path) -> list[dict[str, object]]:
-    """The lines without what no two runs share."""
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
-        assert line.pop("seconds") > 0
-    return lines
-
-
-def state(out: Path) -> dict[str, bytes]:
-    """The bytes of everything that a run's settings determine."""
-    kept = {}
-    for file in sorted(out.rglob("*")):
-        if file.suffix in (".safetensors", ".parquet"):
-            kept[str(file.relative_to(out))] = file.read_bytes()
-    return kept
-
-
-def optimiser(out: Path) -> dict[int, dict[str, torch.Tensor]]:
-    return read_trainer(out / "checkpoints/last")["optimiser"]["state"]
-
-
-def weights(out: Path, epoch: str = "last") -> dict[str, torch.Tensor]:
-    checkpoint = read_checkpoint(out / "checkpoints" / epoch)
-    return checkpoint.combiner | {f"clip.{n}": t for n, t in (checkpoint.clip or {}).items()}
-
+from tests.training.runs import EPOCHS, config_of, metrics, run, state, weights
 
 # ------------------------------------------------------------------------------- what it writes
 
@@ -128,6 +35,7 @@ def test_writes_exactly_the_files_of_the_contract(straight):
     assert files - events == {
         "config.json",
         "metrics.jsonl",
+        "times.jsonl",
         *(f"manifests/epoch-{epoch:03d}.parquet" for epoch in range(EPOCHS + 1)),
         *(f"checkpoints/{name}/{file}" for name in ("best", "last") for file in checkpoint),
     }
@@ -150,8 +58,13 @@ def test_the_first_manifest_is_the_given_one_without_dev(straight, dataset, embe
 def test_every_epoch_is_told_as_it_is_written(tmp_path, dataset, embeddings):
     told = []
     out = run(tmp_path / "run", dataset, embeddings, on_epoch=told.append, epochs=1)
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert told == lines
+    times = [json.loads(line) for line in (out / "times.jsonl").read_text().splitlines()]
+    assert told == [line | took for line, took in zip(metrics(out), times, strict=True)]
+    assert [took["epoch"] for took in times] == [0, 1]
+    for took in times:
+        assert took["seconds"] >= sum(took["parts"].values()) - 1e-2
+        assert set(took["parts"]) == {"train", "embed", "evaluate", "mine"}
+    assert times[1]["parts"]["train"] > 0
 
 
 def test_metrics_say_what_the_contract_says(straight):
@@ -271,16 +184,6 @@ def test_tuning_text_decodes_no_image(tmp_path, dataset, encoded, encoder, monke
         run(tmp_path / "other", dataset, encoded, tune="image", epochs=1)
 
 
-FINE_TUNING = {
-    "tune": "both",
-    "encode_batch": 5,
-    "layer_decay": 0.7,
-    "checkpoint_activations": True,
-    "ema": 0.9,
-    "precision": "bf16",
-}
-
-
 def test_how_towers_are_encoded_changes_nothing_but_rounding(
     tmp_path, dataset, encoded, monkeypatch
 ):
@@ -381,136 +284,6 @@ def test_the_encoder_to_tune_is_that_of_the_store(tmp_path, dataset, embeddings,
     with pytest.raises(StoreError, match=r"come from different encoders: model micro-resnet"):
         run(tmp_path / "run", dataset, embeddings, tune="text")
     assert not (tmp_path / "run").exists()
-
-
-# ------------------------------------------------------------------------------- how it survives
-
-
-def killed_after(epoch: int) -> Callable[[dict], None]:
-    def on_epoch(line):
-        if line["epoch"] == epoch:
-            raise Killed
-
-    return on_epoch
-
-
-def test_a_resumed_run_ends_as_one_never_killed(tmp_path, straight, dataset, embeddings):
-    killed = tmp_path / "killed"
-    with pytest.raises(Killed):
-        run(killed, dataset, embeddings, killed_after(1))
-    run(killed, dataset, embeddings, resume=True)
-    assert_same(straight, killed)
-
-
-STAGES = ("train_epoch", "evaluate", "save_checkpoint", "mine_manifest", "write_manifest")
-
-
-@pytest.mark.parametrize(
-    ("epoch", "stage", "call"),
-    [*((epoch, stage, 1) for epoch in (0, 2) for stage in STAGES), (0, "save_checkpoint", 2)],
-)
-def test_a_run_killed_at_any_stage_resumes(
-    tmp_path, straight, dataset, embeddings, monkeypatch, epoch, stage, call
-):
-    killed = tmp_path / "killed"
-    with monkeypatch.context() as patched:
-        fuse = Fuse(getattr(engine, stage), call)
-        patched.setattr(engine, stage, fuse)
-        with pytest.raises(Killed):
-            run(killed, dataset, embeddings, partial(fuse.light, epoch))
-    run(killed, dataset, embeddings, resume=True)
-    assert_same(straight, killed)
-
-
-class Fuse:
-    """Calls through until it is lit, then kills at the `number`-th call."""
-
-    def __init__(self, call: Callable, number: int) -> None:
-        self._call, self._left, self._lit = call, number, False
-
-    def light(self, epoch: int, line: dict) -> None:
-        self._lit = self._lit or line["epoch"] >= epoch
-
-    def __call__(self, *args: object, **kwargs: object) -> object:
-        self._left -= self._lit
-        if self._lit and self._left <= 0:
-            raise Killed
-        return self._call(*args, **kwargs)
-
-
-@pytest.mark.parametrize(
-    "changes", [{"tune": "both"}, {"tune": "image", "online_top_k": 4}, FINE_TUNING]
-)
-def test_a_resumed_run_of_tuned_towers_ends_as_one_never_killed(
-    tmp_path, dataset, encoded, monkeypatch, changes
-):
-    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: micro_encoder())
-    changes |= {"epochs": 2, "clip_learning_rate": 1e-3}
-    straight = run(tmp_path / "straight", dataset, encoded, **changes)
-    killed = tmp_path / "killed"
-    with pytest.raises(Killed):
-        run(killed, dataset, encoded, killed_after(1), **changes)
-    run(killed, dataset, encoded, resume=True, **changes)
-    assert_same(straight, killed)
-
-
-def assert_same(straight: Path, other: Path) -> None:
-    assert metrics(straight) == metrics(other)
-    assert state(straight) == state(other)
-    for ours, theirs in zip(optimiser(straight).values(), optimiser(other).values(), strict=True):
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
-@pytest.mark.parametrize("stage", ["evaluate", "mine_manifest", "write_manifest"])
-def test_a_killed_run_resumes_with_its_average(tmp_path, dataset, embeddings, monkeypatch, stage):
-    straight = run(tmp_path / "straight", dataset, embeddings, ema=0.8)
-    killed = tmp_path / "killed"
-    with monkeypatch.context() as patched:
-        fuse = Fuse(getattr(engine, stage), 1)
-        patched.setattr(engine, stage, fuse)
-        with pytest.raises(Killed):
-            run(killed, dataset, embeddings, partial(fuse.light, 1), ema=0.8)
-    run(killed, dataset, embeddings, resume=True, ema=0.8)
-    assert_same(straight, killed)
-
-
-def test_a_finished_run_resumed_trains_nothing(tmp_path, straight, dataset, embeddings):
-    out = shutil.copytree(straight, tmp_path / "run")
-    before, told = state(out), []
-    assert run(out, dataset, embeddings, told.append, resume=True) == out
-    assert (state(out), told) == (before, [])
-
-
-def test_what_a_kill_left_aside_is_swept_away(tmp_path, straight, dataset, embeddings):
-    out = shutil.copytree(straight, tmp_path / "run")
-    (out / "checkpoints/.last-0123abcd").mkdir()
-    (out / "checkpoints/.last-0123abcd/combiner.safetensors").touch()
-    (out / ".metrics-0123abcd.jsonl").touch()
-    (out / ".gitignore").touch()
-    run(out, dataset, embeddings, resume=True)
-    assert [file.name for file in out.rglob(".*")] == [".gitignore"]
-
-
-def test_a_run_killed_before_its_first_checkpoint_starts_anew(
-    tmp_path, straight, dataset, embeddings
-):
-    killed = shutil.copytree(straight, tmp_path / "killed")
-    shutil.rmtree(killed / "checkpoints")
-    run(killed, dataset, embeddings, resume=True)
-    assert_same(straight, killed)
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, dataset, embeddings):
-    out = tmp_path / "run"
-    with pytest.raises(TrainingError) as stopped:
-        run(out, dataset, embeddings, learning_rate=1e30)
-    message = str(stopped.value)
-    assert "\n" not in message
-    assert "epoch 1, step 2" in message
-    batch = message.partition("the batch was ")[2].split(", ")
-    assert set(batch) <= {query.id for query in dataset.queries("train")}
-    assert read_checkpoint(out / "checkpoints/last").metadata.epoch == 0
-    assert all(t.isfinite().all() for t in weights(out).values())
 
 
 # ------------------------------------------------------------------------------- what it refuses

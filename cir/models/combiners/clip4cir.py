@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cir.models.combiners.features import normalised, scaled
+from cir.models.dropout import Dropout
 
 _DROPOUT = 0.5
 _PROJECTION_FACTOR = 4
@@ -56,4 +57,4 @@ class Clip4CirCombiner(nn.Module):
 
 
 def _branch(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(_DROPOUT))
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), Dropout(_DROPOUT))

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cir.models.combiners.features import normalised, scaled
+from cir.models.dropout import Dropout
 
 
 class GatedSumCombiner(nn.Module):
@@ -36,7 +37,7 @@ class GatedSumCombiner(nn.Module):
         self.mix = nn.Linear(2 * dim, hidden)
         self.norm = nn.LayerNorm(hidden)
         self.depart = nn.Linear(hidden, 3 * dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         nn.init.zeros_(self.depart.weight)
         nn.init.zeros_(self.depart.bias)
 
