@@ -48,7 +48,6 @@ _SIZE: Final = 128
 """Height and width of a drawn image in pixels."""
 _BATCH: Final = 64
 """Queries a step: the demo's few queries make enough steps only in small batches."""
-_LEARNING_RATE: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -228,7 +227,6 @@ def _train(
         resume=(folder.run / CONFIG_FILE).is_file(),
         epochs=config.epochs,
         batch_size=_BATCH,
-        learning_rate=_LEARNING_RATE,
         seed=config.seed,
     )
     train(settings, dataset, embeddings, manifest, progress=console.RichProgress())
