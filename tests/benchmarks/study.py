@@ -52,7 +52,7 @@ FUSION = {
     "combiner": "attention-fusion",
     "contrast": "batch",
     "other_targets": "ignored",
-    "learning_rate": 3e-4,
+    "learning_rate": 1e-3,
 }
 TRIPLET = {**FUSION, "loss": "triplet"}
 INFONCE = {**FUSION, "loss": "contrastive"}
@@ -115,6 +115,20 @@ ROWS = (
     Row("the same, random negatives", {}, {"strategy": "random"}),
     Row("the same, never mined again", {"remine": False}),
 )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study lies, and how long its runs are."""
+
+    out: Path
+    dataset: Path
+    embeddings: Path
+    epochs: int
+
+    @property
+    def files(self) -> dict[str, Path]:
+        return {"dataset": self.dataset, "embeddings": self.embeddings}
 
 
 def main() -> None:
