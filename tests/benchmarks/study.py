@@ -5,8 +5,8 @@
 Needs the photo catalogue (images/ and styles.csv) at $CIR_SHARED/fashion-products. Every row trains
 from the same frozen vectors of cir-tiny, on the same queries, for the same number of updates, with
 each seed; the seed draws weights, batches, dropout, negatives and the dev split that the best epoch
-is chosen on. That epoch is evaluated once on val: full gallery, reference kept, "a and b". Runs
-that are there are not run again, and one that was killed goes on.
+is chosen on. That epoch is evaluated once on val, and once on test: full gallery, reference kept,
+"a and b". Runs that are there are not run again, and one that was killed goes on.
 
 Prints a Markdown table. Recalls are the mean and the standard deviation over the seeds; `95 %` is
 the mean number of epochs until dev R@10 first reached 95 % of what the best row reaches at last (a
@@ -34,7 +34,8 @@ from cir.training.train import train
 from pipeline import evaluate, mine
 from tests.benchmarks.photos import prepared
 
-FIGURES = ("R@1", "R@10", "R@50")
+COLUMNS = (("val", "R@1"), ("val", "R@10"), ("val", "R@50"), ("test", "R@10"))
+SPLITS = ("val", "test")
 CLIP4CIR = {
     "combiner": "clip4cir",
     "loss": "contrastive",
@@ -168,11 +169,33 @@ def one_thread() -> None:
 def run(place: Place, row: Row, seed: int) -> None:
     """Mines, trains and evaluates one seed of a row, as far as it is missing."""
     folder = place.out / row.folder / f"seed-{seed}"
-    result = folder / "val.json"
-    if result.exists():
-        return
-    trained(place, row, seed, folder, place.epochs)
-    evaluate.run(EvaluateConfig(run=folder, json=result, device="cpu", **place.files))
+    if not all(judgement(folder, split).exists() for split in SPLITS):
+        trained(place, row, seed, folder, place.epochs)
+        judge(place, folder, run=folder)
+
+
+def judgement(folder: Path, split: str) -> Path:
+    """Where the recalls on a split are."""
+    return folder / f"{split}.json"
+
+
+def judge(place: Place, folder: Path, **what: Any) -> None:
+    """Evaluates on each split, as far as that is missing."""
+    for split in SPLITS:
+        result = judgement(folder, split)
+        if not result.exists():
+            evaluate.run(
+                EvaluateConfig(split=split, json=result, device="cpu", **what, **place.files)
+            )
+
+
+def figures(folder: Path) -> list[float]:
+    """What `COLUMNS` names."""
+    means = {
+        split: json.loads(judgement(folder, split).read_text(encoding="utf-8"))["mean"]
+        for split in SPLITS
+    }
+    return [means[split][name] for split, name in COLUMNS]
 
 
 def trained(place: Place, row: Row, seed: int, folder: Path, epochs: int) -> None:
@@ -211,20 +234,17 @@ def table(
     place: Place, rows: Sequence[Row], seeds: int, times: Mapping[str, float]
 ) -> Iterator[str]:
     """The rows of Markdown."""
-    yield "| query | " + " | ".join(FIGURES) + " | 95 % | seconds |"
-    yield "|---|" + "---:|" * (len(FIGURES) + 2)
-    plain = place.out / "sum.json"
-    if not plain.exists():
-        evaluate.run(EvaluateConfig(query="sum", json=plain, device="cpu", **place.files))
-    found = json.loads(plain.read_text(encoding="utf-8"))["mean"]
-    yield f"| sum | {' | '.join(f'{found[k]:.2f}' for k in FIGURES)} | | |"
+    heads = [name if split == "val" else f"{split} {name}" for split, name in COLUMNS]
+    yield f"| query | {' | '.join(heads)} | 95 % | seconds |"
+    yield "|---|" + "---:|" * (len(heads) + 2)
+    judge(place, place.out, query="sum")
+    yield f"| sum | {' | '.join(f'{value:.2f}' for value in figures(place.out))} | | |"
     tried = {row.name: range(min(seeds, row.seeds)) for row in rows}
     curves = {row.name: [curve(place, row, seed) for seed in tried[row.name]] for row in rows}
     goal = 0.95 * max(mean(max(own) for own in some) for some in curves.values())
     for row in rows:
-        results = [place.out / row.folder / f"seed-{seed}" / "val.json" for seed in tried[row.name]]
-        values = [json.loads(file.read_text(encoding="utf-8"))["mean"] for file in results]
-        cells = [spread([value[k] for value in values]) for k in FIGURES]
+        found = [figures(place.out / row.folder / f"seed-{seed}") for seed in tried[row.name]]
+        cells = [spread(values) for values in zip(*found, strict=True)]
         reached = mean(epochs_until(goal, own) for own in curves[row.name])
         seconds = f"{times[row.name]:.1f}" if row.name in times else ""
         yield f"| {row.name} | {' | '.join(cells)} | {reached:.1f} | {seconds} |"
