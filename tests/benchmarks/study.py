@@ -96,8 +96,6 @@ ROWS = (
         {**INFONCE, "contrast": "batch+mined"},
         {"exclude_siblings": True},
     ),
-    Row("gated-sum, triplet, random", {**OURS, "loss": "triplet"}, {"strategy": "random"}),
-    Row("gated-sum, triplet, semi-hard", {**OURS, "loss": "triplet"}),
     Row(
         "gated-sum, InfoNCE",
         {
