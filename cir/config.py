@@ -440,7 +440,7 @@ class TrainConfig(Config):
     save_minutes: float = option(10.0, "Files")
     """Minutes from one saving to the next within an epoch; it is saved at its end, and when it is
     stopped, in any case."""
-    combiner: CombinerName = option("attention-fusion", "Model")
+    combiner: CombinerName = option("gated-sum", "Model")
     """gated-sum (the plain sum and a learned departure from it), attention-fusion (the gate over
     both modalities), clip4cir (Baldrati et al.), or sum."""
     hidden: int = option(512, "Model")
@@ -471,11 +471,11 @@ class TrainConfig(Config):
     away than the negative."""
     triplet_reduction: TripletReduction = option("mean", "Loss")
     """mean over all triplets, or over each query's hardest alone."""
-    contrast: str = option("batch", "Loss")
+    contrast: str = option("batch+mined+bank+reference", "Loss")
     """What the contrastive term tells a target apart from, such as batch+mined: the other targets
     of the batch, the query's negatives (mined), every target of the training split (bank), the
     query's own reference (reference)."""
-    other_targets: OtherTargets = option("ignored", "Loss")
+    other_targets: OtherTargets = option("positive", "Loss")
     """A query's other known targets in the contrastive term: ignored, or positive as well."""
     temperature: float = option(0.05, "Loss")
     """Temperature of the contrastive term."""
@@ -495,8 +495,8 @@ class TrainConfig(Config):
     """Passes over the manifest."""
     batch_size: int = option(256, "Optimisation")
     """Queries a step."""
-    learning_rate: float = option(3e-4, "Optimisation")
-    """AdamW's peak learning rate of the combiner."""
+    learning_rate: float | None = option(None, "Optimisation")
+    """AdamW's peak learning rate of the combiner; by default 2e-3 for gated-sum, 3e-4 for others."""
     clip_learning_rate: float = option(2e-6, "Optimisation")
     """AdamW's peak learning rate of tuned CLIP towers."""
     weight_decay: float = option(0.01, "Optimisation")
@@ -533,8 +533,9 @@ class TrainConfig(Config):
         yield from _outside(self, 0.0, 0.9, "dev_fraction", "dropout")
         yield from self._tuning_faults()
         for name in ("learning_rate", "clip_learning_rate", "temperature"):
-            if not getattr(self, name) > 0:
-                yield f"{flag(name)} is {getattr(self, name)}; expected more than 0"
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                yield f"{flag(name)} is {value}; expected more than 0"
         if self.dev_fraction == 0:
             yield "--dev-fraction is 0; the best epoch needs a dev split"
         if self.combiner == "sum" and self.tune == "none":
@@ -545,6 +546,13 @@ class TrainConfig(Config):
             yield "--online-top-k says how many negatives a step uses; leave out --row-negatives"
         if self.resume and self.overwrite:
             yield "--resume and --overwrite exclude each other"
+
+    @property
+    def combiner_rate(self) -> float:
+        """The combiner's peak learning rate, where none is given that which suits it."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 2e-3 if self.combiner == "gated-sum" else 3e-4
 
     def _tuning_faults(self) -> Iterator[str]:
         yield from _below(self, 1, "encode_batch")

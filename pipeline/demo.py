@@ -23,7 +23,7 @@ from cir.data.dataset import Dataset
 from cir.encoding.dataset_embedding import embed_dataset
 from cir.encoding.encoder import load_encoder
 from cir.errors import UsageError
-from cir.evaluation.recall import CUTOFFS, Evaluation, Protocol, evaluate, headline
+from cir.evaluation.recall import Evaluation, Protocol, evaluate
 from cir.files import read_json, write_json
 from cir.mining.offline import mine_manifest, usable_queries
 from cir.models.combiner import SumCombiner
@@ -48,7 +48,6 @@ _SIZE: Final = 128
 """Height and width of a drawn image in pixels."""
 _BATCH: Final = 64
 """Queries a step: the demo's few queries make enough steps only in small batches."""
-_LEARNING_RATE: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -228,7 +227,6 @@ def _train(
         resume=(folder.run / CONFIG_FILE).is_file(),
         epochs=config.epochs,
         batch_size=_BATCH,
-        learning_rate=_LEARNING_RATE,
         seed=config.seed,
     )
     train(settings, dataset, embeddings, manifest, progress=console.RichProgress())
@@ -266,13 +264,13 @@ def _is_done(artefact: Path, step: str) -> bool:
 def _print(judged: list[Evaluation]) -> None:
     console.table(
         f"Recall in percent: {judged[0].protocol}",
-        ("query", *(f"R@{k}" for k in CUTOFFS), "headline"),
+        ("query", *judged[0].figures()),
         [
-            *((e.query, *_cells(e.mean)) for e in judged),
-            ("chance", *_cells(judged[0].chance)),
+            *((e.query, *_cells(e.figures())) for e in judged),
+            ("chance", *_cells(judged[0].chance_figures())),
         ],
     )
 
 
-def _cells(recall: dict[int, float]) -> list[str]:
-    return [*(f"{recall[k]:.1f}" for k in CUTOFFS), f"{headline(recall):.1f}"]
+def _cells(figures: dict[str, float]) -> list[str]:
+    return [f"{value:.1f}" for value in figures.values()]

@@ -7,12 +7,15 @@ from itertools import repeat
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 
 from cir.errors import StoreError, VectorError
 
 _MISSING: Final = -1
 """The row of a key that a table does not hold."""
+
+_AT_ONCE: Final = 256
+"""Rows normalised together: few enough to stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +46,39 @@ class Table:
         taken: Float[np.ndarray, "keys dim"] = self.vectors[self.rows(keys)]
         return taken
 
+    def unit(self, keys: Sequence[str], what: str) -> Float32[np.ndarray, "keys dim"]:
+        """The vectors of `keys` in their order, `normalised`."""
+        return normalised(self.vectors, what, self.rows(keys))
+
     @cached_property
     def row_of(self) -> dict[str, int]:
         """Key to row."""
         return {key: row for row, key in enumerate(self.keys)}
 
 
-def normalised(vectors: Float[np.ndarray, "rows dim"], what: str) -> Float[np.ndarray, "rows dim"]:
-    """Each row divided by its Euclidean norm, as float32.
+def normalised(
+    vectors: Float[np.ndarray, "rows dim"],
+    what: str,
+    rows: Int[np.ndarray, " chosen"] | None = None,
+) -> Float32[np.ndarray, "chosen dim"]:
+    """Each row, or each of `rows` in their order, divided by its Euclidean norm, as float32.
+
+    A few rows at a time: beside the result this takes next to no memory.
 
     Raises:
         VectorError: a row has no direction (NaN, infinite or all zero); `what` names the table.
     """
-    lengths = require_directions(vectors, what)
-    return np.ascontiguousarray(vectors / lengths[:, None], dtype=np.float32)
+    count = len(vectors) if rows is None else len(rows)
+    unit = np.empty((count, vectors.shape[1]), dtype=np.float32)
+    lengths = np.empty(count, dtype=vectors.dtype)
+    for start in range(0, count, _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        block = vectors[part] if rows is None else vectors[rows[part]]
+        lengths[part] = np.linalg.norm(block, axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            unit[part] = block / lengths[part, None]
+    _require_finite(lengths, what)
+    return unit
 
 
 def require_directions(
@@ -64,11 +86,15 @@ def require_directions(
 ) -> Float[np.ndarray, " rows"]:
     """The length of each row; raises VectorError where one is NaN, infinite or all zero."""
     norms: Float[np.ndarray, " rows"] = np.linalg.norm(vectors, axis=1)
+    _require_finite(norms, what)
+    return norms
+
+
+def _require_finite(norms: Float[np.ndarray, " rows"], what: str) -> None:
     wrong = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
     if wrong.size:
         fault = "all zero" if norms[wrong[0]] == 0 else "not finite"
         raise VectorError(
-            f"{wrong.size} of {len(vectors)} vectors of {what} have no direction: row {wrong[0]} "
+            f"{wrong.size} of {len(norms)} vectors of {what} have no direction: row {wrong[0]} "
             f"is {fault}; embed again, in fp32 if it was a lower precision"
         )
-    return norms

@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import nn
 
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import normalised
 from cir.evaluation.protocol import RankingTask
 from cir.evaluation.retrieval import rank_targets, top_k
 from cir.models.composition import composed_queries
@@ -65,6 +64,6 @@ def compose_task(
     return ComposedTask(
         task=task,
         queries=composed_queries(task.queries, texts, embeddings, combiner, device),
-        gallery=normalised(embeddings.images.take(task.gallery), f"the {task.category} gallery"),
+        gallery=embeddings.images.unit(task.gallery, f"the {task.category} gallery"),
         device=device,
     )

@@ -34,7 +34,6 @@ __all__ = [
     "Protocol",
     "chance",
     "evaluate",
-    "headline",
     "headline_measures",
     "recalls",
 ]
@@ -142,11 +141,6 @@ class Evaluation:
             "dropped": self.dropped,
             "notes": list(self.notes()),
         }
-
-
-def headline(mean: Mapping[int, float]) -> float:
-    """Mean of the mean R@10 and the mean R@50."""
-    return float(np.mean([mean[k] for k in HEADLINE_CUTOFFS]))
 
 
 def headline_measures(names: Sequence[str]) -> tuple[str, ...]:

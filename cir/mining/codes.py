@@ -15,9 +15,10 @@ from cir.mining.compiled import compiled
 @no_type_check
 def order_codes(row):
     """Makes codes of bits: integers in the order of the numbers."""
-    most, sign = np.iinfo(row.dtype).max, 8 * row.itemsize - 1
+    most = row.dtype.type(np.iinfo(row.dtype).max)
     for place in range(row.shape[0]):
-        row[place] ^= (row[place] >> sign) & most
+        code = row[place]
+        row[place] = code ^ most if code < 0 else code
 
 
 @compiled

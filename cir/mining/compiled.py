@@ -16,7 +16,8 @@ def compiled(function: Function) -> Function:
     """Compiles a function of arrays and numbers to machine code when it is first called.
 
     Arithmetic is IEEE's, in the order that is written: nothing is fused or reordered. The code is
-    kept on disk for the next process, and runs beside other threads.
+    kept on disk for the next process, and runs beside other threads. It makes no arrays: what works
+    in some is given them. So no references to arrays are counted, which took longer than the loops.
     """
     return _compiled(function, fastmath=False)
 
@@ -31,7 +32,9 @@ def _compiled(function: Function, *, fastmath: bool) -> Function:
     usual = settings.CACHE_DIR
     settings.CACHE_DIR = str(_ROOM / "__pycache__" / f"compiled-{_SOURCES}")
     try:
-        make = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)
+        make = numba.njit(
+            cache=True, nogil=True, error_model="numpy", fastmath=fastmath, _nrt=False
+        )
         return cast("Function", make(function))
     finally:
         settings.CACHE_DIR = usual

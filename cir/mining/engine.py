@@ -27,10 +27,10 @@ from jaxtyping import Bool, Float32, Int8, Int32, Int64
 from cir.errors import UsageError, VectorError
 from cir.mining.borders import Borders, Keys, Tally, keys_at
 from cir.mining.choice import NONE, Hand, Offer, Pool, choose, draw_pools, fill_pools
+from cir.mining.found import Found
 from cir.mining.listed import Propose, scan_listed
 from cir.mining.plan import Draw, Plan
 from cir.mining.priorities import NEAREST
-from cir.mining.scan import Found
 from cir.mining.shards import merged_shards
 from cir.mining.similarity import paired_distances
 from cir.mining.sketch import quickest_number

@@ -6,13 +6,15 @@ of the candidates that are listed.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, no_type_check
+from typing import Final, NamedTuple, no_type_check
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
+from cir.mining.asked import Asked, Wanted
 from cir.mining.compiled import compiled
-from cir.mining.scan import Asked, Found, Sketched, Tile, Wanted, nothing_found, scan
+from cir.mining.found import Found, nothing_found
+from cir.mining.scan import Room, Sketched, Tile, pass_by, room_for
 from cir.mining.similarity import nearly_cosine, product_error
 from cir.mining.streaming import Search
 from cir.progress import Progress
@@ -81,18 +83,51 @@ class _Listing:
         queries, listed = part
         barred = self._search.exclusions
         asked, wanted, found = (x.block(queries) for x in (self._asked, self._wanted, self.found))
+        most, dim = min(_TILE, listed.shape[1]), self._gallery.shape[1]
+        borders = asked.border_rows.shape[1]
+        similarities = np.empty((1, most), dtype=np.float32)
+        room = _Room(
+            rows=np.empty(most, dtype=np.int64),
+            names=np.empty(most, dtype=np.int64),
+            vectors=np.empty((most, dim), dtype=np.float32),
+            similarities=similarities,
+            codes=similarities.view(np.int32),
+            own=np.zeros((1, most), dtype=np.bool_),
+            zero=np.zeros(1),
+            error=np.full(1, self._error),
+            only=np.zeros(1, dtype=np.int64),
+            scan=room_for(most, dim, len(wanted.scopes), borders, np.dtype(np.int32)),
+        )
         _scan_rows(
             listed, self._gallery, self._search.first_row, self._members,
             barred.starts[queries.start : queries.stop + 1], barred.rows,
-            asked, wanted, found, self.valid[queries], self._error,
+            asked, wanted, found, self.valid[queries], room, self._error,
         )  # fmt: skip
+
+
+class _Room(NamedTuple):
+    """What a thread works in; for one query and a tile of its candidates at a time."""
+
+    rows: Int64[np.ndarray, " most"]
+    names: Int64[np.ndarray, " most"]
+    vectors: Float32[np.ndarray, "most dim"]
+    similarities: Float32[np.ndarray, "one most"]
+    codes: Int32[np.ndarray, "one most"]
+    """Their bits, in the same memory."""
+    own: Bool[np.ndarray, "one most"]
+    """Which of them are of the query's category."""
+    zero: Float64[np.ndarray, " one"]
+    error: Float64[np.ndarray, " one"]
+    only: Int64[np.ndarray, " one"]
+    scan: Room
 
 
 @compiled
 @no_type_check
 def _scan_rows(
-    listed, gallery, first_row, members, starts, barred, asked, wanted, found, valid, product_error
-):
+    listed, gallery, first_row, members, starts, barred,
+    asked, wanted, found, valid, room, product_error,
+):  # fmt: skip
     """Lets the candidates of each query pass by it alone, a tile of them after the other.
 
     Args:
@@ -106,28 +141,27 @@ def _scan_rows(
         wanted: A `Wanted`.
         found: A `Found`, whose arrays are changed.
         valid: Where valid candidates are counted: all, and those of the query's category.
+        room: A `_Room`.
         product_error: How far `nearly_cosine` may be off.
     """
-    most, scoped = min(_TILE, listed.shape[1]), min(members.shape[0], 1)
-    rows, vectors = np.empty(most, np.int64), np.empty((most, gallery.shape[1]), np.float32)
-    similarities, own = np.empty(most, np.float32), np.zeros(most, np.bool_)
-    zeros, errors, only = np.zeros(1), np.full(1, product_error), np.zeros(1, np.int64)
+    scoped = min(members.shape[0], 1)
+    rows = room.rows
     for query in range(listed.shape[0]):
         turn, excluded = 0, barred[starts[query] : starts[query + 1]]
         while turn < listed.shape[1]:
             count, turn = _take_valid(listed[query], turn, excluded, rows)
-            _compare(asked.vectors[query], gallery, rows[:count], vectors, similarities)
+            _compare(asked.vectors[query], gallery, first_row, rows[:count], room)
             valid[query, 0] += count
             if scoped:
-                valid[query, 1] += _mark_own(members[asked.categories[query]], rows[:count], own)
-            codes = similarities[:count].view(np.int32).reshape(1, count)
-            members_here = own[: scoped * count].reshape(scoped, count)
-            scan(
-                Sketched(codes, 0, zeros, errors),
-                Tile(vectors[:count], rows[:count] + first_row, members_here),
-                _one_asked(asked, query, only),
+                own = members[asked.categories[query]]
+                valid[query, 1] += _mark_own(own, rows[:count], room.own[0])
+            pass_by(
+                Sketched(room.codes[:, :count], 0, room.zero, room.error),
+                Tile(room.vectors[:count], room.names[:count], room.own[:scoped, :count]),
+                _one_asked(asked, query, room.only),
                 _one_wanted(wanted, query),
                 _one_found(found, query),
+                room.scan,
                 product_error,
             )
 
@@ -151,11 +185,13 @@ def _take_valid(listed, turn, excluded, rows):
 
 @compiled
 @no_type_check
-def _compare(vector, gallery, rows, vectors, similarities):
-    """Brings the vectors of some rows together, and their similarities, within rounding."""
+def _compare(vector, gallery, first_row, rows, room):
+    """Brings names and vectors of some rows together, and their similarities, within rounding."""
     for place in range(rows.shape[0]):
-        vectors[place] = gallery[rows[place]]
-        similarities[place] = nearly_cosine(vector, vectors[place])
+        room.names[place] = rows[place] + first_row
+        for component in range(gallery.shape[1]):
+            room.vectors[place, component] = gallery[rows[place], component]
+        room.similarities[0, place] = nearly_cosine(vector, room.vectors[place])
 
 
 @compiled

@@ -3,6 +3,7 @@
 from typing import Final, no_type_check
 
 import numpy as np
+from jaxtyping import UInt8
 
 from cir.mining.compiled import compiled
 
@@ -10,9 +11,7 @@ _WORD: Final = 8
 """Marks passed over at once where none of them is set."""
 
 
-@compiled
-@no_type_check
-def unmarked(count):
+def unmarked(count: int) -> UInt8[np.ndarray, " words"]:
     """Room for the marks of `count` candidates: a byte for each, in whole words."""
     return np.zeros(_WORD * ((count + _WORD - 1) // _WORD), np.uint8)
 

@@ -13,7 +13,9 @@ from jaxtyping import Float32, Int64
 
 from cir.mining.codes import code_of, order_codes
 from cir.mining.compiled import compiled
+from cir.mining.counts import count_from
 from cir.mining.marks import list_marked, unmarked
+from cir.mining.scan import Sketched
 from cir.mining.similarity import paired_cosines
 from cir.mining.sketch import Sketch, quickest_number
 from cir.mining.threads import scanning_threads
@@ -22,8 +24,6 @@ _TILE: Final = 4096
 """Gallery rows compared at once, by each thread."""
 _BLOCK: Final = 512
 """Vectors compared with them at once."""
-_PAIRS: Final = 256
-"""Room for pairs at first."""
 _CPU: Final = torch.device("cpu")
 
 
@@ -40,9 +40,11 @@ def near_copies(
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     limit = np.float32(threshold)
     borders = np.full((len(wanted), 1), limit)
-    sketch = Sketch(wanted, gallery, borders, quickest_number(_CPU), _CPU)
     starts = range(0, len(gallery), _TILE)
     with scanning_threads() as pool:
+        sketch = Sketch(
+            wanted, gallery, borders, quickest_number(_CPU), _CPU, ceiling=True, each=pool.map
+        )
         found = list(
             pool.map(
                 _in_tile, repeat(sketch), repeat(wanted), repeat(gallery), starts, repeat(limit)
@@ -66,42 +68,53 @@ def _in_tile(
     room = torch.empty(_BLOCK, len(tile), dtype=sketch.number)
     for first in range(0, len(wanted), _BLOCK):
         block = slice(first, min(first + _BLOCK, len(wanted)))
-        sketched = sketch.multiply(block, side, room[: block.stop - first])
-        rows, columns = _maybe_reaching(sketched.codes, sketched.shift, sketched.errors)
+        rows, columns = _maybe_reaching(sketch.multiply(block, side, room[: block.stop - first]))
         reached = paired_cosines(wanted[block], rows, tile, columns) >= limit
         found.append((rows[reached] + first, columns[reached] + start))
     rows, columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return rows, columns
 
 
+def _maybe_reaching(
+    sketched: Sketched,
+) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
+    """The pairs whose similarity, less the limit, may be 0 or more."""
+    codes, count = sketched.codes, sketched.codes.shape[1]
+    counts, cell = np.empty(len(codes), dtype=np.int64), np.empty(1, dtype=np.float32)
+    marked, places = unmarked(count), np.empty(count, dtype=np.int64)
+    total = _count_reaching(codes, sketched.errors, sketched.shift, counts, cell)
+    columns = np.empty(total, dtype=np.int64)
+    if total:
+        _list_reaching(
+            codes, sketched.errors, sketched.shift, counts, cell, marked, places, columns
+        )
+    return np.repeat(np.arange(len(codes)), counts), columns
+
+
 @compiled
 @no_type_check
-def _maybe_reaching(codes, shift, errors):
-    """The pairs whose similarity, less the limit, may be 0 or more."""
-    cell, marked = np.empty(1, np.float32), unmarked(codes.shape[1])
-    places, count = np.empty(codes.shape[1], np.int64), 0
-    rows, columns = np.empty(_PAIRS, np.int64), np.empty(_PAIRS, np.int64)
+def _count_reaching(codes, errors, shift, counts, cell):
+    """Makes codes of the products, and counts those of each query that may reach 0; in all."""
+    total = 0
     for query in range(codes.shape[0]):
         row = codes[query]
         order_codes(row)
-        if not _mark_from(row, row.dtype.type(code_of(-errors[query], shift, cell)), marked):
-            continue
-        more = list_marked(marked, places)
-        while count + more > rows.shape[0]:
-            rows = np.concatenate((rows, np.empty_like(rows)))
-            columns = np.concatenate((columns, np.empty_like(columns)))
-        rows[count : count + more], columns[count : count + more] = query, places[:more]
-        count += more
-    return rows[:count], columns[:count]
+        counts[query] = count_from(row, row.dtype.type(code_of(-errors[query], shift, cell)), True)
+        total += counts[query]
+    return total
 
 
 @compiled
 @no_type_check
-def _mark_from(row, least, marked):
-    """Marks the codes from `least` on; whether there is one."""
-    some = np.int16(0)
-    for place in range(row.shape[0]):
-        reaching = np.int16(row[place] >= least)
-        some |= reaching
-        marked[place] = np.uint8(reaching)
-    return some != 0
+def _list_reaching(codes, errors, shift, counts, cell, marked, places, columns):
+    """Writes the places of those, query after query."""
+    start = 0
+    for query in range(codes.shape[0]):
+        if counts[query]:
+            row = codes[query]
+            least = row.dtype.type(code_of(-errors[query], shift, cell))
+            for place in range(row.shape[0]):
+                marked[place] = np.uint8(row[place] >= least)
+            for turn in range(list_marked(marked, places)):
+                columns[start + turn] = places[turn]
+            start += counts[query]

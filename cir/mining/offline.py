@@ -124,7 +124,7 @@ def mine_manifest(
     target_ids = [query.target_id for query in queries]
     problem = Problem(
         queries=normalised(query_vectors, "composed queries"),
-        targets=normalised(embeddings.images.take(target_ids), "targets"),
+        targets=embeddings.images.unit(target_ids, "targets"),
         gallery=gallery.vectors,
         exclusions=exclusions,
         categories=_category_codes(queries, gallery),
@@ -189,7 +189,7 @@ def build_gallery(
     for code, category in enumerate(categories):
         members[code, [row_of[i] for i in galleries[category] if i in row_of]] = True
     part = processes.part(len(ids))
-    vectors = normalised(embeddings.images.take(ids[part]), "the gallery")
+    vectors = embeddings.images.unit(ids[part], "the gallery")
     return Gallery(ids, part, vectors, categories, members[:, part])
 
 

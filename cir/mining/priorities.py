@@ -58,7 +58,7 @@ def hash_rows(rows, keys, hashes):
 
     Two rounds of MurmurHash3's finaliser (Appleby), a key before each.
     """
-    for place in range(hashes.shape[0]):
+    for place in range(rows.shape[0]):
         word = np.uint32(np.uint32(rows[place]) ^ keys[0])
         word = np.uint32(np.uint32(word ^ (word >> 16)) * np.uint32(0x85EBCA6B))
         word = np.uint32(np.uint32(word ^ (word >> 13)) * np.uint32(0xC2B2AE35))

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from cir.mining.scan import Found, merged
+from cir.mining.found import Found, merged
 from cir.processes import Processes
 
 _AT_ONCE: Final = 1 << 21

@@ -87,7 +87,8 @@ def paired_cosines(
 ) -> Float32[np.ndarray, " pairs"]:
     """The cosine of each pair (left[left_rows[i]], right[right_rows[i]]) of unit vectors."""
     cosines = np.empty(len(left_rows), dtype=np.float32)
-    _pair_up(left, left_rows, right, right_rows, cosines)
+    terms = np.empty((left.shape[1] + 1) // 2, dtype=np.float32)
+    _pair_up(left, left_rows, right, right_rows, terms, cosines)
     return cosines
 
 
@@ -117,7 +118,6 @@ def product_error(dim: int) -> float:
 
 @compiled
 @no_type_check
-def _pair_up(left, left_rows, right, right_rows, cosines):
-    terms = np.empty((left.shape[1] + 1) // 2, np.float32)
+def _pair_up(left, left_rows, right, right_rows, terms, cosines):
     for pair in range(len(cosines)):
         cosines[pair] = cosine(left[left_rows[pair]], right[right_rows[pair]], terms)

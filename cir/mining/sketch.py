@@ -12,42 +12,46 @@ columns of the product, and so is a zero for each query: a rounded result is fin
 lies where decisions are taken. Embeddings crowd about their mean and along few axes, which makes
 all three terms small; vectors without such structure are cut nowhere.
 
-bfloat16 halves the product's time on processors and GPUs that have it; sums are of float32.
+bfloat16 halves the product's time or better on processors and GPUs that have it; sums are of
+float32. Its rounding bears on the longest coordinates most, so the first few axes are kept as two
+numbers each, [Px] = a + b: the product then holds a_x a_y + a_x b_y + b_x a_y.
+
+Where only high similarities are looked for, |t| can be a column as well: the product is then a
+ceiling of the similarity, and far fewer axes are enough to rule a pair out.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int64, Shaped
 from torch import Tensor
 
+from cir.mining.axes import PrincipalAxes
+from cir.mining.moments import Moments, moments_of
 from cir.mining.scan import Sketched
 from cir.mining.similarity import product_error
+from cir.mining.threads import scanning_threads
+from cir.mining.width import Width, cheapest_width
 
+Each = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]
+"""`map`, or that of a pool of threads."""
+
+_AT_ONCE: Final = 512
+"""Rows that are sketched together: few enough for the processor's cache."""
 _SAMPLE: Final = 2048
 """Rows that means and axes are fitted to."""
-_AT_ONCE: Final = 512
-"""Rows that are rotated together."""
 _TRIED: Final = 64
 """Queries that the width is chosen by."""
-_STEP: Final = 64
-"""Widths are tried in steps of this."""
-_PAIR_COST: Final = {torch.bfloat16: 15000, torch.float32: 7000}
-"""What comparing a pair in full costs, in terms of the product."""
-_LOSS: Final = {torch.bfloat16: 1.7e-3, torch.float32: 3e-8}
-"""What rounding takes of a vector's length, about: for the choice of the width alone."""
 _SPLITS: Final = {torch.bfloat16: 3, torch.float32: 1}
 """Numbers that together hold a float32."""
 _INTEGERS: Final = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
-_SMALL: Final = 10_000_000
-"""Pairs, fewer than which are worth no thought about the width."""
-_DOUBLE_COST: Final = 6
-"""What an operation of the rotation, in float64, costs in operations of the product."""
+_SECOND_DIGITS: Final = 2.0**-8
+"""What a number's second one is of it, at most."""
 _MEASURING: Final = 1e-7
 """Above the rounding of a length measured in float64."""
 
@@ -99,7 +103,10 @@ class Sketch:
         borders: Float32[np.ndarray, "queries borders"],
         number: torch.dtype,
         device: torch.device,
-        width: int | None = None,
+        width: Width | None = None,
+        *,
+        ceiling: bool = False,
+        each: Each = map,
     ) -> None:
         """Fits the sketch.
 
@@ -111,28 +118,36 @@ class Sketch:
             device: Where products are made.
             width: Axes to keep; by default what costs least, together with the pairs that will have
                 to be compared in full.
+            ceiling: Whether products are what similarities are at most, whatever was cut off.
+            each: Sketches parts of the queries, one after the other or side by side.
         """
-        self.number, self._device = number, device
+        self.number, self._device, self._ceiling = number, device, ceiling
         self.zeros = borders[:, -1].astype(np.float64)
         sample = _spread(gallery, _SAMPLE).astype(np.float64)
         asked = _spread(queries, _SAMPLE).astype(np.float64)
         self._gallery_mean, self._query_mean = sample.mean(axis=0), asked.mean(axis=0)
-        axes = _Axes(_single(asked - self._query_mean), _single(sample - self._gallery_mean))
+        shown, asked = _single(sample - self._gallery_mean), _single(asked - self._query_mean)
+        axes = PrincipalAxes(asked, shown)
         if width is None:
             tried, sides = (_spread(_spread(x, _SAMPLE), _TRIED) for x in (queries, borders))
             similar = tried @ _spread(gallery, _SAMPLE).T
             close = np.abs(similar[:, :, None] - sides[:, None, :]).min(axis=2)
-            width = axes.cheapest(close, number, len(queries), len(gallery))
-        self._axes = axes.first(width)
-        self.queries = self._sides(
-            queries, self._query_mean, self._gallery_mean, -self.zeros, first=True
-        )
+            width = cheapest_width(
+                axes, _spread(asked, _TRIED), shown, close, number, len(queries), len(gallery)
+            )
+        self.width, self._rotation = width, axes.first(width.axes)
+        self._second = _SECOND_DIGITS if width.heavy else 0.0
+        parts = each(lambda part: self._asked(queries, part), _parts(len(queries)))
+        self.queries = joined(list(parts))
 
     def tile(self, vectors: Float32[np.ndarray, "rows dim"]) -> Side:
         """The gallery side of some rows."""
         nothing = -float(self._query_mean @ self._gallery_mean)
-        shift = np.full(len(vectors), nothing)
-        return self._sides(vectors, self._gallery_mean, self._query_mean, shift, first=False)
+        means, sides = (self._gallery_mean, self._query_mean), []
+        for part in _parts(len(vectors)):
+            shift = np.full(len(vectors[part]), nothing)
+            sides.append(self._side(vectors[part], *means, shift, first=False))
+        return joined(sides)
 
     def errors(self, queries: Side, tile: Side) -> Float64[np.ndarray, " queries"]:
         """How far `multiply` may be off for each query, less its zero, at most."""
@@ -142,6 +157,7 @@ class Sketch:
             queries.rounded * reach
             + queries.length * rest
             + queries.cut * tile.cut.max()
+            + queries.length * reach * self._second**2
             + summed * product_error(tile.columns.shape[1])
         )
 
@@ -174,19 +190,10 @@ class Sketch:
         shift = 32 - 8 * bits.itemsize
         return Sketched(bits, shift, self.zeros[block], self.errors(queries, tile))
 
-    def _sides(
-        self,
-        vectors: Float32[np.ndarray, "rows dim"],
-        mean: Float64[np.ndarray, " dim"],
-        other_mean: Float64[np.ndarray, " dim"],
-        shift: Float64[np.ndarray, " rows"],
-        *,
-        first: bool,
-    ) -> Side:
-        """`_side` of all rows, a few at a time, since each is float64 for a while."""
-        parts = [slice(start, start + _AT_ONCE) for start in range(0, len(vectors), _AT_ONCE)]
-        return joined(
-            [self._side(vectors[p], mean, other_mean, shift[p], first=first) for p in parts]
+    def _asked(self, queries: Float32[np.ndarray, "queries dim"], part: slice) -> Side:
+        """The queries' side of some of them."""
+        return self._side(
+            queries[part], self._query_mean, self._gallery_mean, -self.zeros[part], first=True
         )
 
     def _side(
@@ -199,105 +206,52 @@ class Sketch:
         first: bool,
     ) -> Side:
         """Centred, rotated, cut and rounded, `vectors · other_mean + shift` among the columns."""
-        given = torch.from_numpy(vectors).to(self._device)
-        means = torch.from_numpy(np.stack([mean, other_mean], axis=1)).to(self._device)
-        exact, centre = given.double(), means[:, 0]
-        if self._axes is None:
-            constant = exact @ means[:, 1]
-            head = exact - centre
-            length = torch.linalg.vector_norm(head, dim=1)
-            cut = torch.zeros_like(length)
-        else:
-            axes = self._axes.to(self._device)
-            turned = exact @ torch.cat([axes, means], dim=1)
-            along, constant = turned[:, -2:].unbind(dim=1)
-            head = turned[:, :-2] - centre @ axes
-            length = torch.linalg.vector_norm(head, dim=1)
-            size = torch.linalg.vector_norm(given, dim=1, dtype=torch.float64)
-            whole = size.square() - 2 * along + centre.square().sum()
-            cut = (whole - length.square()).clamp(min=0).sqrt() + _MEASURING
-        constant = constant + torch.from_numpy(shift).to(self._device)
-        kept = head.to(self.number)
-        rounded = torch.linalg.vector_norm(head - kept.double(), dim=1) + _MEASURING
+        moments = moments_of(vectors, mean, other_mean)
+        constant = torch.from_numpy(moments.along_other + shift).to(self._device)
+        head, cut, error = self._head(vectors, moments, mean)
+        length = _lengths(head)
+        if self._ceiling:
+            head = torch.cat([head, cut.to(head.dtype)[:, None]], dim=1)
+            length, cut = length + cut, torch.zeros_like(cut)
+        kept, heavy = head.to(self.number), slice(0, self.width.heavy)
+        lost = head - kept
+        second = lost[:, heavy].to(self.number)
+        lost[:, heavy] -= second
+        rounded = _lengths(lost) + error + _MEASURING
         parts = _split(constant, self.number)
-        ones = torch.ones_like(parts)
-        columns = torch.cat([kept, *((parts, ones) if first else (ones, parts))], dim=1)
+        ones, most = torch.ones_like(parts), kept[:, heavy]
+        own = (most, second, parts, ones) if first else (second, most, ones, parts)
+        columns = torch.cat([kept, *own], dim=1)
         lengths = (length + rounded, rounded, cut, constant.abs())
         return Side(columns.contiguous(), *(values.cpu().numpy() for values in lengths))
 
-
-class _Axes:
-    """Principal axes of centred samples of queries and gallery together."""
-
-    def __init__(
+    def _head(
         self,
-        queries: Float32[np.ndarray, "queries dim"],
-        gallery: Float32[np.ndarray, "gallery dim"],
-    ) -> None:
-        self._queries, self._gallery = queries, gallery
-
-    @cached_property
-    def _all(self) -> Float32[np.ndarray, "dim dim"]:
-        """Columns, those of most variance first; orthonormal within single precision."""
-        moments = sum(x.T @ x / len(x) for x in (self._queries, self._gallery))
-        _, vectors = torch.linalg.eigh(torch.from_numpy(moments))
-        return np.ascontiguousarray(vectors.numpy()[:, ::-1])
-
-    def first(self, width: int) -> Float64[Tensor, "dim width"] | None:
-        """The first axes, orthonormal within double precision, or None where none is cut."""
-        if width >= self._queries.shape[1]:
-            return None
-        axes = torch.from_numpy(self._all[:, :width]).double()
-        # A step of Newton and Schulz squares what single precision left of A'A - I.
-        orthonormal: Tensor = 1.5 * axes - 0.5 * axes @ (axes.T @ axes)
-        return orthonormal
-
-    def cheapest(
-        self,
-        close: Float32[np.ndarray, "tried gallery"],
-        number: torch.dtype,
-        queries: int,
-        gallery: int,
-    ) -> int:
-        """The width that costs least, of product, rotation and pairs to be compared in full.
-
-        Args:
-            close: How far the similarities of some queries are from their nearest border.
-            number: The product's arithmetic.
-            queries: How many there are.
-            gallery: How many rows it has.
-        """
-        dim = int(self._queries.shape[1])
-        if queries * gallery < _SMALL:
-            return dim
-        asked = np.square(_spread(self._queries, _TRIED) @ self._all).cumsum(axis=1)
-        shown = np.square(self._gallery @ self._all).cumsum(axis=1)
-        turning = 1 + dim * _DOUBLE_COST * (1 / queries + 1 / gallery)
-        costs = {dim: dim + _doubted(dim, asked, shown, close, number)}
-        for width in range(_STEP, dim, _STEP):
-            costs[width] = width * turning + _doubted(width, asked, shown, close, number)
-        return min(costs, key=lambda width: costs[width])
+        vectors: Float32[np.ndarray, "rows dim"],
+        moments: Moments,
+        mean: Float64[np.ndarray, " dim"],
+    ) -> tuple[Tensor, Tensor, float]:
+        """Centred coordinates, the length of what was cut off, and how far they may be off."""
+        given = torch.from_numpy(vectors).to(self._device)
+        if self._rotation is None:
+            head = given.double() - torch.from_numpy(mean).to(self._device)
+            return head, head.new_zeros(len(head)), 0.0
+        head, error = self._rotation.turned(given, mean), self._rotation.error
+        whole = torch.from_numpy(moments.square - 2 * moments.along + mean @ mean)
+        least = (_lengths(head) - error).clamp(min=0)
+        rest = (whole.to(self._device) - least.square()).clamp(min=0)
+        return head, rest.sqrt() + _MEASURING, error
 
 
-def _doubted(
-    width: int,
-    asked: Float32[np.ndarray, "tried dim"],
-    shown: Float32[np.ndarray, "gallery dim"],
-    close: Float32[np.ndarray, "tried gallery"],
-    number: torch.dtype,
-) -> float:
-    """What pairs in doubt cost, spread over all; squares are cumulated along the axes."""
-    cut = np.outer(_rest(asked, width), _rest(shown, width))
-    kept = np.sqrt(np.outer(asked[:, width - 1], shown[:, width - 1]))
-    doubtful = (close <= cut + 2 * _LOSS[number] * kept).mean()
-    return float(doubtful) * _PAIR_COST[number]
-
-
-def _rest(squares: Float32[np.ndarray, "rows dim"], width: int) -> Float32[np.ndarray, " rows"]:
-    """The length beyond the first axes, from squares cumulated along them."""
-    beyond = np.maximum(squares[:, -1] - squares[:, width - 1], 0)
-    lengths: Float32[np.ndarray, " rows"] = np.sqrt(beyond)
+def _lengths(rows: Tensor) -> Tensor:
+    """The length of each row, in float64."""
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
     return lengths
+
+
+def _parts(count: int) -> list[slice]:
+    """Consecutive rows, a few at a time."""
+    return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]
 
 
 def _single(values: Float64[np.ndarray, "rows dim"]) -> Float32[np.ndarray, "rows dim"]:
@@ -323,15 +277,19 @@ def _split(values: Float64[Tensor, " rows"], number: torch.dtype) -> Tensor:
 def quickest_number(device: torch.device) -> torch.dtype:
     """The arithmetic in which `device` multiplies faster: bfloat16 or float32.
 
-    On the CPU both are tried for a moment: either gives the same answers.
+    On the CPU both are tried for a moment, on one thread: either gives the same answers.
     """
     if device.type != "cpu":
         return torch.bfloat16
-    left, right = torch.ones(256, 512), torch.ones(1024, 512)
-    seconds = {
-        torch.float32: _seconds(lambda: np.matmul(left.numpy(), right.numpy().T)),
-        torch.bfloat16: _seconds(lambda: left.bfloat16() @ right.bfloat16().T),
+    left, right = torch.ones(_AT_ONCE, 256), torch.ones(_SAMPLE, 256)
+    halves, out = (left.bfloat16(), right.bfloat16()), torch.empty(_AT_ONCE, _SAMPLE)
+    narrow = out.bfloat16()
+    works: dict[torch.dtype, Callable[[], object]] = {
+        torch.float32: lambda: np.matmul(left.numpy(), right.numpy().T, out=out.numpy()),
+        torch.bfloat16: lambda: torch.mm(halves[0], halves[1].T, out=narrow),
     }
+    with scanning_threads() as pool:
+        seconds = {number: pool.submit(_seconds, work).result() for number, work in works.items()}
     return min(seconds, key=lambda number: seconds[number])
 
 
@@ -339,7 +297,7 @@ def _seconds(work: Callable[[], object]) -> float:
     """The least of a few runs."""
     work()
     taken = []
-    for _ in range(3):
+    for _ in range(5):
         started = time.perf_counter()
         work()
         taken.append(time.perf_counter() - started)

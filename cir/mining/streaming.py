@@ -16,10 +16,12 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
+from cir.mining.asked import Asked, Wanted
 from cir.mining.borders import Borders, Keys
 from cir.mining.choice import Pool
+from cir.mining.found import Found, nothing_found
 from cir.mining.priorities import hash_keys
-from cir.mining.scan import BARRED, Asked, Found, Tile, Wanted, nothing_found, scan
+from cir.mining.scan import BARRED, Tile, scan
 from cir.mining.similarity import product_error
 from cir.mining.sketch import Side, Sketch, joined
 from cir.mining.threads import scanning_threads
@@ -121,8 +123,8 @@ def stream(
         return nothing_found(
             len(search.queries), len(search.pools), search.kept, len(search.borders.marks)
         )
-    work = _Stream(search, number, device, block_size)
     with progress.task(label, len(search.gallery), "images") as task, scanning_threads() as pool:
+        work = _Stream(search, number, device, block_size, pool)
         for start in range(0, len(search.gallery), _CHUNK):
             chunk = work.chunk(start, pool)
             coming = pool.submit(work.ready, chunk, 0)
@@ -164,12 +166,22 @@ class _Stream:
     """What the threads of a scan share."""
 
     def __init__(
-        self, search: Search, number: torch.dtype, device: torch.device, block_size: int
+        self,
+        search: Search,
+        number: torch.dtype,
+        device: torch.device,
+        block_size: int,
+        pool: ThreadPoolExecutor,
     ) -> None:
         count = len(search.queries)
         self._search, self._asked, self._wanted = search, search.asked(), search.wanted()
         self._sketch = Sketch(
-            search.queries, search.gallery, _decided_about(search.borders), number, device
+            search.queries,
+            search.gallery,
+            _decided_about(search.borders),
+            number,
+            device,
+            each=pool.map,
         )
         self._error = product_error(search.queries.shape[1])
         self._rooms = threading.local()

@@ -227,7 +227,7 @@ def _alike(
     if least >= _HIGHEST_COSINE or not targets or not len(gallery):
         nothing = np.zeros(0, dtype=np.int64)
         return _Pairs(nothing, nothing), _Pairs(nothing, nothing)
-    vectors = normalised(embeddings.images.take(targets), "targets")
+    vectors = embeddings.images.unit(targets, "targets")
     _require_few(vectors, gallery, least)
     near = _Pairs(*near_copies(vectors, gallery, least))
     cosines = paired_cosines(vectors, near.numbers, gallery, near.rows)

@@ -10,7 +10,7 @@ from cir.artefacts.store import Embeddings
 from cir.data.dataset import Dataset, hold_out
 from cir.encoding.tuned import as_tuned
 from cir.evaluation.protocol import Protocol, ranking_tasks
-from cir.evaluation.recall import CUTOFFS, Evaluation, headline
+from cir.evaluation.recall import Evaluation
 from cir.mining.offline import usable_queries
 from cir.models.combiner import SumCombiner
 from cir.progress import SILENT, Progress
@@ -168,10 +168,10 @@ def _tables(evaluations: Sequence[Evaluation]) -> list[Table]:
         return []
     first = evaluations[0]
     notes = list(dict.fromkeys(note for e in evaluations for note in e.notes()))
-    columns = [*(f"R@{k}" for k in CUTOFFS), "headline"]
-    means = [[e.query, *_cells(e.mean)] for e in evaluations]
+    columns = list(first.figures())
+    means = [[e.query, *_cells(e.figures())] for e in evaluations]
     by_category = [
-        [c.category, e.query, f"{c.queries:,}", f"{c.gallery_size:,}", *_cells(c.recall)]
+        [c.category, e.query, f"{c.queries:,}", f"{c.gallery_size:,}", *_cells(c.figures())]
         for number, _ in enumerate(first.categories)
         for e in evaluations
         for c in (e.categories[number],)
@@ -180,7 +180,7 @@ def _tables(evaluations: Sequence[Evaluation]) -> list[Table]:
         Table(
             f"Evaluation: {first.protocol}",
             ["mean over categories", *columns],
-            [*means, ["chance", *_cells(first.chance)]],
+            [*means, ["chance", *_cells(first.chance_figures())]],
             notes,
         ),
         Table(
@@ -191,8 +191,8 @@ def _tables(evaluations: Sequence[Evaluation]) -> list[Table]:
     ]
 
 
-def _cells(recall: Mapping[int, float]) -> list[str]:
-    return [*(f"{recall[k]:.1f}" for k in CUTOFFS), f"{headline(recall):.1f}"]
+def _cells(figures: Mapping[str, float]) -> list[str]:
+    return [f"{value:.1f}" for value in figures.values()]
 
 
 def _examples(

@@ -88,7 +88,7 @@ def _build_learner(
         model.clip_groups(config.layer_decay),
         _objective(config).to(accelerator.device),
         Optimisation(
-            learning_rate=config.learning_rate,
+            learning_rate=config.combiner_rate,
             clip_learning_rate=config.clip_learning_rate,
             weight_decay=config.weight_decay,
             schedule=config.schedule,

@@ -113,7 +113,8 @@ def _require_known(manifest: Manifest, known: Mapping[str, Query], dataset: Data
 
 def _same(manifest: Manifest, row: int, query: Query) -> bool:
     return (
-        manifest.reference_ids[row] == query.reference_id
+        manifest.categories[row] == query.category
+        and manifest.reference_ids[row] == query.reference_id
         and manifest.target_ids[row] in query.target_ids
         and manifest.captions[row] == query.captions
     )

@@ -5,8 +5,8 @@
 Needs the photo catalogue (images/ and styles.csv) at $CIR_SHARED/fashion-products. Every row trains
 from the same frozen vectors of cir-tiny, on the same queries, for the same number of updates, with
 each seed; the seed draws weights, batches, dropout, negatives and the dev split that the best epoch
-is chosen on. That epoch is evaluated once on val: full gallery, reference kept, "a and b". Runs
-that are there are not run again, and one that was killed goes on.
+is chosen on. That epoch is evaluated once on val, and once on test: full gallery, reference kept,
+"a and b". Runs that are there are not run again, and one that was killed goes on.
 
 Prints a Markdown table. Recalls are the mean and the standard deviation over the seeds; `95 %` is
 the mean number of epochs until dev R@10 first reached 95 % of what the best row reaches at last (a
@@ -34,10 +34,13 @@ from cir.training.train import train
 from pipeline import evaluate, mine
 from tests.benchmarks.photos import prepared
 
-FIGURES = ("R@1", "R@10", "R@50")
+COLUMNS = (("val", "R@1"), ("val", "R@10"), ("val", "R@50"), ("test", "R@10"))
+SPLITS = ("val", "test")
 CLIP4CIR = {
     "combiner": "clip4cir",
     "loss": "contrastive",
+    "contrast": "batch",
+    "other_targets": "ignored",
     "temperature": 0.01,
     "weight_decay": 0.0,
     "schedule": "constant",
@@ -46,8 +49,15 @@ CLIP4CIR = {
 }
 """Baldrati et al. (CVPR 2022 workshops), section 4.1: logits times 100, Adam at a constant rate,
 mixed precision."""
-TRIPLET = {"combiner": "attention-fusion", "loss": "triplet"}
-INFONCE = {"combiner": "attention-fusion", "loss": "contrastive"}
+FUSION = {
+    "combiner": "attention-fusion",
+    "contrast": "batch",
+    "other_targets": "ignored",
+    "learning_rate": 1e-3,
+}
+TRIPLET = {**FUSION, "loss": "triplet"}
+INFONCE = {**FUSION, "loss": "contrastive"}
+OURS = {"combiner": "gated-sum", "learning_rate": 2e-3}
 
 
 @dataclass(frozen=True)
@@ -68,14 +78,14 @@ class Row:
 ROWS = (
     *(
         Row(f"CLIP4Cir's recipe, rate {rate:g}", {**CLIP4CIR, "learning_rate": rate}, seeds=seeds)
-        for rate, seeds in ((2e-5, 5), (5e-5, 1), (1e-4, 1), (3e-4, 1))
+        for rate, seeds in ((2e-5, 1), (1e-4, 1), (3e-4, 99), (1e-3, 1))
     ),
     Row("AttentionFusion, triplet, random", TRIPLET, {"strategy": "random"}),
-    Row("AttentionFusion, triplet, semi-hard", TRIPLET, {"strategy": "semi-hard"}),
+    Row("AttentionFusion, triplet, semi-hard", TRIPLET),
     Row("AttentionFusion, triplet, hard", TRIPLET, {"strategy": "hard"}),
     Row("AttentionFusion, triplet, category-aware", TRIPLET, {"strategy": "category-aware"}),
     Row("AttentionFusion, triplet, online", {**TRIPLET, "online_top_k": 5}),
-    Row("AttentionFusion, InfoNCE", INFONCE),
+    Row("AttentionFusion, InfoNCE", {**INFONCE, "remine": False}),
     Row("AttentionFusion, InfoNCE + semi-hard", {**INFONCE, "contrast": "batch+mined"}),
     Row(
         "the same, not mined again",
@@ -86,7 +96,23 @@ ROWS = (
         {**INFONCE, "contrast": "batch+mined"},
         {"exclude_siblings": True},
     ),
+    Row(
+        "gated-sum, InfoNCE",
+        {
+            **OURS,
+            "loss": "contrastive",
+            "contrast": "batch",
+            "other_targets": "ignored",
+            "remine": False,
+        },
+    ),
+    Row(
+        "gated-sum, InfoNCE + bank",
+        {**OURS, "loss": "contrastive", "contrast": "batch+bank+reference", "remine": False},
+    ),
     Row("the defaults of cir train", {}),
+    Row("the same, random negatives", {}, {"strategy": "random"}),
+    Row("the same, never mined again", {"remine": False}),
 )
 
 
@@ -141,11 +167,33 @@ def one_thread() -> None:
 def run(place: Place, row: Row, seed: int) -> None:
     """Mines, trains and evaluates one seed of a row, as far as it is missing."""
     folder = place.out / row.folder / f"seed-{seed}"
-    result = folder / "val.json"
-    if result.exists():
-        return
-    trained(place, row, seed, folder, place.epochs)
-    evaluate.run(EvaluateConfig(run=folder, json=result, device="cpu", **place.files))
+    if not all(judgement(folder, split).exists() for split in SPLITS):
+        trained(place, row, seed, folder, place.epochs)
+        judge(place, folder, run=folder)
+
+
+def judgement(folder: Path, split: str) -> Path:
+    """Where the recalls on a split are."""
+    return folder / f"{split}.json"
+
+
+def judge(place: Place, folder: Path, **what: Any) -> None:
+    """Evaluates on each split, as far as that is missing."""
+    for split in SPLITS:
+        result = judgement(folder, split)
+        if not result.exists():
+            evaluate.run(
+                EvaluateConfig(split=split, json=result, device="cpu", **what, **place.files)
+            )
+
+
+def figures(folder: Path) -> list[float]:
+    """What `COLUMNS` names."""
+    means = {
+        split: json.loads(judgement(folder, split).read_text(encoding="utf-8"))["mean"]
+        for split in SPLITS
+    }
+    return [means[split][name] for split, name in COLUMNS]
 
 
 def trained(place: Place, row: Row, seed: int, folder: Path, epochs: int) -> None:
@@ -184,20 +232,17 @@ def table(
     place: Place, rows: Sequence[Row], seeds: int, times: Mapping[str, float]
 ) -> Iterator[str]:
     """The rows of Markdown."""
-    yield "| query | " + " | ".join(FIGURES) + " | 95 % | seconds |"
-    yield "|---|" + "---:|" * (len(FIGURES) + 2)
-    plain = place.out / "sum.json"
-    if not plain.exists():
-        evaluate.run(EvaluateConfig(query="sum", json=plain, device="cpu", **place.files))
-    found = json.loads(plain.read_text(encoding="utf-8"))["mean"]
-    yield f"| sum | {' | '.join(f'{found[k]:.2f}' for k in FIGURES)} | | |"
+    heads = [name if split == "val" else f"{split} {name}" for split, name in COLUMNS]
+    yield f"| query | {' | '.join(heads)} | 95 % | seconds |"
+    yield "|---|" + "---:|" * (len(heads) + 2)
+    judge(place, place.out, query="sum")
+    yield f"| sum | {' | '.join(f'{value:.2f}' for value in figures(place.out))} | | |"
     tried = {row.name: range(min(seeds, row.seeds)) for row in rows}
     curves = {row.name: [curve(place, row, seed) for seed in tried[row.name]] for row in rows}
     goal = 0.95 * max(mean(max(own) for own in some) for some in curves.values())
     for row in rows:
-        results = [place.out / row.folder / f"seed-{seed}" / "val.json" for seed in tried[row.name]]
-        values = [json.loads(file.read_text(encoding="utf-8"))["mean"] for file in results]
-        cells = [spread([value[k] for value in values]) for k in FIGURES]
+        found = [figures(place.out / row.folder / f"seed-{seed}") for seed in tried[row.name]]
+        cells = [spread(values) for values in zip(*found, strict=True)]
         reached = mean(epochs_until(goal, own) for own in curves[row.name])
         seconds = f"{times[row.name]:.1f}" if row.name in times else ""
         yield f"| {row.name} | {' | '.join(cells)} | {reached:.1f} | {seconds} |"

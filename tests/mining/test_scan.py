@@ -10,18 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cir.artefacts.vectors import normalised
+from cir.mining.asked import Asked, Wanted
+from cir.mining.found import Found, merged, nothing_found
 from cir.mining.priorities import NEAREST, SOFTMAX, UNIFORM, gumbel, hash_keys, hash_rows
-from cir.mining.scan import (
-    BARRED,
-    Asked,
-    Found,
-    Sketched,
-    Tile,
-    Wanted,
-    merged,
-    nothing_found,
-    scan,
-)
+from cir.mining.scan import BARRED, Sketched, Tile, scan
 from cir.mining.similarity import product_error
 from cir.types import SCOPES
 from tests.oracle import cosines

@@ -34,6 +34,9 @@ def config_of(out: Path, **changes: object) -> TrainConfig:
         "device": "cpu",
         "workers": 0,
         "learning_rate": 1e-2,
+        "combiner": "attention-fusion",
+        "contrast": "batch",
+        "other_targets": "ignored",
     }
     return TrainConfig(**settings | changes)
 

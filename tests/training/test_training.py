@@ -359,7 +359,7 @@ def test_a_manifest_of_unknown_options_is_refused(tmp_path, dataset, embeddings)
         )
 
 
-@pytest.mark.parametrize("field", ["query_ids", "reference_ids", "target_ids"])
+@pytest.mark.parametrize("field", ["query_ids", "categories", "reference_ids", "target_ids"])
 def test_a_manifest_of_another_dataset_is_refused(tmp_path, dataset, embeddings, field):
     manifest = random_manifest(dataset, embeddings)
     values = ("somebody-else", *getattr(manifest, field)[1:])
