@@ -1,6 +1,7 @@
 """Vectors by name, and the one normalisation of this package."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
@@ -10,12 +11,13 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from cir.errors import StoreError, VectorError
+from cir.workers import pick_workers
 
 _MISSING: Final = -1
 """The row of a key that a table does not hold."""
 
-_AT_ONCE: Final = 256
-"""Rows normalised together: few enough to stay in the processor's cache."""
+_AT_ONCE: Final = 1024
+"""Rows that a thread normalises at once."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def normalised(
 ) -> Float32[np.ndarray, "chosen dim"]:
     """Each row, or each of `rows` in their order, divided by its Euclidean norm, as float32.
 
-    A few rows at a time: beside the result this takes next to no memory.
+    A few rows at a time, beside one another: this takes next to no memory but the result's.
 
     Raises:
         VectorError: a row has no direction (NaN, infinite or all zero); `what` names the table.
@@ -71,12 +73,18 @@ def normalised(
     count = len(vectors) if rows is None else len(rows)
     unit = np.empty((count, vectors.shape[1]), dtype=np.float32)
     lengths = np.empty(count, dtype=vectors.dtype)
-    for start in range(0, count, _AT_ONCE):
+
+    def normalise(start: int) -> None:
         part = slice(start, start + _AT_ONCE)
         block = vectors[part] if rows is None else vectors[rows[part]]
         lengths[part] = np.linalg.norm(block, axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             unit[part] = block / lengths[part, None]
+
+    starts = range(0, count, _AT_ONCE)
+    with ThreadPoolExecutor(min(pick_workers(None), max(1, len(starts)))) as pool:
+        for _ in pool.map(normalise, starts):
+            pass
     _require_finite(lengths, what)
     return unit
 

@@ -32,7 +32,8 @@ def _compiled(function: Function, *, fastmath: bool) -> Function:
     usual = settings.CACHE_DIR
     settings.CACHE_DIR = str(_ROOM / "__pycache__" / f"compiled-{_SOURCES}")
     try:
-        make = numba.njit(
+        # Numba's own loops leave reference counts out in this way; its stubs do not know it.
+        make = numba.njit(  # type: ignore[call-overload]
             cache=True, nogil=True, error_model="numpy", fastmath=fastmath, _nrt=False
         )
         return cast("Function", make(function))

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple, no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32, Int64
+from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt32
 
 from cir.mining.asked import Asked, Wanted
 from cir.mining.compiled import compiled
@@ -82,13 +82,15 @@ class _Listing:
         """Scans the candidates of some of the queries, ordered by row."""
         queries, listed = part
         barred = self._search.exclusions
-        asked, wanted, found = (x.block(queries) for x in (self._asked, self._wanted, self.found))
+        asked, wanted = self._asked.block(queries), self._wanted.block(queries)
+        found = self.found.block(queries)
         most, dim = min(_TILE, listed.shape[1]), self._gallery.shape[1]
         borders = asked.border_rows.shape[1]
         similarities = np.empty((1, most), dtype=np.float32)
         room = _Room(
             rows=np.empty(most, dtype=np.int64),
             names=np.empty(most, dtype=np.int64),
+            words=np.empty(most, dtype=np.uint32),
             vectors=np.empty((most, dim), dtype=np.float32),
             similarities=similarities,
             codes=similarities.view(np.int32),
@@ -110,6 +112,7 @@ class _Room(NamedTuple):
 
     rows: Int64[np.ndarray, " most"]
     names: Int64[np.ndarray, " most"]
+    words: UInt32[np.ndarray, " most"]
     vectors: Float32[np.ndarray, "most dim"]
     similarities: Float32[np.ndarray, "one most"]
     codes: Int32[np.ndarray, "one most"]
@@ -157,7 +160,12 @@ def _scan_rows(
                 valid[query, 1] += _mark_own(own, rows[:count], room.own[0])
             pass_by(
                 Sketched(room.codes[:, :count], 0, room.zero, room.error),
-                Tile(room.vectors[:count], room.names[:count], room.own[:scoped, :count]),
+                Tile(
+                    room.vectors[:count],
+                    room.names[:count],
+                    room.words[:count],
+                    room.own[:scoped, :count],
+                ),
                 _one_asked(asked, query, room.only),
                 _one_wanted(wanted, query),
                 _one_found(found, query),
@@ -189,6 +197,7 @@ def _compare(vector, gallery, first_row, rows, room):
     """Brings names and vectors of some rows together, and their similarities, within rounding."""
     for place in range(rows.shape[0]):
         room.names[place] = rows[place] + first_row
+        room.words[place] = np.uint32(room.names[place])
         for component in range(gallery.shape[1]):
             room.vectors[place, component] = gallery[rows[place], component]
         room.similarities[0, place] = nearly_cosine(vector, room.vectors[place])

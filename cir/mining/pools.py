@@ -10,14 +10,16 @@ from cir.mining.counts import count_from
 from cir.mining.heaps import rise, sink
 from cir.mining.marks import list_marked
 from cir.mining.order import before
-from cir.mining.priorities import NEAREST, SOFTMAX, UNIFORM, gumbel, gumbel_ceiling, hash_rows
+from cir.mining.priorities import NEAREST, SOFTMAX, UNIFORM, gumbel, gumbel_ceiling, hash_of
 from cir.mining.similarity import cosine, nearly_cosine
 from cir.types import SCOPES
 
 _ANY: Final = SCOPES.index("any")
-_OTHER: Final = SCOPES.index("other-category")
+_SAME: Final = SCOPES.index("same-category")
 _MOST: Final = 2.0**32 - 1
 """The greatest hash."""
+_TIMES: Final = 8
+"""So many times what a pool holds are first offered to it, of a tile whose hashes are even."""
 
 
 @compiled
@@ -33,25 +35,42 @@ def all_full(query, pools, found):
 @compiled
 @no_type_check
 def offer(query, pool, row, own, sketched, tile, asked, wanted, found, room, product_error):
-    """Offers a tile to a pool; its nearest first, to one of the nearest that has room."""
-    priority, keys, ranges = wanted.priorities[pool], found.keys[query, pool], room.ranges[pool]
+    """Offers a tile to a pool; its likeliest first, to one that has room."""
+    priority, keys = wanted.priorities[pool], found.keys[query, pool]
     full, most = found.sizes[query, pool] == keys.shape[0], _MOST
-    first = np.int64(np.iinfo(row.dtype).min)
-    if priority == NEAREST:
-        if full:
-            _close(query, ranges, keys[0], sketched, room.cell)
-        else:
-            first = _code_of_nearest(row, ranges, keys.shape[0])
+    if priority == NEAREST and not full:
+        _offer_nearest(
+            query, pool, row, own, sketched, tile, asked, wanted, found, room, product_error
+        )
+    elif priority == UNIFORM and not full:
+        _offer_least_hashed(
+            query, pool, row, own, sketched, tile, asked, wanted, found, room, product_error
+        )
     else:
-        hash_rows(tile.rows, wanted.hash_keys[query, pool], room.hashes)
-        if full and priority == UNIFORM:
+        if priority == NEAREST:
+            _close(query, room.ranges[pool], keys[0], sketched, room.cell)
+        elif priority == UNIFORM:
             most = keys[0]
-    lowest = ranges[0, 0], ranges[1, 0]
+        _offer_range(
+            query, pool, row, own, 0, most,
+            sketched, tile, asked, wanted, found, room, product_error,
+        )  # fmt: skip
+
+
+@compiled
+@no_type_check
+def _offer_nearest(
+    query, pool, row, own, sketched, tile, asked, wanted, found, room, product_error
+):
+    """Offers as many as the pool holds, those of greatest code, and then the rest."""
+    keys, ranges = found.keys[query, pool], room.ranges[pool]
+    first, lowest = _code_of_nearest(row, ranges, keys.shape[0]), (ranges[0, 0], ranges[1, 0])
     for part in range(2):
         ranges[part, 0] = max(lowest[part], first)
     _offer_range(
-        query, pool, row, own, most, sketched, tile, asked, wanted, found, room, product_error
-    )
+        query, pool, row, own, 0, _MOST,
+        sketched, tile, asked, wanted, found, room, product_error,
+    )  # fmt: skip
     if first > min(lowest):
         for part in range(2):
             ranges[part, 0] = lowest[part]
@@ -59,8 +78,28 @@ def offer(query, pool, row, own, sketched, tile, asked, wanted, found, room, pro
         if found.sizes[query, pool] == keys.shape[0]:
             _close(query, ranges, keys[0], sketched, room.cell)
         _offer_range(
-            query, pool, row, own, most, sketched, tile, asked, wanted, found, room, product_error
-        )
+            query, pool, row, own, 0, _MOST,
+            sketched, tile, asked, wanted, found, room, product_error,
+        )  # fmt: skip
+
+
+@compiled
+@no_type_check
+def _offer_least_hashed(
+    query, pool, row, own, sketched, tile, asked, wanted, found, room, product_error
+):
+    """Offers several times as many as the pool holds, those of least hash, and then the rest."""
+    kept = found.keys.shape[2]
+    likely = min(_MOST, np.floor(_MOST * _TIMES * kept / row.shape[0]))
+    _offer_range(
+        query, pool, row, own, 0, likely,
+        sketched, tile, asked, wanted, found, room, product_error,
+    )  # fmt: skip
+    if likely < _MOST and found.sizes[query, pool] < kept:
+        _offer_range(
+            query, pool, row, own, likely + 1, _MOST,
+            sketched, tile, asked, wanted, found, room, product_error,
+        )  # fmt: skip
 
 
 @compiled
@@ -94,41 +133,53 @@ def _code_of_nearest(row, ranges, count):
 
 @compiled
 @no_type_check
-def _offer_range(query, pool, row, own, most, sketched, tile, asked, wanted, found, room, error):
-    """Offers the candidates whose codes are in the ranges of a pool."""
-    ranges, hashes, marked = room.ranges[pool], room.hashes, room.marked
+def _offer_range(
+    query, pool, row, own, least, most, sketched, tile, asked, wanted, found, room, error
+):
+    """Offers the candidates whose codes are in the ranges of a pool.
+
+    Where hashes decide, those from `least` to `most`.
+    """
+    ranges, keys, marked = room.ranges[pool], wanted.hash_keys[query, pool], room.marked
+    scope, belongs = wanted.scopes[pool], wanted.scopes[pool] == _SAME
+    if scope == _ANY:
+        own = room.own
     if wanted.priorities[pool] == UNIFORM:
-        some = _mark_hashed(row, ranges, hashes, np.uint32(min(most, _MOST)), marked)
+        some = _mark_hashed(
+            row, own, belongs, ranges,
+            tile.words, keys[0], keys[1], np.uint32(least), np.uint32(most), marked,
+        )  # fmt: skip
     else:
-        some = _mark(row, ranges, marked)
+        some = _mark(row, own, belongs, ranges, marked)
     if some:
         _let_in(
-            row, own, tile.rows, tile.vectors, asked.vectors[query], wanted.scopes[pool],
-            wanted.priorities[pool], sketched.zeros[query], sketched.errors[query],
-            sketched.shift, wanted.temperature,
+            row, tile.rows, tile.words, tile.vectors, asked.vectors[query],
+            wanted.priorities[pool],
+            sketched.zeros[query], sketched.errors[query], sketched.shift, wanted.temperature,
             wanted.low_distances[query, pool], wanted.low_rows[query, pool],
             wanted.high_distances[query, pool], wanted.high_rows[query, pool],
             found.keys[query, pool], found.rows[query, pool], found.distances[query, pool],
-            found.sizes[query], pool, marked, room.places, hashes, room.terms, room.cell, error,
+            found.sizes[query], pool, marked, room.places, keys, room.terms, room.cell, error,
         )  # fmt: skip
 
 
 @compiled
 @no_type_check
-def _mark(row, ranges, marked):
-    """Marks the candidates in either range; whether there is one."""
+def _mark(row, own, belongs, ranges, marked):
+    """Marks the candidates in either range that belong where they should; whether there is one."""
     low, high, also_low, also_high = ranges[0, 0], ranges[0, 1], ranges[1, 0], ranges[1, 1]
     some = np.uint8(0)
     if also_low > also_high:
         for place in range(row.shape[0]):
-            within = np.uint8((row[place] >= low) & (row[place] <= high))
+            within = np.uint8((row[place] >= low) & (row[place] <= high) & (own[place] == belongs))
             some = np.uint8(some | within)
             marked[place] = within
         return some != 0
     for place in range(row.shape[0]):
         code = row[place]
         within = np.uint8(
-            ((code >= low) & (code <= high)) | ((code >= also_low) & (code <= also_high))
+            (((code >= low) & (code <= high)) | ((code >= also_low) & (code <= also_high)))
+            & (own[place] == belongs)
         )
         some = np.uint8(some | within)
         marked[place] = within
@@ -137,21 +188,16 @@ def _mark(row, ranges, marked):
 
 @compiled
 @no_type_check
-def _mark_hashed(row, ranges, hashes, most, marked):
-    """Marks the candidates in either range whose hash is at most `most`; whether there is one."""
+def _mark_hashed(row, own, belongs, ranges, words, first, second, least, most, marked):
+    """As `_mark`, of those whose hash is in a range too."""
     low, high, also_low, also_high = ranges[0, 0], ranges[0, 1], ranges[1, 0], ranges[1, 1]
-    some = np.uint8(0)
-    if low == np.iinfo(row.dtype).min + 1 and high == np.iinfo(row.dtype).max:
-        for place in range(row.shape[0]):
-            within = np.uint8((hashes[place] <= most) & (row[place] >= low))
-            some = np.uint8(some | within)
-            marked[place] = within
-        return some != 0
+    some, width = np.uint8(0), np.uint32(most - least)
     for place in range(row.shape[0]):
         code = row[place]
         within = np.uint8(
             (((code >= low) & (code <= high)) | ((code >= also_low) & (code <= also_high)))
-            & (hashes[place] <= most)
+            & (own[place] == belongs)
+            & (np.uint32(hash_of(words[place], first, second) - least) <= width)
         )
         some = np.uint8(some | within)
         marked[place] = within
@@ -161,17 +207,17 @@ def _mark_hashed(row, ranges, hashes, most, marked):
 @compiled
 @no_type_check
 def _let_in(
-    row, own, names, vectors, vector, scope, priority, zero, error, shift, temperature,
+    row, names, words, vectors, vector, priority, zero, error, shift, temperature,
     low_distances, low_rows, high_distances, high_rows,
-    keys, rows, distances, sizes, pool, marked, places, hashes, terms, cell, product_error,
+    keys, rows, distances, sizes, pool, marked, places, hash_keys, terms, cell, product_error,
 ):  # fmt: skip
     """Lets those marked candidates into a pool that may be there and are better than the worst."""
     size, kept = sizes[pool], keys.shape[0]
     for turn in range(list_marked(marked, places)):
         place = places[turn]
-        name, candidate, word = names[place], vectors[place], hashes[place]
-        if scope != _ANY and own[place] == (scope == _OTHER):
-            continue
+        name, candidate, word = names[place], vectors[place], np.uint32(0)
+        if priority != NEAREST:
+            word = hash_of(words[place], hash_keys[0], hash_keys[1])
         if size == kept:
             most = number_of(np.int64(row[place]) + 1, shift, cell) + zero + error
             if keys[0] < _least_key(

@@ -53,19 +53,18 @@ def _mixed(values: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
 
 @compiled
 @no_type_check
-def hash_rows(rows, keys, hashes):
-    """Writes the hash of each gallery row, 32 bits of it, for one query's keys.
+def hash_of(row, first, second):
+    """The hash of a gallery row, given as 32 bits of it, for the two words of a query's keys.
 
     Two rounds of MurmurHash3's finaliser (Appleby), a key before each.
     """
-    for place in range(rows.shape[0]):
-        word = np.uint32(np.uint32(rows[place]) ^ keys[0])
-        word = np.uint32(np.uint32(word ^ (word >> 16)) * np.uint32(0x85EBCA6B))
-        word = np.uint32(np.uint32(word ^ (word >> 13)) * np.uint32(0xC2B2AE35))
-        word = np.uint32(np.uint32(word ^ (word >> 16)) ^ keys[1])
-        word = np.uint32(np.uint32(word ^ (word >> 16)) * np.uint32(0x85EBCA6B))
-        word = np.uint32(np.uint32(word ^ (word >> 13)) * np.uint32(0xC2B2AE35))
-        hashes[place] = np.uint32(word ^ (word >> 16))
+    word = np.uint32(row ^ first)
+    word = np.uint32(np.uint32(word ^ np.uint32(word >> 16)) * np.uint32(0x85EBCA6B))
+    word = np.uint32(np.uint32(word ^ np.uint32(word >> 13)) * np.uint32(0xC2B2AE35))
+    word = np.uint32(np.uint32(word ^ np.uint32(word >> 16)) ^ second)
+    word = np.uint32(np.uint32(word ^ np.uint32(word >> 16)) * np.uint32(0x85EBCA6B))
+    word = np.uint32(np.uint32(word ^ np.uint32(word >> 13)) * np.uint32(0xC2B2AE35))
+    return np.uint32(word ^ np.uint32(word >> 16))
 
 
 @compiled

@@ -32,6 +32,8 @@ class Tile(NamedTuple):
     vectors: Float32[np.ndarray, "rows dim"]
     rows: Int64[np.ndarray, " rows"]
     """What each is called."""
+    words: UInt32[np.ndarray, " rows"]
+    """32 bits of that, which hashes are made of."""
     members: Bool[np.ndarray, "categories rows"]
     """No row where the plan knows no categories."""
 
@@ -64,7 +66,6 @@ class Room(NamedTuple):
     """1 where a candidate needs a closer look; as long as a whole number of words."""
     places: Int64[np.ndarray, " rows"]
     """Where those are."""
-    hashes: UInt32[np.ndarray, " rows"]
     terms: Float32[np.ndarray, " half"]
     cell: Float32[np.ndarray, " one"]
 
@@ -79,7 +80,6 @@ def room_for(rows: int, dim: int, pools: int, borders: int, codes: np.dtype[Any]
         ranges=np.empty((pools, 2, 2), codes),
         marked=unmarked(rows),
         places=np.empty(rows, np.int64),
-        hashes=np.zeros(rows, np.uint32),
         terms=np.empty((dim + 1) // 2, np.float32),
         cell=np.empty(1, np.float32),
         own=np.zeros(rows, np.bool_),

@@ -45,8 +45,8 @@ _AT_ONCE: Final = 512
 """Rows that are sketched together: few enough for the processor's cache."""
 _SAMPLE: Final = 2048
 """Rows that means and axes are fitted to."""
-_TRIED: Final = 64
-"""Queries that the width is chosen by."""
+_TRIED: Final = 64, 512
+"""Queries, and gallery rows, that the width is chosen by."""
 _SPLITS: Final = {torch.bfloat16: 3, torch.float32: 1}
 """Numbers that together hold a float32."""
 _INTEGERS: Final = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
@@ -123,18 +123,20 @@ class Sketch:
         """
         self.number, self._device, self._ceiling = number, device, ceiling
         self.zeros = borders[:, -1].astype(np.float64)
-        sample = _spread(gallery, _SAMPLE).astype(np.float64)
-        asked = _spread(queries, _SAMPLE).astype(np.float64)
-        self._gallery_mean, self._query_mean = sample.mean(axis=0), asked.mean(axis=0)
-        shown, asked = _single(sample - self._gallery_mean), _single(asked - self._query_mean)
+        shown, asked = _spread(gallery, _SAMPLE), _spread(queries, _SAMPLE)
+        self._gallery_mean, self._query_mean = (
+            rows.mean(axis=0, dtype=np.float64) for rows in (shown, asked)
+        )
+        shown = shown - self._gallery_mean.astype(np.float32)
+        asked = asked - self._query_mean.astype(np.float32)
         axes = PrincipalAxes(asked, shown)
         if width is None:
-            tried, sides = (_spread(_spread(x, _SAMPLE), _TRIED) for x in (queries, borders))
-            similar = tried @ _spread(gallery, _SAMPLE).T
+            some, others = _TRIED
+            tried, sides = (_spread(_spread(x, _SAMPLE), some) for x in (queries, borders))
+            similar = tried @ _spread(_spread(gallery, _SAMPLE), others).T
             close = np.abs(similar[:, :, None] - sides[:, None, :]).min(axis=2)
-            width = cheapest_width(
-                axes, _spread(asked, _TRIED), shown, close, number, len(queries), len(gallery)
-            )
+            asked, shown = _spread(asked, some), _spread(shown, others)
+            width = cheapest_width(axes, asked, shown, close, number, len(queries), len(gallery))
         self.width, self._rotation = width, axes.first(width.axes)
         self._second = _SECOND_DIGITS if width.heavy else 0.0
         parts = each(lambda part: self._asked(queries, part), _parts(len(queries)))
@@ -252,11 +254,6 @@ def _lengths(rows: Tensor) -> Tensor:
 def _parts(count: int) -> list[slice]:
     """Consecutive rows, a few at a time."""
     return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]
-
-
-def _single(values: Float64[np.ndarray, "rows dim"]) -> Float32[np.ndarray, "rows dim"]:
-    single: Float32[np.ndarray, "rows dim"] = values.astype(np.float32)
-    return single
 
 
 def _spread(rows: Float32[np.ndarray, "rows dim"], count: int) -> Float32[np.ndarray, "some dim"]:

@@ -212,7 +212,8 @@ class _Stream:
         names, members = chunk.start + rows, self._search.members
         own = np.zeros((0, len(rows)), np.bool_) if members is None else members[:, names]
         vectors = np.asarray(self._search.gallery[names], dtype=np.float32)
-        tile = Tile(vectors, self._search.first_row + names, np.ascontiguousarray(own))
+        called = self._search.first_row + names
+        tile = Tile(vectors, called, called.astype(np.uint32), np.ascontiguousarray(own))
         return _Ready(tile, chunk.side.take(rows), chunk.barred[number])
 
     def serve(self, block: slice, ready: _Ready) -> None:
@@ -221,8 +222,8 @@ class _Stream:
         queries, places = ready.barred
         ours = slice(*np.searchsorted(queries, (block.start, block.stop)))
         sketched.codes[queries[ours] - block.start, places[ours]] = BARRED
-        asked, wanted, found = (x.block(block) for x in (self._asked, self._wanted, self.found))
-        scan(sketched, ready.tile, asked, wanted, found, self._error)
+        asked, wanted, found = self._asked.block(block), self._wanted.block(block), self.found
+        scan(sketched, ready.tile, asked, wanted, found.block(block), self._error)
 
     def _barred_in(
         self, start: int, order: Int64[np.ndarray, " rows"]

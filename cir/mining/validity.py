@@ -20,6 +20,7 @@ from cir.data.dataset import Query
 from cir.errors import UsageError
 from cir.mining.nearcopies import near_copies
 from cir.mining.similarity import paired_cosines
+from cir.mining.threads import scanning_threads
 
 _HIGHEST_COSINE: Final = 1.001
 """No cosine passes it: a threshold above it asks for no near-duplicates."""
@@ -244,7 +245,8 @@ def _require_few(
 ) -> None:
     """Raises UsageError where a sample of the pairs shows that too many of them reach `least`."""
     some, others = (table[:: -(-len(table) // _SAMPLE)] for table in (targets, gallery))
-    share = np.count_nonzero(some @ others.T >= least) / (len(some) * len(others))
+    with scanning_threads():  # those of a product of its own would wait for more, and take a core
+        share = np.count_nonzero(some @ others.T >= least) / (len(some) * len(others))
     if share * len(targets) * len(gallery) > _MOST_PAIRS:
         raise UsageError(
             f"--max-target-similarity or --duplicate-threshold {least:g} refuses {share:.0%} of "

@@ -57,12 +57,12 @@ def cheapest_width(
     dim = asked.shape[1]
     if queries * gallery < _SMALL:
         return Width(dim)
-    energies = [np.square(vectors @ axes.every).cumsum(axis=1) for vectors in (asked, shown)]
+    squares, others = (np.square(each @ axes.every).cumsum(axis=1) for each in (asked, shown))
     turning = dim * _TURNING_COST[number] * (1 / queries + 1 / gallery)
-    costs = {Width(dim): dim + _doubted(Width(dim), *energies, close, number)}
+    costs = {Width(dim): dim + _doubted(Width(dim), squares, others, close, number)}
     for width in _tried(dim, number):
         product = width.axes * (1 + turning) + 2 * width.heavy
-        costs[width] = product + _doubted(width, *energies, close, number)
+        costs[width] = product + _doubted(width, squares, others, close, number)
     return min(costs, key=lambda width: costs[width])
 
 

@@ -30,3 +30,17 @@ def test_a_table_finds_rows_by_key() -> None:
     assert table.take(["b"]).tolist() == [[0, 1, 0]]
     with pytest.raises(StoreError, match="lacks 1 of 2 wanted rows, the first 'x'"):
         table.rows(["a", "x"])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_chosen_rows_are_normalised_as_all_are(dtype: type) -> None:
+    vectors = np.random.default_rng(0).standard_normal((600, 40)).astype(dtype)
+    rows = np.random.default_rng(1).integers(0, 600, 700)
+    whole = normalised(vectors, "images")
+    assert whole.dtype == np.float32
+    assert np.array_equal(normalised(vectors, "images", rows), whole[rows])
+    table = Table(tuple(map(str, range(600))), vectors)
+    assert np.array_equal(table.unit([str(row) for row in rows], "images"), whole[rows])
+    vectors[599] = 0
+    with pytest.raises(VectorError, match="1 of 2 vectors of images have no direction: row 1"):
+        normalised(vectors, "images", np.array([0, 599]))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from cir.mining.priorities import gumbel, gumbel_ceiling, hash_keys, hash_rows
+from cir.mining.priorities import gumbel, gumbel_ceiling, hash_keys, hash_of
 from tests.chance import DOUBT, evenly, p_value
 
 WORDS = [
@@ -30,10 +30,8 @@ def murmur(word: int) -> int:
 
 
 def hashes(rows: int = 4096, *, seed: int = 0, throw: int = 0, number: int = 0) -> np.ndarray:
-    found = np.empty(rows, np.uint32)
-    keys = hash_keys(seed, throw, np.array([number]))
-    hash_rows(np.arange(rows), keys[0], found)
-    return found
+    first, second = hash_keys(seed, throw, np.array([number]))[0]
+    return np.array([hash_of(row, first, second) for row in np.arange(rows, dtype=np.uint32)])
 
 
 def test_gumbel_variates_are_those_of_the_formula() -> None:
@@ -53,14 +51,13 @@ def test_no_gumbel_variate_passes_its_ceiling() -> None:
 
 
 def test_hashes_are_those_of_the_published_finalisers() -> None:
-    rows = np.array([0, 1, 2, 37824, 2**31, 2**32 - 1, 2**40 + 5])
+    rows = np.array([0, 1, 2, 37824, 2**31, 2**32 - 1, 2**40 + 5])  # of a row, 32 bits count
     for seed, throw, number in ((0, 0, 0), (7, 2, 11), (2**63, 9, 17999)):
         words = mixed(((mixed(mixed(seed) ^ throw) ^ number) + 0x9E3779B97F4A7C15) % 2**64)
         first, second = words >> 32, words % 2**32
-        keys, found = hash_keys(seed, throw, np.array([number])), np.empty(len(rows), np.uint32)
+        keys = hash_keys(seed, throw, np.array([number]))
         assert keys.tolist() == [[first, second]]
-        hash_rows(rows, keys[0], found)
-        assert found.tolist() == [
+        assert [hash_of(word, *keys[0]) for word in rows.astype(np.uint32)] == [
             murmur(murmur(row % 2**32 ^ first) ^ second) for row in rows.tolist()
         ]
 
@@ -91,24 +88,21 @@ def test_a_query_has_the_same_hashes_in_any_company() -> None:
 
 @pytest.mark.parametrize("shift", [0, 12, 24])
 def test_bytes_of_hashes_are_uniform(shift: int) -> None:
-    seen = (hashes(2**18) >> np.uint32(shift)) & np.uint32(255)
+    seen = (hashes(2**18) >> shift) & 255
     assert p_value(seen.tolist(), evenly(range(256))) > DOUBT
 
 
 @pytest.mark.parametrize("changed", ["number", "throw", "seed"])
 def test_hashes_of_different_draws_are_independent(changed: str) -> None:
-    one, other = (hashes(2**17, **{changed: value}) >> np.uint32(28) for value in (4, 5))  # type: ignore[arg-type]
+    one, other = (hashes(2**17, **{changed: value}) >> 28 for value in (4, 5))  # type: ignore[arg-type]
     pairs = zip(one.tolist(), other.tolist(), strict=True)
     cells = evenly((a, b) for a in range(16) for b in range(16))
     assert p_value(pairs, cells) > DOUBT
 
 
 def test_queries_see_a_row_independently() -> None:
-    keys, found = hash_keys(0, 0, np.arange(40_000)), np.empty(1, np.uint32)
-    seen = []
-    for own in keys:
-        hash_rows(np.zeros(1, np.int64), own, found)
-        seen.append(int(found[0] >> np.uint32(28)))
+    keys, row = hash_keys(0, 0, np.arange(40_000)), np.uint32(0)
+    seen = [hash_of(row, *own) >> 28 for own in keys]
     assert p_value(seen, evenly(range(16))) > DOUBT
     neighbours = zip(seen[::2], seen[1::2], strict=True)
     assert p_value(neighbours, evenly((a, b) for a in range(16) for b in range(16))) > DOUBT

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cir.artefacts.vectors import normalised
 from cir.mining.asked import Asked, Wanted
 from cir.mining.found import Found, merged, nothing_found
-from cir.mining.priorities import NEAREST, SOFTMAX, UNIFORM, gumbel, hash_keys, hash_rows
+from cir.mining.priorities import NEAREST, SOFTMAX, UNIFORM, gumbel, hash_keys, hash_of
 from cir.mining.scan import BARRED, Sketched, Tile, scan
 from cir.mining.similarity import product_error
 from cir.types import SCOPES
@@ -135,7 +135,8 @@ class World:
         for start in range(0, len(places), self.drawn.tile):
             part = places[start : start + self.drawn.tile]
             members = np.ascontiguousarray(self.members[:, part])
-            tile = Tile(self.gallery[part], self.names[part], members)
+            names = self.names[part]
+            tile = Tile(self.gallery[part], names, names.astype(np.uint32), members)
             error = product_error(self.drawn.dim)
             scan(self.sketched(part), tile, self.asked, self.wanted, found, error)
 
@@ -173,12 +174,12 @@ class World:
         return any(low <= key < high for low, high in zip(lows, highs, strict=True))
 
     def _key(self, query: int, pool: int, distance: np.float32, name: int) -> float:
-        priority, word = self.wanted.priorities[pool], np.empty(1, np.uint32)
-        hash_rows(np.array([name]), self.wanted.hash_keys[query, pool], word)
+        priority = self.wanted.priorities[pool]
+        word = hash_of(np.uint32(name), *self.wanted.hash_keys[query, pool])
         return {
             NEAREST: float(distance),
-            UNIFORM: float(word[0]),
-            SOFTMAX: float(distance) / self.wanted.temperature - gumbel(word[0]),
+            UNIFORM: float(word),
+            SOFTMAX: float(distance) / self.wanted.temperature - gumbel(word),
         }[priority]
 
     def check(self, found: Found) -> None:
@@ -243,6 +244,7 @@ def test_a_heap_keeps_the_least_rows_of_one_distance(kept: int) -> None:
     for names in np.split(rng.permutation(4 * count), 4):
         codes = np.zeros((1, count), np.int32)
         sketched = Sketched(codes, 0, np.ones(1), np.full(1, product_error(2)))
-        tile = Tile(np.repeat(vector, count, axis=0), names, np.zeros((0, count), np.bool_))
+        words, nobody = names.astype(np.uint32), np.zeros((0, count), np.bool_)
+        tile = Tile(np.repeat(vector, count, axis=0), names, words, nobody)
         scan(sketched, tile, asked, wanted, found, product_error(2))
     assert sorted(found.rows[0, 0].tolist()) == list(range(kept))
