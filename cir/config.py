@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from cir.errors import ConfigError
 from cir.spellings import candidates, curriculum, loss_weights
@@ -421,6 +421,16 @@ class InspectConfig(Config):
         yield from _outside(self, 10, 2000, "rows")
 
 
+_COMBINER_RATES: Final[dict[CombinerName, float]] = {
+    "gated-sum": 2e-3,
+    "attention-fusion": 1e-3,
+    "clip4cir": 3e-4,
+    "sum": 1e-3,
+}
+"""Of those tried on the photos, the peak learning rates that did best (tests/benchmarks/study.py);
+with sum, that of a learned temperature alone."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Config):
     """Train a combiner, and CLIP if asked, on a manifest, mining again after each epoch."""
@@ -496,7 +506,8 @@ class TrainConfig(Config):
     batch_size: int = option(256, "Optimisation")
     """Queries a step."""
     learning_rate: float | None = option(None, "Optimisation")
-    """AdamW's peak learning rate of the combiner; by default 2e-3 for gated-sum, 3e-4 for others."""
+    """AdamW's peak learning rate of the combiner; by default 2e-3 for gated-sum, 1e-3 for
+    attention-fusion, 3e-4 for clip4cir."""
     clip_learning_rate: float = option(2e-6, "Optimisation")
     """AdamW's peak learning rate of tuned CLIP towers."""
     weight_decay: float = option(0.01, "Optimisation")
@@ -552,7 +563,7 @@ class TrainConfig(Config):
         """The combiner's peak learning rate, where none is given that which suits it."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return 2e-3 if self.combiner == "gated-sum" else 3e-4
+        return _COMBINER_RATES[self.combiner]
 
     def _tuning_faults(self) -> Iterator[str]:
         yield from _below(self, 1, "encode_batch")
