@@ -35,7 +35,7 @@ from cir.mining.validity import barred_images
 from cir.models.composition import composed_queries
 from cir.training.assembly import Assembly, assemble
 from cir.training.batches import Batch, draw_batches, training_rows
-from cir.training.negatives import Negatives, Sources
+from cir.training.negatives import Bank, Negatives, Sources
 from cir.training.steps import Place, train_epoch
 from cir.training.towers import FrozenTower
 
@@ -98,11 +98,13 @@ def opened(dataset: Path, embeddings: Path, manifest: Path) -> World:
         barred=barred_images(list(queries.values()), store, 0.99),
         answers={query_id: query.target_ids for query_id, query in queries.items()},
     )
+    targets = sorted(set(mined.target_ids))
+    bank = Bank(store.images.take(targets), store.images.rows(targets), CPU)
     return World(
         data,
         store,
         mined,
-        Sources(rows),
+        Sources(rows, bank=bank),
         FrozenTower(store.images.vectors, CPU),
         FrozenTower(store.captions.vectors, CPU),
     )
