@@ -48,6 +48,18 @@ class Gallery:
     members: Bool[np.ndarray, "categories gallery"]
 
 
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What mining begins with that is the same however queries are composed."""
+
+    gallery: Gallery
+    targets: Float32[np.ndarray, "queries dim"]
+    """Unit vectors."""
+    categories: Int64[np.ndarray, " queries"]
+    """The place of each query's category among those of the gallery."""
+    exclusions: Exclusions
+
+
 def usable_queries(queries: Sequence[Query], embeddings: Embeddings) -> tuple[list[Query], int]:
     """The queries whose reference and target were embedded, and how many others there were.
 
@@ -80,6 +92,7 @@ def mine_manifest(
     block_size: int = MineConfig.block_size,
     progress: Progress = SILENT,
     processes: Processes = ALONE,
+    ground: Ground | None = None,
 ) -> Manifest:
     """Mines negatives for every query; a query that gets none is dropped.
 
@@ -99,6 +112,7 @@ def mine_manifest(
         progress: Shows gallery images per second.
         processes: Those that mine together, each with a part of the gallery; all are given the
             same, and return the same.
+        ground: What `prepare` gave of the same arguments, to mine from the same images again.
 
     Raises:
         UsageError: the gallery holds fewer images than a query shall get negatives, or more of
@@ -109,25 +123,15 @@ def mine_manifest(
         StoreError: the store lacks an image.
         VectorError: a vector has no direction.
     """
-    _require_the_same(queries, galleries, embeddings, processes)
-    gallery = build_gallery(galleries, embeddings, processes)
-    _require_enough(gallery, options)
-    exclusions = find_exclusions(
-        queries,
-        gallery.ids[gallery.part],
-        gallery.vectors,
-        embeddings,
-        options.duplicate_threshold,
-        max_target_similarity=options.max_target_similarity,
-        exclude_siblings=options.exclude_siblings,
-    )
-    target_ids = [query.target_id for query in queries]
+    if ground is None:
+        ground = prepare(queries, embeddings, galleries, options, processes)
+    gallery, exclusions = ground.gallery, ground.exclusions
     problem = Problem(
         queries=normalised(query_vectors, "composed queries"),
-        targets=embeddings.images.unit(target_ids, "targets"),
+        targets=ground.targets,
         gallery=gallery.vectors,
         exclusions=exclusions,
-        categories=_category_codes(queries, gallery),
+        categories=ground.categories,
         members=gallery.members,
         first_row=gallery.part.start,
     )
@@ -164,6 +168,37 @@ def mine_manifest(
             counts=_counts(mined, kept, _all_counts(exclusions, processes), left_out),
             approximation=approximation,
         ),
+    )
+
+
+def prepare(
+    queries: Sequence[Query],
+    embeddings: Embeddings,
+    galleries: Mapping[str, Sequence[str]],
+    options: MiningOptions,
+    processes: Processes = ALONE,
+) -> Ground:
+    """Looks up, and finds out what is no negative of whom.
+
+    Args and what it raises are those of `mine_manifest`.
+    """
+    _require_the_same(queries, galleries, embeddings, processes)
+    gallery = build_gallery(galleries, embeddings, processes)
+    _require_enough(gallery, options)
+    exclusions = find_exclusions(
+        queries,
+        gallery.ids[gallery.part],
+        gallery.vectors,
+        embeddings,
+        options.duplicate_threshold,
+        max_target_similarity=options.max_target_similarity,
+        exclude_siblings=options.exclude_siblings,
+    )
+    return Ground(
+        gallery,
+        embeddings.images.unit([query.target_id for query in queries], "targets"),
+        _category_codes(queries, gallery),
+        exclusions,
     )
 
 

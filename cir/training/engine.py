@@ -17,13 +17,15 @@ from torch import nn
 
 from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
 from cir.artefacts.store import Embeddings
+from cir.artefacts.vectors import Table
 from cir.config import MiningOptions, TrainConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.errors import ManifestError, StoppedError, UsageError
+from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol
-from cir.evaluation.recall import evaluate
-from cir.mining.offline import mine_manifest
+from cir.evaluation.recall import recalls
+from cir.mining.offline import Ground, mine_manifest, prepare
 from cir.mining.online import OnlineNegatives
 from cir.mining.validity import barred_images
 from cir.models.combiner import SumCombiner
@@ -97,6 +99,11 @@ class Engine:
             max_target_similarity=data.mining.max_target_similarity,
             exclude_siblings=data.mining.exclude_siblings,
         )
+        self._evaluator = Evaluator(
+            data.dev, data.galleries, embeddings, [PROTOCOL], device=self._device
+        )
+        self._ground: tuple[Table, Ground] | None = None
+        """What the last mining began with, and the images' vectors that it is of."""
         self._manifest = data.manifest
         """The negatives that the next epoch trains on."""
         self._current = embeddings
@@ -133,7 +140,7 @@ class Engine:
             return
         with self._learner.average.in_place():
             if self._finished:
-                self._embed()
+                self._embed(self._finished)
             if standing.metrics is not None and not concluded:
                 self._follow_up(standing.metrics)
 
@@ -148,7 +155,7 @@ class Engine:
             for epoch in left:
                 losses = self._train(epoch, PartsOf(whole, self._progress))
                 with self._learner.average.in_place():
-                    self._embed()
+                    self._embed(epoch)
                     self._conclude(epoch, losses)
 
     def _mined_last(self, epoch: int) -> Manifest:
@@ -280,16 +287,17 @@ class Engine:
         ids = sorted({query.target_id for query in self._data.queries})
         return Bank(self._current.images.take(ids), self._store.images.rows(ids), self._device)
 
-    def _embed(self) -> None:
-        """Brings the current vectors up to date with the model."""
+    def _embed(self, epoch: int) -> None:
+        """Brings the current vectors up to date with the model: what is judged, and mined with."""
         if self._model.encoder is None:
             return
+        mined = self._data.queries if self._mined_after(epoch) else ()
         with self._clock.part("embed"):
             self._current = self._processes.of_main(
                 lambda: self._model.embedded(
                     self._store,
                     self._dataset,
-                    [*self._data.queries, *self._data.dev],
+                    [*mined, *self._data.dev],
                     self._data.galleries,
                     workers=self._workers,
                     progress=self._progress,
@@ -356,6 +364,7 @@ class Engine:
             device=self._device,
             progress=self._progress,
             processes=self._processes,
+            ground=self._mining_ground(),
         )
         if not len(mined):
             raise ManifestError(
@@ -366,18 +375,24 @@ class Engine:
             mined, metadata=dataclasses.replace(mined.metadata, curriculum=self._config.curriculum)
         )
 
+    def _mining_ground(self) -> Ground:
+        """Of the current images: found once, and again where their tower is tuned."""
+        images = self._current.images
+        if self._ground is None or self._ground[0] is not images:
+            ground = prepare(
+                self._data.queries,
+                self._current,
+                self._data.galleries,
+                self._data.mining,
+                self._processes,
+            )
+            self._ground = images, ground
+        return self._ground[1]
+
     def _evaluate(self, combiner: nn.Module, query: str) -> dict[str, float]:
         """Figures on the dev split, judged once for all processes."""
         with self._clock.part("evaluate"):
             found = self._processes.of_main(
-                lambda: evaluate(
-                    self._data.dev,
-                    self._data.galleries,
-                    self._current,
-                    combiner.to(self._device),
-                    PROTOCOL,
-                    query=query,
-                    device=self._device,
-                )
+                lambda: self._evaluator.judge(self._current, combiner.to(self._device))
             )
-        return found.figures()
+        return recalls(found[0], query).figures()

@@ -28,9 +28,10 @@ from cir.config import MiningOptions, TrainConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import untrained_encoder
+from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol
-from cir.evaluation.recall import evaluate
-from cir.mining.offline import mine_manifest
+from cir.evaluation.recall import recalls
+from cir.mining.offline import mine_manifest, prepare
 from cir.mining.validity import barred_images
 from cir.models.composition import composed_queries
 from cir.training.assembly import Assembly, assemble
@@ -72,8 +73,9 @@ def main() -> None:
     config = TrainConfig(combiner=options.combiner, device="cpu", out=Path("unused"))
     parts = assemble(config, world.embeddings)
     alone, epochs = interleaved(world, parts, config, options.repeats)
-    judged = [seconds(lambda: judge(world, parts)) for _ in range(options.repeats)]
-    mined = [seconds(lambda: mine(world, parts)) for _ in range(options.repeats)]
+    judge, mine = judging(world, parts), mining(world, parts)
+    judged = [seconds(judge) for _ in range(options.repeats)]
+    mined = [seconds(mine) for _ in range(options.repeats)]
     rows = len(world.sources.rows)
     report(f"{rows:,} rows, {world.manifest.metadata.options['num_negatives']} negatives each")
     report(f"{config.combiner}, loss {config.loss}, batch {config.batch_size}")
@@ -161,35 +163,31 @@ def train(world: World, parts: Assembly, batches: list[Batch], epoch: int, epoch
     )
 
 
-def judge(world: World, parts: Assembly) -> None:
-    """Recall on the val split."""
-    evaluate(
-        world.dataset.queries("val"),
-        world.dataset.galleries("val"),
-        world.embeddings,
-        parts.learner.combiner,
-        Protocol("val"),
-        query="combiner",
-        device=CPU,
-    )
+def judging(world: World, parts: Assembly) -> Callable[[], object]:
+    """Judges the val split, looked up once, as that of dev is in a run."""
+    queries, galleries = world.dataset.queries("val"), world.dataset.galleries("val")
+    evaluator = Evaluator(queries, galleries, world.embeddings, [Protocol("val")], device=CPU)
+    return lambda: recalls(evaluator.judge(world.embeddings, parts.learner.combiner)[0], "combiner")
 
 
-def mine(world: World, parts: Assembly) -> None:
-    """The manifest of the next epoch."""
-    queries = world.dataset.queries(SPLIT)
+def mining(world: World, parts: Assembly) -> Callable[[], object]:
+    """Mines the manifest of the next epoch, from images that are the same after each."""
+    queries, galleries = world.dataset.queries(SPLIT), world.dataset.galleries(SPLIT)
+    options = MiningOptions(**world.manifest.metadata.options)
+    ground = prepare(queries, world.embeddings, galleries, options)
     texts = [joined(query.captions) for query in queries]
-    combiner = parts.learner.combiner
-    mine_manifest(
+    return lambda: mine_manifest(
         queries,
         world.embeddings,
-        world.dataset.galleries(SPLIT),
-        composed_queries(queries, texts, world.embeddings, combiner, CPU),
-        MiningOptions(**world.manifest.metadata.options),
+        galleries,
+        composed_queries(queries, texts, world.embeddings, parts.learner.combiner, CPU),
+        options,
         query="combiner",
         split=SPLIT,
         epoch=1,
         checkpoint_sha256=None,
         device=CPU,
+        ground=ground,
     )
 
 
