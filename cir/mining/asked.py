@@ -6,7 +6,7 @@ Candidates are ordered by (distance, gallery row).
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int8, Int64, UInt32
+from jaxtyping import Bool, Float32, Int8, Int64, UInt32
 
 
 class Asked(NamedTuple):
@@ -37,6 +37,8 @@ class Wanted(NamedTuple):
     hash_keys: UInt32[np.ndarray, "queries pools two"]
     scopes: Int8[np.ndarray, " pools"]
     priorities: Int8[np.ndarray, " pools"]
+    needed: Bool[np.ndarray, "queries pools"]
+    """Whether a query takes anything from a pool: otherwise it is offered nothing there."""
     first_fill: int
     """Pools from this one on are for queries of whom a pool before it is not full: others are
     offered nothing there, since they cannot be starved."""
@@ -50,4 +52,5 @@ class Wanted(NamedTuple):
             high_distances=self.high_distances[queries],
             high_rows=self.high_rows[queries],
             hash_keys=self.hash_keys[queries],
+            needed=self.needed[queries],
         )

@@ -1,5 +1,6 @@
 """Negatives chosen from what the scan kept: each draw takes its quota, then the fills."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,6 +45,18 @@ def fill_pools(plan: Plan) -> list[Pool]:
     priority = NEAREST if plan.fill == "nearest" else UNIFORM
     scopes: list[Scope] = [*(draw.scope for draw in plan.shared), "any"]
     return [_pool(scope, "any", priority, len(scopes) + n) for n, scope in enumerate(scopes)]
+
+
+def takers(plan: Plan, pools: Sequence[Pool], queries: int) -> Bool[np.ndarray, "queries pools"]:
+    """Which queries may take from each pool: all, but where its draws owe a query nothing."""
+    owed = plan.quota(np.arange(queries))[:, [draw.share > 0 for draw in plan.draws]] > 0
+    drawn, fills = draw_pools(plan), set(fill_pools(plan))
+    taking = np.ones((queries, len(pools)), dtype=np.bool_)
+    for place, pool in enumerate(pools):
+        own = [draw for draw, each in enumerate(drawn) if each == pool]
+        if own and pool not in fills:
+            taking[:, place] = owed[:, own].any(axis=1)
+    return taking
 
 
 def _pool(scope: Scope, band: Band, priority: int, throw: int) -> Pool:

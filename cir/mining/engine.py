@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float32, Int8, Int32, Int64
 
 from cir.errors import UsageError, VectorError
 from cir.mining.borders import Borders, Keys, Tally, keys_at
-from cir.mining.choice import NONE, Hand, Offer, Pool, choose, draw_pools, fill_pools
+from cir.mining.choice import NONE, Hand, Offer, Pool, choose, draw_pools, fill_pools, takers
 from cir.mining.found import Found
 from cir.mining.listed import Propose, scan_listed
 from cir.mining.plan import Draw, Plan
@@ -203,6 +203,7 @@ class _Scanner:
             members=problem.members if self._scoped else None,
             borders=borders,
             pools=different,
+            needed=takers(self._plan, different, len(problem.queries)),
             first_fill=len(set(draws)),
             kept=kept,
             seed=self._plan.seed,

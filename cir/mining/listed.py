@@ -238,6 +238,7 @@ def _one_wanted(wanted, query):
         wanted.hash_keys[query : query + 1],
         wanted.scopes,
         wanted.priorities,
+        wanted.needed[query : query + 1],
         wanted.first_fill,
         wanted.temperature,
     )

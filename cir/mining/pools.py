@@ -24,11 +24,11 @@ _TIMES: Final = 8
 
 @compiled
 @no_type_check
-def all_full(query, pools, found):
-    """Whether the first pools of a query hold as many as they can."""
+def all_full(query, pools, wanted, found):
+    """Whether the first pools of a query, those that it needs, hold as many as they can."""
     full = True
     for pool in range(pools):
-        full &= found.sizes[query, pool] == found.keys.shape[2]
+        full &= not wanted.needed[query, pool] or found.sizes[query, pool] == found.keys.shape[2]
     return full
 
 

@@ -128,6 +128,9 @@ def pass_by(sketched, tile, asked, wanted, found, room, product_error):
                 room.limits, room.marked, room.places, room.terms, product_error,
             )  # fmt: skip
         for pool in range(wanted.scopes.shape[0]):
-            if pool == wanted.first_fill and all_full(query, pool, found):
+            if pool == wanted.first_fill and all_full(query, pool, wanted, found):
                 break
-            offer(query, pool, row, own, sketched, tile, asked, wanted, found, room, product_error)
+            if wanted.needed[query, pool]:
+                offer(
+                    query, pool, row, own, sketched, tile, asked, wanted, found, room, product_error
+                )

@@ -50,6 +50,8 @@ class Search:
     members: Bool[np.ndarray, "categories gallery"] | None
     borders: Borders
     pools: Sequence[Pool]
+    needed: Bool[np.ndarray, "queries pools"]
+    """Whether a query takes anything from a pool."""
     first_fill: int
     """Pools from this one on serve only queries that those before it leave starved."""
     kept: int
@@ -80,6 +82,7 @@ class Search:
             ),
             scopes=np.array([SCOPES.index(pool.scope) for pool in self.pools], dtype=np.int8),
             priorities=np.array([pool.priority for pool in self.pools], dtype=np.int8),
+            needed=self.needed,
             first_fill=self.first_fill,
             temperature=self.temperature,
         )

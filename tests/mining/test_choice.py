@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cir.mining import choice
-from cir.mining.choice import NONE, Offer, choose, draw_pools, fill_pools
+from cir.mining.choice import NONE, Offer, choose, draw_pools, fill_pools, takers
 from cir.mining.plan import Draw, Plan
 from cir.mining.priorities import NEAREST, SOFTMAX, UNIFORM
 from cir.types import SCOPES, Scope
@@ -145,3 +145,18 @@ def test_pools_by_chance_share_no_chance_and_others_are_shared() -> None:
     assert len(set(throws)) == len(throws)
     twice = (Draw("any", 0.5, "hard"), Draw("any", 0.5, "hard"))
     assert len(set(draw_pools(plan(draws=twice)))) == 1
+
+
+def test_a_query_takes_from_no_pool_whose_draws_owe_it_nothing() -> None:
+    draws = (Draw("any", 0.9, "hard"), Draw("any", 0.0, "easy"), Draw("any", 0.1, "semi-hard"))
+    rare = plan(draws=draws, num_negatives=2)
+    drawn, fills = draw_pools(rare), fill_pools(rare)
+    taking, quota = takers(rare, [*drawn, *fills], 50), rare.quota(np.arange(50))
+    assert (taking[:, :2] == (quota[:, [0, 2]] > 0)).all()
+    assert 0 < taking[:, 1].sum() < 50
+    assert taking[:, 2:].all()
+
+
+def test_a_pool_of_two_draws_is_for_the_queries_of_either() -> None:
+    twice = plan(draws=(Draw("any", 0.5, "hard"), Draw("any", 0.5, "hard")), num_negatives=1)
+    assert takers(twice, draw_pools(twice)[:1], 50).all()

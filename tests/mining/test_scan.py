@@ -114,6 +114,7 @@ class World:
             hash_keys=np.stack([hash_keys(5, n, np.arange(QUERIES)) for n in range(pools)], axis=1),
             scopes=rng.integers(0, len(SCOPES), pools).astype(np.int8),
             priorities=rng.choice([NEAREST, UNIFORM, SOFTMAX], pools).astype(np.int8),
+            needed=rng.random((QUERIES, pools)) < 0.8,
             first_fill=int(rng.integers(1, pools + 1)),
             temperature=float(rng.choice([0.01, 1.0])),
         )
@@ -191,6 +192,9 @@ class World:
             for pool in range(len(self.wanted.scopes)):
                 if pool == self.wanted.first_fill and full:
                     break
+                if not self.wanted.needed[query, pool]:
+                    assert found.sizes[query, pool] == 0
+                    continue
                 own = self.pool(query, pool)
                 full &= len(own) == self.drawn.kept
                 assert found.sizes[query, pool] == len(own)
@@ -235,7 +239,7 @@ def test_a_heap_keeps_the_least_rows_of_one_distance(kept: int) -> None:
     wanted = Wanted(
         np.array([[[-np.inf, np.inf]]], np.float32), nowhere, everything, nowhere,
         hash_keys(0, 0, np.arange(1))[:, None], np.array([SCOPES.index("any")], np.int8),
-        np.array([NEAREST], np.int8), 1, 1.0,
+        np.array([NEAREST], np.int8), np.ones((1, 1), np.bool_), 1, 1.0,
     )  # fmt: skip
     asked = Asked(
         vector, np.zeros(1, np.int64), np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
