@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, a thread each")
     parser.add_argument("--only", nargs="*", default=[""], help="rows with this in their name")
-    parser.add_argument("--time", action="store_true", help="time two epochs of each row, one by one")
+    parser.add_argument("--time", action="store_true", help="time two epochs of each row")
     options = parser.parse_args()
 
     place = Place(options.out, *prepared(options.out), options.epochs)
