@@ -17,7 +17,6 @@ from torch import nn
 
 from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table
 from cir.config import MiningOptions, TrainConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
@@ -102,8 +101,8 @@ class Engine:
         self._evaluator = Evaluator(
             data.dev, data.galleries, embeddings, [PROTOCOL], device=self._device
         )
-        self._ground: tuple[Table, Ground] | None = None
-        """What the last mining began with, and the images' vectors that it is of."""
+        self._ground: Ground | None = None
+        """What the last mining began with."""
         self._manifest = data.manifest
         """The negatives that the next epoch trains on."""
         self._current = embeddings
@@ -376,18 +375,16 @@ class Engine:
         )
 
     def _mining_ground(self) -> Ground:
-        """Of the current images: found once, and again where their tower is tuned."""
-        images = self._current.images
-        if self._ground is None or self._ground[0] is not images:
-            ground = prepare(
+        """Of the current images: found once, and again after each epoch that moves them."""
+        if self._ground is None or self._model.tunes_image:
+            self._ground = prepare(
                 self._data.queries,
                 self._current,
                 self._data.galleries,
                 self._data.mining,
                 self._processes,
             )
-            self._ground = images, ground
-        return self._ground[1]
+        return self._ground
 
     def _evaluate(self, combiner: nn.Module, query: str) -> dict[str, float]:
         """Figures on the dev split, judged once for all processes."""

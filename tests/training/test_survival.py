@@ -52,7 +52,7 @@ def test_a_resumed_run_ends_as_one_never_killed(tmp_path, straight, dataset, emb
 
 STAGES = {
     "train_epoch": engine,
-    "evaluate": engine,
+    "recalls": engine,
     "save_checkpoint": saving,
     "mine_manifest": engine,
     "write_manifest": engine,
@@ -103,7 +103,7 @@ def test_a_resumed_run_of_tuned_towers_ends_as_one_never_killed(
     assert_same(straight, killed)
 
 
-@pytest.mark.parametrize("stage", ["evaluate", "mine_manifest", "write_manifest"])
+@pytest.mark.parametrize("stage", ["recalls", "mine_manifest", "write_manifest"])
 def test_a_killed_run_resumes_with_its_average(tmp_path, dataset, embeddings, monkeypatch, stage):
     straight = run(tmp_path / "straight", dataset, embeddings, ema=0.8)
     killed = tmp_path / "killed"
@@ -250,7 +250,7 @@ def draws_of(straight: Path, dataset: Dataset) -> range:
     return range(-(-queries // SETTINGS["batch_size"]))
 
 
-@pytest.mark.parametrize("stage", ["evaluate", "mine_manifest", "write_manifest"])
+@pytest.mark.parametrize("stage", ["recalls", "mine_manifest", "write_manifest"])
 def test_outside_of_steps_a_signal_is_heeded_at_once(
     tmp_path, straight, dataset, embeddings, monkeypatch, stage
 ):

@@ -16,13 +16,14 @@ from cir.data.captions import joined, variants
 from cir.data.dataset import hold_out
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.errors import ConfigError, ImageError, ManifestError, StoreError, UsageError
+from cir.evaluation.evaluator import Evaluator
 from cir.training import engine
 from cir.training import model as model_module
 from cir.training.learner import Learner, learning_rate_factor
 from cir.training.train import train
 from tests.micro import micro_encoder
 from tests.mined import random_manifest
-from tests.training.runs import EPOCHS, config_of, metrics, run, state, weights
+from tests.training.runs import EPOCHS, SETTINGS, config_of, metrics, run, state, weights
 
 # ------------------------------------------------------------------------------- what it writes
 
@@ -229,13 +230,13 @@ def test_a_layer_nearer_the_input_moves_less(tmp_path, dataset, encoded, monkeyp
 
 def test_the_average_is_judged_and_saved(tmp_path, dataset, embeddings, monkeypatch):
     seen = []
-    plain = engine.evaluate
+    plain = Evaluator.judge
 
-    def spy(queries, galleries, now, combiner, *args, **kwargs):
+    def spy(evaluator, now, combiner):
         seen.append({name: t.clone() for name, t in combiner.state_dict().items()})
-        return plain(queries, galleries, now, combiner, *args, **kwargs)
+        return plain(evaluator, now, combiner)
 
-    monkeypatch.setattr(engine, "evaluate", spy)
+    monkeypatch.setattr(Evaluator, "judge", spy)
     out = run(tmp_path / "run", dataset, embeddings, epochs=2, ema=0.99)
     saved = read_checkpoint(out / "checkpoints/last").combiner
     assert all(torch.equal(saved[name], seen[-1][name]) for name in saved)
@@ -252,16 +253,16 @@ def test_the_average_is_judged_and_saved(tmp_path, dataset, embeddings, monkeypa
 
 def test_dev_and_mining_see_the_tuned_vectors(tmp_path, dataset, encoded, encoder, monkeypatch):
     seen = []
-    plain = engine.evaluate
+    plain = Evaluator.judge
 
-    def spy(queries, galleries, embeddings, *args, **kwargs):
-        seen.append((queries, embeddings))
-        return plain(queries, galleries, embeddings, *args, **kwargs)
+    def spy(evaluator, now, combiner):
+        seen.append(now)
+        return plain(evaluator, now, combiner)
 
-    monkeypatch.setattr(engine, "evaluate", spy)
+    monkeypatch.setattr(Evaluator, "judge", spy)
     run(tmp_path / "run", dataset, encoded, tune="both", epochs=1, clip_learning_rate=1e-2)
-    queries, now = seen[-1]
-    image_id, text = queries[0].target_id, joined(queries[0].captions)
+    now, (_, dev) = seen[-1], hold_out(dataset.queries("train"), SETTINGS["dev_fraction"], seed=0)
+    image_id, text = dev[0].target_id, joined(dev[0].captions)
     with torch.inference_mode():
         image = image_vectors(encoder, [dataset.image_path(image_id)], batch_size=1, workers=0)
         caption = caption_vectors(encoder, [text], batch_size=1)
