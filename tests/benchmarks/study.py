@@ -9,9 +9,9 @@ is chosen on. That epoch is evaluated once on val, and once on test: full galler
 "a and b". Runs that are there are not run again, and one that was killed goes on.
 
 Prints a Markdown table. Recalls are the mean and the standard deviation over the seeds; `95 %` is
-the mean number of epochs until dev R@10 first reached 95 % of what the best row reaches at last (a
-run that never does counts as one epoch more than there are); `seconds` is the median wall time of
-an epoch, with evaluation and mining, of runs that went one after the other (--time).
+the mean number of epochs until dev R@10 first reached 95 % of the run's best; `seconds` is the
+median wall time of an epoch, with evaluation and mining, of runs that went one after the other
+(--time).
 """
 
 import argparse
@@ -244,11 +244,10 @@ def table(
         yield f"| {query} | {' | '.join(cells)} | | |"
     tried = {row.name: range(min(seeds, row.seeds)) for row in rows}
     curves = {row.name: [curve(place, row, seed) for seed in tried[row.name]] for row in rows}
-    goal = 0.95 * max(mean(max(own) for own in some) for some in curves.values())
     for row in rows:
         found = [figures(place.out / row.folder / f"seed-{seed}") for seed in tried[row.name]]
         cells = [spread(values) for values in zip(*found, strict=True)]
-        reached = mean(epochs_until(goal, own) for own in curves[row.name])
+        reached = mean(epochs_until(0.95 * max(own), own) for own in curves[row.name])
         seconds = f"{times[row.name]:.1f}" if row.name in times else ""
         yield f"| {row.name} | {' | '.join(cells)} | {reached:.1f} | {seconds} |"
 
@@ -259,7 +258,7 @@ def curve(place: Place, row: Row, seed: int) -> list[float]:
 
 
 def epochs_until(goal: float, curve: Sequence[float]) -> int:
-    return next((epoch for epoch, value in enumerate(curve) if value >= goal), len(curve))
+    return next(epoch for epoch, value in enumerate(curve) if value >= goal)
 
 
 def spread(values: Sequence[float]) -> str:
