@@ -14,6 +14,7 @@ from cir.errors import ConfigError
 from cir.training.objective import COLDEST
 from cir.training.train import train
 from tests.mined import random_manifest
+from tests.training.runs import SETTINGS
 from tests.worlds import random_embeddings
 
 EPOCHS = 3
@@ -25,20 +26,8 @@ def embeddings(dataset: Dataset) -> Embeddings:
 
 
 def config_of(out: Path, **changes: object) -> TrainConfig:
-    settings = {
-        "out": out,
-        "epochs": EPOCHS,
-        "batch_size": 8,
-        "hidden": 8,
-        "dev_fraction": 0.25,
-        "device": "cpu",
-        "workers": 0,
-        "learning_rate": 1e-2,
-        "combiner": "attention-fusion",
-        "contrast": "batch",
-        "other_targets": "ignored",
-    }
-    return TrainConfig(**settings | changes)
+    named = {"combiner": "attention-fusion", "contrast": "batch", "other_targets": "ignored"}
+    return TrainConfig(**SETTINGS | named | {"out": out} | changes)
 
 
 def run(out: Path, dataset: Dataset, embeddings: Embeddings, **changes: object) -> list[dict]:
