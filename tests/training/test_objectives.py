@@ -14,10 +14,8 @@ from cir.errors import ConfigError
 from cir.training.objective import COLDEST
 from cir.training.train import train
 from tests.mined import random_manifest
-from tests.training.runs import SETTINGS
+from tests.training.runs import EPOCHS, SETTINGS
 from tests.worlds import random_embeddings
-
-EPOCHS = 3
 
 
 @pytest.fixture(scope="module")
