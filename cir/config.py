@@ -513,7 +513,7 @@ class TrainConfig(Config):
     weight_decay: float = option(0.01, "Optimisation")
     """AdamW's decoupled weight decay."""
     schedule: Schedule = option("cosine", "Optimisation")
-    """cosine: rates rise for a twentieth of the run, then fall to zero; constant: they stay."""
+    """cosine: rates sift_up for a twentieth of the run, then fall to zero; constant: they stay."""
     dev_fraction: float = option(0.1, "Optimisation")
     """Share of the training references held out to choose the best epoch."""
     seed: int = option(0, "Optimisation")

@@ -40,7 +40,7 @@ class Processes:
         """The rows of this process, of `total` that all share evenly in the order of ranks."""
         return slice(total * self.rank // self.count, total * (self.rank + 1) // self.count)
 
-    def told(self, value: Any) -> list[Any]:
+    def all_gather_object(self, value: Any) -> list[Any]:
         """The values of all processes, by rank; they are small.
 
         Raises:
@@ -71,7 +71,7 @@ class Processes:
         total: Shaped[np.ndarray, "*shape"] = np.asarray(np.sum(self.gathered(array), axis=0))
         return total
 
-    def of_main(self, make: Callable[[], Made]) -> Made:
+    def broadcast_from_main(self, make: Callable[[], Made]) -> Made:
         """What `make` gives in the main process, which alone calls it."""
         made: list[Any] = [make() if self.main else None]
         self._meet(None)
@@ -84,7 +84,7 @@ class Processes:
         return whole
 
     @contextmanager
-    def agreed(self) -> Iterator[None]:
+    def fail_together(self) -> Iterator[None]:
         """Runs a block in each process; what fails in one of them fails in all.
 
         Raises:
@@ -146,7 +146,7 @@ ALONE: Final = Processes()
 def together() -> Iterator[Processes]:
     """Joins the processes that a launcher started, or this one alone; they part as one.
 
-    Where the block raises, nobody is waited for: what raises in all of them is told by `agreed`.
+    Where the block raises, nobody is waited for: what raises in all of them is told by `fail_together`.
     """
     if not all(os.environ.get(name) for name in _LAUNCHED) or os.environ["WORLD_SIZE"] == "1":
         yield ALONE

@@ -60,3 +60,6 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 """Scopes by code: arrays hold the position in this tuple as int8."""
+
+NO_ROW: Final = -1
+"""The row that stands for none, in every array of rows that is filled up."""

@@ -95,7 +95,7 @@ def _exit_code(
     from pipeline import console
 
     try:
-        with processes.agreed():
+        with processes.fail_together():
             built = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
             run = importlib.import_module(f"pipeline.{stage}").run
             done = run(built, processes) if stage in _SHARED else run(built)

@@ -25,14 +25,14 @@ from cir.encoding.encoder import load_encoder
 from cir.errors import UsageError
 from cir.evaluation.recall import Evaluation, Protocol, evaluate
 from cir.files import read_json, write_json
-from cir.mining.offline import mine_manifest, usable_queries
+from cir.mining.manifest import mine_manifest, usable_queries
 from cir.models.combiner import SumCombiner
 from cir.models.composition import baseline, composed_queries
 from cir.models.trained import load_trained
 from cir.reporting.report import write_report
 from cir.runtime import pick_device
 from cir.sources.synthetic import draw_dataset
-from cir.training.runfolder import CONFIG_FILE
+from cir.training.run_folder import CONFIG_FILE
 from cir.training.train import train
 from cir.types import Split
 from cir.workers import pick_workers

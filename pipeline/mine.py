@@ -18,7 +18,7 @@ from cir.data.dataset import Dataset
 from cir.encoding.tuned import made_by_tuned
 from cir.errors import CheckpointError, ManifestError
 from cir.files import refuse_existing
-from cir.mining.offline import mine_manifest, plan_of, usable_queries
+from cir.mining.manifest import mine_manifest, plan_of, usable_queries
 from cir.models.composition import baseline, composed_queries
 from cir.models.trained import load_trained
 from cir.processes import ALONE, Processes
@@ -56,7 +56,7 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
         embeddings,
         galleries,
         # Composed once: processors may differ in the last bits of a combiner's products.
-        processes.of_main(
+        processes.broadcast_from_main(
             lambda: composed_queries(queries, texts, embeddings, composition.combiner, device)
         ),
         config.options(),

@@ -9,7 +9,7 @@ from cir.data.dataset import Dataset
 from cir.errors import CheckpointError, UsageError
 from cir.files import read_json, refuse_existing
 from cir.reporting.report import write_report
-from cir.training.runfolder import CONFIG_FILE, REPORT_FILE
+from cir.training.run_folder import CONFIG_FILE, REPORT_FILE
 from pipeline import console
 
 

@@ -11,8 +11,8 @@ from cir.data.dataset import Dataset
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.reporting.report import write_report
-from cir.training.runfolder import REPORT_FILE
-from cir.training.runlog import RunLog
+from cir.training.run_folder import REPORT_FILE
+from cir.training.metrics_log import RunLog
 from cir.training.train import train
 from pipeline import console
 

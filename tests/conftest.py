@@ -7,7 +7,7 @@ import torch
 from hypothesis import settings
 
 from cir.data.dataset import Dataset
-from tests.worlds import small_dataset
+from tests.support.worlds import small_dataset
 
 # A first example may compile what it calls.
 settings.register_profile("patient", deadline=None)

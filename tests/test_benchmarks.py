@@ -18,7 +18,7 @@ from tests.benchmarks.measured import in_fresh_process, measured
 from tests.benchmarks.mining import Record, _table
 from tests.benchmarks.rivals import MineHardNegatives, NearestSemiHard, SemiHardBand, StandIn
 from tests.benchmarks.vectors import World, dataset_world, load_world, random_world
-from tests.worlds import random_embeddings, small_dataset
+from tests.support.worlds import random_embeddings, small_dataset
 
 MARGIN = 0.1
 SEMI_HARD = MiningOptions(strategy="semi-hard", num_negatives=3, margin=MARGIN)

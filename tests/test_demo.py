@@ -11,7 +11,7 @@ from cir.encoding.encoder import Encoder
 from cir.errors import UsageError
 from cir.files import sha256_of
 from pipeline import demo
-from tests.micro import micro_encoder
+from tests.support.micro import micro_encoder
 
 ARTEFACTS = {"demo.json", "dataset", "embeddings.h5", "manifest.parquet", "run", "report.html"}
 

@@ -23,9 +23,9 @@ from cir.errors import CheckpointError, ConfigError, UsageError
 from cir.evaluation.recall import Protocol, evaluate
 from cir.models.combiner import SumCombiner, build_combiner
 from pipeline.evaluate import run
-from tests.checkpoints import HIDDEN, saved
-from tests.micro import micro_encoder
-from tests.worlds import random_embeddings
+from tests.support.checkpoints import HIDDEN, saved
+from tests.support.micro import micro_encoder
+from tests.support.worlds import random_embeddings
 
 DIM = 16
 CPU = torch.device("cpu")

@@ -14,9 +14,9 @@ from cir.data.dataset import Dataset
 from cir.errors import ConfigError
 from cir.models.combiner import build_combiner
 from pipeline.cli import FAILED, MISUSED, app
-from tests.checkpoints import HIDDEN, saved
-from tests.cirr import cirr_dataset
-from tests.worlds import random_embeddings
+from tests.support.checkpoints import HIDDEN, saved
+from tests.support.cirr import cirr_dataset
+from tests.support.worlds import random_embeddings
 
 runner = CliRunner()
 

@@ -17,8 +17,8 @@ from cir.data.dataset import Dataset
 from cir.errors import CirError, ConfigError, DatasetError, ManifestError, UsageError
 from cir.files import sha256_of
 from pipeline.export import run
-from tests.mined import random_manifest
-from tests.worlds import random_embeddings, small_dataset
+from tests.support.mined import random_manifest
+from tests.support.worlds import random_embeddings, small_dataset
 
 MOST = 3
 

@@ -17,9 +17,9 @@ from cir.errors import CirError, ConfigError, DatasetError, ManifestError, Usage
 from pipeline import console
 from pipeline.cli import FAILED, app
 from pipeline.inspect import run
-from tests.mined import random_manifest
-from tests.ragged import without_negatives
-from tests.worlds import random_embeddings, small_dataset
+from tests.support.mined import random_manifest
+from tests.support.ragged import without_negatives
+from tests.support.worlds import random_embeddings, small_dataset
 
 COLUMNS = 80
 NOTHING_IN_COMMON = (

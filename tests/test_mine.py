@@ -32,9 +32,9 @@ from cir.models.composition import baseline, composed_queries
 from cir.types import KINDS, Strategy
 from pipeline.cli import FAILED, MISUSED, app
 from pipeline.mine import run
-from tests.checkpoints import HIDDEN, saved
-from tests.oracle import check_manifest
-from tests.worlds import random_embeddings
+from tests.support.checkpoints import HIDDEN, saved
+from tests.support.oracle import check_manifest
+from tests.support.worlds import random_embeddings
 
 DIM = 16
 CPU = torch.device("cpu")

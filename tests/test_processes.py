@@ -35,7 +35,7 @@ def test_one_process_has_what_it_gives() -> None:
     assert found is array
     np.testing.assert_array_equal(ALONE.summed(array), array)
     assert ALONE.told("here") == ["here"]
-    assert ALONE.of_main(lambda: "made") == "made"
+    assert ALONE.broadcast_from_main(lambda: "made") == "made"
     assert ALONE.main
 
 

@@ -16,12 +16,12 @@ from jaxtyping import Bool, Int32, Int64
 from cir.artefacts.manifest import Approximation
 from cir.config import Index
 from cir.errors import UsageError
-from cir.mining.choice import NONE, draw_pools, fill_pools
+from cir.mining.selection import NONE, draw_pools, fill_pools
 from cir.mining.engine import Mined, Problem, mine
-from cir.mining.index import CandidateIndex, Kind
+from cir.mining.faiss_index import CandidateIndex, Kind
 from cir.mining.plan import Plan
-from cir.mining.priorities import NEAREST
-from cir.mining.validity import exclusions_of
+from cir.mining.scan.sampling_keys import NEAREST
+from cir.mining.exclusions.rules import exclusions_of
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 

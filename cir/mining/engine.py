@@ -4,12 +4,12 @@ Every query is compared with the whole gallery, because the rank of its target a
 band are counts over the gallery; a top-k search ends before the band of a poorly ranked target
 begins. The way of the data:
 
-    borders     where each query's bands begin and end                  cir.mining.borders
-    stream      the gallery passes by: counts, and pools of candidates  cir.mining.streaming, .scan
-    choose      draws take their quotas from the pools                  cir.mining.choice
+    borders     where each query's bands begin and end                  cir.mining.bands
+    stream      the gallery passes by: counts, and pools of candidates  cir.mining.scan.stream, .scan
+    choose      draws take their quotas from the pools                  cir.mining.selection
 
 What is mined depends on neither block, tile, thread nor processor: distances are those of
-`cir.mining.similarity`, equal ones are ordered by gallery row, chance hangs on query and row.
+`cir.mining.numerics.cosine`, equal ones are ordered by gallery row, chance hangs on query and row.
 
     problem = Problem(queries, targets, gallery, exclusions_of(known_answers))
     plan = Plan((Draw("any", 1.0, "semi-hard"),), num_negatives=5, margin=0.2)
@@ -25,22 +25,22 @@ import torch
 from jaxtyping import Bool, Float32, Int8, Int32, Int64
 
 from cir.errors import UsageError, VectorError
-from cir.mining.borders import Borders, Keys, Tally, keys_at
-from cir.mining.choice import NONE, Hand, Offer, Pool, choose, draw_pools, fill_pools, takers
-from cir.mining.found import Found
-from cir.mining.listed import Propose, scan_listed
+from cir.mining.bands import Borders, Keys, BandCounts, keys_at
+from cir.mining.selection import NONE, Selection, PoolResult, CandidatePool, choose, draw_pools, fill_pools, needs_pool
+from cir.mining.scan.result import ScanResult
+from cir.mining.scan.candidate_lists import Propose, scan_listed
 from cir.mining.plan import Draw, Plan
-from cir.mining.priorities import NEAREST
-from cir.mining.shards import merged_shards
-from cir.mining.similarity import paired_distances
-from cir.mining.sketch import quickest_number
-from cir.mining.streaming import Search, stream
-from cir.mining.validity import Exclusions
+from cir.mining.scan.sampling_keys import NEAREST
+from cir.mining.scan.shards import merged_shards
+from cir.mining.numerics.cosine import paired_distances
+from cir.mining.sketch.product import quickest_number
+from cir.mining.scan.stream import Search, stream
+from cir.mining.exclusions.rules import Exclusions
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.types import Band
 
-__all__ = ["NONE", "Draw", "Mined", "Plan", "Problem", "Refused", "mine"]
+__all__ = ["NONE", "Draw", "Mined", "Plan", "Problem", "FilterCounts", "mine"]
 
 _CPU: Final = torch.device("cpu")
 
@@ -66,7 +66,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Refused:
+class FilterCounts:
     """Valid candidates that each filter of a plan refused, over all queries."""
 
     relative_margin: int = 0
@@ -92,7 +92,7 @@ class Mined:
     """Eligible candidates that any of the draws could have given."""
     starved: Bool[np.ndarray, " queries"]
     """Whether the bands held fewer than the wanted number."""
-    refused: Refused
+    refused: FilterCounts
 
     @property
     def counts(self) -> Int64[np.ndarray, " queries"]:
@@ -154,7 +154,7 @@ def mine(
         target_ranks=(1 + tally.before("target").sum(axis=1)).astype(np.int32),
         candidates_in_band=_wanted(tally, plan).astype(np.int32),
         starved=starved,
-        refused=Refused(
+        refused=FilterCounts(
             relative_margin=tally.refused("relative_margin"),
             max_similarity=tally.refused("max_similarity"),
             ranks=tally.refused("range_min") + tally.refused("range_max"),
@@ -186,11 +186,11 @@ class _Scanner:
     def scan(
         self,
         borders: Borders,
-        draws: Sequence[Pool],
-        fills: Sequence[Pool],
+        draws: Sequence[CandidatePool],
+        fills: Sequence[CandidatePool],
         kept: int,
         label: str = "mine",
-    ) -> tuple[Tally, tuple[list[Offer], list[Offer]]]:
+    ) -> tuple[BandCounts, tuple[list[PoolResult], list[PoolResult]]]:
         """Counts before each border, and the best `kept` of each pool of draws and fills."""
         problem, different = self._problem, list(dict.fromkeys([*draws, *fills]))
         search = Search(
@@ -203,7 +203,7 @@ class _Scanner:
             members=problem.members if self._scoped else None,
             borders=borders,
             pools=different,
-            needed=takers(self._plan, different, len(problem.queries)),
+            needed=needs_pool(self._plan, different, len(problem.queries)),
             first_fill=len(set(draws)),
             kept=kept,
             seed=self._plan.seed,
@@ -212,9 +212,9 @@ class _Scanner:
         found, valid = self._pass(search, label)
         found = merged_shards(found, self._processes)
         valid = self._processes.summed(valid)
-        tally = Tally(tuple(borders.marks), _cells(found.nearer), _cells(valid))
+        tally = BandCounts(tuple(borders.marks), _cells(found.nearer), _cells(valid))
         offers = {
-            pool: Offer(found.rows[:, place], found.distances[:, place], pool.scope)
+            pool: PoolResult(found.rows[:, place], found.distances[:, place], pool.scope)
             for place, pool in enumerate(different)
         }
         return tally, ([offers[pool] for pool in draws], [offers[pool] for pool in fills])
@@ -224,14 +224,14 @@ class _Scanner:
         plan, last = self._plan, self._size
         kept = 1 + max(plan.range_min, plan.range_max or 0)
         every = Borders(borders.targets, borders.margins, {}, bounded=False)
-        pool = Pool("any", "any", NEAREST, 0)
+        pool = CandidatePool("any", "any", NEAREST, 0)
         _, ((offer,), _) = self.scan(every, [pool], [], min(kept, last), "rank")
         return (
             _keys_at_rank(offer, plan.range_min) if plan.range_min else None,
             None if plan.range_max is None else _keys_at_rank(offer, plan.range_max),
         )
 
-    def _pass(self, search: Search, label: str) -> tuple[Found, Int64[np.ndarray, "queries two"]]:
+    def _pass(self, search: Search, label: str) -> tuple[ScanResult, Int64[np.ndarray, "queries two"]]:
         """What the gallery holds, or the candidates proposed of it; and `_valid` among these."""
         block_size, progress = self._block_size, self._progress
         if self._propose is not None:
@@ -253,7 +253,7 @@ class _Scanner:
         return np.stack([every, own], axis=1)
 
 
-def _keys_at_rank(offer: Offer, rank: int) -> Keys:
+def _keys_at_rank(offer: PoolResult, rank: int) -> Keys:
     """The key of the candidate that so many come before; past the end where there is none."""
     if rank >= offer.rows.shape[1]:
         nobody = np.full(len(offer.rows), np.inf, dtype=np.float32)
@@ -268,7 +268,7 @@ def _cells(counts: Int64[np.ndarray, "*counted two"]) -> Int64[np.ndarray, "*cou
     return np.stack([own, every - own], axis=-1)
 
 
-def _wanted(tally: Tally, plan: Plan) -> Int64[np.ndarray, " queries"]:
+def _wanted(tally: BandCounts, plan: Plan) -> Int64[np.ndarray, " queries"]:
     """Eligible candidates that any of the draws could give."""
     wanted = np.zeros(len(tally.valid), dtype=np.int64)
     for cell, scope in enumerate(("same-category", "other-category")):
@@ -280,7 +280,7 @@ def _wanted(tally: Tally, plan: Plan) -> Int64[np.ndarray, " queries"]:
     return wanted
 
 
-def _kinds(hand: Hand, borders: Borders) -> Int8[np.ndarray, "queries negatives"]:
+def _kinds(hand: Selection, borders: Borders) -> Int8[np.ndarray, "queries negatives"]:
     kinds = np.zeros(hand.rows.shape, dtype=np.int8)
     at = np.nonzero(hand.rows != NONE)
     kinds[at] = borders.kinds(at[0], hand.distances[at])

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from cir.artefacts.vectors import normalised
-from cir.mining.index import FlatIndex
+from cir.mining.faiss_index import FlatIndex
 
 
 class OnlineNegatives:

@@ -44,7 +44,7 @@ class Measured:
 
 
 def measured(line: Mapping[str, Any]) -> Measured:
-    """Sorts one line of `cir.training.runlog.RunLog`."""
+    """Sorts one line of `cir.training.metrics_log.RunLog`."""
     flat = {TOTAL: line["loss"]} if "loss" in line else {}
     flat |= {term: line.get(name) for name, term in _TERMS.items() if name != "loss"}
     unknown = {name: value for name, value in line.items() if name not in _KNOWN}

@@ -11,7 +11,7 @@ from cir.data.dataset import Dataset, hold_out
 from cir.encoding.tuned import as_tuned
 from cir.evaluation.protocol import Protocol, ranking_tasks
 from cir.evaluation.recall import Evaluation
-from cir.mining.offline import usable_queries
+from cir.mining.manifest import usable_queries
 from cir.models.combiner import SumCombiner
 from cir.progress import SILENT, Progress
 from cir.reporting.cards import OUTCOME_TEXTS, example_card, mined_cards

@@ -12,7 +12,7 @@ from cir.models.combiner import build_combiner
 from cir.processes import ALONE, Processes
 from cir.runtime import pick_device, seed_all
 from cir.spellings import candidates, loss_weights
-from cir.training.learner import Learner, Optimisation
+from cir.training.step import Learner, Optimisation
 from cir.training.machine import accelerator_for
 from cir.training.model import Model, encoder_of
 from cir.training.objective import ContrastiveTerm, Objective, TripletTerm

@@ -55,7 +55,7 @@ class TrainingRows:
     present: Bool[np.ndarray, "queries negatives"]
     """Which places of `negatives` hold one."""
     barred: Ragged
-    """The images that are no negatives of a query (`cir.mining.validity`): its reference, its
+    """The images that are no negatives of a query (`cir.mining.exclusions.rules`): its reference, its
     targets, their copies, and what a filter refuses."""
     answers: Ragged
     """The images that are known targets of a query."""

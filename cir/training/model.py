@@ -15,7 +15,7 @@ from cir.encoding.encoder import Encoder, load_encoder
 from cir.encoding.refresh import with_captions, with_images
 from cir.errors import CheckpointError, StoreError
 from cir.progress import SILENT, Progress
-from cir.training.layerwise import ParameterGroup, layerwise_groups
+from cir.models.layerwise import ParameterGroup, layerwise_groups
 from cir.training.towers import FrozenTower, ImageTower, TextTower, Tower
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cir.models.losses import Columns, Term, contrastive_loss, triplet_loss
-from cir.training.negatives import Negatives
+from cir.training.candidates import Negatives
 from cir.types import LossTerm, OtherTargets, TripletForm, TripletReduction
 
 COLDEST: Final = 0.01

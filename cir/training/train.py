@@ -10,11 +10,11 @@ from cir.files import settle, sweep
 from cir.models.trained import LAST
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
-from cir.training import runfolder
+from cir.training import run_folder
 from cir.training.assembly import assemble
-from cir.training.engine import Engine, EpochListener
-from cir.training.stopping import heeded
-from cir.training.trainset import build_train_set
+from cir.training.trainer import Engine, EpochListener
+from cir.training.signals import handle_stop_signals
+from cir.training.train_data import build_train_set
 
 
 def train(
@@ -54,19 +54,19 @@ def train(
     """
     settings = config.to_json()
     if processes.main:
-        runfolder.require_usable(
+        run_folder.require_usable(
             config.out, settings, resume=config.resume, overwrite=config.overwrite
         )
     data = build_train_set(
         dataset, embeddings, manifest, dev_fraction=config.dev_fraction, seed=config.seed
     )
     parts = assemble(config, embeddings, processes)
-    with heeded(config.out, processes) as wish:
+    with handle_stop_signals(config.out, processes) as wish:
         engine = Engine(
             config, dataset, embeddings, data, parts, wish, progress, on_epoch, processes
         )
         try:
-            if processes.of_main(lambda: _prepared(config)):
+            if processes.broadcast_from_main(lambda: _prepared(config)):
                 engine.resume()
             else:
                 engine.begin()
@@ -78,10 +78,10 @@ def train(
 
 def _prepared(config: TrainConfig) -> bool:
     """Makes the run folder ready; whether there is something to resume in it."""
-    last = runfolder.checkpoint(config.out, LAST)
+    last = run_folder.checkpoint(config.out, LAST)
     settle(last)
     sweep(config.out)
     if config.resume and last.exists():
         return True
-    runfolder.make(config.out, config.to_json())
+    run_folder.make(config.out, config.to_json())
     return False

@@ -8,9 +8,9 @@ import pytest
 from cir.artefacts.comparison import compare, differences, turnover
 from cir.artefacts.manifest import Manifest
 from cir.data.dataset import Dataset
-from tests.mined import random_manifest
-from tests.ragged import without_negatives
-from tests.worlds import random_embeddings
+from tests.support.mined import random_manifest
+from tests.support.ragged import without_negatives
+from tests.support.worlds import random_embeddings
 
 BARE = 5
 """A row without negatives before."""

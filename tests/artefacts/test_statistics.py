@@ -23,9 +23,9 @@ from cir.artefacts.statistics import (
 )
 from cir.data.dataset import Dataset
 from cir.types import KINDS, SCOPES
-from tests.mined import random_manifest
-from tests.ragged import without_negatives
-from tests.worlds import random_embeddings
+from tests.support.mined import random_manifest
+from tests.support.ragged import without_negatives
+from tests.support.worlds import random_embeddings
 
 BARE = 3
 """A row without negatives."""

@@ -7,7 +7,7 @@
 
 Mines with each strategy and each way of sampling, and checks kinds, distances, ranks, bands,
 validity, order and shares of every row of every manifest. The brute force is itself held against
-the plain loops of `tests.oracle` on the queries of some references. A disagreement is an
+the plain loops of `tests.support.oracle` on the queries of some references. A disagreement is an
 AssertionError.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from cir.config import MiningOptions
-from cir.mining.offline import plan_of
+from cir.mining.manifest import plan_of
 from cir.types import SCOPES
 from tests.benchmarks import vectors
 from tests.benchmarks.brute import BruteForce, Truth, require_agreement
@@ -115,7 +115,7 @@ def main() -> None:
         "--all-images", action="store_true", help="every image of the store is the gallery"
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=OPTIONS, default=list(OPTIONS))
-    parser.add_argument("--references", type=int, default=20, help="held against tests.oracle")
+    parser.add_argument("--references", type=int, default=20, help="held against tests.support.oracle")
     asked = parser.parse_args()
 
     world, name = vectors.world_of(parser, asked, all_images=asked.all_images)
@@ -132,7 +132,7 @@ def main() -> None:
         print(f"{each}: {rows:,} rows, {negatives:,} negatives agree")  # noqa: T201
     pairs = len(world.queries) * len(world.ids)
     print(  # noqa: T201
-        f"{name}: {pairs:,} pairs by brute force, itself as tests.oracle on {compared} queries; "
+        f"{name}: {pairs:,} pairs by brute force, itself as tests.support.oracle on {compared} queries; "
         f"{time.perf_counter() - started:.0f} s"
     )
 

@@ -1,9 +1,9 @@
 """Brute force at full size: every cosine of every query, by its definition, in minutes.
 
-`tests.oracle` says what is right in plain loops, a fraction of a second a query. Here the same
+`tests.support.oracle` says what is right in plain loops, a fraction of a second a query. Here the same
 definitions are arrays: each cosine is a sum by halving in float32, compiled and over all pairs (no
 bound, no shortcut), and validity, bands and ranks are masks over the gallery. It shares no code
-with the miner but the normalisation; `require_agreement` holds it against `tests.oracle`. Of the
+with the miner but the normalisation; `require_agreement` holds it against `tests.support.oracle`. Of the
 filters, it knows the duplicate threshold alone.
 """
 
@@ -18,7 +18,7 @@ from numba import njit, prange
 from cir.artefacts.vectors import normalised
 from cir.config import MiningOptions
 from cir.types import KINDS
-from tests import oracle
+from tests.support import oracle
 from tests.benchmarks.vectors import World
 
 _BLOCK = 256
@@ -176,7 +176,7 @@ class BruteForce:
 
 
 def require_agreement(brute: BruteForce, references: int) -> int:
-    """Asserts that the truth is that of `tests.oracle` on the queries of some references.
+    """Asserts that the truth is that of `tests.support.oracle` on the queries of some references.
 
     Returns:
         How many queries were compared.

@@ -25,7 +25,7 @@ _PARTS = {
     "find_exclusions": "validity",
     "mine_through": "bands and draws",
 }
-"""Steps of `cir.mining.offline.mine_manifest` that are timed apart."""
+"""Steps of `cir.mining.manifest.mine_manifest` that are timed apart."""
 _WRITING = "writing"
 _REST = "rows under their names, the rest"
 

@@ -24,7 +24,7 @@ from cir.config import MiningOptions, OnStarved
 from cir.data.captions import joined
 from cir.data.dataset import Dataset, Query
 from cir.errors import DatasetError
-from cir.mining.offline import mine_manifest, usable_queries
+from cir.mining.manifest import mine_manifest, usable_queries
 from cir.models.composition import baseline, composed_queries
 from cir.types import Strategy
 from pipeline import console

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Int8, Int64
 
 from cir.config import MiningOptions, scope_shares
-from cir.mining.offline import plan_of
+from cir.mining.manifest import plan_of
 from cir.types import KINDS, SCOPES
 from tests.benchmarks.brute import BruteForce, Truth
 

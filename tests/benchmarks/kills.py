@@ -27,10 +27,10 @@ from pathlib import Path
 from cir.artefacts.checkpoint import METADATA_FILE
 from cir.artefacts.manifest import write_manifest
 from cir.artefacts.store import read_embeddings
-from tests.mined import random_manifest
+from tests.support.mined import random_manifest
 from tests.test_mine import written
-from tests.training.runs import assert_same, command_of, started
-from tests.worlds import random_embeddings, small_dataset
+from tests.support.runs import assert_same, command_of, started
+from tests.support.worlds import random_embeddings, small_dataset
 
 SETTINGS = {
     "combiner": "gated-sum",

@@ -29,7 +29,7 @@ from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import read_embeddings
 from cir.config import EvaluateConfig, MineConfig, TrainConfig
 from cir.data.dataset import Dataset
-from cir.training.runlog import RunLog
+from cir.training.metrics_log import RunLog
 from cir.training.train import train
 from pipeline import evaluate, mine
 from tests.benchmarks.photos import prepared

@@ -31,13 +31,13 @@ from cir.encoding.encoder import untrained_encoder
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import recalls
-from cir.mining.offline import mine_manifest, prepare
-from cir.mining.validity import barred_images
+from cir.mining.manifest import mine_manifest, prepare
+from cir.mining.exclusions.rules import excluded_images
 from cir.models.composition import composed_queries
 from cir.training.assembly import Assembly, assemble
 from cir.training.batches import Batch, draw_batches, training_rows
-from cir.training.negatives import Bank, Negatives, Sources
-from cir.training.steps import Place, train_epoch
+from cir.training.candidates import Bank, Negatives, Sources
+from cir.training.epoch import Place, train_epoch
 from cir.training.towers import FrozenTower
 
 CPU = torch.device("cpu")
@@ -97,7 +97,7 @@ def opened(dataset: Path, embeddings: Path, manifest: Path) -> World:
         mined,
         store.images,
         store.captions,
-        barred=barred_images(list(queries.values()), store, 0.99),
+        barred=excluded_images(list(queries.values()), store, 0.99),
         answers={query_id: query.target_ids for query_id, query in queries.items()},
     )
     targets = sorted(set(mined.target_ids))

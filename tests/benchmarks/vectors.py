@@ -22,7 +22,7 @@ from cir.artefacts.store import Embeddings, read_embeddings
 from cir.artefacts.vectors import Table, normalised
 from cir.data.captions import joined
 from cir.data.dataset import Dataset, Query
-from cir.mining.offline import usable_queries
+from cir.mining.manifest import usable_queries
 from cir.models.combiner import SumCombiner
 from cir.models.composition import composed_queries
 

@@ -9,7 +9,7 @@ import pytest
 from cir.data.audit import audit
 from cir.data.dataset import Dataset, hold_out
 from cir.errors import DatasetError
-from tests.worlds import small_dataset
+from tests.support.worlds import small_dataset
 
 SHARED = Path(os.environ.get("CIR_SHARED", Path(__file__).parents[3] / "shared"))
 FASHIONIQ = SHARED / "fashioniq"

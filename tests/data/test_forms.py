@@ -8,9 +8,9 @@ import pytest
 from cir.data.audit import audit
 from cir.data.dataset import Dataset
 from cir.errors import DatasetError
-from cir.mining.validity import find_exclusions
-from tests.cirr import MEMBERS, cirr_dataset
-from tests.worlds import random_embeddings
+from cir.mining.exclusions.rules import find_exclusions
+from tests.support.cirr import MEMBERS, cirr_dataset
+from tests.support.worlds import random_embeddings
 
 
 @pytest.fixture(scope="module")

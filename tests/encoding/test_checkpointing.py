@@ -8,8 +8,8 @@ from torch import nn
 from cir.encoding.checkpointing import checkpoint_activations
 from cir.encoding.encoder import build_clip
 from cir.errors import UsageError
-from tests.activations import Activations
-from tests.micro import CONTEXT, micro_encoder
+from tests.support.activations import Activations
+from tests.support.micro import CONTEXT, micro_encoder
 
 TEXT = {"context_length": CONTEXT, "width": 8, "heads": 2, "layers": 4}
 VISION = {

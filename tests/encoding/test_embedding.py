@@ -32,8 +32,8 @@ from cir.encoding.encoder import Encoder
 from cir.errors import CirError, DatasetError, ImageError, UsageError, VectorError
 from cir.files import sha256_of
 from pipeline import embed
-from tests.micro import micro_encoder
-from tests.worlds import small_dataset
+from tests.support.micro import micro_encoder
+from tests.support.worlds import small_dataset
 
 BLOCK, BATCH, IMAGES = 8, 4, 30
 """Three whole blocks of two batches, and one cut short."""
@@ -273,7 +273,7 @@ import os, signal, sys
 from pathlib import Path
 from cir.encoding import dataset_embedding
 from cir.data.dataset import Dataset
-from tests.micro import micro_encoder
+from tests.support.micro import micro_encoder
 
 dataset_embedding._BLOCK = {BLOCK}
 encoder, calls = micro_encoder(dim=16), []

@@ -17,7 +17,7 @@ from cir.encoding import encoder as module
 from cir.encoding import published
 from cir.encoding.encoder import ASSETS, Encoder, build_clip, load_encoder
 from cir.errors import UsageError, WeightsError
-from tests.micro import micro_clip, micro_encoder
+from tests.support.micro import micro_clip, micro_encoder
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {

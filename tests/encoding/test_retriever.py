@@ -17,8 +17,8 @@ from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import load_encoder
 from cir.errors import CheckpointError, ImageError
 from cir.models.combiner import build_combiner
-from tests.checkpoints import HIDDEN, saved
-from tests.micro import micro_encoder
+from tests.support.checkpoints import HIDDEN, saved
+from tests.support.micro import micro_encoder
 
 CPU = torch.device("cpu")
 TEXTS = ("is red", "is longer and has a collar", "")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cir.encoding.weights import read_weights, weights_sha256
 from cir.errors import WeightsError
-from tests.micro import micro_clip
+from tests.support.micro import micro_clip
 
 State = dict[str, Tensor]
 

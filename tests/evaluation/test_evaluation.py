@@ -19,7 +19,7 @@ from cir.data.dataset import Dataset, Query
 from cir.errors import DatasetError, UsageError
 from cir.evaluation.recall import CUTOFFS, CategoryRecall, Evaluation, Protocol, chance, evaluate
 from cir.models.combiner import ReferenceOnly, SumCombiner
-from tests.worlds import random_embeddings
+from tests.support.worlds import random_embeddings
 
 CPU = torch.device("cpu")
 PROTOCOLS = [

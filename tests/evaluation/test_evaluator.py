@@ -20,8 +20,8 @@ from cir.evaluation.ranks import Ranks
 from cir.evaluation.recall import CUTOFFS, evaluate, recalls
 from cir.evaluation.submission import submission
 from cir.models.combiner import ReferenceOnly, SumCombiner
-from tests.cirr import cirr_dataset
-from tests.worlds import random_embeddings
+from tests.support.cirr import cirr_dataset
+from tests.support.worlds import random_embeddings
 
 CPU = torch.device("cpu")
 PROTOCOLS = [

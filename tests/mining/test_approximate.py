@@ -21,12 +21,12 @@ from cir.errors import UsageError
 from cir.mining import approximate
 from cir.mining.approximate import mine_through
 from cir.mining.engine import NONE, Draw, Mined, Plan, Problem, mine
-from cir.mining.index import Kind
-from cir.mining.validity import exclusions_of
+from cir.mining.faiss_index import Kind
+from cir.mining.exclusions.rules import exclusions_of
 from cir.processes import Processes
 from pipeline.cli import MISUSED, app
 from pipeline.mine import run
-from tests.worlds import random_embeddings
+from tests.support.worlds import random_embeddings
 
 CPU = torch.device("cpu")
 QUERIES, IMAGES, DIM = 60, 10_000, 16

@@ -17,8 +17,8 @@ from cir.config import ExportConfig, ExportFormat
 from cir.data.dataset import Dataset
 from cir.mining import as_columns, mine_negatives
 from pipeline.export import run
-from tests.mined import random_manifest
-from tests.worlds import random_embeddings
+from tests.support.mined import random_manifest
+from tests.support.worlds import random_embeddings
 
 DIM = 12
 QUERIES = [f"q{number}" for number in range(40)]

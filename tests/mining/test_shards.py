@@ -22,14 +22,14 @@ from cir.artefacts.manifest import Manifest
 from cir.config import MineConfig, MiningOptions, flag
 from cir.data.dataset import Dataset
 from cir.errors import UsageError
-from cir.mining.offline import build_gallery, mine_manifest
+from cir.mining.manifest import build_gallery, mine_manifest
 from cir.processes import ALONE, Processes
 from pipeline.cli import FAILED, MISUSED
 from pipeline.mine import run
-from tests.launched import ASKED, config
-from tests.mining.test_offline import CPU, World, filters, mining_options, on_machine, random_world
+from tests.support.launched import ASKED, config
+from tests.mining.test_manifest import CPU, World, filters, mining_options, on_machine, random_world
 from tests.test_mine import written
-from tests.worlds import random_embeddings
+from tests.support.worlds import random_embeddings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "60"))
@@ -157,7 +157,7 @@ def test_any_parts_of_a_gallery_give_the_manifest_of_the_whole(
     )
     expected = mined(made, asked, 256)
     with on_machine(**machine), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cir.mining.shards._AT_ONCE", at_once)
+        patch.setattr("cir.mining.scan.shards._AT_ONCE", at_once)
         for found in mined_in_shards(made, asked, shares, 5):
             assert_same(found, expected)
 
@@ -212,7 +212,7 @@ def launched(*words: object, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_two_processes_write_the_file_of_one(files: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "two").mkdir()
-    done = launched("tests.launched", *files.values(), "two", folder=tmp_path)
+    done = launched("tests.support.launched", *files.values(), "two", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("candidates in band") == len(ASKED)
     for name in ASKED:

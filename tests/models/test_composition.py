@@ -10,7 +10,7 @@ from cir.data.dataset import Dataset
 from cir.errors import StoreError, UsageError, VectorError
 from cir.models.combiner import AttentionFusionCombiner
 from cir.models.composition import baseline, compose, composed_queries
-from tests.worlds import random_embeddings
+from tests.support.worlds import random_embeddings
 
 CPU = torch.device("cpu")
 

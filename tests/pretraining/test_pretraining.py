@@ -30,8 +30,8 @@ from cir.pretraining.corpus import UNSTATED, Corpus, read_records
 from cir.pretraining.title_recall import title_recall
 from cir.sources.annotations import PhotoRecord
 from pipeline.pretrain import run
-from tests.micro import micro_encoder
-from tests.worlds import small_dataset
+from tests.support.micro import micro_encoder
+from tests.support.worlds import small_dataset
 
 COLOURS = ("red", "navy blue", "green")
 SHORT = Schedule(epochs=2, batch_size=8, learning_rate=1e-3, weight_decay=0.1, seed=0)

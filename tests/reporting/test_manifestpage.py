@@ -15,8 +15,8 @@ from cir.artefacts.statistics import hubness
 from cir.data.dataset import Dataset
 from cir.reporting.manifestpage import Shown, write_comparison_page, write_manifest_page
 from cir.reporting.pictures import data_uri
-from tests.mined import random_manifest
-from tests.worlds import random_embeddings, small_dataset
+from tests.support.mined import random_manifest
+from tests.support.worlds import random_embeddings, small_dataset
 
 NASTY = '</style><script>alert("x")</script>'
 ROWS = 12

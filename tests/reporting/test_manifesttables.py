@@ -12,8 +12,8 @@ from cir.artefacts.statistics import hubness
 from cir.data.dataset import Dataset
 from cir.reporting import comparisontables, manifesttables
 from cir.types import KINDS, SCOPES
-from tests.mined import random_manifest
-from tests.worlds import random_embeddings
+from tests.support.mined import random_manifest
+from tests.support.worlds import random_embeddings
 
 
 def mixed(dataset: Dataset, seed: int) -> Manifest:

@@ -25,7 +25,7 @@ from cir.reporting.charts import C1, C2, Line, histograms, line_chart, stacked_b
 from cir.reporting.examples import DRAWN, Composer, draw_examples
 from cir.reporting.report import write_report
 from cir.types import KINDS
-from tests.worlds import random_embeddings, small_dataset
+from tests.support.worlds import random_embeddings, small_dataset
 
 CPU = torch.device("cpu")
 NASTY = '<script>alert("x")</script>'

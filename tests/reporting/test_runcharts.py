@@ -15,9 +15,9 @@ from cir.reporting.finished import FinishedRun
 from cir.reporting.measured import measured, series
 from cir.reporting.mined import read_mined
 from cir.reporting.runcharts import run_charts
-from tests.checkpoints import HIDDEN, saved
-from tests.mined import random_manifest
-from tests.worlds import random_embeddings
+from tests.support.checkpoints import HIDDEN, saved
+from tests.support.mined import random_manifest
+from tests.support.worlds import random_embeddings
 
 DEV = {"R@1": 10.0, "R@10": 40.0, "R@50": 80.0, "headline": 60.0}
 KINDS = {"hard": 0.25, "semi-hard": 0.75, "easy": 0.0}

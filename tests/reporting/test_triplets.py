@@ -13,9 +13,9 @@ from cir.data.dataset import Dataset
 from cir.reporting.album import Album
 from cir.reporting.triplets import comparison_triplets, manifest_triplets, spread_rows
 from cir.types import KINDS, SCOPES
-from tests.mined import random_manifest
-from tests.ragged import without_negatives
-from tests.worlds import random_embeddings, small_dataset
+from tests.support.mined import random_manifest
+from tests.support.ragged import without_negatives
+from tests.support.worlds import random_embeddings, small_dataset
 
 NONE = np.empty(0, dtype=np.int64)
 

@@ -8,11 +8,11 @@ from cir.artefacts.manifest import write_manifest
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.data.dataset import Dataset
 from cir.training import model as model_module
-from tests.micro import micro_encoder
-from tests.mined import random_manifest
+from tests.support.micro import micro_encoder
+from tests.support.mined import random_manifest
 from tests.test_mine import written
-from tests.training.runs import encoded_by, run
-from tests.worlds import random_embeddings
+from tests.support.runs import encoded_by, run
+from tests.support.worlds import random_embeddings
 
 
 @pytest.fixture(scope="session")

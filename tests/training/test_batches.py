@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from cir.data.captions import variants
 from cir.training.batches import TrainingRows, draw_batches, named_columns, ragged, training_rows
-from tests.mined import random_manifest
-from tests.worlds import random_embeddings
+from tests.support.mined import random_manifest
+from tests.support.worlds import random_embeddings
 
 
 def rows_of(queries: int) -> TrainingRows:

@@ -14,8 +14,8 @@ from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
 from cir.training.features import Features
 from cir.training.towers import FrozenTower, ImageTower, TextTower, Tower
-from tests.activations import Activations
-from tests.micro import micro_encoder
+from tests.support.activations import Activations
+from tests.support.micro import micro_encoder
 
 IMAGES = 37
 ROWS = np.arange(60) * 7 % IMAGES

@@ -13,9 +13,9 @@ from cir.data.dataset import Dataset
 from cir.errors import ConfigError
 from cir.training.objective import COLDEST
 from cir.training.train import train
-from tests.mined import random_manifest
-from tests.training.runs import EPOCHS, SETTINGS
-from tests.worlds import random_embeddings
+from tests.support.mined import random_manifest
+from tests.support.runs import EPOCHS, SETTINGS
+from tests.support.worlds import random_embeddings
 
 
 @pytest.fixture(scope="module")

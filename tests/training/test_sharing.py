@@ -15,8 +15,8 @@ from cir.errors import UsageError
 from cir.models.dropout import Dropout, share_masks
 from cir.processes import Processes
 from pipeline.cli import FAILED
-from tests.training.launched import ASKED, BROKEN, STOPPED, trained
-from tests.training.runs import EPOCHS, ROOT, assert_same, command_of, metrics, run
+from tests.support.launched_training import ASKED, BROKEN, STOPPED, trained
+from tests.support.runs import EPOCHS, ROOT, assert_same, command_of, metrics, run
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
@@ -38,7 +38,7 @@ def launched(*words: object) -> subprocess.CompletedProcess[str]:
 def two(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> tuple[Path, str]:
     """What two processes have trained, and what they have said."""
     folder = tmp_path_factory.mktemp("two")
-    done = launched("tests.training.launched", dataset.root, folder)
+    done = launched("tests.support.launched_training", dataset.root, folder)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -100,7 +100,7 @@ class Lonely(Processes):
             raise error
         return [value]
 
-    def of_main(self, make):
+    def broadcast_from_main(self, make):
         return make()
 
 

@@ -22,12 +22,12 @@ from cir.errors import StoppedError, TrainingError
 from cir.processes import ALONE
 from cir.training import engine, saving
 from cir.training import model as model_module
-from cir.training.learner import Learner
-from cir.training.stopping import Wish
+from cir.training.step import Learner
+from cir.training.signals import StopRequest
 from cir.training.train import train
 from pipeline.cli import FAILED
-from tests.micro import micro_encoder
-from tests.training.runs import (
+from tests.support.micro import micro_encoder
+from tests.support.runs import (
     SETTINGS,
     Fuse,
     Killed,
@@ -275,7 +275,7 @@ def test_outside_of_steps_a_signal_is_heeded_at_once(
 
 def test_the_second_signal_is_not_heeded(tmp_path, monkeypatch):
     done = []
-    wish = Wish(tmp_path, ALONE)
+    wish = StopRequest(tmp_path, ALONE)
     monkeypatch.setattr("signal.signal", lambda *given: done.append(given))
     monkeypatch.setattr("os.kill", lambda *given: done.append(given))
     with suppress(StoppedError), wish.waiting():

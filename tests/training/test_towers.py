@@ -7,7 +7,7 @@ import torch
 from cir.data.images import read_image
 from cir.errors import ImageError
 from cir.training.towers import FrozenTower, ImageTower, TextTower
-from tests.micro import micro_encoder
+from tests.support.micro import micro_encoder
 
 WANTED = [np.array([5, 1, 5, 2]), np.array([0]), np.arange(40) % 37]
 """Rows of three steps, some asked for twice; the last are more than one worker's chunk."""

@@ -19,11 +19,11 @@ from cir.errors import ConfigError, ImageError, ManifestError, StoreError, Usage
 from cir.evaluation.evaluator import Evaluator
 from cir.training import engine
 from cir.training import model as model_module
-from cir.training.learner import Learner, learning_rate_factor
+from cir.training.step import Learner, learning_rate_factor
 from cir.training.train import train
-from tests.micro import micro_encoder
-from tests.mined import random_manifest
-from tests.training.runs import EPOCHS, SETTINGS, config_of, metrics, run, state, weights
+from tests.support.micro import micro_encoder
+from tests.support.mined import random_manifest
+from tests.support.runs import EPOCHS, SETTINGS, config_of, metrics, run, state, weights
 
 # ------------------------------------------------------------------------------- what it writes
 

@@ -1,0 +1,209 @@
+"""Where bands begin and end, for each query, and how many candidates lie between.
+
+Candidates are ordered by their key, (distance, gallery row). With d(q,t) the distance of the
+target and m the margin, in float32,
+
+    hard        d < d(q,t)
+    semi-hard   d(q,t) < d < d(q,t) + m
+    easy        the rest
+
+and those eligible lie between a first and a last key, which the filters of a plan set.
+"""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int8, Int64
+
+from cir.mining.plan import Plan
+from cir.types import KINDS, Band
+
+_LAST_ROW: Final = np.iinfo(np.int64).max
+_BOUNDED: Final = ("semi-hard", "easy")
+"""Bands that the margin bounds."""
+_FILTERS: Final = ("relative_margin", "max_similarity", "range_min", "range_max")
+
+
+class Keys(NamedTuple):
+    """A (distance, gallery row) for each query."""
+
+    distances: Float32[np.ndarray, " queries"]
+    rows: Int64[np.ndarray, " queries"]
+
+
+Interval = tuple[Keys, Keys]
+"""From the first key on, up to but not including the second."""
+
+
+def keys_at(distances: Float32[np.ndarray, " queries"], row: int = -1) -> Keys:
+    """Keys of one gallery row; by default before every candidate of that distance."""
+    return Keys(distances, np.full(len(distances), row))
+
+
+def later(one: Keys, other: Keys) -> Keys:
+    """The greater key of each query."""
+    return Keys(*(np.where(_after(one, other), a, b) for a, b in zip(one, other, strict=True)))
+
+
+def earlier(one: Keys, other: Keys) -> Keys:
+    """The lesser key of each query."""
+    return Keys(*(np.where(_after(one, other), b, a) for a, b in zip(one, other, strict=True)))
+
+
+def _after(one: Keys, other: Keys) -> Bool[np.ndarray, " queries"]:
+    tied = one.distances == other.distances
+    after: Bool[np.ndarray, " queries"] = (one.distances > other.distances) | (
+        tied & (one.rows > other.rows)
+    )
+    return after
+
+
+@dataclass(frozen=True, eq=False)
+class Borders:
+    """Where kinds meet, and between which keys candidates are eligible."""
+
+    targets: Float32[np.ndarray, " queries"]
+    """d(q,t)."""
+    margins: Float32[np.ndarray, " queries"]
+    """d(q,t) + m."""
+    filters: dict[str, Keys]
+    """The first eligible key by `relative_margin`, `max_similarity` and `range_min`, and the first
+    that no longer is by `range_max`, of those that are given."""
+    bounded: bool
+    """Whether any band of the plan ends at the margin: otherwise none is counted before it."""
+
+    @classmethod
+    def of(
+        cls,
+        targets: Float32[np.ndarray, " queries"],
+        plan: Plan,
+        window: tuple[Keys | None, Keys | None] = (None, None),
+    ) -> "Borders":
+        """The borders of a plan; `window` holds the keys at its ranks."""
+        filters = dict(zip(("range_min", "range_max"), window, strict=True))
+        if plan.relative_margin is not None:
+            similarity = np.float32(1) - targets
+            less, more = np.float32(1 - plan.relative_margin), np.float32(1 + plan.relative_margin)
+            ceiling = np.where(similarity < 0, more, less) * similarity
+            filters["relative_margin"] = keys_at(_first_distance(ceiling))
+        if plan.max_similarity is not None:
+            ceiling = np.full(len(targets), plan.max_similarity, dtype=np.float32)
+            filters["max_similarity"] = keys_at(_first_distance(ceiling))
+        return cls(
+            targets=targets,
+            margins=targets + np.float32(plan.margin),
+            filters={name: keys for name, keys in filters.items() if keys is not None},
+            bounded=any(draw.band in _BOUNDED for draw in plan.draws),
+        )
+
+    @property
+    def marks(self) -> dict[str, Keys]:
+        """Every key that candidates are counted before, by name."""
+        bands = {"beyond": self._beyond, "margin": keys_at(self.margins)} if self.bounded else {}
+        return {"target": keys_at(self.targets), **bands, **self.filters}
+
+    def intervals(self, band: Band) -> tuple[Interval, Interval]:
+        """Where the eligible candidates of a band lie."""
+        infinity = np.full(len(self.targets), np.inf, dtype=np.float32)
+        least, end = keys_at(-infinity), keys_at(infinity)
+        target, beyond, margin = keys_at(self.targets), self._beyond, keys_at(self.margins)
+        first, second = {
+            "any": ((least, end), (end, end)),
+            "hard": ((least, target), (end, end)),
+            "semi-hard": ((beyond, margin), (end, end)),
+            "easy": ((target, beyond), (later(beyond, margin), end)),
+        }[band]
+        return self._eligible(first), self._eligible(second)
+
+    def kinds(
+        self, queries: Int64[np.ndarray, " pairs"], distances: Float32[np.ndarray, " pairs"]
+    ) -> Int8[np.ndarray, " pairs"]:
+        """The kind of each (query, distance), as its position in `cir.types.KINDS`."""
+        target, margin = self.targets[queries], self.margins[queries]
+        codes = np.full(len(queries), KINDS.index("easy"), dtype=np.int8)
+        codes[distances < target] = KINDS.index("hard")
+        codes[(distances > target) & (distances < margin)] = KINDS.index("semi-hard")
+        return codes
+
+    @property
+    def _beyond(self) -> Keys:
+        """Behind every candidate that is as near as the target."""
+        return keys_at(self.targets, _LAST_ROW)
+
+    def _eligible(self, interval: Interval) -> Interval:
+        """The part of an interval that the filters leave."""
+        low, high = interval
+        for name, keys in self.filters.items():
+            if name == "range_max":
+                high = earlier(high, keys)
+            else:
+                low = later(low, keys)
+        return low, high
+
+
+def _first_distance(ceiling: Float32[np.ndarray, " queries"]) -> Float32[np.ndarray, " queries"]:
+    """The least float32 d with 1 − d ≤ ceiling, where 1 − d is rounded to float32 too.
+
+    It is rounded to the ceiling or less up to the middle of the ceiling and the number above it.
+    """
+    one, up, down = np.float32(1), np.float32(np.inf), np.float32(-np.inf)
+    middle = (ceiling.astype(np.float64) + np.nextafter(ceiling, up)) / 2
+    about = (1 - middle).astype(np.float32)
+    first = np.nextafter(np.nextafter(about, up), up)
+    for _ in range(4):
+        lower = np.nextafter(first, down)
+        first = np.where(one - lower <= ceiling, lower, first)
+    least: Float32[np.ndarray, " queries"] = first
+    return least
+
+
+@dataclass(frozen=True, eq=False)
+class BandCounts:
+    """How many valid candidates lie before each mark of `Borders`."""
+
+    names: tuple[str, ...]
+    nearer: Int64[np.ndarray, "queries marks cells"]
+    """By category where the plan knows any: cell 0 is the query's own, cell 1 the others."""
+    valid: Int64[np.ndarray, "queries cells"]
+
+    def before(self, name: str) -> Int64[np.ndarray, "queries cells"]:
+        """Valid candidates before a mark."""
+        counted: Int64[np.ndarray, "queries cells"] = self.nearer[:, self.names.index(name)]
+        return counted
+
+    def of(self, band: Band) -> Int64[np.ndarray, "queries cells"]:
+        """Eligible candidates of a band."""
+        none = np.zeros_like(self.valid)
+        if band == "any":
+            return self._eligible(none, self.valid)
+        target = self.before("target")
+        if band == "hard":
+            return self._eligible(none, target)
+        beyond, margin = self.before("beyond"), self.before("margin")
+        if band == "semi-hard":
+            return self._eligible(beyond, margin)
+        tied = self._eligible(target, beyond)
+        easy: Int64[np.ndarray, "queries cells"] = tied + self._eligible(
+            np.maximum(beyond, margin), self.valid
+        )
+        return easy
+
+    def refused(self, name: str) -> int:
+        """Valid candidates that a filter of `Borders` refuses, over all queries."""
+        if name not in self.names:
+            return 0
+        before = int(self.before(name).sum())
+        return int(self.valid.sum()) - before if name == "range_max" else before
+
+    def _eligible(
+        self, start: Int64[np.ndarray, "queries cells"], end: Int64[np.ndarray, "queries cells"]
+    ) -> Int64[np.ndarray, "queries cells"]:
+        """Candidates from one count to another that the filters leave."""
+        for name in set(self.names).intersection(_FILTERS):
+            if name == "range_max":
+                end = np.minimum(end, self.before(name))
+            else:
+                start = np.maximum(start, self.before(name))
+        counted: Int64[np.ndarray, "queries cells"] = np.maximum(end - start, 0)
+        return counted

@@ -1,0 +1,364 @@
+"""Mining over an embedding store: queries, galleries and options become a manifest."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int64
+
+from cir import __version__
+from cir.artefacts.manifest import SCHEMA_VERSION, Manifest, ManifestCounts, ManifestMetadata
+from cir.artefacts.store import Embeddings
+from cir.artefacts.vectors import normalised
+from cir.config import MineConfig, MiningOptions, scope_shares
+from cir.data.dataset import Query
+from cir.errors import DatasetError, ManifestError, UsageError
+from cir.mining.approximate import mine_through
+from cir.mining.engine import Draw, Mined, Plan, Problem
+from cir.mining.exclusions.rules import ExclusionCounts, Exclusions, find_exclusions
+from cir.processes import ALONE, Processes
+from cir.progress import SILENT, Progress
+from cir.types import Band
+
+_BANDS: Final[Mapping[str, Band]] = {"random": "any", "hard": "hard", "semi-hard": "semi-hard"}
+"""The band of each strategy that draws from the whole gallery."""
+
+_FILLS: Final[Mapping[str, Literal["nearest", "random"] | None]] = {
+    "nearest": "nearest",
+    "random": "random",
+    "drop": None,
+    "fail": None,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """The images of a split, ordered by id, whatever categories they are of."""
+
+    ids: tuple[str, ...]
+    """Of all of them, also where this process holds the vectors of a part."""
+    part: slice
+    """The rows of that part."""
+    vectors: Float32[np.ndarray, "gallery dim"]
+    """Unit vectors."""
+    categories: tuple[str, ...]
+    members: Bool[np.ndarray, "categories gallery"]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedMining:
+    """What mining begins with that is the same however queries are composed."""
+
+    gallery: Gallery
+    targets: Float32[np.ndarray, "queries dim"]
+    """Unit vectors."""
+    categories: Int64[np.ndarray, " queries"]
+    """The place of each query's category among those of the gallery."""
+    exclusions: Exclusions
+
+
+def usable_queries(queries: Sequence[Query], embeddings: Embeddings) -> tuple[list[Query], int]:
+    """The queries whose reference and target were embedded, and how many others there were.
+
+    Raises:
+        UsageError: the queries have no targets, as those of a test split.
+    """
+    untargeted = next((query for query in queries if not query.target_ids), None)
+    if untargeted:
+        raise UsageError(
+            f"query {untargeted.id} has no target: pass the train or val split, whose queries do"
+        )
+    skipped = embeddings.skipped
+    kept = [q for q in queries if q.reference_id not in skipped and q.target_id not in skipped]
+    return kept, len(queries) - len(kept)
+
+
+def mine_manifest(
+    queries: Sequence[Query],
+    embeddings: Embeddings,
+    galleries: Mapping[str, Sequence[str]],
+    query_vectors: Float[np.ndarray, "queries dim"],
+    options: MiningOptions,
+    *,
+    query: str,
+    split: str,
+    epoch: int,
+    checkpoint_sha256: str | None,
+    device: torch.device,
+    left_out: int = 0,
+    block_size: int = MineConfig.block_size,
+    progress: Progress = SILENT,
+    processes: Processes = ALONE,
+    ground: PreparedMining | None = None,
+) -> Manifest:
+    """Mines negatives for every query; a query that gets none is dropped.
+
+    Args:
+        queries: Those of `usable_queries`.
+        embeddings: Vectors of every image.
+        galleries: Image ids by category; images that embedding skipped are left out.
+        query_vectors: The composed query of each of `queries`.
+        options: Which negatives.
+        query: How the queries were composed, for the record.
+        split: Their split, for the record.
+        epoch: The epoch of training that they were mined after; 0 before it.
+        checkpoint_sha256: The checkpoint that composed them.
+        device: Where the matrix products run.
+        left_out: Queries that `usable_queries` left out, for the record.
+        block_size: Queries compared with the gallery at once.
+        progress: Shows gallery images per second.
+        processes: Those that mine together, each with a part of the gallery; all are given the
+            same, and return the same.
+        ground: What `prepare` gave of the same arguments, to mine from the same images again.
+
+    Raises:
+        UsageError: the gallery holds fewer images than a query shall get negatives, or more of
+            them are too similar to a target than `cir.mining.exclusions.rules` can hold; or the index
+            cannot serve the options.
+        ManifestError: queries are starved and `options.on_starved` is fail.
+        DatasetError: the gallery is empty, or has not the category of a query.
+        StoreError: the store lacks an image.
+        VectorError: a vector has no direction.
+    """
+    if ground is None:
+        ground = prepare(queries, embeddings, galleries, options, processes)
+    gallery, exclusions = ground.gallery, ground.exclusions
+    problem = Problem(
+        queries=normalised(query_vectors, "composed queries"),
+        targets=ground.targets,
+        gallery=gallery.vectors,
+        exclusions=exclusions,
+        categories=ground.categories,
+        members=gallery.members,
+        first_row=gallery.part.start,
+    )
+    plan = plan_of(options)
+    mined, approximation = mine_through(
+        problem,
+        plan,
+        options.index,
+        options.candidates,
+        device=device,
+        block_size=block_size,
+        progress=progress,
+        processes=processes,
+    )
+    kept = _kept(queries, mined, options)
+    return _manifest(
+        [queries[row] for row in kept],
+        gallery,
+        mined,
+        kept,
+        ManifestMetadata(
+            schema_version=SCHEMA_VERSION,
+            cir_version=__version__,
+            strategy=options.strategy,
+            margin=options.margin,
+            seed=options.seed,
+            epoch=epoch,
+            query=query,
+            split=split,
+            options=options.to_json(),
+            embeddings_sha256=embeddings.sha256,
+            provenance=embeddings.provenance,
+            checkpoint_sha256=checkpoint_sha256,
+            counts=_counts(mined, kept, _all_counts(exclusions, processes), left_out),
+            approximation=approximation,
+        ),
+    )
+
+
+def prepare(
+    queries: Sequence[Query],
+    embeddings: Embeddings,
+    galleries: Mapping[str, Sequence[str]],
+    options: MiningOptions,
+    processes: Processes = ALONE,
+) -> PreparedMining:
+    """Looks up, and finds out what is no negative of whom.
+
+    Args and what it raises are those of `mine_manifest`.
+    """
+    _require_the_same(queries, galleries, embeddings, processes)
+    gallery = build_gallery(galleries, embeddings, processes)
+    _require_enough(gallery, options)
+    exclusions = find_exclusions(
+        queries,
+        gallery.ids[gallery.part],
+        gallery.vectors,
+        embeddings,
+        options.duplicate_threshold,
+        max_target_similarity=options.max_target_similarity,
+        exclude_siblings=options.exclude_siblings,
+    )
+    return PreparedMining(
+        gallery,
+        embeddings.images.unit([query.target_id for query in queries], "targets"),
+        _category_codes(queries, gallery),
+        exclusions,
+    )
+
+
+def build_gallery(
+    galleries: Mapping[str, Sequence[str]],
+    embeddings: Embeddings,
+    processes: Processes = ALONE,
+) -> Gallery:
+    """The union of the categories' galleries, without the images that embedding skipped.
+
+    Of several processes, each holds the vectors of its part.
+
+    Raises:
+        DatasetError: no image is left.
+        StoreError: the store lacks an image.
+    """
+    categories = tuple(sorted(galleries))
+    ids = tuple(sorted(set().union(*galleries.values()) - set(embeddings.skipped)))
+    if not ids:
+        raise DatasetError("the gallery is empty: its image_splits name no image that was embedded")
+    members = np.zeros((len(categories), len(ids)), dtype=np.bool_)
+    row_of = {image_id: row for row, image_id in enumerate(ids)}
+    for code, category in enumerate(categories):
+        members[code, [row_of[i] for i in galleries[category] if i in row_of]] = True
+    part = processes.part(len(ids))
+    vectors = embeddings.images.unit(ids[part], "the gallery")
+    return Gallery(ids, part, vectors, categories, members[:, part])
+
+
+def plan_of(options: MiningOptions) -> Plan:
+    """The arithmetic that a strategy means: one draw, or a draw from each scope."""
+    if options.strategy == "category-aware":
+        draws = tuple(Draw(*share) for share in scope_shares(options))
+    else:
+        draws = (Draw("any", 1.0, _BANDS[options.strategy]),)
+    return Plan(
+        draws=draws,
+        num_negatives=options.num_negatives,
+        margin=options.margin,
+        sampling=options.sampling,
+        temperature=options.temperature,
+        relative_margin=options.relative_margin,
+        max_similarity=options.max_similarity,
+        range_min=options.range_min,
+        range_max=options.range_max,
+        fill=_FILLS[options.on_starved],
+        seed=options.seed,
+    )
+
+
+def _require_the_same(
+    queries: Sequence[Query],
+    galleries: Mapping[str, Sequence[str]],
+    embeddings: Embeddings,
+    processes: Processes,
+) -> None:
+    """Raises UsageError where hosts hold different data under the same names."""
+    if processes.count == 1:
+        return
+    dataset = hashlib.sha256(repr((queries, sorted(galleries.items()))).encode())
+    for what, digest in (("embeddings", embeddings.sha256), ("dataset", dataset.hexdigest())):
+        told = processes.all_gather_object(digest)
+        if len(set(told)) > 1:
+            other = next(rank for rank, each in enumerate(told) if each != told[0])
+            raise UsageError(
+                f"process {other} has another --{what} than process 0: give all hosts the same"
+            )
+
+
+def _require_enough(gallery: Gallery, options: MiningOptions) -> None:
+    if options.num_negatives > len(gallery.ids):
+        raise UsageError(
+            f"--num-negatives is {options.num_negatives}; expected at most {len(gallery.ids)}, "
+            f"the images of the gallery: pass fewer"
+        )
+
+
+def _category_codes(queries: Sequence[Query], gallery: Gallery) -> Int64[np.ndarray, " queries"]:
+    code_of = {category: code for code, category in enumerate(gallery.categories)}
+    homeless = sorted({query.category for query in queries} - set(code_of))
+    if homeless:
+        raise DatasetError(
+            f"queries of category {homeless[0]!r} have no gallery: expected an image_splits file; "
+            f"there are those of {', '.join(gallery.categories)}"
+        )
+    return np.array([code_of[query.category] for query in queries], dtype=np.int64)
+
+
+def _kept(
+    queries: Sequence[Query], mined: Mined, options: MiningOptions
+) -> Int64[np.ndarray, " kept"]:
+    """The rows of the queries that enter the manifest."""
+    starved = np.flatnonzero(mined.starved)
+    if options.on_starved == "fail" and starved.size:
+        raise ManifestError(
+            f"{starved.size} of {len(queries)} queries are starved, the first "
+            f"{queries[starved[0]].id}: fewer than {options.num_negatives} candidates are of the "
+            f"wanted kind ({_starved_empty(mined)} queries have none); "
+            f"pass --on-starved nearest, random or drop"
+        )
+    kept = mined.counts > 0
+    if options.on_starved == "drop":
+        kept &= ~mined.starved
+    return np.flatnonzero(kept)
+
+
+def _all_counts(exclusions: Exclusions, processes: Processes) -> ExclusionCounts:
+    """Candidates refused in the parts of all processes."""
+    own = np.array(astuple(exclusions.counts), dtype=np.int64)
+    return ExclusionCounts(*processes.summed(own).tolist())
+
+
+def _counts(
+    mined: Mined, kept: Int64[np.ndarray, " kept"], barred: ExclusionCounts, left_out: int
+) -> ManifestCounts:
+    refused = mined.refused
+    return ManifestCounts(
+        queries=len(kept),
+        starved=int(mined.starved.sum()),
+        dropped=left_out + len(mined.starved) - len(kept),
+        excluded_as_duplicates=barred.duplicates,
+        excluded_as_duplicate_bytes=barred.duplicate_bytes,
+        excluded_as_duplicate_vectors=barred.duplicate_vectors,
+        excluded_as_siblings=barred.siblings,
+        excluded_by_target_similarity=barred.target_similarity,
+        excluded_by_relative_margin=refused.relative_margin,
+        excluded_by_max_similarity=refused.max_similarity,
+        excluded_by_ranks=refused.ranks,
+        starved_empty=_starved_empty(mined),
+    )
+
+
+def _starved_empty(mined: Mined) -> int:
+    """Starved queries of which not one candidate is of the wanted kind."""
+    return int((mined.starved & (mined.candidates_in_band == 0)).sum())
+
+
+def _manifest(
+    queries: Sequence[Query],
+    gallery: Gallery,
+    mined: Mined,
+    kept: Int64[np.ndarray, " kept"],
+    metadata: ManifestMetadata,
+) -> Manifest:
+    """The kept rows of what was mined, under the names of queries and images."""
+    counts = mined.counts[kept]
+    present = np.arange(mined.rows.shape[1]) < counts[:, None]
+    return Manifest(
+        query_ids=tuple(query.id for query in queries),
+        categories=tuple(query.category for query in queries),
+        reference_ids=tuple(query.reference_id for query in queries),
+        target_ids=tuple(query.target_id for query in queries),
+        captions=tuple(query.captions for query in queries),
+        target_distances=mined.target_distances[kept],
+        target_ranks=mined.target_ranks[kept],
+        candidates_in_band=mined.candidates_in_band[kept],
+        negative_counts=counts,
+        negative_ids=tuple(gallery.ids[row] for row in mined.rows[kept][present].tolist()),
+        negative_distances=mined.distances[kept][present],
+        negative_kinds=mined.kinds[kept][present],
+        negative_scopes=mined.scopes[kept][present],
+        metadata=metadata,
+    )

@@ -1,0 +1,1 @@
+"""The gallery passes by the queries: counts before thresholds, and pools of candidates."""

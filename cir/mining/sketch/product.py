@@ -1,0 +1,301 @@
+"""Similarities by a cheap matrix product, with a proven bound of how far they are off.
+
+Queries x and gallery vectors y are centred about their means μ, rotated to their principal axes,
+cut to the first few of those and rounded. With P the rotation, [.] the rounding and t the part that
+is cut off,
+
+    x·y = [Px]·[Py] + x·μ_y + μ_x·(y − μ_y) + error,
+    |error| ≤ |Px − [Px]| |Py| + |[Px]| |Py − [Py]| + |t_x| |t_y| + roundings of the sum
+
+by the Cauchy-Schwarz inequality. The lengths are measured, not assumed. The middle terms are
+columns of the product, and so is a zero for each query: a rounded result is finest near it, so it
+lies where decisions are taken. Embeddings crowd about their mean and along few axes, which makes
+all three terms small; vectors without such structure are cut nowhere.
+
+bfloat16 halves the product's time or better on processors and GPUs that have it; sums are of
+float32. Its rounding bears on the longest coordinates most, so the first few axes are kept as two
+numbers each, [Px] = a + b: the product then holds a_x a_y + a_x b_y + b_x a_y.
+
+Where only high similarities are looked for, |t| can be a column as well: the product is then a
+ceiling of the similarity, and far fewer axes are enough to rule a pair out.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int64, Shaped
+from torch import Tensor
+
+from cir.mining.sketch.principal_axes import PrincipalAxes
+from cir.mining.sketch.moments import Moments, moments_of
+from cir.mining.scan.kernel import Sketched
+from cir.mining.numerics.cosine import product_error
+from cir.mining.numerics.threads import scanning_threads
+from cir.mining.sketch.cost_model import Width, cheapest_width
+
+Each = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]
+"""`map`, or that of a pool of threads."""
+
+_AT_ONCE: Final = 512
+"""Rows that are sketched together: few enough for the processor's cache."""
+_SAMPLE: Final = 2048
+"""Rows that means and axes are fitted to."""
+_TRIED: Final = 64, 512
+"""Queries, and gallery rows, that the width is chosen by."""
+_SPLITS: Final = {torch.bfloat16: 3, torch.float32: 1}
+"""Numbers that together hold a float32."""
+_INTEGERS: Final = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
+_SECOND_DIGITS: Final = 2.0**-8
+"""What a number's second one is of it, at most."""
+_MEASURING: Final = 1e-7
+"""Above the rounding of a length measured in float64."""
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Vectors cut and rounded, and how much of each was lost."""
+
+    columns: Shaped[Tensor, "rows width"]
+    length: Float64[np.ndarray, " rows"]
+    """|Px| and |[Px]| are at most this."""
+    rounded: Float64[np.ndarray, " rows"]
+    """|Px − [Px]|."""
+    cut: Float64[np.ndarray, " rows"]
+    """|t|."""
+    constant: Float64[np.ndarray, " rows"]
+    """The size of the columns beside [Px]."""
+
+    @property
+    def lengths(self) -> tuple[Float64[np.ndarray, " rows"], ...]:
+        """All but the columns."""
+        return self.length, self.rounded, self.cut, self.constant
+
+    def block(self, rows: slice) -> "Side":
+        """A view of some of the rows."""
+        return Side(self.columns[rows], *(values[rows] for values in self.lengths))
+
+    def take(self, rows: Int64[np.ndarray, " chosen"]) -> "Side":
+        """Some of the rows, in their order."""
+        columns = self.columns[torch.from_numpy(rows).to(self.columns.device)]
+        return Side(columns, *(values[rows] for values in self.lengths))
+
+
+def joined(sides: Sequence[Side]) -> Side:
+    """The rows of all of them."""
+    lengths = zip(*(side.lengths for side in sides), strict=True)
+    return Side(
+        torch.cat([side.columns for side in sides]), *(np.concatenate(own) for own in lengths)
+    )
+
+
+class Sketch:
+    """Sketches similarities of one set of queries with any rows of a gallery."""
+
+    def __init__(
+        self,
+        queries: Float32[np.ndarray, "queries dim"],
+        gallery: Float32[np.ndarray, "gallery dim"],
+        borders: Float32[np.ndarray, "queries borders"],
+        number: torch.dtype,
+        device: torch.device,
+        width: Width | None = None,
+        *,
+        ceiling: bool = False,
+        each: Each = map,
+    ) -> None:
+        """Fits the sketch.
+
+        Args:
+            queries: Unit vectors.
+            gallery: Unit vectors, of which a sample is looked at.
+            borders: Similarities about which decisions are taken; the zero lies at the last.
+            number: torch.bfloat16 or torch.float32.
+            device: Where products are made.
+            width: Axes to keep; by default what costs least, together with the pairs that will have
+                to be compared in full.
+            ceiling: Whether products are what similarities are at most, whatever was cut off.
+            each: Sketches parts of the queries, one after the other or side by side.
+        """
+        self.number, self._device, self._ceiling = number, device, ceiling
+        self.zeros = borders[:, -1].astype(np.float64)
+        shown, asked = _spread(gallery, _SAMPLE), _spread(queries, _SAMPLE)
+        self._gallery_mean, self._query_mean = (
+            rows.mean(axis=0, dtype=np.float64) for rows in (shown, asked)
+        )
+        shown = shown - self._gallery_mean.astype(np.float32)
+        asked = asked - self._query_mean.astype(np.float32)
+        axes = PrincipalAxes(asked, shown)
+        if width is None:
+            some, others = _TRIED
+            tried, sides = (_spread(_spread(x, _SAMPLE), some) for x in (queries, borders))
+            similar = tried @ _spread(_spread(gallery, _SAMPLE), others).T
+            close = np.abs(similar[:, :, None] - sides[:, None, :]).min(axis=2)
+            asked, shown = _spread(asked, some), _spread(shown, others)
+            width = cheapest_width(axes, asked, shown, close, number, len(queries), len(gallery))
+        self.width, self._rotation = width, axes.first(width.axes)
+        self._second = _SECOND_DIGITS if width.heavy else 0.0
+        parts = each(lambda part: self._asked(queries, part), _parts(len(queries)))
+        self.queries = joined(list(parts))
+
+    def tile(self, vectors: Float32[np.ndarray, "rows dim"]) -> Side:
+        """The gallery side of some rows."""
+        nothing = -float(self._query_mean @ self._gallery_mean)
+        means, sides = (self._gallery_mean, self._query_mean), []
+        for part in _parts(len(vectors)):
+            shift = np.full(len(vectors[part]), nothing)
+            sides.append(self._side(vectors[part], *means, shift, first=False))
+        return joined(sides)
+
+    def errors(self, queries: Side, tile: Side) -> Float64[np.ndarray, " queries"]:
+        """How far `multiply` may be off for each query, less its zero, at most."""
+        reach, rest = tile.length.max(), tile.rounded.max()
+        summed = queries.length * reach + queries.constant + tile.constant.max() + 1
+        return np.asarray(
+            queries.rounded * reach
+            + queries.length * rest
+            + queries.cut * tile.cut.max()
+            + queries.length * reach * self._second**2
+            + summed * product_error(tile.columns.shape[1])
+        )
+
+    def doubt(self, tile: Side) -> Float64[np.ndarray, " rows"]:
+        """How far the similarity of each row with a mean query may be off."""
+        queries = self.queries
+        return np.asarray(
+            queries.rounded.mean() * tile.length
+            + queries.length.mean() * tile.rounded
+            + queries.cut.mean() * tile.cut
+        )
+
+    def multiply(self, block: slice, tile: Side, out: Shaped[Tensor, "queries rows"]) -> Sketched:
+        """Similarities of a block of queries with a tile, less the zero of each query.
+
+        Args:
+            block: Which of the queries.
+            tile: Of `tile`.
+            out: CPU memory of `number`, which is overwritten.
+        """
+        queries = self.queries.block(block)
+        if self._device.type != "cpu":
+            out.copy_(queries.columns @ tile.columns.T)
+        elif self.number == torch.float32:
+            # NumPy's BLAS was measured faster than torch's here.
+            np.matmul(queries.columns.numpy(), tile.columns.numpy().T, out=out.numpy())
+        else:
+            torch.mm(queries.columns, tile.columns.T, out=out)
+        bits = out.view(_INTEGERS[self.number]).numpy()
+        shift = 32 - 8 * bits.itemsize
+        return Sketched(bits, shift, self.zeros[block], self.errors(queries, tile))
+
+    def _asked(self, queries: Float32[np.ndarray, "queries dim"], part: slice) -> Side:
+        """The queries' side of some of them."""
+        return self._side(
+            queries[part], self._query_mean, self._gallery_mean, -self.zeros[part], first=True
+        )
+
+    def _side(
+        self,
+        vectors: Float32[np.ndarray, "rows dim"],
+        mean: Float64[np.ndarray, " dim"],
+        other_mean: Float64[np.ndarray, " dim"],
+        shift: Float64[np.ndarray, " rows"],
+        *,
+        first: bool,
+    ) -> Side:
+        """Centred, rotated, cut and rounded, `vectors · other_mean + shift` among the columns."""
+        moments = moments_of(vectors, mean, other_mean)
+        constant = torch.from_numpy(moments.along_other + shift).to(self._device)
+        head, cut, error = self._head(vectors, moments, mean)
+        length = _lengths(head)
+        if self._ceiling:
+            head = torch.cat([head, cut.to(head.dtype)[:, None]], dim=1)
+            length, cut = length + cut, torch.zeros_like(cut)
+        kept, heavy = head.to(self.number), slice(0, self.width.heavy)
+        lost = head - kept
+        second = lost[:, heavy].to(self.number)
+        lost[:, heavy] -= second
+        rounded = _lengths(lost) + error + _MEASURING
+        parts = _split(constant, self.number)
+        ones, most = torch.ones_like(parts), kept[:, heavy]
+        own = (most, second, parts, ones) if first else (second, most, ones, parts)
+        columns = torch.cat([kept, *own], dim=1)
+        lengths = (length + rounded, rounded, cut, constant.abs())
+        return Side(columns.contiguous(), *(values.cpu().numpy() for values in lengths))
+
+    def _head(
+        self,
+        vectors: Float32[np.ndarray, "rows dim"],
+        moments: Moments,
+        mean: Float64[np.ndarray, " dim"],
+    ) -> tuple[Tensor, Tensor, float]:
+        """Centred coordinates, the length of what was cut off, and how far they may be off."""
+        given = torch.from_numpy(vectors).to(self._device)
+        if self._rotation is None:
+            head = given.double() - torch.from_numpy(mean).to(self._device)
+            return head, head.new_zeros(len(head)), 0.0
+        head, error = self._rotation.turned(given, mean), self._rotation.error
+        whole = torch.from_numpy(moments.square - 2 * moments.along + mean @ mean)
+        least = (_lengths(head) - error).clamp(min=0)
+        rest = (whole.to(self._device) - least.square()).clamp(min=0)
+        return head, rest.sqrt() + _MEASURING, error
+
+
+def _lengths(rows: Tensor) -> Tensor:
+    """The length of each row, in float64."""
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
+    return lengths
+
+
+def _parts(count: int) -> list[slice]:
+    """Consecutive rows, a few at a time."""
+    return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]
+
+
+def _spread(rows: Float32[np.ndarray, "rows dim"], count: int) -> Float32[np.ndarray, "some dim"]:
+    """About `count` rows, evenly spaced."""
+    return rows[:: -(-len(rows) // count)]
+
+
+def _split(values: Float64[Tensor, " rows"], number: torch.dtype) -> Tensor:
+    """Columns of `number` that add up to `values` within float32's rounding."""
+    parts = []
+    for _ in range(_SPLITS[number]):
+        parts.append(values.to(number))
+        values = values - parts[-1].double()
+    return torch.stack(parts, dim=1)
+
+
+@cache
+def quickest_number(device: torch.device) -> torch.dtype:
+    """The arithmetic in which `device` multiplies faster: bfloat16 or float32.
+
+    On the CPU both are tried for a moment, on one thread: either gives the same answers.
+    """
+    if device.type != "cpu":
+        return torch.bfloat16
+    left, right = torch.ones(_AT_ONCE, 256), torch.ones(_SAMPLE, 256)
+    halves, out = (left.bfloat16(), right.bfloat16()), torch.empty(_AT_ONCE, _SAMPLE)
+    narrow = out.bfloat16()
+    works: dict[torch.dtype, Callable[[], object]] = {
+        torch.float32: lambda: np.matmul(left.numpy(), right.numpy().T, out=out.numpy()),
+        torch.bfloat16: lambda: torch.mm(halves[0], halves[1].T, out=narrow),
+    }
+    with scanning_threads() as pool:
+        seconds = {number: pool.submit(_seconds, work).result() for number, work in works.items()}
+    return min(seconds, key=lambda number: seconds[number])
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """The least of a few runs."""
+    work()
+    taken = []
+    for _ in range(5):
+        started = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - started)
+    return min(taken)

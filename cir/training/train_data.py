@@ -1,0 +1,120 @@
+"""What a run trains on, and what it is judged by: the training split, cut in two by reference."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from cir.artefacts.manifest import Manifest
+from cir.artefacts.store import Embeddings
+from cir.config import MiningOptions
+from cir.data.dataset import Dataset, Query, hold_out
+from cir.errors import ConfigError, ManifestError
+from cir.mining.manifest import usable_queries
+
+SPLIT: Final = "train"
+_MEND = "run cir mine again"
+
+
+@dataclass(frozen=True)
+class TrainSet:
+    """The inputs of a run, checked against one another."""
+
+    queries: tuple[Query, ...]
+    """Those trained on, in the order of `manifest`."""
+    dev: tuple[Query, ...]
+    """Those that choose the best epoch; their references are in no training query."""
+    galleries: Mapping[str, Sequence[str]]
+    manifest: Manifest
+    """The rows of the given manifest that are trained on."""
+    mining: MiningOptions
+    """How the manifest was mined, and how it is mined again."""
+
+
+def build_train_set(
+    dataset: Dataset, embeddings: Embeddings, manifest: Manifest, *, dev_fraction: float, seed: int
+) -> TrainSet:
+    """Cuts a dev split from the training split and leaves its queries out of the manifest.
+
+    Args:
+        dataset: Its training split is used, nothing else.
+        embeddings: The store that the manifest was mined from.
+        manifest: Mined negatives of the training split.
+        dev_fraction: Share of each category's references that go to dev.
+        seed: Decides which.
+
+    Raises:
+        ManifestError: the manifest belongs to another store, split or dataset.
+        DatasetError: the dataset has no training split, or no query is left for dev or train.
+    """
+    _require_same_store(manifest, embeddings)
+    known, _ = usable_queries(dataset.queries(SPLIT), embeddings)
+    _require_known(manifest, {query.id: query for query in known}, dataset)
+    train, dev = hold_out(known, dev_fraction, seed)
+    by_id = {query.id: query for query in train}
+    rows = np.flatnonzero([query_id in by_id for query_id in manifest.query_ids])
+    if not len(rows):
+        raise ManifestError(
+            f"none of the manifest's {len(manifest)} queries is left to train on beside the dev "
+            f"split: {_MEND} on the whole training split"
+        )
+    kept = manifest.subset(rows)
+    return TrainSet(
+        queries=tuple(by_id[query_id] for query_id in kept.query_ids),
+        dev=tuple(dev),
+        galleries=dataset.galleries(SPLIT),
+        manifest=kept,
+        mining=_mining_options(manifest),
+    )
+
+
+def _mining_options(manifest: Manifest) -> MiningOptions:
+    try:
+        return MiningOptions(**manifest.metadata.options)
+    except (TypeError, ConfigError) as fault:
+        raise ManifestError(
+            f"the manifest was mined with options that this cir does not know ({fault}): {_MEND}"
+        ) from fault
+
+
+def _require_same_store(manifest: Manifest, embeddings: Embeddings) -> None:
+    metadata = manifest.metadata
+    metadata.provenance.require_same(
+        embeddings.provenance, "the manifest", str(embeddings.path), ManifestError
+    )
+    if metadata.embeddings_sha256 != embeddings.sha256:
+        raise ManifestError(
+            f"the manifest was mined from a store with SHA-256 {metadata.embeddings_sha256[:12]}…; "
+            f"{embeddings.path} has {embeddings.sha256[:12]}…: {_MEND} on it, or pass the store it "
+            f"came from as --embeddings"
+        )
+    if metadata.split != SPLIT:
+        raise ManifestError(
+            f"the manifest holds queries of split {metadata.split!r}, expected {SPLIT!r}: "
+            f"{_MEND} with --split {SPLIT}"
+        )
+
+
+def _require_known(manifest: Manifest, known: Mapping[str, Query], dataset: Dataset) -> None:
+    """Every row of the manifest is the dataset's query of that id."""
+    strange = [
+        row
+        for row, query_id in enumerate(manifest.query_ids)
+        if query_id not in known or not _same(manifest, row, known[query_id])
+    ]
+    if strange:
+        raise ManifestError(
+            f"{len(strange)} of the manifest's {len(manifest)} queries, the first "
+            f"{manifest.query_ids[strange[0]]}, are not those of split {SPLIT} in {dataset.root}: "
+            f"pass the dataset it was mined from, or {_MEND}"
+        )
+
+
+def _same(manifest: Manifest, row: int, query: Query) -> bool:
+    return (
+        manifest.categories[row] == query.category
+        and manifest.reference_ids[row] == query.reference_id
+        and manifest.target_ids[row] in query.target_ids
+        and manifest.captions[row] == query.captions
+    )

@@ -1,0 +1,212 @@
+"""What is mined hangs on no tile, block, thread or arithmetic, and is what plain loops find."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+import torch
+
+from cir.artefacts.vectors import normalised
+from cir.mining import streaming, threads
+from cir.mining.engine import Draw, Mined, Plan, Problem, mine
+from cir.mining.exclusions.rules import exclusions_of
+from cir.progress import Task
+from cir.types import KINDS
+from tests.support.oracle import cosines
+
+QUERIES: Final = 40
+GALLERY: Final = 333
+NEAR: Final = (Draw("any", 1.0, "semi-hard"),)
+MIXED: Final = (
+    Draw("same-category", 0.6, "semi-hard"),
+    Draw("other-category", 0.2, "hard"),
+    Draw("any", 0.2, "any"),
+)
+PLANS: Final[dict[str, dict[str, Any]]] = {
+    "semi-hard": {"draws": NEAR},
+    "hard": {"draws": (Draw("any", 1.0, "hard"),)},
+    "easy": {"draws": (Draw("any", 1.0, "easy"),)},
+    "random": {"draws": (Draw("any", 1.0, "any"),), "seed": 3},
+    "uniform": {"draws": NEAR, "sampling": "random", "fill": "random"},
+    "softmax": {"draws": NEAR, "sampling": "softmax", "temperature": 0.03},
+    "by category": {"draws": MIXED, "fill": "random"},
+    "by category, softmax": {"draws": MIXED, "sampling": "softmax"},
+    "window": {"draws": NEAR, "range_min": 5, "range_max": 40},
+    "filters": {"draws": NEAR, "relative_margin": 0.1, "max_similarity": 0.5},
+    "many": {"draws": MIXED, "num_negatives": 70},
+    "unfilled": {"draws": MIXED, "num_negatives": 40, "fill": None},
+}
+
+
+def plan(name: str) -> Plan:
+    return Plan(**{"num_negatives": 6, "margin": 0.1} | PLANS[name])
+
+
+@cache
+def world() -> Problem:
+    """Clusters, copies within float32's rounding, exact copies and queries that are images."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((5, 24))
+    table = centres[rng.integers(0, 5, GALLERY)] + 0.4 * rng.standard_normal((GALLERY, 24))
+    table[100:140] = table[:40] * (1 + 1e-7)
+    table[140:200:3] = table[7]
+    gallery = normalised(table, "gallery")
+    asked = table[rng.integers(0, GALLERY, QUERIES)] + 0.3 * rng.standard_normal((QUERIES, 24))
+    asked[::9] = table[:QUERIES:9]
+    targets = rng.integers(0, GALLERY, QUERIES)
+    barred = [{int(own), *rng.integers(0, GALLERY, 5).tolist()} for own in targets]
+    return Problem(
+        normalised(asked, "queries"),
+        gallery[targets],
+        gallery,
+        exclusions_of(barred),
+        rng.integers(0, 2, QUERIES),
+        rng.random((2, GALLERY)) < 0.6,
+    )
+
+
+@cache
+def usual(name: str) -> Mined:
+    """In one tile and block, by one thread, in float32."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "pick_workers", lambda workers: 1)
+        return mine(world(), plan(name), arithmetic=torch.float32)
+
+
+def assert_same(found: Mined, expected: Mined) -> None:
+    assert found.refused == expected.refused
+    for name, values in vars(expected).items():
+        if isinstance(values, np.ndarray):
+            np.testing.assert_array_equal(getattr(found, name), values, err_msg=name)
+
+
+@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize(
+    ("tile", "chunk", "block", "workers", "number"),
+    [
+        (2048, 4096, 512, 3, torch.bfloat16),
+        (64, 128, 7, 2, torch.float32),
+        (64, 128, 7, 4, torch.bfloat16),
+        (7, 50, 40, 1, torch.bfloat16),
+        (333, 333, 1, 2, torch.float32),
+        (100, 300, 13, 1, torch.bfloat16),
+    ],
+)
+def test_nothing_hangs_on_how_the_work_is_cut(
+    name: str,
+    tile: int,
+    chunk: int,
+    block: int,
+    workers: int,
+    number: torch.dtype,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = usual(name)
+    monkeypatch.setattr(streaming, "_TILE", tile)
+    monkeypatch.setattr(streaming, "_CHUNK", chunk)
+    monkeypatch.setattr(threads, "pick_workers", lambda _: workers)
+    assert_same(mine(world(), plan(name), block_size=block, arithmetic=number), expected)
+
+
+def test_the_worlds_starve_some_queries_and_fill_others() -> None:
+    """Otherwise the tests above would say little."""
+    starved = {name: usual(name).starved.mean() for name in PLANS}
+    assert 0 < starved["semi-hard"] < 1
+    assert 0 < starved["by category"] < 1
+    assert starved["unfilled"] > 0.5
+    assert usual("filters").refused.relative_margin > 0
+    assert usual("filters").refused.max_similarity > 0
+    assert usual("window").refused.ranks > 0
+    assert (usual("random").rows != usual("hard").rows).any()
+
+
+@pytest.mark.parametrize("name", ["semi-hard", "hard", "easy"])
+def test_the_usual_is_what_plain_loops_find(name: str) -> None:
+    """The oracle of test_offline.py tries far more; this is the world that is cut up here."""
+    problem, asked, mined = world(), plan(name), usual(name)
+    band = asked.draws[0].band
+    for query, vector in enumerate(problem.queries):
+        distances = np.float32(1) - cosines(vector, problem.gallery)
+        target = (np.float32(1) - cosines(vector, problem.targets[query : query + 1]))[0]
+        valid = np.setdiff1d(np.arange(GALLERY), problem.exclusions.of(query))
+        keys = sorted((distances[row], row) for row in valid)
+        kinds = {
+            row: "hard"
+            if d < target
+            else "semi-hard"
+            if target < d < target + np.float32(0.1)
+            else "easy"
+            for d, row in keys
+        }
+        inside = [row for _, row in keys if kinds[row] == band]
+        outside = [row for _, row in keys if kinds[row] != band]
+        chosen = (inside + outside)[:6]
+        chosen.sort(key=lambda row: (distances[row], row))
+        assert mined.rows[query].tolist() == chosen
+        assert [KINDS[kind] for kind in mined.kinds[query]] == [kinds[row] for row in chosen]
+        np.testing.assert_array_equal(mined.distances[query], distances[chosen])
+        assert mined.candidates_in_band[query] == len(inside)
+        assert mined.starved[query] == (len(inside) < 6)
+        assert mined.target_ranks[query] == 1 + sum(d < target for d, _ in keys)
+
+
+def test_a_gallery_may_be_a_file_mapped_into_memory(tmp_path: Path) -> None:
+    problem = world()
+    np.save(tmp_path / "gallery.npy", problem.gallery)
+    mapped = np.load(tmp_path / "gallery.npy", mmap_mode="r")
+    filed = Problem(**{**vars(problem), "gallery": mapped})
+    assert_same(mine(filed, plan("softmax")), usual("softmax"))
+
+
+class Listening:
+    """A progress that hears everything, and may have enough of it."""
+
+    def __init__(self, error: type[Exception] | None = None) -> None:
+        self.error, self.advanced = error, 0
+        self.heard: list[tuple[str, int, str]] = []
+
+    @contextmanager
+    def task(self, label: str, total: int, unit: str) -> Iterator[Task]:
+        self.heard.append((label, total, unit))
+        yield self
+
+    def advance(self, count: int = 1, **figures: float) -> None:
+        if self.error:
+            raise self.error
+        self.advanced += count
+
+    def tally(self, **counts: int) -> None:
+        raise AssertionError("mining counts nothing on the way")
+
+
+def test_progress_counts_the_gallery_once_for_each_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "_TILE", 50)
+    monkeypatch.setattr(streaming, "_CHUNK", 200)
+    once, twice = Listening(), Listening()
+    mine(world(), plan("semi-hard"), progress=once)
+    mine(world(), plan("window"), progress=twice)
+    assert once.heard == [("mine", GALLERY, "images")]
+    assert [label for label, _, _ in twice.heard] == ["rank", "mine"]
+    assert (once.advanced, twice.advanced) == (GALLERY, 2 * GALLERY)
+
+
+def test_an_error_in_the_midst_of_a_scan_leaves_the_threads_as_they_were() -> None:
+    usual_threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        with pytest.raises(InterruptedError):
+            mine(world(), plan("semi-hard"), progress=Listening(InterruptedError))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(usual_threads)
+
+
+def test_no_thread_stays_behind() -> None:
+    before = threading.active_count()
+    mine(world(), plan("semi-hard"))
+    assert threading.active_count() == before

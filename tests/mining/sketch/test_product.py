@@ -1,0 +1,232 @@
+"""Sketched similarities: the stated bound holds, and is of use."""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import pytest
+import torch
+
+from cir.artefacts.vectors import normalised
+from cir.mining import width as module
+from cir.mining.numerics.cosine import product_error
+from cir.mining.sketch.product import Sketch, joined, quickest_number
+from cir.mining.sketch.cost_model import Width
+from tests.support.vectors import unit
+
+CPU: Final = torch.device("cpu")
+NUMBERS: Final = (torch.bfloat16, torch.float32)
+DIM: Final = 72
+ROWS: Final = 150
+
+
+def low_rank(rows: int, dim: int, seed: int) -> np.ndarray:
+    plane = np.random.default_rng(99).standard_normal((6, dim))
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((rows, 6)) @ plane + 1e-3 * rng.standard_normal((rows, dim))
+
+
+def clustered(rows: int, dim: int, seed: int) -> np.ndarray:
+    centres = np.random.default_rng(98).standard_normal((4, dim))
+    rng = np.random.default_rng(seed)
+    return centres[rng.integers(0, 4, rows)] + 0.1 * rng.standard_normal((rows, dim))
+
+
+def alike(rows: int, dim: int, seed: int) -> np.ndarray:
+    return np.ones((rows, dim))
+
+
+def one_hot(rows: int, dim: int, seed: int) -> np.ndarray:
+    signs = np.random.default_rng(seed).choice([-1, 1], (rows, 1))
+    return signs * np.eye(dim)[np.arange(seed, seed + rows) % dim]
+
+
+def far_from_zero(rows: int, dim: int, seed: int) -> np.ndarray:
+    return 50 + np.random.default_rng(seed).standard_normal((rows, dim))
+
+
+def near_duplicates(rows: int, dim: int, seed: int) -> np.ndarray:
+    return unit(1, dim) + 1e-5 * np.random.default_rng(seed).standard_normal((rows, dim))
+
+
+def uneven(rows: int, dim: int, seed: int) -> np.ndarray:
+    """Components of very different sizes, on which rounding bears unevenly."""
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((rows, dim)) * 10.0 ** -rng.integers(0, 9, dim)
+
+
+Make = Callable[[int, int, int], np.ndarray]
+SHAPED: Final[tuple[Make, ...]] = (unit, low_rank, clustered, uneven)
+WORLDS: Final = (*SHAPED, alike, one_hot, far_from_zero, near_duplicates)
+
+
+def made(make: Make, rows: int, seed: int, dim: int = DIM) -> np.ndarray:
+    return normalised(make(rows, dim, seed), "test")
+
+
+def strayed(
+    queries: np.ndarray, gallery: np.ndarray, sketch: Sketch
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far the product is off for each pair, beyond the product's last rounding; the bound."""
+    tile = sketch.tile(gallery)
+    out = torch.empty(len(queries), len(gallery), dtype=sketch.number)
+    sketched = sketch.multiply(slice(0, len(queries)), tile, out)
+    truth = queries.astype(np.float64) @ gallery.T.astype(np.float64) - sketched.zeros[:, None]
+    product, bounds = out.float().numpy().astype(np.float64), sketched.errors[:, None]
+    low, high = (
+        torch.from_numpy(side).float().to(sketch.number).double().numpy()
+        for side in (truth - bounds, truth + bounds)
+    )
+    assert (low <= product).all()
+    assert (product <= high).all()
+    return np.abs(product - truth), bounds
+
+
+def sketched(
+    queries: np.ndarray, gallery: np.ndarray, number: torch.dtype, width: int | None, heavy: int = 0
+) -> Sketch:
+    borders = np.random.default_rng(5).uniform(-1, 1, (len(queries), 2)).astype(np.float32)
+    kept = None if width is None else Width(width, heavy)
+    return Sketch(queries, gallery, borders, number, CPU, kept)
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=str)
+@pytest.mark.parametrize(("width", "heavy"), [(8, 8), (33, 0), (71, 16), (72, 0), (None, 0)])
+@pytest.mark.parametrize("make", WORLDS)
+def test_no_product_strays_beyond_the_bound(
+    make: Make, width: int | None, heavy: int, number: torch.dtype
+) -> None:
+    queries, gallery = made(make, 40, 1), made(make, ROWS, 2)
+    strayed(queries, gallery, sketched(queries, gallery, number, width, heavy))
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=str)
+@pytest.mark.parametrize("width", [1, 8, 40, 72])
+@pytest.mark.parametrize("make", WORLDS)
+def test_no_similarity_is_above_its_ceiling(make: Make, width: int, number: torch.dtype) -> None:
+    queries, gallery = made(make, 40, 1), made(make, ROWS, 2)
+    borders = np.full((40, 1), 0.99, np.float32)
+    sketch = Sketch(queries, gallery, borders, number, CPU, Width(width), ceiling=True)
+    out = torch.empty(40, ROWS, dtype=number)
+    sketched = sketch.multiply(slice(0, 40), sketch.tile(gallery), out)
+    least = queries.astype(np.float64) @ gallery.T.astype(np.float64) - 0.99
+    least = torch.from_numpy(least - sketched.errors[:, None]).float().to(number).double().numpy()
+    assert (out.double().numpy() >= least).all()
+
+
+def test_two_numbers_for_heavy_axes_take_most_of_the_rounding_away() -> None:
+    queries, gallery = made(low_rank, 40, 1), made(low_rank, ROWS, 2)
+    one, two = (
+        strayed(queries, gallery, sketched(queries, gallery, torch.bfloat16, 16, heavy))[1]
+        for heavy in (0, 16)
+    )
+    assert two.max() < 0.2 * one.max()
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=str)
+@pytest.mark.parametrize("others", SHAPED)
+def test_the_bound_holds_for_rows_unlike_those_that_the_axes_were_fitted_to(
+    others: Make, number: torch.dtype
+) -> None:
+    queries, gallery, strangers = (
+        made(low_rank, 40, 1),
+        made(low_rank, ROWS, 2),
+        made(others, 90, 3),
+    )
+    strayed(queries, strangers, sketched(queries, gallery, number, 16))
+    strayed(queries, -gallery, sketched(queries, gallery, number, 16))
+
+
+@pytest.mark.parametrize(("number", "times"), [(torch.bfloat16, 30), (torch.float32, 200)])
+@pytest.mark.parametrize(("make", "width"), [(unit, 72), (unit, 40), (low_rank, 8), (clustered, 8)])
+def test_the_bound_is_not_vacuous(
+    make: Make, width: int, number: torch.dtype, times: float
+) -> None:
+    queries, gallery = made(make, 200, 1), made(make, 400, 2)
+    off, bounds = strayed(queries, gallery, sketched(queries, gallery, number, width))
+    assert bounds.max() < times * off.max()
+    assert bounds.max() < 1
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=str)
+def test_few_axes_suffice_for_vectors_that_crowd_along_few(number: torch.dtype) -> None:
+    queries, gallery = made(low_rank, 400, 1), made(low_rank, ROWS, 2)
+    cut, whole = (
+        strayed(queries, gallery, sketched(queries, gallery, number, w))[1] for w in (8, 72)
+    )
+    assert cut.max() < 2 * whole.max() + 1e-4
+
+
+def chosen_width(make: Make, number: torch.dtype) -> int:
+    queries, gallery = made(make, 3200, 1, dim=256), made(make, 3200, 2, dim=256)
+    borders = np.full((3200, 1), 0.2, np.float32)
+    return Sketch(queries, gallery, borders, number, CPU).width.axes
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=str)
+def test_the_width_is_what_the_vectors_ask_for(number: torch.dtype) -> None:
+    assert chosen_width(low_rank, number) == 16
+    assert chosen_width(unit, number) == 256
+
+
+def test_small_work_is_cut_nowhere() -> None:
+    queries, gallery = made(low_rank, 100, 1, dim=256), made(low_rank, 100, 2, dim=256)
+    tile = sketched(queries, gallery, torch.float32, None).tile(gallery)
+    assert tile.columns.shape[1] == 256 + 2
+
+
+@pytest.mark.parametrize("queries", [1, 2, 63, 64, 65, 129, 2047, 2048, 2049, 3000, 4097])
+@pytest.mark.parametrize("gallery", [1, 65, 2049, 4200])
+def test_any_number_of_rows_is_sampled(
+    queries: int, gallery: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SMALL", 0)
+    asked, shown = made(low_rank, queries, 1, dim=65), made(low_rank, gallery, 2, dim=65)
+    sketch = sketched(asked, shown, torch.float32, None)
+    assert len(sketch.queries.columns) == queries
+    strayed(asked, shown[:50], sketch)
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=str)
+def test_sides_are_taken_apart_and_joined(number: torch.dtype) -> None:
+    queries, gallery = made(uneven, 20, 1), made(uneven, ROWS, 2)
+    sketch = sketched(queries, gallery, number, 40)
+    whole = sketch.tile(gallery)
+    parts = joined([sketch.tile(gallery[:70]), sketch.tile(gallery[70:])])
+    rows = np.random.default_rng(0).permutation(ROWS)[:31]
+    for one, other in (
+        (parts, whole),
+        (whole.take(rows), sketch.tile(gallery[rows])),
+        (whole.block(slice(9, 40)), sketch.tile(gallery[9:40])),
+    ):
+        # Products of other shapes add in another order.
+        np.testing.assert_allclose(one.columns.float(), other.columns.float(), rtol=0.01, atol=1e-9)
+        for mine, theirs in zip(one.lengths, other.lengths, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=0.01, atol=1e-7)
+
+
+def test_the_doubt_of_a_row_is_the_bound_that_it_alone_would_have() -> None:
+    queries, gallery = made(clustered, 40, 1), np.concatenate([unit(20, DIM), unit(20, DIM)[::-1]])
+    sketch = sketched(queries, gallery, torch.bfloat16, 24)
+    tile = sketch.tile(gallery)
+    alone = [sketch.errors(sketch.queries, tile.block(slice(i, i + 1))).mean() for i in range(40)]
+    of_sums = 6 * product_error(tile.columns.shape[1])
+    assert np.abs(sketch.doubt(tile) - alone).max() < of_sums < np.ptp(alone)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("number", NUMBERS, ids=str)
+@pytest.mark.parametrize(("rows", "dim"), [(8, 4096), (600, 640), (3000, 72)])
+def test_the_bound_holds_on_a_gpu(rows: int, dim: int, number: torch.dtype) -> None:
+    """Few rows of many components too, whose sums a GPU may add up in parts."""
+    queries, gallery = made(far_from_zero, rows, 1, dim), made(far_from_zero, rows, 2, dim)
+    borders = np.zeros((rows, 1), np.float32)
+    for width in (dim, dim // 2):
+        sketch = Sketch(queries, gallery, borders, number, torch.device("cuda"), Width(width))
+        strayed(queries, gallery, sketch)
+
+
+def test_the_quicker_arithmetic_is_found_and_kept() -> None:
+    assert quickest_number(torch.device("cuda")) == torch.bfloat16
+    assert quickest_number(CPU) in NUMBERS
+    assert quickest_number(CPU) is quickest_number(CPU)

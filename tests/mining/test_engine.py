@@ -1,0 +1,138 @@
+"""The miner on plain arrays; what a manifest holds is tested in test_offline.py."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cir.errors import UsageError, VectorError
+from cir.mining.engine import NONE, Draw, Mined, Plan, Problem, mine
+from cir.mining.exclusions.rules import exclusions_of
+from tests.support.vectors import unit
+
+SHARES = (
+    Draw("same-category", 0.7, "semi-hard"),
+    Draw("other-category", 0.2, "any"),
+    Draw("any", 0.1, "any"),
+)
+
+
+def problem(queries: int = 40, gallery: int = 300) -> Problem:
+    targets = np.random.default_rng(2).integers(0, gallery, queries)
+    images = unit(gallery)
+    return Problem(
+        queries=unit(queries, seed=1),
+        targets=images[targets],
+        gallery=images,
+        exclusions=exclusions_of([[row] for row in targets.tolist()]),
+    )
+
+
+def plan(band: str = "semi-hard", **others: object) -> Plan:
+    draws = (Draw("any", 1.0, band),)  # type: ignore[arg-type]
+    return Plan(**{"draws": draws, "num_negatives": 5, "margin": 0.2} | others)  # type: ignore[arg-type]
+
+
+def test_negatives_are_where_the_definitions_say() -> None:
+    world = problem()
+    mined = mine(world, plan())
+    distances = 1 - world.queries @ world.gallery.T
+    target = mined.target_distances[:, None]
+    for row in range(len(world.queries)):
+        found = mined.rows[row]
+        np.testing.assert_allclose(mined.distances[row], distances[row, found], atol=1e-6)
+        if not mined.starved[row]:
+            assert (mined.distances[row] > target[row]).all()
+            assert (mined.distances[row] < target[row] + 0.2).all()
+    others = np.ones(distances.shape, dtype=np.bool_)
+    others[world.exclusions.pairs(slice(0, len(others)))] = False
+    nearer = ((distances < target - 1e-6) & others).sum(axis=1)
+    np.testing.assert_array_equal(mined.target_ranks, 1 + nearer)
+
+
+def test_a_gallery_of_one_gives_it_or_nothing() -> None:
+    one = unit(1)
+    mined = mine(Problem(unit(2, seed=1), unit(2, seed=2), one, exclusions_of([[], [0]])), plan())
+    assert mined.rows.tolist() == [[0] + [NONE] * 4, [NONE] * 5]
+    assert np.isfinite(mined.distances[0, 0])
+    assert np.isnan(mined.distances[mined.rows == NONE]).all()
+    assert mined.starved.all()
+    assert mined.target_ranks[1] == 1
+    assert (mined.candidates_in_band <= [1, 0]).all()
+
+
+def test_everything_is_a_number_but_the_distances_of_empty_places() -> None:
+    mined = mine(problem(), plan(num_negatives=310, fill="random"))
+    np.testing.assert_array_equal(np.isnan(mined.distances), mined.rows == NONE)
+    assert np.isfinite(mined.target_distances).all()
+    assert (mined.counts == 299).all()  # all but the target
+
+
+def test_filters_bind_the_fills_as_well() -> None:
+    mined = mine(problem(), plan(max_similarity=0.1, num_negatives=400))
+    assert (1 - mined.distances[mined.rows != NONE] <= np.float32(0.1)).all()
+    assert mined.refused.max_similarity == 40 * 299 - mined.counts.sum()
+
+
+def backwards(vectors: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(vectors[::-1])[::-1]
+
+
+def locked(vectors: np.ndarray) -> np.ndarray:
+    copied = vectors.copy()
+    copied.flags.writeable = False
+    return copied
+
+
+@pytest.mark.parametrize("table", ["queries", "targets", "gallery"])
+@pytest.mark.parametrize("laid_out", [backwards, locked, np.asfortranarray])
+def test_arrays_may_lie_in_memory_as_they_like(
+    table: str, laid_out: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    usual = problem(queries=5)
+    other = replace(usual, **{table: laid_out(getattr(usual, table))})
+    np.testing.assert_array_equal(mine(other, plan()).rows, mine(usual, plan()).rows)
+
+
+def test_a_query_without_enough_candidates_has_empty_places() -> None:
+    mined = mine(problem(gallery=4), plan(num_negatives=6))
+    assert (mined.counts == 3).all()
+    assert (mined.rows[:, 3:] == NONE).all()
+    assert mined.starved.all()
+
+
+def test_no_fill_leaves_a_starved_query_short() -> None:
+    mined = mine(problem(), plan("hard", margin=0.1, num_negatives=200, fill=None))
+    assert mined.starved.any()
+    np.testing.assert_array_equal(mined.counts, np.minimum(mined.candidates_in_band, 200))
+
+
+def test_identical_images_are_taken_in_the_order_of_rows() -> None:
+    images = np.repeat(unit(3, seed=5), 400, axis=0)
+    query = unit(1)
+    farthest = int(np.argmin(images @ query[0]))
+    world = Problem(query, images[[farthest]], images, exclusions_of([[farthest]]))
+    mined = mine(world, plan("hard", num_negatives=401))
+    nearest = int(np.argmax(images @ query[0])) // 400 * 400
+    assert mined.rows[0, :400].tolist() == list(range(nearest, nearest + 400))
+
+
+def test_no_queries_give_an_empty_result() -> None:
+    nothing = Problem(unit(2)[:0], unit(2)[:0], unit(3), exclusions_of([]))
+    mined: Mined = mine(nothing, plan())
+    assert mined.rows.shape == (0, 5)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(VectorError, match="the gallery holds no vectors"):
+        mine(Problem(unit(1), unit(1), unit(1)[:0], exclusions_of([[]])), plan())
+    other_dim = problem()
+    object.__setattr__(other_dim, "gallery", unit(300, dim=8))  # past the checks of shapes in tests
+    with pytest.raises(VectorError, match=r"of \[8, 16\] dimensions"):
+        mine(other_dim, plan())
+    with pytest.raises(VectorError, match="2 queries have 2 targets and 1 lists of exclusions"):
+        mine(Problem(unit(2), unit(2), unit(3), exclusions_of([[]])), plan())
+    with pytest.raises(UsageError, match="says no categories"):
+        mine(problem(), plan(draws=SHARES))
+    mine(problem(), plan(draws=(Draw("any", 1.0, "hard"), Draw("any", 0.0, "easy"))))

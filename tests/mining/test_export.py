@@ -1,0 +1,119 @@
+"""Training examples against the rows one writes down by hand."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cir.config import ExportFormat
+from cir.data.captions import joined
+from cir.data.dataset import Dataset
+from cir.errors import UsageError
+from cir.mining import NONE, Mined, as_columns
+from cir.mining.export import Example, columns_of, manifest_columns
+from tests.support.mined import random_manifest
+from tests.support.worlds import random_embeddings
+
+EXAMPLES = [
+    Example("q", ["a"], ["x", "y", "z"]),
+    Example("r", ["b", "c"], ["x"]),
+    Example("s", ["d"], []),
+]
+
+
+@pytest.mark.parametrize(
+    ("form", "most", "names", "rows"),
+    [
+        (
+            "triplet",
+            2,
+            ["anchor", "positive", "negative"],
+            [("q", "a", "x"), ("q", "a", "y"), ("r", "b", "x"), ("r", "c", "x")],
+        ),
+        (
+            "n-tuple",
+            2,
+            ["anchor", "positive", "negative_1", "negative_2"],
+            [("q", "a", "x", "y")],
+        ),
+        (
+            "n-tuple",
+            1,
+            ["anchor", "positive", "negative_1"],
+            [("q", "a", "x"), ("r", "b", "x"), ("r", "c", "x")],
+        ),
+        (
+            "labeled-pair",
+            2,
+            ["anchor", "positive", "label"],
+            [
+                ("q", "a", 1),
+                ("q", "x", 0),
+                ("q", "y", 0),
+                ("r", "b", 1),
+                ("r", "c", 1),
+                ("r", "x", 0),
+                ("s", "d", 1),
+            ],
+        ),
+    ],
+)
+def test_each_form_is_its_rows(
+    form: ExportFormat, most: int, names: list[str], rows: list[tuple[Any, ...]]
+) -> None:
+    columns = columns_of(EXAMPLES, form, most)
+    assert list(columns) == names
+    assert list(zip(*columns.values(), strict=True)) == rows
+
+
+@pytest.mark.parametrize("form", ["triplet", "n-tuple", "labeled-pair"])
+def test_no_examples_are_columns_without_rows(form: ExportFormat) -> None:
+    columns = columns_of([], form, 2)
+    assert len(columns) == (4 if form == "n-tuple" else 3)
+    assert not any(columns.values())
+
+
+def mined(rows: list[list[int]]) -> Mined:
+    """A result of which nothing but the rows is looked at."""
+    found = object.__new__(Mined)
+    object.__setattr__(found, "rows", np.array(rows, dtype=np.int64))
+    return found
+
+
+def test_rows_of_the_corpus_become_its_items() -> None:
+    texts = ["zero", "one", "two", "three"]
+    columns = as_columns(mined([[3, 1], [0, NONE]]), ["q", "r"], [2, 1], texts)
+    assert columns == {
+        "anchor": ["q", "q", "r"],
+        "positive": ["two", "two", "one"],
+        "negative": ["three", "one", "zero"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("anchors", "corpus", "words"),
+    [
+        (["q"], ["zero"] * 4, "1 anchors and a corpus of 4 .* 2 queries, rows up to 3"),
+        (["q", "r"], ["zero"] * 3, "2 anchors and a corpus of 3 "),
+    ],
+)
+def test_what_was_not_mined_is_refused(anchors: list[str], corpus: list[str], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        as_columns(mined([[3, 1], [0, NONE]]), anchors, [2, 1], corpus)
+
+
+def test_a_composed_query_is_an_image_and_a_text(dataset: Dataset) -> None:
+    manifest = random_manifest(dataset, random_embeddings(dataset))
+    frame = pd.DataFrame(manifest_columns(manifest, "triplet", 3, lambda name: f"{name}.jpg"))
+    starts = np.append(manifest.negative_starts, len(manifest.negative_ids))
+    expected = [
+        (
+            {"image": f"{query.reference_id}.jpg", "text": joined(query.captions)},
+            {"image": f"{query.target_id}.jpg"},
+            {"image": f"{negative}.jpg"},
+        )
+        for row, query in enumerate(dataset.queries("train"))
+        for negative in manifest.negative_ids[starts[row] : starts[row + 1]]
+    ]
+    assert list(frame.itertuples(index=False, name=None)) == expected

@@ -1,0 +1,487 @@
+"""Mining over a store, against the brute-force oracle, in small worlds full of ties.
+
+ORACLE_EXAMPLES=5000 python -m pytest tests/mining/test_offline.py -k oracle  tries more worlds.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from cir.artefacts.manifest import Manifest, write_manifest
+from cir.artefacts.provenance import Provenance
+from cir.artefacts.store import Embeddings
+from cir.artefacts.vectors import Table
+from cir.config import MiningOptions, OnStarved, Sampling
+from cir.data.dataset import Dataset, Query
+from cir.errors import DatasetError, ManifestError, StoreError, UsageError, VectorError
+from cir.mining.manifest import build_gallery, mine_manifest, plan_of, usable_queries
+from cir.types import SCOPES, Strategy
+from tests.support.oracle import check_manifest
+from tests.support.worlds import random_embeddings
+
+CPU = torch.device("cpu")
+KINDS_AND_ANY = ("hard", "semi-hard", "easy", "any")
+EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "250"))
+FILTERS: dict[str, dict[str, Any]] = {
+    "relative margin": {"relative_margin": 0.1},
+    "similarity to the query": {"max_similarity": 0.3},
+    "similarity to the target": {"max_target_similarity": 0.4},
+    "siblings": {"exclude_siblings": True},
+    "ranks": {"range_min": 7, "range_max": 400},
+}
+FILTERS["all"] = {name: value for own in FILTERS.values() for name, value in own.items()}
+
+
+@dataclass(frozen=True)
+class World:
+    queries: Sequence[Query]
+    embeddings: Embeddings
+    galleries: Mapping[str, Sequence[str]]
+    query_vectors: np.ndarray
+
+    def mine(self, options: MiningOptions, block_size: int = 256) -> Manifest:
+        return mine_manifest(
+            self.queries,
+            self.embeddings,
+            self.galleries,
+            self.query_vectors,
+            options,
+            query="sum",
+            split="train",
+            epoch=0,
+            checkpoint_sha256=None,
+            device=CPU,
+            block_size=block_size,
+        )
+
+    def check(self, options: MiningOptions, block_size: int = 256) -> None:
+        mined = self.mine(options, block_size)
+        check_manifest(
+            mined, self.queries, self.embeddings, self.galleries, self.query_vectors, options
+        )
+
+
+@contextmanager
+def on_machine(*, tile: int, number: torch.dtype, threads: int = 2, **_: int) -> Iterator[None]:
+    """Mines in tiles of so many gallery rows, in another arithmetic and number of threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cir.mining.scan.stream._TILE", tile)
+        patch.setattr("cir.mining.engine.quickest_number", lambda _: number)
+        patch.setattr("cir.mining.numerics.threads.pick_workers", lambda _: threads)
+        yield
+
+
+def embeddings_of(vectors: np.ndarray, digests: Sequence[str]) -> Embeddings:
+    ids = tuple(f"i{number:03d}" for number in range(len(vectors)))
+    return Embeddings(
+        images=Table(ids, vectors.astype(np.float32)),
+        captions=Table(("a",), np.ones((1, vectors.shape[1]), np.float32)),
+        image_sha256=tuple(digests),
+        provenance=Provenance("micro", "random", "0" * 64, "targetpad", vectors.shape[1]),
+        skipped={},
+        path=Path("embeddings.h5"),
+        sha256="e" * 64,
+    )
+
+
+def random_world(
+    *, seed: int, dim: int, images: int, count: int, categories: int, whole: bool
+) -> World:
+    """Whole numbers for vectors give ties, duplicates and borders that are hit exactly."""
+    rng = np.random.default_rng(seed)
+    embeddings = embeddings_of(
+        _directions(rng, images, dim, whole=whole), [f"{n}" for n in rng.integers(0, 60, images)]
+    )
+    ids = embeddings.images.keys
+    galleries = {
+        f"c{number}": [i for i in ids if rng.random() < 0.6] or [ids[0]]
+        for number in range(categories)
+    }
+    queries = [
+        Query(
+            id=f"q{number}",
+            category=f"c{rng.integers(categories)}",
+            reference_id=ids[rng.integers(min(images, 5))],
+            captions=(("is red",), ("is blue", "is long"))[rng.integers(2)],
+            target_ids=tuple(ids[n] for n in dict.fromkeys(rng.integers(0, images, 2).tolist())),
+        )
+        for number in range(count)
+    ]
+    return World(queries, embeddings, galleries, _directions(rng, count, dim, whole=whole))
+
+
+def _directions(rng: np.random.Generator, rows: int, dim: int, *, whole: bool) -> np.ndarray:
+    vectors = rng.integers(-2, 3, (rows, dim)) if whole else rng.standard_normal((rows, dim))
+    vectors[~vectors.any(axis=1), 0] = 1
+    return vectors.astype(np.float32)
+
+
+@st.composite
+def mining_options(draw: st.DrawFn) -> dict[str, Any]:
+    same = draw(st.sampled_from((0.7, 0.5, 0.0, 1.0)))
+    other = (1 - same) * draw(st.sampled_from((2 / 3, 0.0, 1.0)))
+    kinds = [draw(st.sampled_from(KINDS_AND_ANY)) for _ in range(2)]
+    sampling = draw(st.sampled_from(get_args(Sampling)))
+    without_chance = sampling == "top" and "any" not in kinds
+    return {
+        "strategy": draw(st.sampled_from(get_args(Strategy))),
+        "num_negatives": draw(st.sampled_from((1, 2, 3, 5, 10, 60))),
+        "margin": draw(st.sampled_from((0.0, 0.05, 0.2, 0.5, 2.0))),
+        "sampling": sampling,
+        "temperature": draw(st.sampled_from((0.001, 0.05, 1.0))),
+        "same_share": same,
+        "other_share": other,
+        "any_share": 1 - same - other,
+        "same_kind": kinds[0],
+        "other_kind": kinds[1],
+        "any_kind": draw(st.sampled_from(KINDS_AND_ANY)) if without_chance else "any",
+        "duplicate_threshold": draw(st.sampled_from((0.5, 0.9, 0.99, 1.0, 1.01))),
+        "on_starved": draw(st.sampled_from(("nearest", "random", "drop"))),
+        "seed": draw(st.integers(0, 3)),
+    }
+
+
+@st.composite
+def filters(draw: st.DrawFn) -> dict[str, Any]:
+    """None in use half of the time; borders that whole-number vectors hit exactly among them."""
+    least = draw(st.sampled_from((0, 0, 0, 1, 3, 20)))
+    longest = draw(st.sampled_from((None, None, None, 1, 4, 30)))
+    return {
+        "relative_margin": draw(st.sampled_from((None, None, None, 0.0, 0.05, 0.5, 1.0))),
+        "max_similarity": draw(st.sampled_from((None, None, None, -0.5, 0.0, 0.5, 0.8, 1.0))),
+        "max_target_similarity": draw(st.sampled_from((None, None, None, -1.0, 0.0, 0.5, 1.0))),
+        "exclude_siblings": draw(st.booleans()),
+        "range_min": least,
+        "range_max": None if longest is None else least + longest,
+    }
+
+
+@example(
+    world={"seed": 0, "dim": 1, "images": 9, "count": 1, "categories": 1, "whole": False},
+    options={"num_negatives": 1, "margin": 0.05, "duplicate_threshold": 0.5},
+    filters={"range_min": 1},
+    machine={"block_size": 1, "tile": 2048, "number": torch.bfloat16},
+).via("a border far below the target, where bfloat16 is coarse")
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {
+            "seed": st.integers(0, 2**32),
+            "dim": st.integers(1, 9),
+            "images": st.integers(1, 45),
+            "count": st.integers(1, 12),
+            "categories": st.integers(1, 3),
+            "whole": st.booleans(),
+        }
+    ),
+    mining_options(),
+    st.one_of(st.just({}), filters()),
+    st.fixed_dictionaries(
+        {
+            "block_size": st.integers(1, 13),
+            "tile": st.sampled_from((1, 5, 16, 2048)),
+            "number": st.sampled_from((torch.float32, torch.bfloat16)),
+        }
+    ),
+)
+def test_every_strategy_agrees_with_the_oracle(
+    world: Mapping[str, Any],
+    options: Mapping[str, Any],
+    filters: Mapping[str, Any],
+    machine: Mapping[str, Any],
+) -> None:
+    made = random_world(**world)
+    most = len({i for gallery in made.galleries.values() for i in gallery})
+    asked = {**options, **filters, "num_negatives": min(options["num_negatives"], most)}
+    with on_machine(**machine):
+        made.check(MiningOptions(**asked), machine["block_size"])
+
+
+@pytest.fixture(scope="module")
+def medium() -> World:
+    """Large enough for several chunks, groups of candidates and attempts at a sample."""
+    rng = np.random.default_rng(3)
+    images, count, dim = 1500, 60, 24
+    vectors = rng.standard_normal((images, dim))
+    vectors[100:120] = vectors[0]
+    embeddings = embeddings_of(vectors, [f"{n}" for n in range(images)])
+    ids = embeddings.images.keys
+    galleries = {"a": ids[:700], "b": ids[600:1300], "c": ids[1300:]}
+    queries = [
+        Query(
+            f"q{n}",
+            "abc"[n % 3],
+            ids[rng.integers(images)],
+            (f"caption {n % 7}",),
+            (ids[rng.integers(images)],),
+        )
+        for n in range(count)
+    ]
+    targets = embeddings.images.take([q.target_id for q in queries])
+    return World(queries, embeddings, galleries, targets * 0.3 + rng.standard_normal((count, dim)))
+
+
+@pytest.fixture(params=get_args(Strategy))
+def strategy(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.mark.parametrize("sampling", get_args(Sampling))
+@pytest.mark.parametrize("num_negatives", [5, 80])
+def test_a_medium_world_agrees_with_the_oracle(
+    medium: World, strategy: Any, sampling: Any, num_negatives: int
+) -> None:
+    medium.check(
+        MiningOptions(strategy=strategy, sampling=sampling, num_negatives=num_negatives), 32
+    )
+
+
+@pytest.mark.parametrize("filters", FILTERS.values(), ids=FILTERS)
+@pytest.mark.parametrize("sampling", ["top", "random"])
+def test_a_filtered_medium_world_agrees_with_the_oracle(
+    medium: World, sampling: Any, filters: dict[str, Any]
+) -> None:
+    medium.check(MiningOptions(strategy="category-aware", sampling=sampling, **filters), 32)
+
+
+@pytest.mark.parametrize("sampling", get_args(Sampling))
+def test_the_machine_does_not_change_a_byte(
+    medium: World, strategy: Any, sampling: Any, tmp_path: Path
+) -> None:
+    options = MiningOptions(
+        strategy=strategy, sampling=sampling, on_starved="random", margin=0.05, **FILTERS["ranks"]
+    )
+    files = []
+    for block_size, tile, threads, number in (
+        (1, 1500, 1, torch.float32),
+        (17, 100, 2, torch.bfloat16),
+        (256, 31, 3, torch.float32),
+        (60, 2048, 4, torch.bfloat16),
+    ):
+        file = tmp_path / f"{block_size}.parquet"
+        with on_machine(tile=tile, number=number, threads=threads):
+            write_manifest(medium.mine(options, block_size), file)
+        files.append(file.read_bytes())
+    assert len(set(files)) == 1
+
+
+def test_the_seed_decides_every_random_choice(medium: World) -> None:
+    first, again, other = (
+        medium.mine(MiningOptions(strategy="random", seed=seed)).negative_ids for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_category_shares_hold_over_the_manifest(medium: World) -> None:
+    mined = medium.mine(MiningOptions(strategy="category-aware"))
+    shares = np.bincount(mined.negative_scopes, minlength=3) / len(mined.negative_ids)
+    wanted = dict(zip(("same-category", "other-category", "any"), (0.7, 0.2, 0.1), strict=True))
+    for scope, share in wanted.items():
+        assert shares[SCOPES.index(scope)] == pytest.approx(share, abs=2 / len(mined))
+
+
+def on_a_line(distances: Sequence[float]) -> World:
+    """A query along x, its target at distance 0.5, and candidates at given distances from it."""
+    angles = np.arccos(1 - np.array([0.0, 0.5, *distances]))
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    embeddings = embeddings_of(vectors, [f"{n}" for n in range(len(vectors))])
+    ids = embeddings.images.keys
+    query = Query("q", "c", ids[0], ("is red",), (ids[1],))
+    return World([query], embeddings, {"c": ids}, np.array([[1.0, 0.0]], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("on_starved", "expected"),
+    [
+        ("nearest", [(0.1, "hard"), (0.2, "hard"), (0.65, "semi-hard")]),
+        ("random", None),
+        ("drop", []),
+    ],
+)
+def test_starved_queries_are_served_as_asked(on_starved: Any, expected: Any) -> None:
+    world = on_a_line([0.1, 0.2, 0.65, 0.9, 1.1])
+    mined = world.mine(MiningOptions(num_negatives=3, on_starved=on_starved))
+    found = [
+        (round(float(d), 6), ("hard", "semi-hard", "easy")[k])
+        for d, k in zip(mined.negative_distances, mined.negative_kinds, strict=True)
+    ]
+    assert mined.metadata.counts.starved == 1
+    assert mined.metadata.counts.dropped == (on_starved == "drop")
+    if expected is None:
+        assert len(found) == 3
+        assert (0.65, "semi-hard") in found
+    else:
+        assert found == expected
+
+
+def test_a_random_fill_takes_every_candidate_equally_often() -> None:
+    world = on_a_line([0.1, 0.2, 0.65, 0.9, 1.1])
+    counts: dict[str, int] = {}
+    for seed in range(200):
+        options = MiningOptions(num_negatives=2, on_starved="random", seed=seed)
+        for image_id in world.mine(options).negative_ids:
+            counts[image_id] = counts.get(image_id, 0) + 1
+    assert counts.pop("i004") == 200
+    assert len(counts) == 4
+    assert all(25 < count < 75 for count in counts.values())
+
+
+def test_fail_names_the_first_starved_query() -> None:
+    line = "1 of 1 queries are starved, the first q: .*2 candidates .* .0 queries have none"
+    with pytest.raises(ManifestError, match=line):
+        on_a_line([0.65]).mine(MiningOptions(on_starved="fail", num_negatives=2))
+
+
+def test_as_many_negatives_as_the_gallery_holds_gives_all_that_are_valid() -> None:
+    mined = on_a_line([0.1, 0.65, 0.9]).mine(MiningOptions(num_negatives=5))
+    assert mined.negative_counts.tolist() == [3]
+    assert mined.metadata.counts.starved == 1
+
+
+def test_more_negatives_than_the_gallery_holds_are_refused() -> None:
+    with pytest.raises(UsageError, match="--num-negatives is 6; expected at most 5, the images"):
+        on_a_line([0.1, 0.65, 0.9]).mine(MiningOptions(num_negatives=6))
+
+
+@pytest.mark.parametrize(
+    ("filters", "kept", "counted"),
+    [
+        ({}, [0.1, 0.2, 0.65, 0.9, 1.1], {}),
+        ({"relative_margin": 0.1}, [0.65, 0.9, 1.1], {"excluded_by_relative_margin": 2}),
+        ({"relative_margin": 0.5}, [0.9, 1.1], {"excluded_by_relative_margin": 3}),
+        ({"max_similarity": 0.85}, [0.2, 0.65, 0.9, 1.1], {"excluded_by_max_similarity": 1}),
+        ({"max_target_similarity": 0.915}, [0.1, 0.9, 1.1], {"excluded_by_target_similarity": 2}),
+        ({"range_min": 2}, [0.65, 0.9, 1.1], {"excluded_by_ranks": 2}),
+        ({"range_min": 1, "range_max": 3}, [0.2, 0.65], {"excluded_by_ranks": 3}),
+        (
+            {"range_max": 4, "max_similarity": 0.85},
+            [0.2, 0.65, 0.9],
+            {"excluded_by_ranks": 1, "excluded_by_max_similarity": 1},
+        ),
+    ],
+)
+def test_a_filter_leaves_what_it_says(
+    filters: dict[str, Any], kept: list[float], counted: dict[str, int]
+) -> None:
+    world = on_a_line([0.1, 0.2, 0.65, 0.9, 1.1])
+    mined = world.mine(MiningOptions(strategy="random", num_negatives=5, **filters))
+    assert mined.negative_distances.tolist() == pytest.approx(kept, abs=1e-6)
+    assert mined.candidates_in_band.tolist() == [len(kept)]
+    assert mined.target_ranks.tolist() == [3 - ("max_target_similarity" in filters)]
+    counts = dataclasses.asdict(mined.metadata.counts)
+    found = {n: count for n, count in counts.items() if n.startswith("excluded_by") and count}
+    assert found == counted
+
+
+def test_a_starved_query_is_filled_only_with_what_passes_the_filters() -> None:
+    world = on_a_line([0.1, 0.2, 0.65, 0.9, 1.1])
+    mined = world.mine(MiningOptions(num_negatives=3, relative_margin=0.1))
+    assert mined.negative_distances.tolist() == pytest.approx([0.65, 0.9, 1.1], abs=1e-6)
+    assert mined.metadata.counts.starved == 1
+    assert mined.metadata.counts.starved_empty == 0
+
+
+def test_a_band_that_a_filter_empties_is_counted_as_empty() -> None:
+    world = on_a_line([0.1, 0.2, 0.65, 0.9, 1.1])
+    mined = world.mine(MiningOptions(strategy="hard", num_negatives=2, relative_margin=0.1))
+    counts = mined.metadata.counts
+    assert (counts.starved, counts.starved_empty) == (1, 1)
+    assert mined.negative_distances.tolist() == pytest.approx([0.65, 0.9], abs=1e-6)
+
+
+def test_a_query_without_valid_candidates_is_dropped() -> None:
+    mined = on_a_line([]).mine(MiningOptions(num_negatives=2))
+    assert len(mined) == 0
+    assert mined.metadata.counts.dropped == 1
+
+
+def test_an_empty_band_everywhere_leaves_an_empty_manifest(medium: World) -> None:
+    mined = medium.mine(MiningOptions(margin=0, on_starved="drop"))
+    assert (len(mined), mined.metadata.counts.starved) == (0, len(medium.queries))
+
+
+def test_a_category_of_one_image_is_served_from_elsewhere() -> None:
+    world = on_a_line([0.1, 0.65, 0.9])
+    alone = dataclasses.replace(world, galleries={"c": ["i001"], "d": world.embeddings.images.keys})
+    options = MiningOptions(strategy="category-aware", num_negatives=3)
+    mined = alone.mine(options)
+    assert mined.negative_counts.tolist() == [3]
+    assert SCOPES.index("same-category") not in mined.negative_scopes
+    alone.check(options)
+
+
+def test_skipped_images_leave_the_gallery_and_drop_their_queries(dataset: Dataset) -> None:
+    store = random_embeddings(dataset)
+    queries, galleries = dataset.queries("train"), dataset.galleries("train")
+    lost = queries[0].reference_id
+    keys = tuple(key for key in store.images.keys if key != lost)
+    partial = dataclasses.replace(
+        store, images=Table(keys, store.images.take(keys)), skipped={lost: "truncated"}
+    )
+    kept, left_out = usable_queries(queries, partial)
+    assert left_out == sum(lost in (q.reference_id, q.target_id) for q in queries)
+    assert len(kept) == len(queries) - left_out
+    assert lost not in build_gallery(galleries, partial).ids
+
+
+def test_queries_without_targets_are_refused(dataset: Dataset) -> None:
+    with pytest.raises(UsageError, match="has no target: pass the train or val split"):
+        usable_queries(dataset.queries("test"), random_embeddings(dataset))
+
+
+def _without_images(world: World) -> World:
+    return dataclasses.replace(world, galleries={"c": [*world.galleries["c"], "unknown"]})
+
+
+def _with_nan(world: World) -> World:
+    vectors = world.query_vectors.copy()
+    vectors[0] = np.nan
+    return dataclasses.replace(world, query_vectors=vectors)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "line"),
+    [
+        (_without_images, StoreError, "lacks 1 of .*'unknown'"),
+        (_with_nan, VectorError, "1 of 1 vectors of composed queries"),
+        (lambda w: dataclasses.replace(w, galleries={"d": ["i001"]}), DatasetError, "category 'c'"),
+        (lambda w: dataclasses.replace(w, galleries={"c": []}), DatasetError, "gallery is empty"),
+    ],
+)
+def test_bad_input_ends_in_one_line(
+    spoil: Callable[[World], World], error: type[Exception], line: str
+) -> None:
+    with pytest.raises(error, match=line) as caught:
+        spoil(on_a_line([0.1, 0.65])).mine(MiningOptions(num_negatives=1))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("on_starved", get_args(OnStarved))
+def test_a_manifest_says_how_to_mine_it_again(medium: World, on_starved: Any) -> None:
+    options = MiningOptions(
+        strategy="random",
+        num_negatives=2,
+        sampling="softmax",
+        temperature=0.1,
+        relative_margin=0.0,
+        max_similarity=0.9,
+        max_target_similarity=0.9,
+        range_min=1,
+        range_max=900,
+        exclude_siblings=True,
+        on_starved=on_starved,
+    )
+    metadata = medium.mine(options).metadata
+    assert MiningOptions(**metadata.options) == options
+    assert plan_of(MiningOptions(**metadata.options)) == plan_of(options)

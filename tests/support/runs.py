@@ -1,0 +1,153 @@
+"""Runs on small worlds, and what is left of them."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from cir.artefacts.checkpoint import read_checkpoint, read_trainer
+from cir.artefacts.store import Embeddings
+from cir.artefacts.vectors import Table
+from cir.config import TrainConfig, flag
+from cir.data.dataset import Dataset
+from cir.encoding.embedding import caption_vectors, image_vectors
+from cir.encoding.encoder import Encoder
+from cir.processes import ALONE, Processes
+from cir.training.metrics_log import METRICS_FILE
+from cir.training.train import train
+from tests.support.mined import random_manifest
+from tests.support.worlds import random_embeddings
+
+ROOT = Path(__file__).parents[2]
+EPOCHS = 3
+SETTINGS = {
+    "epochs": EPOCHS,
+    "batch_size": 8,
+    "hidden": 8,
+    "dev_fraction": 0.25,
+    "device": "cpu",
+    "workers": 0,
+    "learning_rate": 1e-2,
+}
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing may catch it."""
+
+
+def config_of(out: Path, **changes: object) -> TrainConfig:
+    return TrainConfig(**SETTINGS | {"out": out} | changes)
+
+
+def encoded_by(encoder: Encoder, dataset: Dataset) -> Embeddings:
+    """The vectors that an encoder gives, under its provenance."""
+    drawn = random_embeddings(dataset)
+    files = [dataset.image_path(image_id) for image_id in drawn.images.keys]
+    images = image_vectors(encoder, files, batch_size=64, workers=0)
+    captions = caption_vectors(encoder, drawn.captions.keys, batch_size=64)
+    return dataclasses.replace(
+        drawn,
+        images=Table(drawn.images.keys, images),
+        captions=Table(drawn.captions.keys, captions),
+        provenance=encoder.provenance,
+    )
+
+
+def command_of(files: Mapping[str, Path], out: Path, **changes: object) -> list[str]:
+    """`cir train` of a run as `config_of` has it, after `cir`."""
+    given = {name: value for name, value in changes.items() if not isinstance(value, bool)}
+    switches = [flag(name) for name, value in changes.items() if value is True]
+    settings = {**SETTINGS, **files, "out": out, **given}
+    return ["train", *(f"{flag(n)}={v}" for n, v in settings.items()), *switches]
+
+
+def started(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, **options: object
+) -> subprocess.Popen[str]:
+    """A process of the command line."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *command],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def run(
+    out: Path,
+    dataset: Dataset,
+    embeddings: Embeddings,
+    on_epoch: Callable[[dict], None] = lambda line: None,
+    processes: Processes = ALONE,
+    **changes: object,
+) -> Path:
+    return train(
+        config_of(out, **changes),
+        dataset,
+        embeddings,
+        random_manifest(dataset, embeddings),
+        on_epoch=on_epoch,
+        processes=processes,
+    )
+
+
+def metrics(out: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (out / METRICS_FILE).read_text().splitlines()]
+
+
+def state(out: Path) -> dict[str, bytes]:
+    """The bytes of everything that a run's settings determine."""
+    kept = {}
+    for file in sorted(out.rglob("*")):
+        if file.suffix in (".safetensors", ".parquet"):
+            kept[str(file.relative_to(out))] = file.read_bytes()
+    return kept
+
+
+def optimiser(out: Path) -> dict[int, dict[str, torch.Tensor]]:
+    return read_trainer(out / "checkpoints/last")["optimiser"]["state"]
+
+
+def weights(out: Path, epoch: str = "last") -> dict[str, torch.Tensor]:
+    checkpoint = read_checkpoint(out / "checkpoints" / epoch)
+    return checkpoint.combiner | {f"clip.{n}": t for n, t in (checkpoint.clip or {}).items()}
+
+
+def killed_after(epoch: int) -> Callable[[dict], None]:
+    def on_epoch(line):
+        if line["epoch"] == epoch:
+            raise Killed
+
+    return on_epoch
+
+
+class Fuse:
+    """Calls through until it is lit, then kills at the `number`-th call."""
+
+    def __init__(self, call: Callable, number: int) -> None:
+        self._call, self._left, self._lit = call, number, False
+
+    def light(self, epoch: int, line: dict) -> None:
+        self._lit = self._lit or line["epoch"] >= epoch
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        self._left -= self._lit
+        if self._lit and self._left <= 0:
+            raise Killed
+        return self._call(*args, **kwargs)
+
+
+def assert_same(straight: Path, other: Path) -> None:
+    """Both runs ended with the same weights, manifests and figures, bit for bit."""
+    assert (straight / METRICS_FILE).read_bytes() == (other / METRICS_FILE).read_bytes()
+    assert state(straight) == state(other)
+    for ours, theirs in zip(optimiser(straight).values(), optimiser(other).values(), strict=True):
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
