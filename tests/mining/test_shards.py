@@ -19,17 +19,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cir.artefacts.manifest import Manifest
-from cir.config import MineConfig, MiningOptions, flag
+from cir.config import MineConfig, MiningOptions
 from cir.data.dataset import Dataset
 from cir.errors import UsageError
 from cir.mining.manifest import build_gallery, mine_manifest
 from cir.processes import ALONE, Processes
 from pipeline.cli import FAILED, MISUSED
+from pipeline.flags import flag
 from pipeline.mine import run
-from tests.support.launched import ASKED, config
 from tests.mining.test_manifest import CPU, World, filters, mining_options, on_machine, random_world
-from tests.test_mine import written
+from tests.support.launched import ASKED, config
 from tests.support.worlds import random_embeddings
+from tests.test_mine import written
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "60"))

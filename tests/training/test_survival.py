@@ -22,8 +22,8 @@ from cir.errors import StoppedError, TrainingError
 from cir.processes import ALONE
 from cir.training import engine, saving
 from cir.training import model as model_module
-from cir.training.step import Learner
 from cir.training.signals import StopRequest
+from cir.training.step import Learner
 from cir.training.train import train
 from pipeline.cli import FAILED
 from tests.support.micro import micro_encoder
