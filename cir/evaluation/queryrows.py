@@ -1,4 +1,4 @@
-"""Ranks as columns, a row a query and order of captions: what anybody's own analysis starts from.
+"""Ranks as columns, a row a query and order of captions: where anybody's own analysis starts.
 
 Recall@K of a category is the share of its rows with `rank` ≤ K, in percent.
 """
@@ -6,57 +6,61 @@ Recall@K of a category is the share of its rows with `rank` ≤ K, in percent.
 from collections.abc import Iterator
 from typing import Any, Final
 
-from cir.evaluation.ranks import CategoryRanks, Listing, Ranks
-from cir.evaluation.retrieval import NONE
+from cir.evaluation.ranks import CategoryRanks, Ranks
+from cir.types import NO_ROW
 
 LISTED: Final = 50
 """Retrieved images of each row, the largest K that is reported."""
 
 
 def query_rows(ranks: Ranks) -> dict[str, list[Any]]:
-    """The columns of `cir.artefacts.queryranks`; ranks must have been listed."""
-    rows = [row for found in ranks.categories for row in _rows(found)]
+    """The columns of `cir.artefacts.queryranks`, by name.
+
+    Args:
+        ranks: Judged with `listed` above 0.
+
+    Raises:
+        ValueError: the evaluator was asked to list no images.
+    """
+    rows = [row for category in ranks.categories for row in _rows(category)]
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _rows(found: CategoryRanks) -> Iterator[dict[str, Any]]:
-    listing = found.listed()
-    for number, query in enumerate(found.task.queries):
-        for order in range(len(found.texts)):
+def _rows(category: CategoryRanks) -> Iterator[dict[str, Any]]:
+    for number, query in enumerate(category.task.queries):
+        for order in range(len(category.texts)):
             yield {
                 "query_id": query.id,
                 "category": query.category,
                 "reference_id": query.reference_id,
                 "captions": list(query.captions),
-                "text": found.texts[order][number],
+                "text": category.texts[order][number],
                 "target_ids": list(query.target_ids),
-                "gallery_size": _gallery_size(found, number),
-                "rank": int(found.ranks[order, number]),
-                "subset_rank": None
-                if found.subsets is None
-                else int(found.subsets.ranks[order, number]),
-                "subset_ids": None
-                if found.subsets is None
-                else _named(found, listing.subsets[order, number].tolist()),
-                **_retrieved(found, listing, order, number),
+                "gallery_size": int(category.task.gallery_sizes[number]),
+                "rank": int(category.ranks[order, number]),
+                **_within_subset(category, order, number),
+                **_retrieved(category, order, number),
             }
 
 
-def _retrieved(found: CategoryRanks, listing: Listing, order: int, number: int) -> dict[str, Any]:
-    """What stands first, and the best target."""
-    columns = listing.first[order, number]
+def _within_subset(category: CategoryRanks, order: int, number: int) -> dict[str, Any]:
+    """The target's rank in the query's subset, and the subset in order; None without subsets."""
+    if category.subsets is None:
+        return {"subset_rank": None, "subset_ids": None}
+    members = category.listed().subsets[order, number]
     return {
-        "best_target_id": found.images[listing.best[order, number]],
-        "target_distance": float(listing.best_distances[order, number]),
-        "retrieved_ids": _named(found, columns.tolist()),
-        "retrieved_distances": listing.distances[order, number][columns != NONE].tolist(),
+        "subset_rank": int(category.subsets.ranks[order, number]),
+        "subset_ids": category.image_ids(members.tolist()),
     }
 
 
-def _gallery_size(found: CategoryRanks, number: int) -> int:
-    """Images that a query may retrieve."""
-    return len(found.task.gallery) - int(found.task.removed[number] != NONE)
-
-
-def _named(found: CategoryRanks, columns: list[int]) -> list[str]:
-    return [found.images[column] for column in columns if column != NONE]
+def _retrieved(category: CategoryRanks, order: int, number: int) -> dict[str, Any]:
+    """The nearest images, and the best target."""
+    rankings = category.listed()
+    columns = rankings.nearest[order, number]
+    return {
+        "best_target_id": category.images[rankings.best_targets[order, number]],
+        "target_distance": float(rankings.best_distances[order, number]),
+        "retrieved_ids": category.image_ids(columns.tolist()),
+        "retrieved_distances": rankings.distances[order, number][columns != NO_ROW].tolist(),
+    }
