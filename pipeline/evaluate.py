@@ -11,7 +11,7 @@ from torch import nn
 
 from cir import __version__
 from cir.artefacts.checkpoint import Checkpoint
-from cir.artefacts.queryranks import write_query_ranks
+from cir.artefacts.query_ranks import write_query_ranks
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import RUN, CaptionRule, EvaluateConfig, GalleryName, ReferenceRule
 from cir.data.dataset import Dataset, Query
@@ -19,7 +19,7 @@ from cir.encoding.tuned import as_tuned
 from cir.evaluation.comparison import MEAN, Comparison, compare
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol, require_targets, standard_protocol
-from cir.evaluation.queryrows import LISTED, query_rows
+from cir.evaluation.query_rows import LISTED, query_rows
 from cir.evaluation.ranks import Ranks
 from cir.evaluation.recall import Evaluation, recalls
 from cir.evaluation.submission import submission

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table, normalised
+from cir.artefacts.vectors import VectorTable, normalised
 from cir.data.dataset import Query
 from cir.errors import UsageError
 from cir.evaluation.protocol import Protocol, RankingTask, ranking_tasks, texts_by_order
@@ -130,16 +130,16 @@ class _CachedRows:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = keys
-        self._table: Table | None = None
+        self._table: VectorTable | None = None
 
-    def look_up(self, table: Table) -> bool:
+    def look_up(self, table: VectorTable) -> bool:
         """Finds the rows of `table`; whether it is another table than at the last call."""
         if table is self._table:
             return False
         self._table, self._rows = table, table.rows(self._keys)
         return True
 
-    def take(self, table: Table) -> Float[np.ndarray, "keys dim"]:
+    def take(self, table: VectorTable) -> Float[np.ndarray, "keys dim"]:
         """The vectors, in the order of the keys."""
         self.look_up(table)
         vectors: Float[np.ndarray, "keys dim"] = table.vectors[self._rows]

@@ -14,7 +14,7 @@ LISTED: Final = 50
 
 
 def query_rows(ranks: Ranks) -> dict[str, list[Any]]:
-    """The columns of `cir.artefacts.queryranks`, by name.
+    """The columns of `cir.artefacts.query_ranks`, by name.
 
     Args:
         ranks: Judged with `listed` above 0.
