@@ -76,7 +76,9 @@ def compare(before: Ranks, after: Ranks, *, resamples: int, seed: int) -> Paired
         resampled_means(cluster_sums(_table(second) - _table(first), numbers), resamples, rng)
         for (first, second), numbers in zip(outcomes, clusters, strict=True)
     ]
-    figures = [(_table(first).mean(axis=0), _table(second).mean(axis=0)) for first, second in outcomes]
+    figures = [
+        (_table(first).mean(axis=0), _table(second).mean(axis=0)) for first, second in outcomes
+    ]
     labels = [first.task.category for first, _ in pairs]
     rows = [*zip(labels, figures, differences, strict=True)]
     rows.append((MEAN, _averaged(figures), np.mean(differences, axis=0)))

@@ -82,7 +82,9 @@ class Evaluator:
                 embeddings,
                 torch.device(device),
             )
-            for name in sorted({task.category for protocol_tasks in tasks for task in protocol_tasks})
+            for name in sorted(
+                {task.category for protocol_tasks in tasks for task in protocol_tasks}
+            )
         ]
 
     def judge(
@@ -285,9 +287,7 @@ class _RankRecorder:
             texts=indices.texts,
             images=self._images,
             ranks=self._ranks,
-            subsets=SubsetRanks(
-                self._subset_ranks, indices.subset_sizes, indices.subset_expected
-            )
+            subsets=SubsetRanks(self._subset_ranks, indices.subset_sizes, indices.subset_expected)
             if indices.has_subsets
             else None,
             rankings=self._rankings,
