@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cir.artefacts.manifest import write_manifest
-from cir.artefacts.vectors import Table
+from cir.artefacts.vectors import VectorTable
 from cir.config import MiningOptions, OnStarved, Sampling
 from cir.data.dataset import Dataset, Query
 from cir.errors import DatasetError, ManifestError, StoreError, UsageError, VectorError
@@ -304,7 +304,7 @@ def test_skipped_images_leave_the_gallery_and_drop_their_queries(dataset: Datase
     lost = queries[0].reference_id
     keys = tuple(key for key in store.images.keys if key != lost)
     partial = dataclasses.replace(
-        store, images=Table(keys, store.images.take(keys)), skipped={lost: "truncated"}
+        store, images=VectorTable(keys, store.images.take(keys)), skipped={lost: "truncated"}
     )
     kept, left_out = usable_queries(queries, partial)
     assert left_out == sum(lost in (q.reference_id, q.target_id) for q in queries)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table
+from cir.artefacts.vectors import VectorTable
 from cir.config import MiningOptions, Sampling
 from cir.data.dataset import Query
 from cir.mining.manifest import mine_manifest
@@ -67,8 +67,8 @@ def on_machine(*, tile: int, number: torch.dtype, threads: int = 2, **_: int) ->
 def embeddings_of(vectors: np.ndarray, digests: Sequence[str]) -> Embeddings:
     ids = tuple(f"i{number:03d}" for number in range(len(vectors)))
     return Embeddings(
-        images=Table(ids, vectors.astype(np.float32)),
-        captions=Table(("a",), np.ones((1, vectors.shape[1]), np.float32)),
+        images=VectorTable(ids, vectors.astype(np.float32)),
+        captions=VectorTable(("a",), np.ones((1, vectors.shape[1]), np.float32)),
         image_sha256=tuple(digests),
         provenance=Provenance("micro", "random", "0" * 64, "targetpad", vectors.shape[1]),
         skipped={},
