@@ -10,7 +10,7 @@ import pytest
 
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table, normalised
+from cir.artefacts.vectors import VectorTable, normalised
 from cir.data.dataset import Query
 from cir.errors import StoreError, UsageError
 from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions
@@ -24,8 +24,8 @@ UNLIKE = 1.01
 def store(digests: Sequence[str] = IDS, vectors: np.ndarray | None = None) -> Embeddings:
     rows = np.eye(8, dtype=np.float32) if vectors is None else vectors.astype(np.float32)
     return Embeddings(
-        images=Table(IDS, rows),
-        captions=Table((), np.zeros((0, 8), np.float32)),
+        images=VectorTable(IDS, rows),
+        captions=VectorTable((), np.zeros((0, 8), np.float32)),
         image_sha256=tuple(digests),
         provenance=Provenance("micro", "random", "0" * 64, "targetpad", 8),
         skipped={},
