@@ -9,18 +9,20 @@ from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
 from cir.data.dataset import Dataset, hold_out
 from cir.encoding.tuned import as_tuned
-from cir.evaluation.protocol import Protocol, ranking_tasks
+from cir.evaluation.evaluator import Evaluator
+from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import Evaluation
 from cir.mining.manifest import usable_queries
 from cir.models.combiner import SumCombiner
+from cir.models.composer import composer_of
 from cir.progress import SILENT, Progress
 from cir.reporting.cards import OUTCOME_TEXTS, example_card, mined_cards
-from cir.reporting.examples import OUTCOMES, Composer, Examples, draw_examples
+from cir.reporting.examples import OUTCOMES, SHOWN_IMAGES, Examples, draw_examples
 from cir.reporting.finished import FinishedRun, read_run
 from cir.reporting.measured import series
-from cir.reporting.pages import SHA_SHOWN, Figure, Table, shown, write_page
+from cir.reporting.pages import SHA_SHOWN, Figure, PageTable, shown, write_page
 from cir.reporting.pictures import Pictures
-from cir.reporting.runcharts import run_charts
+from cir.reporting.run_charts import run_charts
 from cir.runtime import pick_device
 from cir.workers import pick_workers
 
@@ -75,7 +77,7 @@ def write_report(
 
 
 def _subtitle(run: FinishedRun) -> str:
-    metadata = run.trained.checkpoint.metadata
+    metadata = run.checkpoint.metadata
     strategies = dict.fromkeys(mined.strategy for mined in run.mined.epochs)
     tuned = "" if metadata.tune == "none" else f", {metadata.tune} tuned"
     model = f"{metadata.combiner} combiner over {metadata.provenance.model}{tuned}"
@@ -107,7 +109,7 @@ def _reached(run: FinishedRun) -> str:
     return run.unfinished or f"{run.epochs[-1].epoch} epochs, with evaluation and mining"
 
 
-def _epochs(run: FinishedRun) -> Table:
+def _epochs(run: FinishedRun) -> PageTable:
     """Every epoch in figures."""
     strategies = {mined.epoch: mined.strategy for mined in run.mined.epochs}
     losses = list(series(run.epochs, "losses"))
@@ -124,7 +126,7 @@ def _epochs(run: FinishedRun) -> Table:
         ]
         for one in run.epochs
     ]
-    return Table("Epochs", columns, [plain, *rows], ["Recalls are those of held-out queries."])
+    return PageTable("Epochs", columns, [plain, *rows], ["Recalls are those of held-out queries."])
 
 
 def _recalls(dev: Mapping[str, float]) -> list[str]:
@@ -142,7 +144,7 @@ def _categories(manifest: Manifest) -> str:
 
 
 def _settings(run: FinishedRun, embeddings: Embeddings) -> list[tuple[str, list[tuple[str, str]]]]:
-    metadata = run.trained.checkpoint.metadata
+    metadata = run.checkpoint.metadata
     origin = {
         "encoder": metadata.provenance.model,
         "pretrained": metadata.provenance.pretrained,
@@ -150,7 +152,7 @@ def _settings(run: FinishedRun, embeddings: Embeddings) -> list[tuple[str, list[
         "dimension": metadata.dim,
         "encoder weights": metadata.provenance.weights_sha256[:SHA_SHOWN],
         "embedding store": embeddings.sha256[:SHA_SHOWN],
-        "best checkpoint": run.trained.checkpoint.sha256[:SHA_SHOWN],
+        "best checkpoint": run.checkpoint.sha256[:SHA_SHOWN],
         "images skipped": len(embeddings.skipped),
         "cir": metadata.cir_version,
     }
@@ -162,7 +164,7 @@ def _settings(run: FinishedRun, embeddings: Embeddings) -> list[tuple[str, list[
     return [(name, [(k, shown(v)) for k, v in values.items()]) for name, values in groups.items()]
 
 
-def _tables(evaluations: Sequence[Evaluation]) -> list[Table]:
+def _tables(evaluations: Sequence[Evaluation]) -> list[PageTable]:
     """The means of every evaluation, then the recalls of each category; nothing for none."""
     if not evaluations:
         return []
@@ -177,13 +179,13 @@ def _tables(evaluations: Sequence[Evaluation]) -> list[Table]:
         for c in (e.categories[number],)
     ]
     return [
-        Table(
+        PageTable(
             f"Evaluation: {first.protocol}",
             ["mean over categories", *columns],
             [*means, ["chance", *_cells(first.chance_figures())]],
             notes,
         ),
-        Table(
+        PageTable(
             "Evaluation by category",
             ["category", "query", "queries", "gallery", *columns],
             by_category,
@@ -203,10 +205,10 @@ def _examples(
     known, _ = usable_queries(dataset.queries("train"), embeddings)
     _, dev = hold_out(known, run.config["dev_fraction"], run.config["seed"])
     galleries, protocol = dataset.galleries("train"), Protocol("train")
-    tasks = ranking_tasks(dev, galleries, embeddings, protocol)
+    evaluator = Evaluator(dev, galleries, embeddings, [protocol], device=device)
     tuned = as_tuned(
         embeddings,
-        run.trained.checkpoint,
+        run.checkpoint,
         dataset,
         dev,
         galleries,
@@ -214,5 +216,9 @@ def _examples(
         workers=pick_workers(None),
         progress=progress,
     )
-    before, after = Composer(SumCombiner(), embeddings), Composer(run.trained.combiner, tuned)
-    return draw_examples(tasks, before, after, device=device, seed=_SEED), protocol
+    trained = composer_of(run.checkpoint).combiner
+    before, after = (
+        evaluator.judge(vectors, combiner, listed=SHOWN_IMAGES)[0]
+        for vectors, combiner in ((embeddings, SumCombiner()), (tuned, trained))
+    )
+    return draw_examples(before, after, seed=_SEED), protocol

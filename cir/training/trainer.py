@@ -29,7 +29,7 @@ from cir.mining.online import OnlineNegatives
 from cir.mining.exclusions.rules import excluded_images
 from cir.models.combiner import SumCombiner
 from cir.models.composition import composed_queries
-from cir.models.trained import BEST, LAST
+from cir.models.composer import BEST, LAST
 from cir.processes import Processes
 from cir.progress import PartsOf, Progress
 from cir.spellings import curriculum
@@ -91,13 +91,14 @@ class Engine:
             embeddings, dataset, device=self._device, workers=self._workers
         )
         self._texts = self._model.text_tower(embeddings, self._device)
-        self._barred = excluded_images(
+        excluded = excluded_images(
             data.queries,
             embeddings,
             data.mining.duplicate_threshold,
             max_target_similarity=data.mining.max_target_similarity,
             exclude_siblings=data.mining.exclude_siblings,
         )
+        self._barred = {query.id: excluded.of(row) for row, query in enumerate(data.queries)}
         self._evaluator = Evaluator(
             data.dev, data.galleries, embeddings, [PROTOCOL], device=self._device
         )
