@@ -53,7 +53,9 @@ def links(name: str, opening: str) -> list[str]:
 def anchors(text: str) -> set[str]:
     """The anchors that a page's headings make."""
     headings = re.findall(r"^#+ (.+)$", MARKUP.sub("", text), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    return {
+        re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings
+    }
 
 
 def files_named(text: str) -> Iterator[str]:
@@ -115,11 +117,10 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "script", [pytest.param(block, id=f"{name}-{n}") for n, (name, block) in enumerate(blocks("python"))]
+    "script",
+    [pytest.param(block, id=f"{name}-{n}") for n, (name, block) in enumerate(blocks("python"))],
 )
-def test_a_script_runs(
-    script: str, finished_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_script_runs(script: str, finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished_run)
     exec(script, {})
 

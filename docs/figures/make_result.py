@@ -8,8 +8,6 @@ five under the plain sum, and among them under the trained combiner.
 
 import argparse
 import io
-import subprocess
-import sys
 import tempfile
 import textwrap
 from pathlib import Path
@@ -20,7 +18,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from cir.config import EvaluateConfig
 from cir.data.dataset import Dataset
+from pipeline import evaluate
 
 _SHOWN: Final = 5
 _INK: Final = "#1c2b33"
@@ -36,19 +36,20 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="PNG file to write")
     parser.add_argument("--seed", type=int, default=0, help="which of the queries that were gained")
     options = parser.parse_args()
-    before = _ranks(options.demo, "--query", "sum")
-    after = _ranks(options.demo, str(options.demo / "run"))
+    before = _ranks(options.demo, query="sum")
+    after = _ranks(options.demo, run=options.demo / "run")
     query = _gained(before, after, options.seed)
     _draw(Dataset(options.demo / "dataset"), before.loc[query], after.loc[query], options.out)
 
 
-def _ranks(demo: Path, *composition: str) -> pd.DataFrame:
+def _ranks(demo: Path, **composition: Any) -> pd.DataFrame:
     """Every val query's rank and nearest images, by query id."""
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "ranks.parquet"
-        files = ["--dataset", demo / "dataset", "--embeddings", demo / "embeddings.h5"]
-        command = ["evaluate", *composition, *map(str, files), "--per-query", str(table)]
-        subprocess.run([sys.executable, "-m", "pipeline.cli", *command], check=True)
+        dataset, embeddings = demo / "dataset", demo / "embeddings.h5"
+        evaluate.run(
+            EvaluateConfig(dataset=dataset, embeddings=embeddings, per_query=table, **composition)
+        )
         return pd.read_parquet(table).set_index("query_id")
 
 

@@ -1,4 +1,4 @@
-"""Checks that no built page loads anything from elsewhere: links leave the site, resources do not."""
+"""Checks that no built page loads anything from elsewhere; only links leave the site."""
 
 import re
 from pathlib import Path
