@@ -26,10 +26,10 @@ from cir.mining.manifest import build_gallery, mine_manifest
 from cir.processes import ALONE, Processes
 from pipeline.cli import FAILED, MISUSED
 from pipeline.mine import run
-from tests.support.launched import ASKED, config
 from tests.mining.test_manifest import CPU, World, filters, mining_options, on_machine, random_world
-from tests.test_mine import written
+from tests.support.launched import ASKED, config
 from tests.support.worlds import random_embeddings
+from tests.test_mine import written
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "60"))

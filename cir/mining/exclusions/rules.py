@@ -6,7 +6,7 @@ thing, or, where asked for, a target of the same reference under other captions 
 the target. All of it is decided by ids and vectors, never by ranks.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any, Final
@@ -21,6 +21,7 @@ from cir.errors import UsageError
 from cir.mining.exclusions.near_duplicates import near_duplicates
 from cir.mining.numerics.cosine import paired_cosines
 from cir.mining.numerics.threads import scanning_threads
+from cir.mining.problem import ExclusionCounts, Exclusions
 
 _HIGHEST_COSINE: Final = 1.001
 """No cosine passes it: a threshold above it asks for no near-duplicates."""
@@ -39,59 +40,6 @@ _NAMED, _SAME_BYTES, _NEAR_COPY, _SIBLING, _SIMILAR = range(5)
 
 _REASON_BITS: Final = 3
 """Scratch for a reason beside a pair in one number."""
-
-
-@dataclass(frozen=True)
-class ExclusionCounts:
-    """Candidates refused over all queries, each under the first reason that applies.
-
-    The reference and the known targets of a query are refused before and not counted.
-    """
-
-    duplicate_bytes: int = 0
-    """Byte-identical copies of the target."""
-    duplicate_vectors: int = 0
-    """Near-copies of the target."""
-    siblings: int = 0
-    """Targets of the same reference under other captions."""
-    target_similarity: int = 0
-    """Candidates too similar to the target."""
-
-    @property
-    def duplicates(self) -> int:
-        """Copies of the target, by bytes or by vector."""
-        return self.duplicate_bytes + self.duplicate_vectors
-
-
-@dataclass(frozen=True, eq=False)
-class Exclusions:
-    """Gallery rows by query, ragged: query i's are rows[starts[i]:starts[i + 1]], ascending."""
-
-    starts: Int64[np.ndarray, " queries_and_end"]
-    rows: Int64[np.ndarray, " flat"]
-    counts: ExclusionCounts = ExclusionCounts()
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    def of(self, query: int) -> Int64[np.ndarray, " rows"]:
-        """The excluded gallery rows of one query."""
-        return self.rows[self.starts[query] : self.starts[query + 1]]
-
-    def pairs(
-        self, queries: slice
-    ) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
-        """(query counted from the slice's start, gallery row) of every exclusion in a slice."""
-        starts = self.starts[queries.start : queries.stop + 1]
-        numbers = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-        return numbers, self.rows[starts[0] : starts[-1]]
-
-
-def exclusions_of(rows: Sequence[Iterable[int]]) -> Exclusions:
-    """Exclusions from each query's gallery rows, in any order."""
-    ordered = [sorted(set(own)) for own in rows]
-    starts = np.cumsum([0, *(len(own) for own in ordered)], dtype=np.int64)
-    return Exclusions(starts, np.array([row for own in ordered for row in own], dtype=np.int64))
 
 
 def find_exclusions(

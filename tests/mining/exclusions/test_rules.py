@@ -14,12 +14,10 @@ from cir.artefacts.vectors import Table, normalised
 from cir.data.dataset import Query
 from cir.errors import StoreError, UsageError
 from cir.mining.exclusions.rules import (
-    ExclusionCounts,
-    Exclusions,
     excluded_images,
-    exclusions_of,
     find_exclusions,
 )
+from cir.mining.problem import ExclusionCounts, Exclusions, exclusions_of
 
 IDS = tuple("abcdefgh")
 UNLIKE = 1.01
@@ -189,7 +187,7 @@ def test_random_worlds_agree_with_sets(seed: int) -> None:
         digest = digests[IDS.index(asked.target_id)]
         copies = {i for i, d in zip(IDS, digests, strict=True) if d == digest}
         assert word == "".join(i for i in gallery if i in named | copies)
-    queries_of, rows = found.pairs(slice(0, len(queries)))
+    queries_of, rows = found.pairs()
     assert [gallery[r] for r in rows] == list("".join(words))
     assert queries_of.tolist() == sorted(queries_of.tolist())
 
@@ -227,5 +225,5 @@ def test_barred_images_obey_the_filters() -> None:
 def test_ragged_rows_are_cut_by_query() -> None:
     made = exclusions_of([[3, 1, 3], [], [0, 2]])
     assert [made.of(n).tolist() for n in range(len(made))] == [[1, 3], [], [0, 2]]
-    queries, rows = made.pairs(slice(1, 3))
-    assert (queries.tolist(), rows.tolist()) == ([1, 1], [0, 2])
+    queries, rows = made.pairs()
+    assert (queries.tolist(), rows.tolist()) == ([0, 0, 2, 2], [1, 3, 0, 2])
