@@ -17,15 +17,15 @@ one way, dataset → Problem + Plan → ScanRequest → ScanResult → Selection
 
 from cir.mining.corpus import mine_negatives
 from cir.mining.engine import mine
+from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.export import as_columns
 from cir.mining.plan import Draw, Plan
-from cir.mining.problem import Exclusions, Mined, Problem, exclusions_of
+from cir.mining.problem import Mined, Problem
 from cir.types import NO_ROW
 
 __all__ = [
     "NO_ROW",
     "Draw",
-    "Exclusions",
     "Mined",
     "Plan",
     "Problem",

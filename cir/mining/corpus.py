@@ -32,10 +32,11 @@ from cir.artefacts.vectors import normalised
 from cir.config import MineConfig, MiningOptions, Sampling
 from cir.errors import UsageError, VectorError
 from cir.mining.engine import mine
+from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.exclusions.near_duplicates import near_duplicates
 from cir.mining.numerics.cosine import paired_distances
 from cir.mining.plan import Draw, Plan
-from cir.mining.problem import Mined, Problem, exclusions_of
+from cir.mining.problem import Mined, Problem
 from cir.progress import SILENT, Progress
 
 Choice = Literal["nearest", "hard", "semi-hard", "easy", "random"]

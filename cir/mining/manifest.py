@@ -17,9 +17,10 @@ from cir.config import MineConfig, MiningOptions, OnStarved, scope_shares
 from cir.data.dataset import Query
 from cir.errors import DatasetError, ManifestError, UsageError
 from cir.mining.approximate import mine_through
+from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions
 from cir.mining.exclusions.rules import find_exclusions
 from cir.mining.plan import Draw, Fill, Plan, draws_of
-from cir.mining.problem import ExclusionCounts, Exclusions, Mined, Problem
+from cir.mining.problem import Mined, Problem
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 
@@ -109,11 +110,11 @@ def mine_manifest(
         progress: Shows gallery images per second.
         processes: Those that mine together, each with a part of the gallery; all are given the
             same, and return the same.
-        prepared: What `prepare_mining` gave of the same arguments, to mine from the same images again.
+        prepared: What `prepare_mining` gave of the same arguments, where they are mined again.
 
     Raises:
-        UsageError: the gallery holds fewer images than a query shall get negatives, or more of
-            them are too similar to a target than `cir.mining.exclusions.rules` can hold; or the index
+        UsageError: the gallery holds fewer images than a query is to get negatives, more of them
+            are too similar to a target than `cir.mining.exclusions.rules` can hold, or the index
             cannot serve the options.
         ManifestError: queries are starved and `options.on_starved` is fail.
         DatasetError: the gallery is empty, or has not the category of a query.

@@ -3,7 +3,6 @@
 A `Problem` goes into the engine with a `cir.mining.plan.Plan`, and a `Mined` comes out.
 """
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,41 +10,6 @@ from jaxtyping import Bool, Float32, Int8, Int32, Int64
 
 from cir.ragged import Ragged
 from cir.types import NO_ROW, Band, Scope
-
-
-@dataclass(frozen=True)
-class ExclusionCounts:
-    """Candidates excluded over all queries, each under the first reason that applies.
-
-    The reference and the known targets of a query are excluded before and not counted.
-    """
-
-    duplicate_bytes: int = 0
-    """Byte-identical copies of the target."""
-    duplicate_vectors: int = 0
-    """Near-duplicates of the target."""
-    siblings: int = 0
-    """Targets of the same reference under other captions."""
-    target_similarity: int = 0
-    """Candidates too similar to the target."""
-
-    @property
-    def duplicates(self) -> int:
-        """Copies of the target, by bytes or by vector."""
-        return self.duplicate_bytes + self.duplicate_vectors
-
-
-@dataclass(frozen=True, eq=False)
-class Exclusions(Ragged):
-    """The gallery rows that are no negatives of each query, ascending; the queries own them."""
-
-    counts: ExclusionCounts = ExclusionCounts()
-
-
-def exclusions_of(rows: Sequence[Iterable[int]]) -> Exclusions:
-    """Exclusions from each query's gallery rows, in any order, repeated or not."""
-    ragged = Ragged.of_lists([sorted(set(query_rows)) for query_rows in rows])
-    return Exclusions(ragged.starts, ragged.rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Int64
 
 from cir.artefacts.manifest import Manifest
-from cir.artefacts.vectors import Table
+from cir.artefacts.vectors import VectorTable
 from cir.data.captions import variants
 
 _DRAW = 0xBA7C
@@ -91,8 +91,8 @@ class Batch:
 
 def training_rows(
     manifest: Manifest,
-    images: Table,
-    captions: Table,
+    images: VectorTable,
+    captions: VectorTable,
     *,
     barred: Mapping[str, Int[np.ndarray, " _"]],
     answers: Mapping[str, Sequence[str]],
@@ -202,7 +202,7 @@ def _places(
 
 
 def _text_rows(
-    captions: Sequence[Sequence[str]], table: Table
+    captions: Sequence[Sequence[str]], table: VectorTable
 ) -> tuple[Int64[np.ndarray, "queries variants"], Int64[np.ndarray, " queries"]]:
     worded = [variants(of_query) for of_query in captions]
     counts = np.fromiter((len(texts) for texts in worded), np.int64, len(worded))

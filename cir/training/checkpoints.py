@@ -20,7 +20,7 @@ from cir.artefacts.checkpoint import (
     save_checkpoint,
 )
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table
+from cir.artefacts.vectors import VectorTable
 from cir.config import TrainConfig
 from cir.errors import CheckpointError
 from cir.models.trained import LAST
@@ -48,7 +48,7 @@ class ResumeState:
     """Of the epoch that has ended, without what is mined after it; None within the next one."""
     reached: EpochProgress | None = None
     """How far the next epoch has come; None at the end of one."""
-    gallery: Table | None = None
+    gallery: VectorTable | None = None
     """The images' vectors as the next epoch began with them, where its steps use those and the
     model that gave them is gone."""
 
@@ -72,7 +72,7 @@ class ResumeState:
             reached = EpochProgress(step, Means(queries, sums))
         if state["gallery"]:
             keys, vectors = state["gallery"]
-            gallery = Table(keys, vectors.numpy())
+            gallery = VectorTable(keys, vectors.numpy())
         metrics = state["metrics"] and EpochMetrics.from_json(state["metrics"])
         return cls(state["epoch"], state["took"], metrics, reached, gallery)
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from cir.data.photos import PhotoBatch
+from cir.data.image_batches import ImageBatch
 from cir.encoding.embedding import photos_of
 from cir.encoding.encoder import Encoder
 from cir.errors import ImageError
@@ -113,7 +113,7 @@ class ImageTower:
                 yield self._features(rows, step, photos)
 
     def _features(
-        self, rows: Int64[np.ndarray, " distinct"], step: Cut, photos: Iterator[PhotoBatch]
+        self, rows: Int64[np.ndarray, " distinct"], step: Cut, photos: Iterator[ImageBatch]
     ) -> Features:
         chunks = [[_pixels(next(photos)) for _ in chunk] for chunk in step]
         return _encoded(rows, chunks, self._encoder.encode_images, self._encoder.device)
@@ -134,7 +134,7 @@ def _encoded(
     return EncodedFeatures(rows, encode(joined(chunks[0], device)))
 
 
-def _pixels(photos: PhotoBatch) -> Float[Tensor, "part 3 size size"]:
+def _pixels(photos: ImageBatch) -> Float[Tensor, "part 3 size size"]:
     if photos.faults:
         raise ImageError(next(iter(photos.faults.values())))
     return photos.pixels

@@ -91,13 +91,14 @@ class Engine:
             embeddings, dataset, device=self._device, workers=self._workers
         )
         self._texts = self._model.text_tower(embeddings, self._device)
-        self._barred = excluded_images(
+        excluded = excluded_images(
             data.queries,
             embeddings,
             data.mining.duplicate_threshold,
             max_target_similarity=data.mining.max_target_similarity,
             exclude_siblings=data.mining.exclude_siblings,
         )
+        self._barred = {query.id: excluded.of(row) for row, query in enumerate(data.queries)}
         self._evaluator = Evaluator(
             data.dev, data.galleries, embeddings, [PROTOCOL], device=self._device
         )

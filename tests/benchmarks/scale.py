@@ -38,9 +38,10 @@ from cir.artefacts.vectors import normalised
 from cir.config import MineConfig, MiningOptions
 from cir.mining import approximate
 from cir.mining.engine import mine
+from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.faiss_index import CandidateIndex, IndexKind
 from cir.mining.manifest import plan_of
-from cir.mining.problem import Problem, exclusions_of
+from cir.mining.problem import Problem
 
 SIZES = (37_825, 378_250, 1_000_000)
 CONTESTANTS = ("flat", "ivf", "hnsw", "ivfpq")

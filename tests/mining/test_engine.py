@@ -1,4 +1,4 @@
-"""The miner on plain arrays; what a manifest holds is tested in test_offline.py."""
+"""The miner on plain arrays; what a manifest holds is tested in test_manifest.py."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,8 +8,9 @@ import pytest
 
 from cir.errors import UsageError, VectorError
 from cir.mining.engine import mine
+from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.plan import Draw, Plan
-from cir.mining.problem import Mined, Problem, exclusions_of
+from cir.mining.problem import Mined, Problem
 from cir.types import NO_ROW
 from tests.support.vectors import unit
 

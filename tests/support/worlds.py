@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from cir.artefacts.provenance import Provenance
-from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table
+from cir.artefacts.store import Embeddings, write_embeddings
+from cir.artefacts.vectors import VectorTable
 from cir.data.captions import variants
 from cir.data.dataset import Dataset
 
@@ -50,14 +50,28 @@ def random_embeddings(
         {t for s in dataset.splits for q in dataset.queries(s) for t in variants(q.captions)}
     )
     return Embeddings(
-        images=Table(tuple(ids), rng.standard_normal((len(ids), dim)).astype(np.float32)),
-        captions=Table(tuple(texts), rng.standard_normal((len(texts), dim)).astype(np.float32)),
+        images=VectorTable(tuple(ids), rng.standard_normal((len(ids), dim)).astype(np.float32)),
+        captions=VectorTable(tuple(texts), rng.standard_normal((len(texts), dim)).astype(np.float32)),
         image_sha256=tuple(f"{number:064x}" for number in range(len(ids))),
         provenance=Provenance("micro", "random", "0" * 64, "targetpad", dim),
         skipped={},
         path=path,
         sha256="e" * 64,
     )
+
+
+def write_store(made: Embeddings, path: Path | None = None) -> Path:
+    """Writes `made` as a store, at its own path unless another is given."""
+    path = path or made.path
+    write_embeddings(
+        path,
+        images=made.images,
+        captions=made.captions,
+        image_sha256=made.image_sha256,
+        provenance=made.provenance,
+        skipped=made.skipped,
+    )
+    return path
 
 
 def blot(rng: np.random.Generator, size: int) -> Image.Image:

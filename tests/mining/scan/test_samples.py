@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from cir.mining.engine import mine
+from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.plan import Draw, Plan
-from cir.mining.problem import Mined, Problem, exclusions_of
+from cir.mining.problem import Mined, Problem
 from cir.types import SCOPES, Band
 from tests.support.chance import DOUBT, evenly, p_value
 from tests.support.vectors import on_arc

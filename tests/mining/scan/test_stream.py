@@ -14,8 +14,9 @@ import torch
 from cir.artefacts.vectors import normalised
 from cir.mining import streaming, threads
 from cir.mining.engine import mine
+from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.plan import Draw, Plan
-from cir.mining.problem import Mined, Problem, exclusions_of
+from cir.mining.problem import Mined, Problem
 from cir.progress import Task
 from cir.types import KINDS
 from tests.support.oracle import cosines
@@ -128,7 +129,7 @@ def test_the_worlds_starve_some_queries_and_fill_others() -> None:
 
 @pytest.mark.parametrize("name", ["semi-hard", "hard", "easy"])
 def test_the_usual_is_what_plain_loops_find(name: str) -> None:
-    """The oracle of test_offline.py tries far more; this is the world that is cut up here."""
+    """The oracle of test_manifest.py tries far more; this is the world that is cut up here."""
     problem, asked, mined = world(), plan(name), usual(name)
     band = asked.draws[0].band
     for query, vector in enumerate(problem.queries):
