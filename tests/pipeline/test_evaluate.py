@@ -124,7 +124,7 @@ def test_a_tuned_encoder_gives_the_vectors_anew(
         asked.append(weights)
         return encoder
 
-    monkeypatch.setattr("cir.encoding.tuned.load_encoder", load)
+    monkeypatch.setattr("cir.encoding.origin.load_encoder", load)
     queries, galleries = dataset.queries("val"), dataset.galleries("val")
     checkpoint = read_checkpoint(folder)
     now = as_tuned(embeddings, checkpoint, dataset, queries, galleries, device=CPU, workers=0)
