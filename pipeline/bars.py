@@ -15,7 +15,15 @@ from rich.text import Text
 
 from cir.progress import Task
 
-err = Console(stderr=True, highlight=False)
+
+class Pipe(Console):
+    """A console that says when nobody reads it any more; rich itself would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+err = Pipe(stderr=True, highlight=False)
 """Where progress and failures are shown."""
 
 _SILENCE: Final = 30.0

@@ -19,7 +19,14 @@ from torch import Tensor
 
 from cir.artefacts.provenance import Provenance
 from cir.errors import CheckpointError
-from cir.files import folder_written_aside, read_json, settle, sha256_of, write_json
+from cir.files import (
+    folder_written_aside,
+    read_json,
+    settle,
+    sha256_of,
+    unreadable,
+    write_json,
+)
 
 SCHEMA_VERSION = 1
 """Version of the folder's layout; a reader refuses any other."""
@@ -30,6 +37,7 @@ TRAINER_FILE = "trainer.pt"
 METADATA_FILE = "metadata.json"
 
 _MEND = "train again, or take another checkpoint of the run"
+_DAMAGED = f"is damaged ({{}}): {_MEND}"
 
 
 @dataclass(frozen=True)
@@ -133,7 +141,7 @@ def read_trainer(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing: the run cannot be resumed from it") from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.PickleError) as fault:
-        raise CheckpointError(f"{path} is damaged ({_first_line(fault)}): {_MEND}") from fault
+        raise CheckpointError(unreadable(path, fault, _DAMAGED)) from fault
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds a {type(state).__name__}, expected a dict: {_MEND}")
     return state
@@ -157,7 +165,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing: {_MEND}") from None
     except (OSError, SafetensorError) as fault:
-        raise CheckpointError(f"{path} is damaged ({_first_line(fault)}): {_MEND}") from fault
+        raise CheckpointError(unreadable(path, fault, _DAMAGED)) from fault
     return state
 
 
@@ -184,7 +192,3 @@ def _weights_id(folder: Path) -> str:
         if (folder / name).exists()
     ]
     return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
-
-
-def _first_line(fault: BaseException) -> str:
-    return (str(fault).splitlines() or [type(fault).__name__])[0]

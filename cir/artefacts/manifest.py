@@ -18,7 +18,7 @@ from jaxtyping import Float32, Int, Int8, Int32, Int64
 
 from cir.artefacts.provenance import Provenance
 from cir.errors import ManifestError
-from cir.files import written_aside
+from cir.files import require_file, unreadable, written_aside
 from cir.types import KINDS, SCOPES
 
 SCHEMA_VERSION = 1
@@ -207,8 +207,7 @@ def read_manifest(path: Path) -> Manifest:
         ManifestError: the file is missing, damaged, no manifest of cir, of another schema, lacks a
             column, or holds something else in one.
     """
-    if not path.is_file():
-        raise ManifestError(f"no manifest at {path}: make it with cir mine --out {path}")
+    require_file(path, ManifestError, f"no manifest at {path}: make it with cir mine")
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             metadata = _metadata(file.schema_arrow.metadata or {}, path)
@@ -217,8 +216,8 @@ def read_manifest(path: Path) -> Manifest:
             columns = {name: table[name].combine_chunks() for name in _COLUMNS}
             return _manifest(columns, metadata, path)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
-        line = " ".join(str(fault).split())
-        raise ManifestError(f"{path} is damaged or no Parquet ({line}): {_MEND}") from fault
+        damaged = f"is damaged or no Parquet ({{}}): {_MEND}"
+        raise ManifestError(unreadable(path, fault, damaged)) from fault
 
 
 def _pick(names: Sequence[str], rows: Int[np.ndarray, " chosen"]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ import numpy as np
 from cir.data.forms import FormName, RowLocation, recognised
 from cir.data.queries import Query
 from cir.errors import DatasetError
-from cir.files import read_json
+from cir.files import read_json, require_folder
 from cir.types import Split
 
 __all__ = ["IMAGE_SUFFIXES", "SPLITS", "Dataset", "Query", "hold_out"]
@@ -41,10 +41,8 @@ class Dataset:
             DatasetError: the folder or its annotations are missing.
         """
         self.root = root
-        if not root.is_dir():
-            raise DatasetError(
-                f"no dataset folder at {root}: expected images/, captions/, image_splits/"
-            )
+        expected = "expected images/, captions/, image_splits/"
+        require_folder(root, DatasetError, f"no dataset folder at {root}: {expected}")
         inner = root / _INNER
         self._annotations = inner if (inner / "captions").is_dir() else root
         self._form = recognised(self._annotations)

@@ -24,7 +24,7 @@ from cir.training import engine, saving
 from cir.training.step import Learner
 from cir.training.signals import StopRequest
 from cir.training.train import train
-from pipeline.cli import FAILED
+from pipeline.faults import FAILED
 from tests.support.micro import micro_encoder
 from tests.support.runs import (
     SETTINGS,
