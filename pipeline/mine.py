@@ -10,7 +10,8 @@ from jaxtyping import Bool, Shaped
 from torch import nn
 
 from cir.artefacts.checkpoint import Checkpoint
-from cir.artefacts.manifest import Approximation, Manifest, ManifestCounts, write_manifest
+from cir.artefacts.manifest import Manifest, write_manifest
+from cir.artefacts.manifest_metadata import Approximation, ManifestCounts
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import MineConfig
 from cir.data.captions import joined

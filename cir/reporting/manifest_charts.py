@@ -16,7 +16,7 @@ from cir.artefacts.manifest_statistics import (
     kinds_by_scope,
     log_bounds,
     log_counts,
-    wanted,
+    num_negatives,
 )
 from cir.reporting.charts import C1, C2, C3, C4, grouped_bars, histograms, lying_bars
 from cir.reporting.comparison_tables import AFTER, BEFORE, CHANGE, changes
@@ -159,7 +159,7 @@ def _band_chart(manifest: Manifest) -> Chart:
     )
     return Chart(
         "Candidates in the band",
-        f"What a query could choose from: fewer than {wanted(manifest)} leave it starved.",
+        f"What a query could choose from: fewer than {num_negatives(manifest)} leave it starved.",
         [drawn],
     )
 

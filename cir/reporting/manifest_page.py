@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Shaped
 from markupsafe import Markup
 
-from cir.artefacts.manifest import Manifest, ManifestMetadata
+from cir.artefacts.manifest import Manifest
 from cir.artefacts.manifest_comparison import ManifestComparison
+from cir.artefacts.manifest_metadata import ManifestMetadata
 from cir.artefacts.manifest_statistics import Hubness, starved
 from cir.data.dataset import Dataset
 from cir.reporting import comparison_tables, manifest_tables

@@ -17,8 +17,8 @@ from cir.artefacts.manifest_statistics import (
     log_bounds,
     log_counts,
     nearest_negatives,
+    num_negatives,
     starved,
-    wanted,
 )
 from cir.reporting.pages import PageTable
 from cir.reporting.text_bars import NARROW, WIDE, bar_table, text_histogram
@@ -158,7 +158,7 @@ def starved_table(manifest: Manifest) -> PageTable:
         )
         for b in bands
     ]
-    note = f"Starved: fewer than the {wanted(manifest)} wanted candidates in the band."
+    note = f"Starved: fewer than the {num_negatives(manifest)} wanted candidates in the band."
     columns = ("category", "queries", "starved", "share", "in band, median")
     return PageTable("Starved queries by category", columns, rows, (note,))
 

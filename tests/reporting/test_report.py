@@ -13,7 +13,8 @@ import torch
 from cir import __version__
 from cir.artefacts.checkpoint import SCHEMA_VERSION, CheckpointMetadata, save_checkpoint
 from cir.artefacts.manifest import SCHEMA_VERSION as MANIFEST_SCHEMA
-from cir.artefacts.manifest import Manifest, ManifestCounts, ManifestMetadata, write_manifest
+from cir.artefacts.manifest import Manifest, write_manifest
+from cir.artefacts.manifest_metadata import ManifestCounts, ManifestMetadata
 from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
 from cir.data.dataset import Dataset
