@@ -22,9 +22,10 @@ from cir.errors import CheckpointError
 from cir.evaluation.protocol import ranking_tasks
 from cir.evaluation.recall import Protocol, evaluate
 from cir.models.combiner import SumCombiner, TextOnly, build_combiner
-from cir.reporting.charts import C1, C2, Line, histograms, line_chart, stacked_bars
+from cir.reporting.charts import Line, histograms, line_chart, stacked_bars
 from cir.reporting.examples import DRAWN, Composer, draw_examples
 from cir.reporting.report import write_report
+from cir.reporting.svg import C1, C2
 from cir.types import KINDS
 from tests.support.worlds import random_embeddings, small_dataset
 
