@@ -24,12 +24,12 @@ from cir.errors import ManifestError, StoppedError, UsageError
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import recalls
-from cir.mining.manifest import PreparedMining, mine_manifest, prepare
+from cir.mining.manifest import PreparedMining, mine_manifest, prepare_mining
 from cir.mining.online import OnlineNegatives
 from cir.mining.exclusions.rules import excluded_images
 from cir.models.combiner import SumCombiner
 from cir.models.composition import composed_queries
-from cir.models.trained import BEST, LAST
+from cir.models.composer import BEST, LAST
 from cir.processes import Processes
 from cir.progress import PartsOf, Progress
 from cir.spellings import curriculum
@@ -364,7 +364,7 @@ class Engine:
             device=self._device,
             progress=self._progress,
             processes=self._processes,
-            ground=self._mining_ground(),
+            prepared=self._mining_ground(),
         )
         if not len(mined):
             raise ManifestError(
@@ -378,7 +378,7 @@ class Engine:
     def _mining_ground(self) -> PreparedMining:
         """Of the current images: found once, and again after each epoch that moves them."""
         if self._ground is None or self._model.tunes_image:
-            self._ground = prepare(
+            self._ground = prepare_mining(
                 self._data.queries,
                 self._current,
                 self._data.galleries,

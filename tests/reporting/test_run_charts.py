@@ -10,7 +10,7 @@ import pytest
 from cir.artefacts.manifest import Manifest, write_manifest
 from cir.data.dataset import Dataset
 from cir.models.combiner import build_combiner
-from cir.models.trained import load_trained
+from cir.models.composer import find_checkpoint
 from cir.reporting.epoch_figures import epoch_figures, series
 from cir.reporting.mined_epochs import read_mined
 from cir.reporting.run_charts import run_charts
@@ -54,7 +54,7 @@ def charts(tmp_path: Path, lines: list[dict[str, object]], *manifests: Manifest)
     combiner = build_combiner("attention-fusion", dim=dim, hidden=HIDDEN)
     folder = saved(tmp_path / "best", combiner, manifests[0].metadata.provenance)
     epochs = [epoch_figures(one) for one in lines]
-    run = RunRecord({}, epochs, DEV, read_mined(files), load_trained(folder))
+    run = RunRecord({}, epochs, DEV, read_mined(files), find_checkpoint(folder))
     return {chart.title: "".join(map(str, chart.drawings)) for chart in run_charts(run)}
 
 
