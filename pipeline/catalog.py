@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cir.config import CatalogConfig
 from cir.files import refuse_existing
-from cir.sources.catalog import CatalogSummary, Columns, LeftOut, make_catalog
+from cir.sources.catalog import CatalogColumns, CatalogSummary, LeftOut, make_catalog
 from cir.workers import pick_workers
 from pipeline import console
 
@@ -16,7 +16,7 @@ def run(config: CatalogConfig) -> Path:
         config.out,
         images=config.images,
         attributes=config.attributes,
-        columns=Columns(
+        columns=CatalogColumns(
             id=config.id_column,
             category=config.category_column,
             name=config.name_column,

@@ -11,7 +11,7 @@ from torch import nn
 
 from cir import __version__
 from cir.artefacts.checkpoint import Checkpoint
-from cir.artefacts.queryranks import write_query_ranks
+from cir.artefacts.query_ranks import write_query_ranks
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import RUN, CaptionRule, EvaluateConfig, GalleryName, ReferenceRule
 from cir.data.dataset import Dataset, Query

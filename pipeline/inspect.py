@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from cir.artefacts.comparison import compare
 from cir.artefacts.manifest import Manifest, read_manifest
-from cir.artefacts.statistics import hubness
+from cir.artefacts.manifest_comparison import compare_manifests
+from cir.artefacts.manifest_statistics import hubness
 from cir.config import InspectConfig
 from cir.data.dataset import Dataset
 from cir.errors import ManifestError
 from cir.files import refuse_existing
-from cir.reporting.comparisontables import comparison_notes, comparison_tables
-from cir.reporting.manifesttables import described, manifest_tables
-from cir.reporting.pages import Table
+from cir.reporting.comparison_tables import comparison_notes, tables_of_comparison
+from cir.reporting.manifest_tables import described, tables_of_manifest
+from cir.reporting.pages import PageTable
 from cir.types import Split
 from pipeline import console
 
 if TYPE_CHECKING:
-    from cir.reporting.manifestpage import Shown
+    from cir.reporting.manifest_page import Shown
 
 _MEGABYTE = 10**6
 
@@ -71,10 +71,10 @@ def _inspect(config: InspectConfig, manifest: Manifest, dataset: Dataset | None)
     size = len(_gallery(manifest, dataset)) if dataset else None
     hubs = hubness(manifest, size)
     console.note(f"{config.manifest}: {described(manifest)}")
-    _print(manifest_tables(manifest, hubs))
+    _print(tables_of_manifest(manifest, hubs))
     if config.html:
         # Drawing is imported where a page is wanted: without one the figures come at once.
-        from cir.reporting.manifestpage import write_manifest_page
+        from cir.reporting.manifest_page import write_manifest_page
 
         name = config.manifest.name
         shown = write_manifest_page(
@@ -86,7 +86,7 @@ def _inspect(config: InspectConfig, manifest: Manifest, dataset: Dataset | None)
 def _compare(
     config: InspectConfig, first: Manifest, second: Manifest, other: Path, dataset: Dataset | None
 ) -> None:
-    joined = compare(first, second)
+    joined = compare_manifests(first, second)
     if not len(joined):
         raise ManifestError(
             f"{config.manifest} and {other} have no query in common, expected manifests of one "
@@ -96,9 +96,9 @@ def _compare(
     console.note(f"after: {other}: {described(second)}")
     for line in comparison_notes(first, second):
         console.note(line)
-    _print(comparison_tables(first, second, joined))
+    _print(tables_of_comparison(first, second, joined))
     if config.html:
-        from cir.reporting.manifestpage import write_comparison_page
+        from cir.reporting.manifest_page import write_comparison_page
 
         names = (config.manifest.name, other.name)
         shown = write_comparison_page(
@@ -111,7 +111,7 @@ def _place(manifest: Manifest) -> str:
     return f"split {manifest.metadata.split} ({manifest.query_ids[0]})"
 
 
-def _print(tables: Sequence[Table]) -> None:
+def _print(tables: Sequence[PageTable]) -> None:
     for table in tables:
         if table.rows:
             console.table(table.title, table.columns, table.rows)

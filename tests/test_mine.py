@@ -21,7 +21,7 @@ from cir.artefacts.checkpoint import (
 )
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
-from cir.artefacts.vectors import Table
+from cir.artefacts.vectors import VectorTable
 from cir.config import MineConfig, MiningOptions, flag
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
@@ -198,7 +198,7 @@ def test_skipped_images_are_counted(
     keys = tuple(key for key in embeddings.images.keys if key != lost)
     partial = dataclasses.replace(
         embeddings,
-        images=Table(keys, embeddings.images.take(keys)),
+        images=VectorTable(keys, embeddings.images.take(keys)),
         image_sha256=embeddings.image_sha256[1:],
         skipped={lost: "truncated"},
     )
@@ -329,7 +329,7 @@ def test_a_store_of_another_dataset_is_refused(
     at = embeddings.images.row_of[lost]
     keys = tuple(key for key in embeddings.images.keys if key != lost)
     digests = embeddings.image_sha256[:at] + embeddings.image_sha256[at + 1 :]
-    few = Table(keys, embeddings.images.take(keys))
+    few = VectorTable(keys, embeddings.images.take(keys))
     written(dataclasses.replace(embeddings, images=few, image_sha256=digests))
     code, told = refused(config)
     assert code == FAILED
@@ -381,7 +381,7 @@ def test_a_manifest_that_exists_is_replaced_only_on_demand(config: dict[str, Any
 
 def test_vectors_are_compared_by_direction(config: dict[str, Any], embeddings: Embeddings) -> None:
     first = read_manifest(run(MineConfig(**config)))
-    longer = Table(embeddings.images.keys, embeddings.images.vectors * np.float32(4))
+    longer = VectorTable(embeddings.images.keys, embeddings.images.vectors * np.float32(4))
     written(dataclasses.replace(embeddings, images=longer))
     again = read_manifest(run(MineConfig(**config, overwrite=True)))
     assert again.negative_ids == first.negative_ids

@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from cir import __version__
 from cir.artefacts.provenance import Provenance
-from cir.artefacts.vectors import Table, require_directions
+from cir.artefacts.vectors import VectorTable, require_directions
 from cir.errors import StoreError
 from cir.files import sha256_of, written_aside
 
@@ -32,9 +32,9 @@ _MEND = "run cir embed again"
 class Embeddings:
     """What an embedding store holds."""
 
-    images: Table
+    images: VectorTable
     """Vectors by image id, not normalised."""
-    captions: Table
+    captions: VectorTable
     """Vectors by text, not normalised."""
     image_sha256: tuple[str, ...]
     """SHA-256 of each image file, in the order of `images`."""
@@ -49,8 +49,8 @@ class Embeddings:
 def write_embeddings(
     path: Path,
     *,
-    images: Table,
-    captions: Table,
+    images: VectorTable,
+    captions: VectorTable,
     image_sha256: Sequence[str],
     provenance: Provenance,
     skipped: Mapping[str, str],
@@ -161,7 +161,7 @@ def _attribute(file: Any, name: str, path: Path) -> Any:
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
-def _table(file: Any, keys: str, vectors: str, provenance: Provenance, path: Path) -> Table:
+def _table(file: Any, keys: str, vectors: str, provenance: Provenance, path: Path) -> VectorTable:
     """The named rows of one group; each name once, each vector of the encoder's width."""
     names = _texts(file, keys, path)
     rows = _dataset(file, vectors, path)
@@ -172,7 +172,7 @@ def _table(file: Any, keys: str, vectors: str, provenance: Provenance, path: Pat
         )
     if len(set(names)) != len(names):
         raise StoreError(f"{path}: /{keys} names a row twice: {_MEND}")
-    return Table(names, rows[:])
+    return VectorTable(names, rows[:])
 
 
 def _texts(file: Any, name: str, path: Path) -> tuple[str, ...]:

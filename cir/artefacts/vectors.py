@@ -21,7 +21,7 @@ _AT_ONCE: Final = 1024
 
 
 @dataclass(frozen=True)
-class Table:
+class VectorTable:
     """Vectors of which each row has a name: an image id, or a caption's text."""
 
     keys: tuple[str, ...]

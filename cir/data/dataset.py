@@ -17,7 +17,7 @@ from typing import get_args
 
 import numpy as np
 
-from cir.data.forms import FormName, Place, recognised
+from cir.data.forms import FormName, RowLocation, recognised
 from cir.data.queries import Query
 from cir.errors import DatasetError
 from cir.files import read_json
@@ -147,7 +147,7 @@ class Dataset:
         rows = read_json(file, DatasetError)
         if not isinstance(rows, list):
             raise DatasetError(f"{file}: expected a list of queries, found {type(rows).__name__}")
-        places = (Place(file, category, split, number) for number in range(len(rows)))
+        places = (RowLocation(file, category, split, number) for number in range(len(rows)))
         queries = [self._form.query(row, place) for row, place in zip(rows, places, strict=True)]
         if len({query.id for query in queries}) < len(queries):
             raise DatasetError(f"{file}: several rows have one pairid; expected each once")

@@ -31,7 +31,7 @@ _PEEK: Final = 4096
 
 
 @dataclass(frozen=True)
-class Place:
+class RowLocation:
     """A row of a captions file."""
 
     file: Path
@@ -56,7 +56,7 @@ class Form:
     """What each split is called in the names of files."""
     image_folders: tuple[str, ...]
     """Where images lie, in these folders of the dataset or in folders of theirs."""
-    query: Callable[[Any, Place], Query]
+    query: Callable[[Any, RowLocation], Query]
     """Reads a row of a captions file; raises DatasetError."""
     image_ids: Callable[[Any, Path], list[str]]
     """Reads an image split, from its file; raises DatasetError."""
@@ -84,7 +84,7 @@ def _start(file: Path | None) -> str:
 # -------------------------------------------------------------------------------- FashionIQ
 
 
-def _fashioniq_query(row: Any, place: Place) -> Query:
+def _fashioniq_query(row: Any, place: RowLocation) -> Query:
     """`targets` where a query has several, `target` first."""
     if not isinstance(row, dict) or not isinstance(row.get("candidate"), str):
         raise DatasetError(f"{place}: expected an object with a candidate id")
@@ -120,7 +120,7 @@ FASHIONIQ: Final = Form(
 # ------------------------------------------------------------------------------------- CIRR
 
 
-def _cirr_query(row: Any, place: Place) -> Query:
+def _cirr_query(row: Any, place: RowLocation) -> Query:
     """One pair; a test split's has no target."""
     if not isinstance(row, dict) or not isinstance(row.get("pairid"), int):
         raise DatasetError(f"{place}: expected an object with a pairid")
@@ -142,7 +142,7 @@ def _cirr_query(row: Any, place: Place) -> Query:
     )
 
 
-def _as_good(row: dict[str, Any], place: Place) -> list[str]:
+def _as_good(row: dict[str, Any], place: RowLocation) -> list[str]:
     """The images graded as good as the target."""
     grades = row.get("target_soft", {})
     if not isinstance(grades, dict):
@@ -150,7 +150,7 @@ def _as_good(row: dict[str, Any], place: Place) -> list[str]:
     return [image_id for image_id, grade in grades.items() if grade == _FITS_AS_WELL]
 
 
-def _members(row: dict[str, Any], place: Place) -> list[str]:
+def _members(row: dict[str, Any], place: RowLocation) -> list[str]:
     """The subset that the pair was drawn from, each image once."""
     subset = row.get("img_set")
     members = subset.get("members") if isinstance(subset, dict) else None

@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Float
 
 from cir.artefacts.store import write_embeddings
-from cir.artefacts.vectors import Table
+from cir.artefacts.vectors import VectorTable
 from cir.config import OnError
 from cir.data.captions import variants
 from cir.data.dataset import Dataset
-from cir.data.photos import PhotoBatch
+from cir.data.image_batches import ImageBatch
 from cir.encoding.blocks import Blocks, key_of
 from cir.encoding.embedding import encode_photos, encode_texts, photos_of, spans_of, stacked
 from cir.encoding.encoder import Encoder
@@ -97,8 +97,8 @@ def embed_dataset(
     skipped = dict(sorted((missing | images.skipped).items()))
     write_embeddings(
         out,
-        images=Table(images.ids, images.vectors),
-        captions=Table(tuple(texts), run.captions(texts)),
+        images=VectorTable(images.ids, images.vectors),
+        captions=VectorTable(tuple(texts), run.captions(texts)),
         image_sha256=images.sha256,
         provenance=encoder.provenance,
         skipped=skipped,
@@ -237,7 +237,7 @@ class _Run:
                 parts = [self._batch(photos, ids, task) for photos in islice(stream, len(some))]
                 yield span, _Images.joined(parts, self.encoder.dim)
 
-    def _batch(self, photos: PhotoBatch, ids: Sequence[str], task: Task) -> _Images:
+    def _batch(self, photos: ImageBatch, ids: Sequence[str], task: Task) -> _Images:
         if photos.faults and self.on_error == "fail":
             fault = next(iter(photos.faults.values()))
             raise ImageError(f"{fault}; --on-error skip leaves broken images out")

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cir.data.photos import PhotoBatch, photo_batches
+from cir.data.image_batches import ImageBatch, image_batches
 from cir.encoding.encoder import Encoder
 from cir.errors import ImageError, VectorError
 from cir.progress import SILENT, Progress, Task
@@ -63,9 +63,9 @@ def caption_vectors(
 
 def photos_of(
     encoder: Encoder, files: Sequence[Path], batches: Sequence[Sequence[int]], workers: int
-) -> Generator[PhotoBatch, None, None]:
+) -> Generator[ImageBatch, None, None]:
     """Reads batches of photos as `encoder` takes them; `batches` are rows of `files`."""
-    return photo_batches(
+    return image_batches(
         files,
         batches,
         encoder.preprocess,
@@ -75,7 +75,7 @@ def photos_of(
 
 
 def encode_photos(
-    encoder: Encoder, photos: PhotoBatch, names: Sequence[str]
+    encoder: Encoder, photos: ImageBatch, names: Sequence[str]
 ) -> Float[np.ndarray, "batch dim"]:
     """The vectors of a batch's readable photos; `names` says what each row is called."""
     if not photos.rows:

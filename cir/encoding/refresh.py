@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table
+from cir.artefacts.vectors import VectorTable
 from cir.data.dataset import Dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
@@ -43,7 +43,7 @@ def with_images(
     files = [dataset.image_path(image_id) for image_id in ids]
     vectors = image_vectors(encoder, files, batch_size=_BATCH, workers=workers, progress=progress)
     digests = tuple(embeddings.image_sha256[row] for row in rows)
-    return dataclasses.replace(embeddings, images=Table(ids, vectors), image_sha256=digests)
+    return dataclasses.replace(embeddings, images=VectorTable(ids, vectors), image_sha256=digests)
 
 
 def with_captions(
@@ -62,4 +62,4 @@ def with_captions(
     """
     wanted = tuple(sorted(set(texts)))
     vectors = caption_vectors(encoder, wanted, batch_size=_BATCH, progress=progress)
-    return dataclasses.replace(embeddings, captions=Table(wanted, vectors))
+    return dataclasses.replace(embeddings, captions=VectorTable(wanted, vectors))

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table, normalised
+from cir.artefacts.vectors import VectorTable, normalised
 from cir.data.dataset import Query
 from cir.evaluation.protocol import Protocol, RankingTask, ranking_tasks, texts_by_order
 from cir.evaluation.ranks import CategoryRanks, Listing, Ranks, SubsetRanks
@@ -118,16 +118,16 @@ class _Lookup:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = keys
-        self._table: Table | None = None
+        self._table: VectorTable | None = None
 
-    def changed(self, table: Table) -> bool:
+    def changed(self, table: VectorTable) -> bool:
         """Whether `table` is another than the last; it is the last from now on."""
         if table is self._table:
             return False
         self._table, self._rows = table, table.rows(self._keys)
         return True
 
-    def take(self, table: Table) -> Float[np.ndarray, "keys dim"]:
+    def take(self, table: VectorTable) -> Float[np.ndarray, "keys dim"]:
         """The vectors, in the order of the keys."""
         self.changed(table)
         taken: Float[np.ndarray, "keys dim"] = table.vectors[self._rows]

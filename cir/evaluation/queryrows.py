@@ -14,7 +14,7 @@ LISTED: Final = 50
 
 
 def query_rows(ranks: Ranks) -> dict[str, list[Any]]:
-    """The columns of `cir.artefacts.queryranks`; ranks must have been listed."""
+    """The columns of `cir.artefacts.query_ranks`; ranks must have been listed."""
     rows = [row for found in ranks.categories for row in _rows(found)]
     return {name: [row[name] for row in rows] for name in rows[0]}
 

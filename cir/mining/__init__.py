@@ -4,10 +4,10 @@ The names here work on plain arrays and know no files; `cir.mining.manifest` joi
 Begin with `mine_negatives`; `Problem`, `Plan` and `mine` are what it is made of.
 """
 
-from cir.mining.engine import NONE, Draw, Mined, Plan, Problem, mine
-from cir.mining.export import as_columns
 from cir.mining.corpus import mine_negatives
-from cir.mining.exclusions.rules import Exclusions, exclusions_of
+from cir.mining.engine import NONE, Draw, Mined, Plan, Problem, mine
+from cir.mining.exclusions.excluded import Exclusions, exclusions_of
+from cir.mining.export import as_columns
 
 __all__ = [
     "NONE",

@@ -16,12 +16,11 @@ from jaxtyping import Bool, Int32, Int64
 from cir.artefacts.manifest import Approximation
 from cir.config import Index
 from cir.errors import UsageError
-from cir.mining.selection import NONE, draw_pools, fill_pools
 from cir.mining.engine import Mined, Problem, mine
 from cir.mining.faiss_index import CandidateIndex, Kind
 from cir.mining.plan import Plan
 from cir.mining.scan.sampling_keys import NEAREST
-from cir.mining.exclusions.rules import exclusions_of
+from cir.mining.selection import NONE, draw_pools, fill_pools
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 
@@ -134,12 +133,11 @@ def _unserved(plan: Plan, processes: Processes) -> str | None:
 
 def _part(problem: Problem, numbers: Int64[np.ndarray, " some"]) -> Problem:
     """Some of the queries, against the same gallery."""
-    barred = [problem.exclusions.of(number).tolist() for number in numbers.tolist()]
     return replace(
         problem,
         queries=problem.queries[numbers],
         targets=problem.targets[numbers],
-        exclusions=exclusions_of(barred),
+        exclusions=problem.exclusions.take(numbers),
         categories=None if problem.categories is None else problem.categories[numbers],
     )
 

@@ -35,7 +35,7 @@ from cir.mining.engine import Draw, Mined, Plan, Problem, mine
 from cir.mining.exclusions.near_duplicates import near_duplicates
 from cir.mining.manifest import plan_of
 from cir.mining.numerics.cosine import paired_distances
-from cir.mining.exclusions.rules import exclusions_of
+from cir.mining.exclusions.excluded import exclusions_of
 from cir.progress import SILENT, Progress
 
 Choice = Literal["nearest", "hard", "semi-hard", "easy", "random"]

@@ -25,22 +25,31 @@ import torch
 from jaxtyping import Bool, Float32, Int8, Int32, Int64
 
 from cir.errors import UsageError, VectorError
-from cir.mining.bands import Borders, Keys, BandCounts, keys_at
-from cir.mining.selection import NONE, Selection, PoolResult, CandidatePool, choose, draw_pools, fill_pools, needs_pool
-from cir.mining.scan.result import ScanResult
-from cir.mining.scan.candidate_lists import Propose, scan_listed
+from cir.mining.bands import BandCounts, Borders, Keys, keys_at
+from cir.mining.numerics.cosine import paired_distances
 from cir.mining.plan import Draw, Plan
+from cir.mining.scan.candidate_lists import Propose, scan_listed
+from cir.mining.scan.result import ScanResult
 from cir.mining.scan.sampling_keys import NEAREST
 from cir.mining.scan.shards import merged_shards
-from cir.mining.numerics.cosine import paired_distances
-from cir.mining.sketch.product import quickest_number
 from cir.mining.scan.stream import Search, stream
-from cir.mining.exclusions.rules import Exclusions
+from cir.mining.selection import (
+    NONE,
+    CandidatePool,
+    PoolResult,
+    Selection,
+    choose,
+    draw_pools,
+    fill_pools,
+    needs_pool,
+)
+from cir.mining.sketch.product import quickest_number
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
+from cir.ragged import Ragged
 from cir.types import Band
 
-__all__ = ["NONE", "Draw", "Mined", "Plan", "Problem", "FilterCounts", "mine"]
+__all__ = ["NONE", "Draw", "FilterCounts", "Mined", "Plan", "Problem", "mine"]
 
 _CPU: Final = torch.device("cpu")
 
@@ -55,7 +64,7 @@ class Problem:
     gallery: Float32[np.ndarray, "gallery dim"]
     """All of it, or a shard where several processes hold one each. Unit vectors in a file may be
     mapped into memory, `np.load(path, mmap_mode="r")`: they are read a few thousand at a time."""
-    exclusions: Exclusions
+    exclusions: Ragged
     """Gallery rows that are no negatives of a query, counted from the first of the shard."""
     categories: Int64[np.ndarray, " queries"] | None = None
     """The category of each query, for scopes other than `any`."""
@@ -243,7 +252,7 @@ class _Scanner:
     def _valid(self) -> Int64[np.ndarray, "queries two"]:
         """Valid candidates of each query in the shard: all, and those of its category."""
         problem, count = self._problem, len(self._problem.queries)
-        queries, rows = problem.exclusions.pairs(slice(0, count))
+        queries, rows = problem.exclusions.pairs()
         every = len(problem.gallery) - np.bincount(queries, minlength=count)
         own = np.zeros(count, dtype=np.int64)
         if self._scoped and problem.members is not None and problem.categories is not None:

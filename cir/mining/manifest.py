@@ -18,7 +18,8 @@ from cir.data.dataset import Query
 from cir.errors import DatasetError, ManifestError, UsageError
 from cir.mining.approximate import mine_through
 from cir.mining.engine import Draw, Mined, Plan, Problem
-from cir.mining.exclusions.rules import ExclusionCounts, Exclusions, find_exclusions
+from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions
+from cir.mining.exclusions.rules import find_exclusions
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.types import Band

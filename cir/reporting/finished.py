@@ -11,8 +11,8 @@ from cir.files import read_json
 from cir.models.trained import Trained, load_trained
 from cir.reporting.measured import Measured, measured
 from cir.reporting.mined import MinedEpochs, read_mined
-from cir.training.run_folder import CONFIG_FILE, MANIFESTS
 from cir.training.metrics_log import RunLog
+from cir.training.run_folder import CONFIG_FILE, MANIFESTS
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from cir.artefacts.comparison import turnover
 from cir.artefacts.manifest import Manifest, read_manifest
+from cir.artefacts.manifest_comparison import turnover
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """Rows of text under a heading; the first column names what the others say."""
 
     title: str

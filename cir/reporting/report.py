@@ -18,9 +18,9 @@ from cir.reporting.cards import OUTCOME_TEXTS, example_card, mined_cards
 from cir.reporting.examples import OUTCOMES, Composer, Examples, draw_examples
 from cir.reporting.finished import FinishedRun, read_run
 from cir.reporting.measured import series
-from cir.reporting.pages import SHA_SHOWN, Figure, Table, shown, write_page
+from cir.reporting.pages import SHA_SHOWN, Figure, PageTable, shown, write_page
 from cir.reporting.pictures import Pictures
-from cir.reporting.runcharts import run_charts
+from cir.reporting.run_charts import run_charts
 from cir.runtime import pick_device
 from cir.workers import pick_workers
 
@@ -107,7 +107,7 @@ def _reached(run: FinishedRun) -> str:
     return run.unfinished or f"{run.epochs[-1].epoch} epochs, with evaluation and mining"
 
 
-def _epochs(run: FinishedRun) -> Table:
+def _epochs(run: FinishedRun) -> PageTable:
     """Every epoch in figures."""
     strategies = {mined.epoch: mined.strategy for mined in run.mined.epochs}
     losses = list(series(run.epochs, "losses"))
@@ -124,7 +124,7 @@ def _epochs(run: FinishedRun) -> Table:
         ]
         for one in run.epochs
     ]
-    return Table("Epochs", columns, [plain, *rows], ["Recalls are those of held-out queries."])
+    return PageTable("Epochs", columns, [plain, *rows], ["Recalls are those of held-out queries."])
 
 
 def _recalls(dev: Mapping[str, float]) -> list[str]:
@@ -162,7 +162,7 @@ def _settings(run: FinishedRun, embeddings: Embeddings) -> list[tuple[str, list[
     return [(name, [(k, shown(v)) for k, v in values.items()]) for name, values in groups.items()]
 
 
-def _tables(evaluations: Sequence[Evaluation]) -> list[Table]:
+def _tables(evaluations: Sequence[Evaluation]) -> list[PageTable]:
     """The means of every evaluation, then the recalls of each category; nothing for none."""
     if not evaluations:
         return []
@@ -177,13 +177,13 @@ def _tables(evaluations: Sequence[Evaluation]) -> list[Table]:
         for c in (e.categories[number],)
     ]
     return [
-        Table(
+        PageTable(
             f"Evaluation: {first.protocol}",
             ["mean over categories", *columns],
             [*means, ["chance", *_cells(first.chance_figures())]],
             notes,
         ),
-        Table(
+        PageTable(
             "Evaluation by category",
             ["category", "query", "queries", "gallery", *columns],
             by_category,

@@ -7,12 +7,12 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from cir.artefacts.comparison import Comparison
 from cir.artefacts.manifest import Manifest
-from cir.artefacts.statistics import hardest, owners, starved
+from cir.artefacts.manifest_comparison import ManifestComparison
+from cir.artefacts.manifest_statistics import hardest, owners, starved
 from cir.reporting.album import Album
-from cir.reporting.comparisontables import AFTER, BEFORE, MOST_CHANGED
-from cir.reporting.manifesttables import HARDEST, NEGATIVES
+from cir.reporting.comparison_tables import AFTER, BEFORE, MOST_CHANGED
+from cir.reporting.manifest_tables import HARDEST, NEGATIVES
 from cir.types import KINDS, SCOPES
 
 HARDEST_TAG, STARVED_TAG, CHANGED_TAG = "hardest", "starved", "changed most"
@@ -83,7 +83,7 @@ def manifest_triplets(manifest: Manifest, album: Album, most: int) -> list[Tripl
     return made
 
 
-def comparison_triplets(joined: Comparison, album: Album, most: int) -> list[Triplet]:
+def comparison_triplets(joined: ManifestComparison, album: Album, most: int) -> list[Triplet]:
     """The rows that changed most, then others spread evenly over categories and kinds."""
     first = joined.most_changed(MOST_CHANGED)
     short, foremost = starved(joined.after), set(first.tolist())
@@ -144,7 +144,7 @@ def shot(image_id: str, album: Album) -> Shot:
     return Shot(image_id, album.name(image_id))
 
 
-def _exchanged(joined: Comparison, row: int, album: Album) -> list[Group]:
+def _exchanged(joined: ManifestComparison, row: int, album: Album) -> list[Group]:
     """A row's negatives before and after, each marked by what became of it."""
     was, now = (set(_ids(manifest, row)) for manifest in (joined.before, joined.after))
     marks = dict.fromkeys(was - now, "gone") | dict.fromkeys(now - was, "new")

@@ -23,8 +23,8 @@ from cir.files import folder_written_aside
 from cir.parallel import in_order
 from cir.progress import SILENT, Progress
 from cir.sources.annotations import PhotoRecord, QueryRow, Shelved, write_annotations, write_records
+from cir.sources.catalog_csv import CatalogRows, read_catalog_csv
 from cir.sources.facets import read_facets
-from cir.sources.listing import Listing, read_listing
 from cir.sources.pairing import Pair, Shelf, pair_photos
 from cir.sources.thumbnails import near_identical, read_thumbnail
 from cir.sources.wording import captions
@@ -47,7 +47,7 @@ _FACET_OF_COLUMN: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Columns:
+class CatalogColumns:
     """Which column of the catalogue holds what."""
 
     id: str
@@ -116,7 +116,7 @@ def make_catalog(
     *,
     images: Path,
     attributes: Path,
-    columns: Columns,
+    columns: CatalogColumns,
     queries_per_photo: int = 2,
     min_category: int = 1000,
     link: str = "hardlink",
@@ -145,11 +145,11 @@ def make_catalog(
         DatasetError: a file or folder is missing or unreadable, or no queries can be made.
     """
     needed = (columns.category, columns.name, *columns.attributes)
-    listing = read_listing(
+    catalog = read_catalog_csv(
         attributes, id_column=columns.id, needed=needed, free_column=columns.name
     )
     files = _photo_files(images)
-    photos, left_out = _listed(listing, files, columns)
+    photos, left_out = _listed(catalog, files, columns)
     sample = _sample(photos, limit, seed)
     read, unreadable = _same_shots(sample, workers, progress)
     pooled = _pooled(read, min_category)
@@ -202,16 +202,16 @@ def _photo_files(images: Path) -> dict[str, Path]:
 
 
 def _listed(
-    listing: Listing, files: Mapping[str, Path], columns: Columns
+    catalog: CatalogRows, files: Mapping[str, Path], columns: CatalogColumns
 ) -> tuple[list[_Photo], LeftOut]:
     """The photos that have a row and a category, by id, and what is left over."""
-    rows = {row[columns.id]: row for row in listing.rows}
+    rows = {row[columns.id]: row for row in catalog.rows}
     photos = [
         _photo(rows[photo], files[photo], columns) for photo in sorted(rows.keys() & files.keys())
     ]
     left_out = LeftOut(
-        malformed_rows=listing.malformed,
-        repeated_ids=listing.repeated,
+        malformed_rows=catalog.malformed,
+        repeated_ids=catalog.repeated,
         rows_without_photo=tuple(sorted(rows.keys() - files.keys())),
         photos_without_row=tuple(sorted(files.keys() - rows.keys())),
         photos_without_category=tuple(p.id for p in photos if not p.kind),
@@ -219,7 +219,7 @@ def _listed(
     return [photo for photo in photos if photo.kind], left_out
 
 
-def _photo(row: Mapping[str, str], file: Path, columns: Columns) -> _Photo:
+def _photo(row: Mapping[str, str], file: Path, columns: CatalogColumns) -> _Photo:
     stated = {facet_of(c): row[c].lower() for c in columns.attributes if _states(row[c])}
     return _Photo(
         id=row[columns.id],

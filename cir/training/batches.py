@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int, Int64
 
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table
+from cir.artefacts.vectors import VectorTable
 from cir.data.captions import variants
 from cir.data.dataset import Query
 from cir.ragged import Ragged
@@ -154,7 +154,7 @@ def contains(
     return contained
 
 
-def _known_rows(query: Query, images: Table) -> list[int]:
+def _known_rows(query: Query, images: VectorTable) -> list[int]:
     """The rows of a query's known targets, of those that the store holds."""
     rows = (images.row_of.get(image_id) for image_id in query.target_ids)
     return [row for row in rows if row is not None]
@@ -171,7 +171,7 @@ def _drawn_slots(
 
 
 def _text_rows(
-    captions: Sequence[Sequence[str]], table: Table
+    captions: Sequence[Sequence[str]], table: VectorTable
 ) -> tuple[Int64[np.ndarray, "queries variants"], Int64[np.ndarray, " queries"]]:
     texts = [variants(of_query) for of_query in captions]
     counts = np.fromiter(map(len, texts), np.int64, len(texts))

@@ -22,7 +22,7 @@ from cir.artefacts.checkpoint import (
     save_checkpoint,
 )
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table
+from cir.artefacts.vectors import VectorTable
 from cir.config import TrainConfig
 from cir.errors import CheckpointError
 from cir.models.trained import LAST
@@ -50,7 +50,7 @@ class ResumeState:
     """Of the epoch that has ended, without its mining; None within the next one."""
     progress: EpochProgress | None = None
     """How far the next epoch has come; None at the end of one."""
-    images: Table | None = None
+    images: VectorTable | None = None
     """The vectors of images that the next epoch began with, where its steps use them and the model
     that gave them has changed since."""
 
@@ -74,7 +74,7 @@ class ResumeState:
             progress = EpochProgress(step, Means(queries, sums))
         if state["gallery"]:
             keys, vectors = state["gallery"]
-            images = Table(keys, vectors.numpy())
+            images = VectorTable(keys, vectors.numpy())
         metrics = state["metrics"] and EpochMetrics.from_json(state["metrics"])
         return cls(state["epoch"], state["took"], metrics, progress, images)
 

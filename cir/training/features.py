@@ -24,7 +24,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from cir.data.photos import PhotoBatch
+from cir.data.image_batches import ImageBatch
 from cir.encoding.embedding import photos_of
 from cir.encoding.encoder import Encoder
 from cir.errors import ImageError
@@ -212,7 +212,7 @@ class ImageTower:
         self,
         rows: Int64[np.ndarray, " distinct"],
         chunked: ChunkedRows,
-        photos: Iterator[PhotoBatch],
+        photos: Iterator[ImageBatch],
     ) -> Features:
         chunks = [[_pixels(next(photos)) for _ in chunk] for chunk in chunked]
         return _encoded(rows, chunks, self._encoder.encode_images, self._encoder.device)
@@ -246,7 +246,7 @@ def _encoded(
     return EncodedFeatures(rows, encode(joined_chunk(chunks[0], device)))
 
 
-def _pixels(photos: PhotoBatch) -> Float[Tensor, "part 3 size size"]:
+def _pixels(photos: ImageBatch) -> Float[Tensor, "part 3 size size"]:
     if photos.faults:
         raise ImageError(next(iter(photos.faults.values())))
     return photos.pixels

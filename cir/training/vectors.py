@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table
+from cir.artefacts.vectors import VectorTable
 from cir.data.captions import joined
 from cir.data.dataset import Dataset, Query
 from cir.mining.exclusions.excluded import Exclusions
@@ -95,7 +95,7 @@ class CurrentVectors:
             )
         )
 
-    def restore_images(self, images: Table) -> None:
+    def restore_images(self, images: VectorTable) -> None:
         """Goes on with the vectors of images that an interrupted run had."""
         rows = self.store.images.rows(images.keys)
         digests = tuple(self.store.image_sha256[row] for row in rows.tolist())

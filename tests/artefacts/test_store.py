@@ -13,7 +13,7 @@ import pytest
 from cir import __version__
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
-from cir.artefacts.vectors import Table
+from cir.artefacts.vectors import VectorTable
 from cir.errors import CirError, StoreError, VectorError
 from cir.files import sha256_of
 
@@ -27,8 +27,8 @@ def vectors(rows: int, seed: int) -> np.ndarray:
 
 def written(path: Path, **changed: Any) -> Path:
     values: dict[str, Any] = {
-        "images": Table(("a", "b", "ç"), vectors(3, 0)),
-        "captions": Table(TEXTS, vectors(3, 1)),
+        "images": VectorTable(("a", "b", "ç"), vectors(3, 0)),
+        "captions": VectorTable(TEXTS, vectors(3, 1)),
         "image_sha256": ("0" * 64, "1" * 64, "2" * 64),
         "provenance": PROVENANCE,
         "skipped": {"x": "x.jpg is empty (0 bytes)"},
@@ -78,7 +78,7 @@ def test_the_file_follows_the_contract(path: Path) -> None:
 
 
 def test_a_store_without_captions_or_skipped_images(tmp_path: Path) -> None:
-    path = written(tmp_path / "e.h5", captions=Table((), vectors(0, 0)), skipped={})
+    path = written(tmp_path / "e.h5", captions=VectorTable((), vectors(0, 0)), skipped={})
     found = read_embeddings(path)
     assert found.captions.keys == ()
     assert found.captions.vectors.shape == (0, 8)
@@ -181,7 +181,7 @@ def test_vectors_without_direction_are_not_written(tmp_path: Path) -> None:
     wrong = vectors(3, 0)
     wrong[2] = 0
     with pytest.raises(VectorError, match="row 2 is all zero"):
-        written(tmp_path / "e.h5", images=Table(("a", "b", "c"), wrong))
+        written(tmp_path / "e.h5", images=VectorTable(("a", "b", "c"), wrong))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cir.artefacts.vectors import Table, normalised
+from cir.artefacts.vectors import VectorTable, normalised
 from cir.errors import StoreError, VectorError
 
 
@@ -25,7 +25,7 @@ def test_a_row_without_direction_is_refused(value: float, fault: str) -> None:
 
 
 def test_a_table_finds_rows_by_key() -> None:
-    table = Table(("a", "b", "c"), np.eye(3, dtype=np.float32))
+    table = VectorTable(("a", "b", "c"), np.eye(3, dtype=np.float32))
     assert table.rows(["c", "a", "c"]).tolist() == [2, 0, 2]
     assert table.take(["b"]).tolist() == [[0, 1, 0]]
     with pytest.raises(StoreError, match="lacks 1 of 2 wanted rows, the first 'x'"):
@@ -39,7 +39,7 @@ def test_chosen_rows_are_normalised_as_all_are(dtype: type) -> None:
     whole = normalised(vectors, "images")
     assert whole.dtype == np.float32
     assert np.array_equal(normalised(vectors, "images", rows), whole[rows])
-    table = Table(tuple(map(str, range(600))), vectors)
+    table = VectorTable(tuple(map(str, range(600))), vectors)
     assert np.array_equal(table.unit([str(row) for row in rows], "images"), whole[rows])
     vectors[599] = 0
     with pytest.raises(VectorError, match="1 of 2 vectors of images have no direction: row 1"):

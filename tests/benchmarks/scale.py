@@ -40,7 +40,7 @@ from cir.mining import approximate
 from cir.mining.engine import Problem, mine
 from cir.mining.faiss_index import CandidateIndex, Kind
 from cir.mining.manifest import plan_of
-from cir.mining.exclusions.rules import exclusions_of
+from cir.mining.exclusions.excluded import exclusions_of
 
 SIZES = (37_825, 378_250, 1_000_000)
 CONTESTANTS = ("flat", "ivf", "hnsw", "ivfpq")

@@ -93,11 +93,12 @@ def opened(dataset: Path, embeddings: Path, manifest: Path) -> World:
     """Reads everything and looks every row up."""
     data, store, mined = Dataset(dataset), read_embeddings(embeddings), read_manifest(manifest)
     queries = {query.id: query for query in data.queries(SPLIT)}
+    excluded = excluded_images(list(queries.values()), store, 0.99)
     rows = training_rows(
         mined,
         store.images,
         store.captions,
-        barred=excluded_images(list(queries.values()), store, 0.99),
+        barred={query_id: excluded.of(row) for row, query_id in enumerate(queries)},
         answers={query_id: query.target_ids for query_id, query in queries.items()},
     )
     targets = sorted(set(mined.target_ids))

@@ -19,7 +19,7 @@ from jaxtyping import Float32, Int64
 
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings, read_embeddings
-from cir.artefacts.vectors import Table, normalised
+from cir.artefacts.vectors import VectorTable, normalised
 from cir.data.captions import joined
 from cir.data.dataset import Dataset, Query
 from cir.mining.manifest import usable_queries
@@ -98,7 +98,7 @@ class World:
             self,
             vectors=self.vectors[:0],
             embeddings=dataclasses.replace(
-                self.embeddings, images=Table(images.keys, images.vectors[:0])
+                self.embeddings, images=VectorTable(images.keys, images.vectors[:0])
             ),
         )
         np.save(folder / "queries.npy", self.vectors)
@@ -109,7 +109,7 @@ class World:
 def load_world(folder: Path) -> World:
     """Reads into memory what `World.save` wrote."""
     names: World = pickle.loads((folder / "names.pkl").read_bytes())
-    images = Table(names.embeddings.images.keys, np.load(folder / "images.npy"))
+    images = VectorTable(names.embeddings.images.keys, np.load(folder / "images.npy"))
     return dataclasses.replace(
         names,
         vectors=np.load(folder / "queries.npy"),
@@ -197,8 +197,8 @@ def _random_embeddings(
 ) -> Embeddings:
     dim = images.shape[1]
     return Embeddings(
-        images=Table(ids, images),
-        captions=Table((), np.zeros((0, dim), dtype=np.float32)),
+        images=VectorTable(ids, images),
+        captions=VectorTable((), np.zeros((0, dim), dtype=np.float32)),
         image_sha256=tuple(f"{row:064x}" for row in range(len(ids))),
         provenance=Provenance("random", "none", "0" * 64, "none", dim),
         skipped={},
@@ -212,7 +212,7 @@ def _only(embeddings: Embeddings, ids: Sequence[str]) -> Embeddings:
     rows = embeddings.images.rows(ids)
     return dataclasses.replace(
         embeddings,
-        images=Table(tuple(ids), embeddings.images.vectors[rows]),
+        images=VectorTable(tuple(ids), embeddings.images.vectors[rows]),
         image_sha256=tuple(embeddings.image_sha256[row] for row in rows),
     )
 

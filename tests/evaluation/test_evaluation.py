@@ -12,7 +12,7 @@ import torch
 
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table
+from cir.artefacts.vectors import VectorTable
 from cir.config import CaptionRule, GalleryName, ReferenceRule
 from cir.data.captions import both_orders, joined
 from cir.data.dataset import Dataset, Query
@@ -34,8 +34,8 @@ def store(vectors: dict[str, list[float]], skipped: tuple[str, ...] = ()) -> Emb
     """Images at hand-written places; every text used here is 'on'."""
     places = np.array(list(vectors.values()), dtype=np.float32)
     return Embeddings(
-        images=Table(tuple(vectors), places),
-        captions=Table(("on",), np.ones((1, places.shape[1]), np.float32)),
+        images=VectorTable(tuple(vectors), places),
+        captions=VectorTable(("on",), np.ones((1, places.shape[1]), np.float32)),
         image_sha256=tuple("0" * 64 for _ in vectors),
         provenance=Provenance("micro", "random", "0" * 64, "targetpad", places.shape[1]),
         skipped=dict.fromkeys(skipped, "broken"),

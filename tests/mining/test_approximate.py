@@ -22,7 +22,7 @@ from cir.mining import approximate
 from cir.mining.approximate import mine_through
 from cir.mining.engine import NONE, Draw, Mined, Plan, Problem, mine
 from cir.mining.faiss_index import Kind
-from cir.mining.exclusions.rules import exclusions_of
+from cir.mining.exclusions.excluded import exclusions_of
 from cir.processes import Processes
 from pipeline.cli import MISUSED, app
 from pipeline.mine import run

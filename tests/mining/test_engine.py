@@ -8,7 +8,7 @@ import pytest
 
 from cir.errors import UsageError, VectorError
 from cir.mining.engine import NONE, Draw, Mined, Plan, Problem, mine
-from cir.mining.exclusions.rules import exclusions_of
+from cir.mining.exclusions.excluded import exclusions_of
 from tests.support.vectors import unit
 
 SHARES = (
@@ -46,7 +46,7 @@ def test_negatives_are_where_the_definitions_say() -> None:
             assert (mined.distances[row] > target[row]).all()
             assert (mined.distances[row] < target[row] + 0.2).all()
     others = np.ones(distances.shape, dtype=np.bool_)
-    others[world.exclusions.pairs(slice(0, len(others)))] = False
+    others[world.exclusions.pairs()] = False
     nearer = ((distances < target - 1e-6) & others).sum(axis=1)
     np.testing.assert_array_equal(mined.target_ranks, 1 + nearer)
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from cir.artefacts.manifest import Manifest, write_manifest
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table
+from cir.artefacts.vectors import VectorTable
 from cir.config import MiningOptions, OnStarved, Sampling
 from cir.data.dataset import Dataset, Query
 from cir.errors import DatasetError, ManifestError, StoreError, UsageError, VectorError
@@ -84,8 +84,8 @@ def on_machine(*, tile: int, number: torch.dtype, threads: int = 2, **_: int) ->
 def embeddings_of(vectors: np.ndarray, digests: Sequence[str]) -> Embeddings:
     ids = tuple(f"i{number:03d}" for number in range(len(vectors)))
     return Embeddings(
-        images=Table(ids, vectors.astype(np.float32)),
-        captions=Table(("a",), np.ones((1, vectors.shape[1]), np.float32)),
+        images=VectorTable(ids, vectors.astype(np.float32)),
+        captions=VectorTable(("a",), np.ones((1, vectors.shape[1]), np.float32)),
         image_sha256=tuple(digests),
         provenance=Provenance("micro", "random", "0" * 64, "targetpad", vectors.shape[1]),
         skipped={},
@@ -427,7 +427,7 @@ def test_skipped_images_leave_the_gallery_and_drop_their_queries(dataset: Datase
     lost = queries[0].reference_id
     keys = tuple(key for key in store.images.keys if key != lost)
     partial = dataclasses.replace(
-        store, images=Table(keys, store.images.take(keys)), skipped={lost: "truncated"}
+        store, images=VectorTable(keys, store.images.take(keys)), skipped={lost: "truncated"}
     )
     kept, left_out = usable_queries(queries, partial)
     assert left_out == sum(lost in (q.reference_id, q.target_id) for q in queries)

@@ -6,9 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from cir.artefacts.comparison import compare
 from cir.artefacts.manifest import Manifest
-from cir.artefacts.statistics import hardest
+from cir.artefacts.manifest_comparison import compare_manifests
+from cir.artefacts.manifest_statistics import hardest
 from cir.data.dataset import Dataset
 from cir.reporting.album import Album
 from cir.reporting.triplets import comparison_triplets, manifest_triplets, spread_rows
@@ -89,7 +89,7 @@ def test_two_manifests_mark_what_became_of_each_negative(
     manifest: Manifest, dataset: Dataset
 ) -> None:
     other = random_manifest(dataset, random_embeddings(dataset), most=9, seed=5)
-    joined = compare(manifest, other)
+    joined = compare_manifests(manifest, other)
     marks = set()
     for card in comparison_triplets(joined, Album(None), 2000):
         row = manifest.query_ids.index(card.query_id)

@@ -17,13 +17,13 @@ from PIL import Image
 from cir.config import CatalogConfig
 from cir.data.dataset import SPLITS, Dataset
 from cir.errors import CirError, DatasetError, UsageError
-from cir.sources.catalog import CatalogSummary, Columns, facet_of, make_catalog, safe_name
+from cir.sources.catalog import CatalogColumns, CatalogSummary, facet_of, make_catalog, safe_name
+from cir.sources.catalog_csv import read_catalog_csv
 from cir.sources.facets import read_facets
-from cir.sources.listing import read_listing
 from cir.sources.thumbnails import near_identical
 from pipeline import catalog as catalog_stage
 
-COLUMNS = Columns("id", "kind", "name", ("gender", "baseColour"))
+COLUMNS = CatalogColumns("id", "kind", "name", ("gender", "baseColour"))
 HEADER = ["id", "kind", "gender", "baseColour", "name"]
 COLOURS = ("Red", "Blue", "Navy Blue", "Green")
 WORDS = ("Striped", "Check", "")
@@ -283,9 +283,9 @@ def test_photos_that_make_no_queries_are_an_error(shop: Path, tmp_path: Path) ->
 def test_stray_commas_in_the_last_column_are_text(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("\ufeffid,name\n1,Shirt, blue, striped\n\n2,Shoe\n", encoding="utf-8")
-    found = read_listing(file, id_column="id", needed=("name",), free_column="name")
+    found = read_catalog_csv(file, id_column="id", needed=("name",), free_column="name")
     assert [row["name"] for row in found.rows] == ["Shirt, blue, striped", "Shoe"]
-    strict = read_listing(file, id_column="id", needed=("name",))
+    strict = read_catalog_csv(file, id_column="id", needed=("name",))
     assert strict.malformed == (2,)
 
 

@@ -12,7 +12,7 @@ import torch
 
 from cir.artefacts.checkpoint import read_checkpoint, read_trainer
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table
+from cir.artefacts.vectors import VectorTable
 from cir.config import TrainConfig, flag
 from cir.data.dataset import Dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
@@ -52,8 +52,8 @@ def encoded_by(encoder: Encoder, dataset: Dataset) -> Embeddings:
     captions = caption_vectors(encoder, drawn.captions.keys, batch_size=64)
     return dataclasses.replace(
         drawn,
-        images=Table(drawn.images.keys, images),
-        captions=Table(drawn.captions.keys, captions),
+        images=VectorTable(drawn.images.keys, images),
+        captions=VectorTable(drawn.captions.keys, captions),
         provenance=encoder.provenance,
     )
 

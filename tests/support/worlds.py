@@ -9,7 +9,7 @@ from PIL import Image
 
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table
+from cir.artefacts.vectors import VectorTable
 from cir.data.captions import variants
 from cir.data.dataset import Dataset
 
@@ -50,8 +50,8 @@ def random_embeddings(
         {t for s in dataset.splits for q in dataset.queries(s) for t in variants(q.captions)}
     )
     return Embeddings(
-        images=Table(tuple(ids), rng.standard_normal((len(ids), dim)).astype(np.float32)),
-        captions=Table(tuple(texts), rng.standard_normal((len(texts), dim)).astype(np.float32)),
+        images=VectorTable(tuple(ids), rng.standard_normal((len(ids), dim)).astype(np.float32)),
+        captions=VectorTable(tuple(texts), rng.standard_normal((len(texts), dim)).astype(np.float32)),
         image_sha256=tuple(f"{number:064x}" for number in range(len(ids))),
         provenance=Provenance("micro", "random", "0" * 64, "targetpad", dim),
         skipped={},

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from cir.data import photos
+from cir.data import image_batches
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
 from cir.training.features import Features
@@ -171,8 +171,8 @@ def test_each_distinct_image_is_decoded_once_a_step(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    genuine = photos.image_bytes
-    monkeypatch.setattr(photos, "image_bytes", lambda path: read.append(path) or genuine(path))
+    genuine = image_batches.image_bytes
+    monkeypatch.setattr(image_batches, "image_bytes", lambda path: read.append(path) or genuine(path))
     steps: Iterator[Features] = tower_of("image", micro_encoder(), dataset, 8).steps([ROWS, ROWS])
     for features in steps:
         contrast(features(ROWS)).backward()

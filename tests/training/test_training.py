@@ -178,8 +178,8 @@ def test_tuning_text_decodes_no_image(tmp_path, dataset, encoded, encoder, monke
     def refuse(path):
         raise ImageError(f"{path} was decoded")
 
-    monkeypatch.setattr("cir.data.photos.image_bytes", refuse)
-    monkeypatch.setattr("cir.data.photos.decode_image", refuse)
+    monkeypatch.setattr("cir.data.image_batches.image_bytes", refuse)
+    monkeypatch.setattr("cir.data.image_batches.decode_image", refuse)
     run(tmp_path / "run", dataset, encoded, tune="text", epochs=1)
     with pytest.raises(ImageError, match="was decoded"):
         run(tmp_path / "other", dataset, encoded, tune="image", epochs=1)

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
+from cir.mining.numerics.bytemask import list_marked, unmarked
+from cir.mining.numerics.cosine import paired_cosines
 from cir.mining.numerics.float_codes import code_of, order_codes
 from cir.mining.numerics.jit import compiled
-from cir.mining.scan.threshold_counts import count_from
-from cir.mining.numerics.bytemask import list_marked, unmarked
-from cir.mining.scan.kernel import Sketched
-from cir.mining.numerics.cosine import paired_cosines
-from cir.mining.sketch.product import Sketch, quickest_number
 from cir.mining.numerics.threads import scanning_threads
+from cir.mining.scan.kernel import Sketched
+from cir.mining.scan.threshold_counts import count_from
+from cir.mining.sketch.product import Sketch, quickest_number
 
 _TILE: Final = 4096
 """Gallery rows compared at once, by each thread."""

@@ -1,97 +1,40 @@
-"""Which images can be no negative of a query.
+"""The rules that exclude an image from the negatives of a query.
 
-A candidate is refused when it is the query's reference, its target, a known target of the same
-(reference, captions), a byte-identical copy of the target, so near to it that it shows the same
-thing, or, where asked for, a target of the same reference under other captions or too similar to
-the target. All of it is decided by ids and vectors, never by ranks.
+A candidate is excluded when it is the query's reference, its target, a known target of the same
+(reference, captions), a byte-identical copy of the target, or so near to the target that it shows
+the same thing. Two more rules are options: targets of the same reference under other captions, and
+images too similar to the target. Ids and vectors decide all of it, ranks never do.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Float32, Int64
 
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
 from cir.data.dataset import Query
 from cir.errors import UsageError
+from cir.mining.exclusions.excluded import REASONS, Exclusions, Reason
 from cir.mining.exclusions.near_duplicates import near_duplicates
 from cir.mining.numerics.cosine import paired_cosines
 from cir.mining.numerics.threads import scanning_threads
+from cir.ragged import Ragged
+from cir.types import NO_ROW
+
+MAX_SIMILAR_PAIRS: Final = 30_000_000
+"""Pairs of a target and an image too similar to it that fit into a gigabyte or two of memory."""
 
 _HIGHEST_COSINE: Final = 1.001
-"""No cosine passes it: a threshold above it asks for no near-duplicates."""
-
-_MOST_PAIRS: Final = 30_000_000
-"""Pairs of a target and an image too similar to it that are listed: a gigabyte or two of memory."""
+"""No cosine exceeds it: a threshold above it switches a rule off."""
 
 _SAMPLE: Final = 512
-"""Targets, and gallery images, by which their number is foretold."""
-
-_ABSENT: Final = -1
-"""The row of an image that is not in the gallery."""
-
-_NAMED, _SAME_BYTES, _NEAR_COPY, _SIBLING, _SIMILAR = range(5)
-"""Why a candidate is refused; of several reasons, the first counts."""
+"""Targets, and gallery images, from which the number of similar pairs is estimated."""
 
 _REASON_BITS: Final = 3
-"""Scratch for a reason beside a pair in one number."""
-
-
-@dataclass(frozen=True)
-class ExclusionCounts:
-    """Candidates refused over all queries, each under the first reason that applies.
-
-    The reference and the known targets of a query are refused before and not counted.
-    """
-
-    duplicate_bytes: int = 0
-    """Byte-identical copies of the target."""
-    duplicate_vectors: int = 0
-    """Near-copies of the target."""
-    siblings: int = 0
-    """Targets of the same reference under other captions."""
-    target_similarity: int = 0
-    """Candidates too similar to the target."""
-
-    @property
-    def duplicates(self) -> int:
-        """Copies of the target, by bytes or by vector."""
-        return self.duplicate_bytes + self.duplicate_vectors
-
-
-@dataclass(frozen=True, eq=False)
-class Exclusions:
-    """Gallery rows by query, ragged: query i's are rows[starts[i]:starts[i + 1]], ascending."""
-
-    starts: Int64[np.ndarray, " queries_and_end"]
-    rows: Int64[np.ndarray, " flat"]
-    counts: ExclusionCounts = ExclusionCounts()
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    def of(self, query: int) -> Int64[np.ndarray, " rows"]:
-        """The excluded gallery rows of one query."""
-        return self.rows[self.starts[query] : self.starts[query + 1]]
-
-    def pairs(
-        self, queries: slice
-    ) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
-        """(query counted from the slice's start, gallery row) of every exclusion in a slice."""
-        starts = self.starts[queries.start : queries.stop + 1]
-        numbers = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-        return numbers, self.rows[starts[0] : starts[-1]]
-
-
-def exclusions_of(rows: Sequence[Iterable[int]]) -> Exclusions:
-    """Exclusions from each query's gallery rows, in any order."""
-    ordered = [sorted(set(own)) for own in rows]
-    starts = np.cumsum([0, *(len(own) for own in ordered)], dtype=np.int64)
-    return Exclusions(starts, np.array([row for own in ordered for row in own], dtype=np.int64))
+"""Bits that a reason takes beside a (query, row) pair in one integer."""
 
 
 def find_exclusions(
@@ -103,8 +46,9 @@ def find_exclusions(
     *,
     max_target_similarity: float | None = None,
     exclude_siblings: bool = False,
+    max_similar_pairs: int = MAX_SIMILAR_PAIRS,
 ) -> Exclusions:
-    """The gallery images that are no negatives of each query.
+    """Finds the gallery images that are no negatives of each query.
 
     Args:
         queries: Each with a target that the store holds.
@@ -112,31 +56,39 @@ def find_exclusions(
         gallery: Their unit vectors.
         embeddings: Vectors and file hashes of gallery and targets.
         duplicate_threshold: Cosine to the target from which a candidate counts as its duplicate.
-        max_target_similarity: Cosine to the target above which a candidate is refused.
-        exclude_siblings: Whether the targets of the same reference under other captions are
-            refused.
+        max_target_similarity: Cosine to the target above which a candidate is excluded.
+        exclude_siblings: Whether to exclude the targets of the same reference under other captions.
+        max_similar_pairs: Pairs of a target and a similar image that may be listed.
+
+    Returns:
+        The excluded rows of `gallery` by query, each with the first rule that excludes it.
 
     Raises:
-        StoreError: the store lacks an image.
-        VectorError: a target's vector has no direction.
-        UsageError: so many images are too similar to a target that the pairs would fill the memory.
+        StoreError: The store lacks an image.
+        VectorError: A target's vector has no direction.
+        UsageError: More than `max_similar_pairs` images would be excluded as too similar.
     """
     row_of = {image_id: row for row, image_id in enumerate(gallery_ids)}
-    targets, target_of = _numbered([query.target_id for query in queries])
-    copies, similar = _alike(
-        targets, gallery, embeddings, duplicate_threshold, max_target_similarity
+    targets, target_of = _distinct([query.target_id for query in queries])
+    copies, similar = _similar_to_targets(
+        targets,
+        gallery,
+        embeddings,
+        duplicate_threshold,
+        max_target_similarity,
+        max_similar_pairs,
     )
     known = _in_gallery([query.known_ids for query in queries], row_of)
-    found = [
-        (_NAMED, _in_gallery([(query.reference_id,) for query in queries], row_of)),
-        (_NAMED, _pooled([(query.reference_id, query.captions) for query in queries], known)),
-        (_SAME_BYTES, _same_bytes(targets, gallery_ids, embeddings).shared(target_of)),
-        (_NEAR_COPY, copies.shared(target_of)),
-        (_SIMILAR, similar.shared(target_of)),
+    by_reason: list[tuple[Reason, Ragged]] = [
+        ("named", _in_gallery([(query.reference_id,) for query in queries], row_of)),
+        ("named", _pooled([(query.reference_id, query.captions) for query in queries], known)),
+        ("same-bytes", _same_bytes(targets, gallery_ids, embeddings).take(target_of)),
+        ("near-copy", copies.take(target_of)),
+        ("similar", similar.take(target_of)),
     ]
     if exclude_siblings:
-        found.append((_SIBLING, _pooled([query.reference_id for query in queries], known)))
-    return _merged(found, len(queries), len(gallery_ids))
+        by_reason.append(("sibling", _pooled([query.reference_id for query in queries], known)))
+    return _merged(by_reason, len(queries), len(gallery_ids))
 
 
 def excluded_images(
@@ -146,10 +98,14 @@ def excluded_images(
     *,
     max_target_similarity: float | None = None,
     exclude_siblings: bool = False,
-) -> dict[str, Int64[np.ndarray, " rows"]]:
-    """For each query id, the rows of `embeddings.images` that are no negatives of it."""
+) -> Exclusions:
+    """Finds the rows of `embeddings.images` that are no negatives of each query.
+
+    Args and errors are those of `find_exclusions`. `Exclusions.in_gallery` tells them by the rows
+    of a gallery of some of these images.
+    """
     images = embeddings.images
-    found = find_exclusions(
+    return find_exclusions(
         queries,
         images.keys,
         normalised(images.vectors, "images"),
@@ -158,112 +114,99 @@ def excluded_images(
         max_target_similarity=max_target_similarity,
         exclude_siblings=exclude_siblings,
     )
-    return {query.id: found.of(number) for number, query in enumerate(queries)}
 
 
-@dataclass(frozen=True, eq=False)
-class _Pairs:
-    """Gallery rows of numbered things: of queries, or of what queries share, as a target."""
-
-    numbers: Int64[np.ndarray, " pairs"]
-    rows: Int64[np.ndarray, " pairs"]
-
-    def where(self, chosen: Bool[np.ndarray, " pairs"]) -> "_Pairs":
-        """Some of the pairs."""
-        return _Pairs(self.numbers[chosen], self.rows[chosen])
-
-    def shared(self, number_of: Int64[np.ndarray, " queries"]) -> "_Pairs":
-        """(query, gallery row) for every query and every row of its number."""
-        rows = self.rows[np.argsort(self.numbers, kind="stable")]
-        most = max(self.numbers.max(initial=-1), number_of.max(initial=-1)) + 1
-        counts = np.bincount(self.numbers, minlength=most)
-        own = counts[number_of]
-        within = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
-        starts = np.repeat((np.cumsum(counts) - counts)[number_of], own)
-        return _Pairs(np.repeat(np.arange(len(own)), own), rows[starts + within])
+def _distinct(keys: Sequence[Hashable]) -> tuple[list[Any], Int64[np.ndarray, " keys"]]:
+    """The distinct keys in the order in which they first come, and each key's index among them."""
+    index_of: dict[Hashable, int] = {}
+    indices = [index_of.setdefault(key, len(index_of)) for key in keys]
+    return list(index_of), np.array(indices, dtype=np.int64)
 
 
-def _numbered(keys: Sequence[Hashable]) -> tuple[list[Any], Int64[np.ndarray, " keys"]]:
-    """The different keys in the order they come, and the place of each key among them."""
-    places: dict[Hashable, int] = {}
-    numbers = [places.setdefault(key, len(places)) for key in keys]
-    return list(places), np.array(numbers, dtype=np.int64)
+def _pooled(keys: Sequence[Hashable], rows: Ragged) -> Ragged:
+    """For each query the rows of all queries that have the same key."""
+    distinct, key_of = _distinct(keys)
+    queries, flat = rows.pairs()
+    return Ragged.of_pairs(key_of[queries], flat, len(distinct)).take(key_of)
 
 
-def _pooled(keys: Sequence[Hashable], own: _Pairs) -> _Pairs:
-    """(query, gallery row) of every row that is the own of a query with the same key."""
-    _, key_of = _numbered(keys)
-    return _Pairs(key_of[own.numbers], own.rows).shared(key_of)
-
-
-def _in_gallery(named: Sequence[Sequence[str]], row_of: Mapping[str, int]) -> _Pairs:
-    """(query, gallery row) of the images that each query names, where they are in the gallery."""
-    numbers = np.repeat(np.arange(len(named)), [len(ids) for ids in named])
-    places = map(row_of.get, chain.from_iterable(named), repeat(_ABSENT))
-    rows = np.fromiter(places, dtype=np.int64, count=len(numbers))
-    return _Pairs(numbers, rows).where(rows != _ABSENT)
+def _in_gallery(named: Sequence[Sequence[str]], row_of: Mapping[str, int]) -> Ragged:
+    """The gallery rows of the images that each query names; images elsewhere are left out."""
+    queries = np.repeat(np.arange(len(named)), [len(ids) for ids in named])
+    looked_up = map(row_of.get, chain.from_iterable(named), repeat(NO_ROW))
+    rows = np.fromiter(looked_up, dtype=np.int64, count=len(queries))
+    present = rows != NO_ROW
+    return Ragged.of_pairs(queries[present], rows[present], len(named))
 
 
 def _same_bytes(
     targets: Sequence[str], gallery_ids: Sequence[str], embeddings: Embeddings
-) -> _Pairs:
-    """(target, gallery row) of every pair of files with one SHA-256."""
+) -> Ragged:
+    """For each target the gallery rows of files with the same SHA-256."""
     digests, images = embeddings.image_sha256, embeddings.images
     rows = np.concatenate([images.rows(gallery_ids), images.rows(targets)])
-    _, codes = _numbered([digests[row] for row in rows.tolist()])
-    of_gallery, of_targets = np.split(codes, [len(gallery_ids)])
-    return _Pairs(of_gallery, np.arange(len(gallery_ids))).shared(of_targets)
+    distinct, file_of = _distinct([digests[row] for row in rows.tolist()])
+    of_gallery, of_targets = np.split(file_of, [len(gallery_ids)])
+    return Ragged.of_pairs(of_gallery, np.arange(len(gallery_ids)), len(distinct)).take(of_targets)
 
 
-def _alike(
+def _similar_to_targets(
     targets: Sequence[str],
     gallery: Float32[np.ndarray, "gallery dim"],
     embeddings: Embeddings,
     duplicate_threshold: float,
     max_target_similarity: float | None,
-) -> tuple[_Pairs, _Pairs]:
-    """(target, gallery row) of near-copies, and of images more similar than is allowed."""
+    max_pairs: int,
+) -> tuple[Ragged, Ragged]:
+    """For each target the rows of its near-copies, and of images more similar than is allowed."""
     limit = _HIGHEST_COSINE if max_target_similarity is None else max_target_similarity
-    least = min(duplicate_threshold, limit)
-    if least >= _HIGHEST_COSINE or not targets or not len(gallery):
-        nothing = np.zeros(0, dtype=np.int64)
-        return _Pairs(nothing, nothing), _Pairs(nothing, nothing)
+    threshold = min(duplicate_threshold, limit)
+    if threshold >= _HIGHEST_COSINE or not targets or not len(gallery):
+        none = Ragged.of_lists([()] * len(targets))
+        return none, none
     vectors = embeddings.images.unit(targets, "targets")
-    _require_few(vectors, gallery, least)
-    near = _Pairs(*near_duplicates(vectors, gallery, least))
-    cosines = paired_cosines(vectors, near.numbers, gallery, near.rows)
+    _require_few_pairs(vectors, gallery, threshold, max_pairs)
+    target_rows, gallery_rows = near_duplicates(vectors, gallery, threshold)
+    cosines = paired_cosines(vectors, target_rows, gallery, gallery_rows)
+    near = Ragged.of_pairs(target_rows, gallery_rows, len(targets))
     return (
         near.where(cosines >= np.float32(duplicate_threshold)),
         near.where(cosines > np.float32(limit)),
     )
 
 
-def _require_few(
+def _require_few_pairs(
     targets: Float32[np.ndarray, "targets dim"],
     gallery: Float32[np.ndarray, "gallery dim"],
-    least: float,
+    threshold: float,
+    max_pairs: int,
 ) -> None:
-    """Raises UsageError where a sample of the pairs shows that too many of them reach `least`."""
+    """Raises UsageError where a sample shows that more than `max_pairs` reach the threshold."""
     some, others = (table[:: -(-len(table) // _SAMPLE)] for table in (targets, gallery))
-    with scanning_threads():  # those of a product of its own would wait for more, and take a core
-        share = np.count_nonzero(some @ others.T >= least) / (len(some) * len(others))
-    if share * len(targets) * len(gallery) > _MOST_PAIRS:
+    with scanning_threads():  # BLAS threads of this product would spin on, and take a core
+        share = np.count_nonzero(some @ others.T >= threshold) / (len(some) * len(others))
+    if share * len(targets) * len(gallery) > max_pairs:
         raise UsageError(
-            f"--max-target-similarity or --duplicate-threshold {least:g} refuses {share:.0%} of "
-            f"the gallery as too similar to a target; expected at most "
-            f"{_MOST_PAIRS / len(targets) / len(gallery):.1%}: pass a higher one"
+            f"`max_target_similarity` or `duplicate_threshold` {threshold:g} excludes {share:.0%} "
+            f"of the gallery as too similar to a target; expected at most "
+            f"{max_pairs / len(targets) / len(gallery):.1%}: pass a higher one"
         )
 
 
-def _merged(found: Sequence[tuple[int, _Pairs]], queries: int, gallery: int) -> Exclusions:
-    """The (query, gallery row) pairs of all reasons, each once, under the first of its reasons."""
-    packed = np.concatenate(
-        [(p.numbers * gallery + p.rows << _REASON_BITS) + reason for reason, p in found]
-    )
+def _merged(by_reason: Sequence[tuple[Reason, Ragged]], queries: int, gallery: int) -> Exclusions:
+    """Every excluded (query, gallery row) once, under the first of its reasons."""
+    packed = np.concatenate([_packed(REASONS.index(why), rows, gallery) for why, rows in by_reason])
     packed.sort()
-    places = packed >> _REASON_BITS
-    first = np.diff(places, prepend=-1) != 0
-    numbers, rows = np.divmod(places[first], gallery)
-    reasons = np.bincount(packed[first] & ((1 << _REASON_BITS) - 1), minlength=_SIMILAR + 1)
-    starts = np.searchsorted(numbers, np.arange(queries + 1))
-    return Exclusions(starts, rows, ExclusionCounts(*reasons[_SAME_BYTES:].tolist()))
+    pairs = packed >> _REASON_BITS
+    first = np.diff(pairs, prepend=-1) != 0
+    owners, rows = np.divmod(pairs[first], gallery)
+    starts = np.searchsorted(owners, np.arange(queries + 1))
+    reasons = (packed[first] & ((1 << _REASON_BITS) - 1)).astype(np.int8)
+    return Exclusions(starts, rows, reasons)
+
+
+def _packed(reason: int, excluded: Ragged, gallery: int) -> Int64[np.ndarray, " flat"]:
+    """Integers whose order is that of (query, row, reason)."""
+    queries, rows = excluded.pairs()
+    packed: Int64[np.ndarray, " flat"] = (queries * gallery + rows << _REASON_BITS) + reason
+    return packed

@@ -25,8 +25,8 @@ from cir.mining.scan.kernel import BARRED, Tile, scan
 from cir.mining.numerics.cosine import product_error
 from cir.mining.sketch.product import Side, Sketch, joined
 from cir.mining.numerics.threads import scanning_threads
-from cir.mining.exclusions.rules import Exclusions
 from cir.progress import Progress
+from cir.ragged import Ragged
 from cir.types import SCOPES
 
 _TILE: Final = 2048
@@ -45,7 +45,7 @@ class Search:
     gallery: Float32[np.ndarray, "gallery dim"]
     first_row: int
     """What the gallery's first row is called: a shard begins elsewhere than at 0."""
-    exclusions: Exclusions
+    exclusions: Ragged
     categories: Int64[np.ndarray, " queries"] | None
     members: Bool[np.ndarray, "categories gallery"] | None
     borders: Borders
@@ -78,7 +78,7 @@ class Search:
             *_bounds([[low for low, _ in parts] for parts in intervals]),
             *_bounds([[high for _, high in parts] for parts in intervals]),
             hash_keys=np.stack(
-                [hash_keys(self.seed, p.throw, numbers) for p in self.pools], axis=1
+                [hash_keys(self.seed, p.draw_index, numbers) for p in self.pools], axis=1
             ),
             scopes=np.array([SCOPES.index(pool.scope) for pool in self.pools], dtype=np.int8),
             priorities=np.array([pool.priority for pool in self.pools], dtype=np.int8),
@@ -254,10 +254,10 @@ class _Stream:
 
 
 def _by_row(
-    exclusions: Exclusions,
+    exclusions: Ragged,
 ) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
     """(query, gallery row) of every exclusion, ordered by gallery row."""
-    queries, rows = exclusions.pairs(slice(0, len(exclusions)))
+    queries, rows = exclusions.pairs()
     order = np.argsort(rows, kind="stable")
     return queries[order], rows[order]
 

@@ -10,16 +10,12 @@ import pytest
 
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
-from cir.artefacts.vectors import Table, normalised
+from cir.artefacts.vectors import VectorTable, normalised
 from cir.data.dataset import Query
 from cir.errors import StoreError, UsageError
-from cir.mining.exclusions.rules import (
-    ExclusionCounts,
-    Exclusions,
-    excluded_images,
-    exclusions_of,
-    find_exclusions,
-)
+from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions
+from cir.mining.exclusions.rules import excluded_images, find_exclusions
+from cir.types import NO_ROW
 
 IDS = tuple("abcdefgh")
 UNLIKE = 1.01
@@ -28,8 +24,8 @@ UNLIKE = 1.01
 def store(digests: Sequence[str] = IDS, vectors: np.ndarray | None = None) -> Embeddings:
     rows = np.eye(8, dtype=np.float32) if vectors is None else vectors.astype(np.float32)
     return Embeddings(
-        images=Table(IDS, rows),
-        captions=Table((), np.zeros((0, 8), np.float32)),
+        images=VectorTable(IDS, rows),
+        captions=VectorTable((), np.zeros((0, 8), np.float32)),
         image_sha256=tuple(digests),
         provenance=Provenance("micro", "random", "0" * 64, "targetpad", 8),
         skipped={},
@@ -150,15 +146,15 @@ def test_a_candidate_counts_under_its_first_reason() -> None:
     assert found.counts.duplicates == 4
 
 
-def test_far_too_many_similar_images_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cir.mining.exclusions.rules._MOST_PAIRS", 2)
+def test_far_too_many_similar_images_are_named() -> None:
     vectors = around_b(c=0.8, d=0.6)
-    with pytest.raises(UsageError, match=r"0.5 refuses 38% of the gallery .* at most 25.0%: pass"):
+    with pytest.raises(UsageError, match=r"0.5 excludes 38% of the gallery .* at most 25.0%: pass"):
         excluded(
             [query("1", "a", "b", "is red")],
             store(vectors=vectors),
             0.99,
             max_target_similarity=0.5,
+            max_similar_pairs=2,
         )
 
 
@@ -189,7 +185,7 @@ def test_random_worlds_agree_with_sets(seed: int) -> None:
         digest = digests[IDS.index(asked.target_id)]
         copies = {i for i, d in zip(IDS, digests, strict=True) if d == digest}
         assert word == "".join(i for i in gallery if i in named | copies)
-    queries_of, rows = found.pairs(slice(0, len(queries)))
+    queries_of, rows = found.pairs()
     assert [gallery[r] for r in rows] == list("".join(words))
     assert queries_of.tolist() == sorted(queries_of.tolist())
 
@@ -204,12 +200,12 @@ def test_a_target_that_the_store_lacks_is_named() -> None:
         excluded([query("1", "a", "z", "is red")], store(), UNLIKE)
 
 
-def test_barred_images_are_rows_of_the_store() -> None:
+def test_excluded_images_are_rows_of_the_store() -> None:
     found = excluded_images([query("1", "c", "e", "is red")], store(), 0.99)
-    assert {name: rows.tolist() for name, rows in found.items()} == {"1": [2, 4]}
+    assert found.of(0).tolist() == [2, 4]
 
 
-def test_barred_images_obey_the_filters() -> None:
+def test_excluded_images_obey_the_options() -> None:
     queries = [query("1", "c", "b", "is red"), query("2", "c", "e", "is blue")]
     found = excluded_images(
         queries,
@@ -218,14 +214,23 @@ def test_barred_images_obey_the_filters() -> None:
         max_target_similarity=0.7,
         exclude_siblings=True,
     )
-    assert {name: rows.tolist() for name, rows in found.items()} == {
-        "1": [1, 2, 3, 4],
-        "2": [1, 2, 4],
-    }
+    assert [found.of(n).tolist() for n in range(2)] == [[1, 2, 3, 4], [1, 2, 4]]
 
 
-def test_ragged_rows_are_cut_by_query() -> None:
-    made = exclusions_of([[3, 1, 3], [], [0, 2]])
-    assert [made.of(n).tolist() for n in range(len(made))] == [[1, 3], [], [0, 2]]
-    queries, rows = made.pairs(slice(1, 3))
-    assert (queries.tolist(), rows.tolist()) == ([1, 1], [0, 2])
+@pytest.mark.parametrize("seed", range(10))
+def test_exclusions_of_the_store_give_those_of_any_gallery(seed: int) -> None:
+    """What is found once a run, over all images, is what each gallery would give by itself."""
+    rng = np.random.default_rng(seed)
+    world = store([str(n) for n in rng.integers(0, 5, 8)], around_b(c=0.8, d=0.6, g=0.99))
+    queries = [
+        query(str(n), *rng.choice(list(IDS), 2).tolist(), str(rng.choice(["is red", "is blue"])))
+        for n in range(6)
+    ]
+    options = {"max_target_similarity": 0.7, "exclude_siblings": True}
+    gallery = rng.permutation(list(IDS))[:5].tolist()
+    _, expected = excluded(queries, world, 0.9, "".join(gallery), **options)
+    row_of = np.array([gallery.index(i) if i in gallery else NO_ROW for i in IDS])
+    found = excluded_images(queries, world, 0.9, **options).in_gallery(row_of)
+    for name in ("starts", "rows", "reasons"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert found.counts == expected.counts

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cir.mining.engine import Draw, Mined, Plan, Problem, mine
-from cir.mining.exclusions.rules import exclusions_of
+from cir.mining.exclusions.excluded import exclusions_of
 from cir.types import SCOPES, Band
 from tests.support.chance import DOUBT, evenly, p_value
 from tests.support.vectors import on_arc

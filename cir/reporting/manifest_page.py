@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import Shaped
 from markupsafe import Markup
 
-from cir.artefacts.comparison import Comparison
 from cir.artefacts.manifest import Manifest, ManifestMetadata
-from cir.artefacts.statistics import Hubness, starved
+from cir.artefacts.manifest_comparison import ManifestComparison
+from cir.artefacts.manifest_statistics import Hubness, starved
 from cir.data.dataset import Dataset
-from cir.reporting import comparisontables, manifesttables
+from cir.reporting import comparison_tables, manifest_tables
 from cir.reporting.album import Album
-from cir.reporting.manifestcharts import comparison_charts, manifest_charts
-from cir.reporting.manifesttables import MOST_USED, described, percent
+from cir.reporting.manifest_charts import comparison_charts, manifest_charts
+from cir.reporting.manifest_tables import MOST_USED, described, percent
 from cir.reporting.pages import SHA_SHOWN, Figure, shown, write_page
 from cir.reporting.triplets import (
     CHANGED_TAG,
@@ -92,12 +92,12 @@ def write_manifest_page(
         about=f"Over all {len(manifest):,} queries.",
         chosen="the hardest first",
         hubs=_hubs(manifest, hubs, album),
-        hub_notes=manifesttables.hub_notes(hubs),
+        hub_notes=manifest_tables.hub_notes(hubs),
         tables=[
-            manifesttables.distances_table(manifest),
-            manifesttables.kinds_table(manifest),
-            manifesttables.starved_table(manifest),
-            manifesttables.counts_table(manifest, hubs),
+            manifest_tables.distances_table(manifest),
+            manifest_tables.kinds_table(manifest),
+            manifest_tables.starved_table(manifest),
+            manifest_tables.counts_table(manifest, hubs),
         ],
         foremost=HARDEST_TAG,
         settings=[
@@ -111,7 +111,7 @@ def write_comparison_page(
     path: Path,
     first: Manifest,
     second: Manifest,
-    joined: Comparison,
+    joined: ManifestComparison,
     dataset: Dataset | None,
     *,
     names: tuple[str, str],
@@ -123,7 +123,7 @@ def write_comparison_page(
         path: The HTML file to write; one that is there is replaced.
         first: The manifest before.
         second: The manifest after.
-        joined: Their `compare`, with a query in common.
+        joined: Their `compare_manifests`, with a query in common.
         dataset: Whose photos are shown; None for ids alone.
         names: What the two are called.
         rows: Queries shown, at most.
@@ -140,7 +140,7 @@ def write_comparison_page(
         of=len(joined),
         title=" → ".join(names),
         subtitle=f"Negatives of {len(joined):,} queries in common, before and after",
-        notes=comparisontables.comparison_notes(first, second),
+        notes=comparison_tables.comparison_notes(first, second),
         figures=_changes(joined),
         charts=comparison_charts(joined),
         about=f"Over the {len(joined):,} queries in common: same id, category, reference, target.",
@@ -148,13 +148,13 @@ def write_comparison_page(
         hubs=[],
         hub_notes=[],
         tables=[
-            comparisontables.turnover_table(joined),
-            comparisontables.changes_table(joined),
-            comparisontables.kinds_table(joined),
-            comparisontables.starved_table(joined),
-            comparisontables.changed_table(joined),
-            comparisontables.queries_table(first, second, joined),
-            comparisontables.differences_table(first, second),
+            comparison_tables.turnover_table(joined),
+            comparison_tables.changes_table(joined),
+            comparison_tables.kinds_table(joined),
+            comparison_tables.starved_table(joined),
+            comparison_tables.changed_table(joined),
+            comparison_tables.queries_table(first, second, joined),
+            comparison_tables.differences_table(first, second),
         ],
         foremost=CHANGED_TAG,
         settings=[
@@ -221,7 +221,7 @@ def _figures(manifest: Manifest, hubs: Hubness) -> list[Figure]:
     ]
 
 
-def _changes(joined: Comparison) -> list[Figure]:
+def _changes(joined: ManifestComparison) -> list[Figure]:
     found, both = joined.turnover, (joined.before, joined.after)
     unchanged = int((found.values == 0).sum())
     short = [int(starved(manifest).sum()) for manifest in both]

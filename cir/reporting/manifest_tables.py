@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int64, Shaped
 
 from cir.artefacts.manifest import Manifest
-from cir.artefacts.statistics import (
+from cir.artefacts.manifest_statistics import (
     Hubness,
     bands_by_category,
     gaps,
@@ -20,8 +20,8 @@ from cir.artefacts.statistics import (
     starved,
     wanted,
 )
-from cir.reporting.pages import Table
-from cir.reporting.textbars import NARROW, WIDE, bar_table, text_histogram
+from cir.reporting.pages import PageTable
+from cir.reporting.text_bars import NARROW, WIDE, bar_table, text_histogram
 from cir.types import KINDS, SCOPES
 
 HARDEST: Final = 10
@@ -38,7 +38,7 @@ TARGETS, NEGATIVES = "targets", "negatives"
 DISTANCE: Final = "cosine distance"
 
 
-def manifest_tables(manifest: Manifest, hubs: Hubness) -> list[Table]:
+def tables_of_manifest(manifest: Manifest, hubs: Hubness) -> list[PageTable]:
     """Everything about one manifest, in the order of reading."""
     return [
         counts_table(manifest, hubs),
@@ -61,7 +61,7 @@ def described(manifest: Manifest) -> str:
     )
 
 
-def counts_table(manifest: Manifest, hubs: Hubness) -> Table:
+def counts_table(manifest: Manifest, hubs: Hubness) -> PageTable:
     """What the rows hold, beside what mining counted."""
     own = {
         "queries": len(manifest),
@@ -78,7 +78,7 @@ def counts_table(manifest: Manifest, hubs: Hubness) -> Table:
         if own.get(name) is not None or name in mined
     ]
     notes = () if own["starved"] == mined.get("starved") else (_OTHERWISE_STARVED,)
-    return Table("Counts", ("", "of the rows", "told by cir mine"), rows, notes)
+    return PageTable("Counts", ("", "of the rows", "told by cir mine"), rows, notes)
 
 
 def _mined_counts(manifest: Manifest) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _mined_counts(manifest: Manifest) -> dict[str, Any]:
     return asdict(manifest.metadata.counts)
 
 
-def distances_table(manifest: Manifest) -> Table:
+def distances_table(manifest: Manifest) -> PageTable:
     """Distances, ranks and bands: means and percentiles."""
     rows = [
         spread("target distance", manifest.target_distances, "{:.3f}"),
@@ -96,7 +96,7 @@ def distances_table(manifest: Manifest) -> Table:
         spread("candidates in band", manifest.candidates_in_band, "{:,.0f}"),
         spread("negatives a query", manifest.negative_counts, "{:,.1f}"),
     ]
-    return Table("Distances and ranks", SPREAD, rows)
+    return PageTable("Distances and ranks", SPREAD, rows)
 
 
 def spread(name: str, values: Shaped[np.ndarray, " values"], form: str) -> tuple[str, ...]:
@@ -110,14 +110,14 @@ def distances(manifest: Manifest) -> dict[str, Any]:
     return {TARGETS: manifest.target_distances, NEGATIVES: manifest.negative_distances}
 
 
-def kinds_table(manifest: Manifest) -> Table:
+def kinds_table(manifest: Manifest) -> PageTable:
     """The share of negatives of each scope and kind."""
     cells = kinds_by_scope(manifest)
     used = [place for place in range(len(SCOPES)) if cells[place].any()]
     rows = [shares_row(SCOPES[place], cells[place], int(cells.sum())) for place in used]
     whole = shares_row("all", cells.sum(axis=0), int(cells.sum()))
     title = "Negatives by scope and kind"
-    return Table(title, ("scope", *KINDS, "all"), [*rows, whole] if len(rows) > 1 else rows)
+    return PageTable(title, ("scope", *KINDS, "all"), [*rows, whole] if len(rows) > 1 else rows)
 
 
 def shares_row(name: str, cells: Int64[np.ndarray, " kinds"], whole: int) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ def shares_row(name: str, cells: Int64[np.ndarray, " kinds"], whole: int) -> tup
     return (name, *(percent(count / whole) for count in (*cells, cells.sum())))
 
 
-def ranks_table(manifests: Mapping[str, Manifest]) -> Table:
+def ranks_table(manifests: Mapping[str, Manifest]) -> PageTable:
     """The rank of the target in logarithmic bins, by name of the manifest.
 
     A bin reaches from the bound above it to its own; `so far` adds up the bins down to it.
@@ -140,7 +140,7 @@ def ranks_table(manifests: Mapping[str, Manifest]) -> Table:
         (name, *(cell for pair in zip(bars, summed, strict=True) for cell in pair))
         for (name, *bars), *summed in zip(drawn.rows, *so_far, strict=True)
     ]
-    return Table(drawn.title, ("up to", *columns), rows)
+    return PageTable(drawn.title, ("up to", *columns), rows)
 
 
 def percent(share: float) -> str:
@@ -148,7 +148,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def starved_table(manifest: Manifest) -> Table:
+def starved_table(manifest: Manifest) -> PageTable:
     """Queries of each category whose band was too small."""
     bands = bands_by_category(manifest)
     rows = [
@@ -160,16 +160,16 @@ def starved_table(manifest: Manifest) -> Table:
     ]
     note = f"Starved: fewer than the {wanted(manifest)} wanted candidates in the band."
     columns = ("category", "queries", "starved", "share", "in band, median")
-    return Table("Starved queries by category", columns, rows, (note,))
+    return PageTable("Starved queries by category", columns, rows, (note,))
 
 
-def hubs_table(manifest: Manifest, hubs: Hubness) -> Table:
+def hubs_table(manifest: Manifest, hubs: Hubness) -> PageTable:
     """The images that are negatives most often, and how unevenly images are used."""
     rows = [
         (image_id, f"{count:,}", percent(count / len(manifest)))
         for image_id, count in zip(hubs.ids[:MOST_USED], hubs.counts.tolist(), strict=False)
     ]
-    return Table(
+    return PageTable(
         "Most used negatives",
         ("image", "times", "of queries"),
         rows,
@@ -189,7 +189,7 @@ def hub_notes(hubs: Hubness) -> tuple[str, ...]:
     return (*told, "Images never used are unknown here: --dataset FOLDER counts them in.")
 
 
-def hardest_table(manifest: Manifest) -> Table:
+def hardest_table(manifest: Manifest) -> PageTable:
     """The rows whose nearest negative stands farthest inside the target."""
     nearest = nearest_negatives(manifest)
     columns = ("query", "target", "negative", "d(q,t)", "d(q,n)", "gap")
@@ -205,7 +205,7 @@ def hardest_table(manifest: Manifest) -> Table:
         for row in hardest(manifest, HARDEST)
     ]
     note = "gap: distance to the nearest negative minus distance to the target"
-    return Table(f"The {len(rows)} hardest rows", columns, rows, (note,))
+    return PageTable(f"The {len(rows)} hardest rows", columns, rows, (note,))
 
 
 def _nearest_id(manifest: Manifest, row: int) -> str:

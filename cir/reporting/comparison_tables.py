@@ -5,10 +5,10 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float64, Shaped
 
-from cir.artefacts.comparison import Comparison, differences
 from cir.artefacts.manifest import Manifest
-from cir.artefacts.statistics import bands_by_category, kinds_by_scope, nearest_negatives
-from cir.reporting.manifesttables import (
+from cir.artefacts.manifest_comparison import ManifestComparison, differences
+from cir.artefacts.manifest_statistics import bands_by_category, kinds_by_scope, nearest_negatives
+from cir.reporting.manifest_tables import (
     NEGATIVES,
     PERCENTILES,
     SPREAD,
@@ -17,8 +17,8 @@ from cir.reporting.manifesttables import (
     shares_row,
     spread,
 )
-from cir.reporting.pages import SHA_SHOWN, Table, shown
-from cir.reporting.textbars import text_histogram
+from cir.reporting.pages import SHA_SHOWN, PageTable, shown
+from cir.reporting.text_bars import text_histogram
 from cir.types import KINDS
 
 BEFORE, AFTER = "before", "after"
@@ -37,7 +37,9 @@ _WORTH_A_NOTE: Final = {
 """Differences of the metadata that change what the figures mean."""
 
 
-def comparison_tables(first: Manifest, second: Manifest, joined: Comparison) -> list[Table]:
+def tables_of_comparison(
+    first: Manifest, second: Manifest, joined: ManifestComparison
+) -> list[PageTable]:
     """Everything about two manifests, in the order of reading."""
     return [
         queries_table(first, second, joined),
@@ -62,25 +64,25 @@ def comparison_notes(first: Manifest, second: Manifest) -> list[str]:
     ]
 
 
-def queries_table(first: Manifest, second: Manifest, joined: Comparison) -> Table:
+def queries_table(first: Manifest, second: Manifest, joined: ManifestComparison) -> PageTable:
     """Which queries are compared; all further figures are of those in common."""
     rows = [
         ("queries", f"{len(first):,}", f"{len(second):,}"),
         ("in common", f"{len(joined):,}", f"{len(joined):,}"),
         ("only in this one", f"{joined.only_before:,}", f"{joined.only_after:,}"),
     ]
-    return Table("Queries", ("", BEFORE, AFTER), rows)
+    return PageTable("Queries", ("", BEFORE, AFTER), rows)
 
 
-def differences_table(first: Manifest, second: Manifest) -> Table:
+def differences_table(first: Manifest, second: Manifest) -> PageTable:
     """Where the metadata differ."""
     differing = differences(first.metadata, second.metadata)
     rows = [(name, _told(was), _told(now)) for name, (was, now) in differing.items()]
     notes = () if rows else ("Mined with the same options from the same vectors.",)
-    return Table("What they were mined with", ("option", BEFORE, AFTER), rows, notes)
+    return PageTable("What they were mined with", ("option", BEFORE, AFTER), rows, notes)
 
 
-def turnover_table(joined: Comparison) -> Table:
+def turnover_table(joined: ManifestComparison) -> PageTable:
     """How many negatives of a query were exchanged."""
     found = joined.turnover
     rows = [
@@ -90,10 +92,10 @@ def turnover_table(joined: Comparison) -> Table:
     ]
     unchanged = int((found.values == 0).sum())
     note = f"{unchanged:,} of {len(found):,} queries have the same negatives in both."
-    return Table("Negatives exchanged, of each query", SPREAD, rows, (note,))
+    return PageTable("Negatives exchanged, of each query", SPREAD, rows, (note,))
 
 
-def changes_table(joined: Comparison) -> Table:
+def changes_table(joined: ManifestComparison) -> PageTable:
     """How distances and ranks moved, query by query."""
     was, now = joined.before, joined.after
     rows = [
@@ -104,24 +106,24 @@ def changes_table(joined: Comparison) -> Table:
     ]
     columns = ("distance to", BEFORE, AFTER, "change", *(f"{p} %" for p in _OUTER))
     note = "Means, then percentiles of each query's change; below 0 is nearer than before."
-    return Table("Distances and ranks", columns, rows, (note,))
+    return PageTable("Distances and ranks", columns, rows, (note,))
 
 
-def changes(joined: Comparison) -> dict[str, Any]:
+def changes(joined: ManifestComparison) -> dict[str, Any]:
     """The two samples that say where training moved things."""
     return {TARGETS: joined.target_changes, NEGATIVES: joined.mean_changes}
 
 
-def kinds_table(joined: Comparison) -> Table:
+def kinds_table(joined: ManifestComparison) -> PageTable:
     """The share of negatives of each kind, before and after."""
     rows = []
     for name, manifest in ((BEFORE, joined.before), (AFTER, joined.after)):
         cells = kinds_by_scope(manifest).sum(axis=0)
         rows.append(shares_row(name, cells, int(cells.sum())))
-    return Table("Negatives by kind", ("", *KINDS, "all"), rows)
+    return PageTable("Negatives by kind", ("", *KINDS, "all"), rows)
 
 
-def starved_table(joined: Comparison) -> Table:
+def starved_table(joined: ManifestComparison) -> PageTable:
     """Queries of each category whose band was too small, before and after."""
     pairs = zip(bands_by_category(joined.before), bands_by_category(joined.after), strict=True)
     rows = [
@@ -132,10 +134,10 @@ def starved_table(joined: Comparison) -> Table:
         for b, a in pairs
     ]
     columns = ("category", "queries", BEFORE, AFTER, "change")
-    return Table("Starved queries by category", columns, rows)
+    return PageTable("Starved queries by category", columns, rows)
 
 
-def changed_table(joined: Comparison) -> Table:
+def changed_table(joined: ManifestComparison) -> PageTable:
     """The queries of the largest turnover, those that changed not at all left out."""
     was, now = joined.before, joined.after
     rows = [
@@ -151,7 +153,7 @@ def changed_table(joined: Comparison) -> Table:
     ]
     columns = ("query", "turnover", "d(q,t)", "d after", "rank", "rank after")
     notes = () if rows else ("No query changed.",)
-    return Table(f"The {len(rows)} queries that changed most", columns, rows, notes)
+    return PageTable(f"The {len(rows)} queries that changed most", columns, rows, notes)
 
 
 def _nearest(manifest: Manifest) -> Float64[np.ndarray, " compared"]:

@@ -25,7 +25,7 @@ _WORKER_DIED = "DataLoader worker"
 
 
 @dataclass(frozen=True)
-class PhotoBatch:
+class ImageBatch:
     """Photos of one batch; the broken ones are told apart."""
 
     rows: tuple[int, ...]
@@ -37,19 +37,19 @@ class PhotoBatch:
     faults: dict[int, str]
     """Rows that could not be read, with one line that says why."""
 
-    def pin_memory(self) -> "PhotoBatch":
+    def pin_memory(self) -> "ImageBatch":
         """Called by the DataLoader, so that the copy to the GPU runs beside its work."""
         return replace(self, pixels=self.pixels.pin_memory())
 
 
-def photo_batches(
+def image_batches(
     files: Sequence[Path],
     batches: Sequence[Sequence[int]],
     preprocess: Preprocessing,
     *,
     workers: int,
     pinned: bool,
-) -> Generator[PhotoBatch, None, None]:
+) -> Generator[ImageBatch, None, None]:
     """Reads the files of each batch, in order, ahead of the caller.
 
     Args:
@@ -112,9 +112,9 @@ class _Photos(TorchDataset[_Photo]):
         return _Photo(row, pixels, hashlib.sha256(encoded).hexdigest(), "")
 
 
-def _collated(photos: Sequence[_Photo]) -> PhotoBatch:
+def _collated(photos: Sequence[_Photo]) -> ImageBatch:
     pixels = [photo.pixels for photo in photos if photo.pixels is not None]
-    return PhotoBatch(
+    return ImageBatch(
         rows=tuple(photo.row for photo in photos if not photo.fault),
         pixels=torch.stack(pixels) if pixels else torch.empty(0),
         sha256=tuple(photo.sha256 for photo in photos if not photo.fault),

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cir.artefacts.comparison import compare
 from cir.artefacts.manifest import Manifest
-from cir.artefacts.statistics import hubness
+from cir.artefacts.manifest_comparison import compare_manifests
+from cir.artefacts.manifest_statistics import hubness
 from cir.data.dataset import Dataset
-from cir.reporting.manifestpage import Shown, write_comparison_page, write_manifest_page
+from cir.reporting.manifest_page import Shown, write_comparison_page, write_manifest_page
 from cir.reporting.pictures import data_uri
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings, small_dataset
@@ -68,7 +68,7 @@ def one(path: Path, manifest: Manifest, dataset: Dataset | None, rows: int = ROW
 def two(
     path: Path, manifests: tuple[Manifest, Manifest], dataset: Dataset | None, rows: int = ROWS
 ) -> Shown:
-    joined = compare(*manifests)
+    joined = compare_manifests(*manifests)
     names = ("a.parquet", "b.parquet")
     return write_comparison_page(path, *manifests, joined, dataset, names=names, rows=rows)
 

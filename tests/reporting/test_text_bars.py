@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cir.reporting.textbars import NARROW, WIDE, bar_table, bin_names, round_edges, text_histogram
+from cir.reporting.text_bars import NARROW, WIDE, bar_table, bin_names, round_edges, text_histogram
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from cir.models.trained import load_trained
 from cir.reporting.finished import FinishedRun
 from cir.reporting.measured import measured, series
 from cir.reporting.mined import read_mined
-from cir.reporting.runcharts import run_charts
+from cir.reporting.run_charts import run_charts
 from tests.support.checkpoints import HIDDEN, saved
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cir.artefacts.comparison import compare, differences, turnover
 from cir.artefacts.manifest import Manifest
+from cir.artefacts.manifest_comparison import compare_manifests, differences, turnover
 from cir.data.dataset import Dataset
 from tests.support.mined import random_manifest
 from tests.support.ragged import without_negatives
@@ -67,15 +67,18 @@ def test_a_negative_named_twice_counts_once(before: Manifest, after: Manifest) -
 def test_a_query_that_differs_is_no_common_query(before: Manifest, field: str) -> None:
     names = list(getattr(before, field))
     other = dataclasses.replace(before, **{field: ("another", *names[1:])})
-    joined = compare(before, other)
+    joined = compare_manifests(before, other)
     assert len(joined) == len(before) - 1
     assert joined.only_before == joined.only_after == 1
     assert 0 not in joined.turnover.before_rows
-    assert len(compare(before, dataclasses.replace(before, **{field: ("x",) * len(names)}))) == 0
+    assert (
+        len(compare_manifests(before, dataclasses.replace(before, **{field: ("x",) * len(names)})))
+        == 0
+    )
 
 
 def test_changes_are_after_minus_before_query_by_query(before: Manifest, after: Manifest) -> None:
-    joined = compare(before, after)
+    joined = compare_manifests(before, after)
     assert joined.before.query_ids == joined.after.query_ids
     expected, ranks, nearest, means = [], [], [], []
     for query_id in joined.before.query_ids:
@@ -96,13 +99,13 @@ def test_changes_are_after_minus_before_query_by_query(before: Manifest, after: 
 def test_the_most_changed_come_by_turnover_then_by_their_targets(
     before: Manifest, after: Manifest
 ) -> None:
-    joined = compare(before, after)
+    joined = compare_manifests(before, after)
     moved = np.abs(joined.target_changes)
     expected = sorted(
         range(len(joined)), key=lambda row: (-joined.turnover.values[row], -moved[row])
     )
     assert joined.most_changed(7).tolist() == expected[:7]
-    assert not compare(before, before).most_changed(7).size
+    assert not compare_manifests(before, before).most_changed(7).size
 
 
 def test_differences_name_what_differs_and_leave_counts_out(before: Manifest) -> None:

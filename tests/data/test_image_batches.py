@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cir.data.photos import PhotoBatch, photo_batches
+from cir.data.image_batches import ImageBatch, image_batches
 from cir.errors import CirError
 
 BROKEN = {1: b"", 4: b"not an image", 5: None}
@@ -45,8 +45,8 @@ def photos(tmp_path: Path) -> list[Path]:
     return files
 
 
-def read(files: Sequence[Path], batches: Sequence[range], workers: int) -> list[PhotoBatch]:
-    return list(photo_batches(files, batches, mean_colour, workers=workers, pinned=False))
+def read(files: Sequence[Path], batches: Sequence[range], workers: int) -> list[ImageBatch]:
+    return list(image_batches(files, batches, mean_colour, workers=workers, pinned=False))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -81,7 +81,7 @@ def test_the_global_generator_is_left_alone(photos: list[Path], workers: int) ->
 
 
 def test_workers_end_with_a_caller_that_stops_early(photos: list[Path]) -> None:
-    stream = photo_batches(photos, [range(1)] * 20, mean_colour, workers=2, pinned=False)
+    stream = image_batches(photos, [range(1)] * 20, mean_colour, workers=2, pinned=False)
     next(stream)
     assert len(multiprocessing.active_children()) == 2
     stream.close()
@@ -89,7 +89,7 @@ def test_workers_end_with_a_caller_that_stops_early(photos: list[Path]) -> None:
 
 
 def test_a_signal_to_the_whole_group_leaves_the_workers_alone(photos: list[Path]) -> None:
-    reading = photo_batches(photos, [range(1)] * 3, mean_colour, workers=1, pinned=False)
+    reading = image_batches(photos, [range(1)] * 3, mean_colour, workers=1, pinned=False)
     next(reading)
     (worker,) = multiprocessing.active_children()
     assert os.getpgid(worker.pid) != os.getpgid(0)
@@ -98,11 +98,11 @@ def test_a_signal_to_the_whole_group_leaves_the_workers_alone(photos: list[Path]
 
 def test_a_killed_worker_is_one_line(photos: list[Path]) -> None:
     with pytest.raises(CirError, match=r"DataLoader worker .*--workers 0") as caught:
-        list(photo_batches(photos, [range(1)], suicide, workers=1, pinned=False))
+        list(image_batches(photos, [range(1)], suicide, workers=1, pinned=False))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_bug_is_not_taken_for_a_killed_worker(photos: list[Path], workers: int) -> None:
     with pytest.raises(RuntimeError, match="a bug"):
-        list(photo_batches(photos, [range(1)], bug, workers=workers, pinned=False))
+        list(image_batches(photos, [range(1)], bug, workers=workers, pinned=False))

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from cir.artefacts.manifest import Manifest, ManifestMetadata
-from cir.artefacts.statistics import mean_negatives, nearest_negatives, owners
+from cir.artefacts.manifest_statistics import mean_negatives, nearest_negatives, owners
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ def _uses(manifest: Manifest, code_of: Mapping[str, int]) -> Int64[np.ndarray, "
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class ManifestComparison:
     """Two manifests, cut down to their common queries."""
 
     before: Manifest
@@ -127,10 +127,10 @@ class Comparison:
         return rows
 
 
-def compare(before: Manifest, after: Manifest) -> Comparison:
+def compare_manifests(before: Manifest, after: Manifest) -> ManifestComparison:
     """Joins two manifests by their common queries, of which there may be none."""
     found = turnover(before, after)
-    return Comparison(
+    return ManifestComparison(
         before=before.subset(found.before_rows),
         after=after.subset(found.after_rows),
         turnover=found,

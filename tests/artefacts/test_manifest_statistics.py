@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cir.artefacts.manifest import Manifest
-from cir.artefacts.statistics import (
+from cir.artefacts.manifest_statistics import (
     Hubness,
     bands_by_category,
     gaps,

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Float64
 
-from cir.reporting.pages import Table
+from cir.reporting.pages import PageTable
 
 _EIGHTHS: Final = ("", *"▏▎▍▌▋▊▉")
 """Ends of bars, by the eighths of a character that they fill."""
@@ -24,7 +24,7 @@ _ROUNDING: Final = 1e-6
 
 def text_histogram(
     title: str, x_label: str, samples: Mapping[str, Float[np.ndarray, " _"]], *, signed: bool
-) -> Table:
+) -> PageTable:
     """The share of each sample in each bin, the samples side by side.
 
     Args:
@@ -44,11 +44,11 @@ def bar_table(
     names: Sequence[str],
     shares: Sequence[Float[np.ndarray, " bins"]],
     width: int = WIDE,
-) -> Table:
+) -> PageTable:
     """Shares as bars with their percentages, a row a name; the longest of all fills its width."""
     scale = max(float(column.max()) for column in shares) or 1.0
     cells = [[f"{_bar(s / scale, width)} {100 * s:5.1f} %" for s in column] for column in shares]
-    return Table(title, columns, list(zip(names, *cells, strict=True)))
+    return PageTable(title, columns, list(zip(names, *cells, strict=True)))
 
 
 def round_edges(values: Float[np.ndarray, " values"]) -> Float64[np.ndarray, " edges"]:

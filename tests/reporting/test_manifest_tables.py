@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from cir.artefacts.comparison import Comparison, compare
 from cir.artefacts.manifest import Manifest
-from cir.artefacts.statistics import hubness
+from cir.artefacts.manifest_comparison import ManifestComparison, compare_manifests
+from cir.artefacts.manifest_statistics import hubness
 from cir.data.dataset import Dataset
-from cir.reporting import comparisontables, manifesttables
+from cir.reporting import comparison_tables, manifest_tables
 from cir.types import KINDS, SCOPES
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings
@@ -35,8 +35,8 @@ def manifest(dataset: Dataset) -> Manifest:
 
 
 @pytest.fixture(scope="module")
-def joined(manifest: Manifest, dataset: Dataset) -> Comparison:
-    return compare(manifest, mixed(dataset, 1))
+def joined(manifest: Manifest, dataset: Dataset) -> ManifestComparison:
+    return compare_manifests(manifest, mixed(dataset, 1))
 
 
 def figures(cells: Sequence[str]) -> list[float]:
@@ -44,7 +44,7 @@ def figures(cells: Sequence[str]) -> list[float]:
 
 
 def test_spreads_are_means_and_percentiles(manifest: Manifest) -> None:
-    row = next(r for r in manifesttables.distances_table(manifest).rows if r[0] == "target rank")
+    row = next(r for r in manifest_tables.distances_table(manifest).rows if r[0] == "target rank")
     ranks = sorted(manifest.target_ranks.tolist())
     assert row[1] == f"{sum(ranks) / len(ranks):.0f}"
     expected = [np.quantile(ranks, p) for p in (0.05, 0.25, 0.5, 0.75, 0.95)]
@@ -52,7 +52,7 @@ def test_spreads_are_means_and_percentiles(manifest: Manifest) -> None:
 
 
 def test_kinds_are_shares_of_all_negatives(manifest: Manifest) -> None:
-    rows = manifesttables.kinds_table(manifest).rows
+    rows = manifest_tables.kinds_table(manifest).rows
     assert [row[0] for row in rows] == [*SCOPES[:2], "all"]
     pairs = list(zip(manifest.negative_scopes, manifest.negative_kinds, strict=True))
     for scope in range(2):
@@ -62,7 +62,7 @@ def test_kinds_are_shares_of_all_negatives(manifest: Manifest) -> None:
 
 
 def test_ranks_add_up_bin_by_bin(manifest: Manifest) -> None:
-    rows = manifesttables.ranks_table({"queries": manifest}).rows
+    rows = manifest_tables.ranks_table({"queries": manifest}).rows
     low = 0
     for bound, bar, so_far in rows:
         within = [low < rank <= int(bound) for rank in manifest.target_ranks]
@@ -74,7 +74,7 @@ def test_ranks_add_up_bin_by_bin(manifest: Manifest) -> None:
 
 
 def test_hubs_have_their_share_of_the_queries(manifest: Manifest) -> None:
-    table = manifesttables.hubs_table(manifest, hubness(manifest))
+    table = manifest_tables.hubs_table(manifest, hubness(manifest))
     for image_id, times, share in table.rows:
         assert int(times) == manifest.negative_ids.count(image_id)
         assert share == f"{100 * int(times) / len(manifest):.1f} %"
@@ -82,7 +82,7 @@ def test_hubs_have_their_share_of_the_queries(manifest: Manifest) -> None:
 
 
 def test_hardest_rows_name_their_nearest_negative(manifest: Manifest) -> None:
-    rows = manifesttables.hardest_table(manifest).rows
+    rows = manifest_tables.hardest_table(manifest).rows
     assert len(rows) == 10
     for query_id, target_id, negative_id, to_target, to_negative, gap in rows:
         own = manifest.subset(np.array([manifest.query_ids.index(query_id)]))
@@ -96,16 +96,16 @@ def test_hardest_rows_name_their_nearest_negative(manifest: Manifest) -> None:
 def test_counts_that_differ_are_explained(manifest: Manifest) -> None:
     hubs = hubness(manifest)
     short = int((manifest.candidates_in_band < 6).sum())
-    assert "fell short" in manifesttables.counts_table(manifest, hubs).notes[0]
+    assert "fell short" in manifest_tables.counts_table(manifest, hubs).notes[0]
     counts = dataclasses.replace(manifest.metadata.counts, starved=short)
     agreed = dataclasses.replace(
         manifest, metadata=dataclasses.replace(manifest.metadata, counts=counts)
     )
-    assert manifesttables.counts_table(agreed, hubs).notes == ()
+    assert manifest_tables.counts_table(agreed, hubs).notes == ()
 
 
-def test_turnover_is_told_with_what_was_kept_and_new(joined: Comparison) -> None:
-    rows = {row[0]: row[1] for row in comparisontables.turnover_table(joined).rows}
+def test_turnover_is_told_with_what_was_kept_and_new(joined: ManifestComparison) -> None:
+    rows = {row[0]: row[1] for row in comparison_tables.turnover_table(joined).rows}
     sets = [
         [set(m.subset(np.array([row])).negative_ids) for row in range(len(joined))]
         for m in (joined.before, joined.after)
@@ -119,18 +119,18 @@ def test_turnover_is_told_with_what_was_kept_and_new(joined: Comparison) -> None
     assert rows["turnover (1 - Jaccard)"] == f"{changed:.2f}"
 
 
-def test_before_stands_before_after(joined: Comparison) -> None:
+def test_before_stands_before_after(joined: ManifestComparison) -> None:
     was, now = joined.before, joined.after
-    kinds = comparisontables.kinds_table(joined).rows
+    kinds = comparison_tables.kinds_table(joined).rows
     for row, manifest in zip(kinds, (was, now), strict=True):
         shares = [100 * np.mean(manifest.negative_kinds == kind) for kind in range(len(KINDS))]
         np.testing.assert_allclose(figures(row[1:-1]), shares, atol=0.05001)
-    for category, queries, before, after, change in comparisontables.starved_table(joined).rows:
+    for category, queries, before, after, change in comparison_tables.starved_table(joined).rows:
         rows = [row for row, name in enumerate(was.categories) if name == category]
         short = [int(sum(m.candidates_in_band[row] < 6 for row in rows)) for m in (was, now)]
         assert [int(queries), int(before), int(after)] == [len(rows), *short]
         assert int(change) == short[1] - short[0]
-    moved = comparisontables.changes_table(joined).rows
+    moved = comparison_tables.changes_table(joined).rows
     assert moved[0][1:4] == (
         f"{was.target_distances.mean():.3f}",
         f"{now.target_distances.mean():.3f}",
@@ -139,8 +139,8 @@ def test_before_stands_before_after(joined: Comparison) -> None:
     assert moved[3][1:3] == (f"{was.target_ranks.mean():.0f}", f"{now.target_ranks.mean():.0f}")
 
 
-def test_the_most_changed_queries_are_told(joined: Comparison) -> None:
-    rows = comparisontables.changed_table(joined).rows
+def test_the_most_changed_queries_are_told(joined: ManifestComparison) -> None:
+    rows = comparison_tables.changed_table(joined).rows
     assert len(rows) == 10
     assert figures([row[1] for row in rows]) == sorted(figures([r[1] for r in rows]), reverse=True)
     for query_id, _, was, now, before, after in rows:

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Int64
 from markupsafe import Markup
 
-from cir.artefacts.comparison import Comparison
 from cir.artefacts.manifest import Manifest
-from cir.artefacts.statistics import (
+from cir.artefacts.manifest_comparison import ManifestComparison
+from cir.artefacts.manifest_statistics import (
     Hubness,
     bands_by_category,
     gaps,
@@ -19,8 +19,8 @@ from cir.artefacts.statistics import (
     wanted,
 )
 from cir.reporting.charts import C1, C2, C3, C4, grouped_bars, histograms, lying_bars
-from cir.reporting.comparisontables import AFTER, BEFORE, CHANGE, changes
-from cir.reporting.manifesttables import DISTANCE, distances, percent
+from cir.reporting.comparison_tables import AFTER, BEFORE, CHANGE, changes
+from cir.reporting.manifest_tables import DISTANCE, distances, percent
 from cir.reporting.pages import Chart
 from cir.types import KINDS, SCOPES
 
@@ -42,7 +42,7 @@ def manifest_charts(manifest: Manifest, hubs: Hubness) -> list[Chart]:
     ]
 
 
-def comparison_charts(joined: Comparison) -> list[Chart]:
+def comparison_charts(joined: ManifestComparison) -> list[Chart]:
     """Every chart of two manifests."""
     both = {BEFORE: joined.before, AFTER: joined.after}
     return [
@@ -76,7 +76,7 @@ def _gap_chart(manifest: Manifest) -> Chart:
     )
 
 
-def _change_chart(joined: Comparison) -> Chart:
+def _change_chart(joined: ManifestComparison) -> Chart:
     return Chart(
         "How distances changed",
         "After minus before, of each query; of negatives, the mean over the query's own.",
@@ -84,7 +84,7 @@ def _change_chart(joined: Comparison) -> Chart:
     )
 
 
-def _turnover_chart(joined: Comparison) -> Chart:
+def _turnover_chart(joined: ManifestComparison) -> Chart:
     return Chart(
         "Negatives exchanged",
         "0 where a query keeps all of its negatives, 1 where it keeps none.",

@@ -9,7 +9,7 @@ from cir.errors import DatasetError, UsageError
 
 
 @dataclass(frozen=True)
-class Listing:
+class CatalogRows:
     """What a catalogue says, and what of it could not be read."""
 
     rows: tuple[dict[str, str], ...]
@@ -20,9 +20,9 @@ class Listing:
     """Ids that stand in a second row; their first row is kept."""
 
 
-def read_listing(
+def read_catalog_csv(
     path: Path, *, id_column: str, needed: Sequence[str], free_column: str | None = None
-) -> Listing:
+) -> CatalogRows:
     """Reads a CSV with a header.
 
     Args:
@@ -51,7 +51,7 @@ def read_listing(
             repeated.append(row[id_column])
         else:
             rows[row[id_column]] = row
-    return Listing(tuple(rows.values()), tuple(malformed), tuple(repeated))
+    return CatalogRows(tuple(rows.values()), tuple(malformed), tuple(repeated))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
