@@ -22,7 +22,7 @@ from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions
 from cir.mining.exclusions.rules import find_exclusions
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
-from cir.types import Band
+from cir.types import NO_ROW, Band
 
 _BANDS: Final[Mapping[str, Band]] = {"random": "any", "hard": "hard", "semi-hard": "semi-hard"}
 """The band of each strategy that draws from the whole gallery."""
@@ -93,7 +93,7 @@ def mine_manifest(
     block_size: int = MineConfig.block_size,
     progress: Progress = SILENT,
     processes: Processes = ALONE,
-    ground: PreparedMining | None = None,
+    prepared: PreparedMining | None = None,
 ) -> Manifest:
     """Mines negatives for every query; a query that gets none is dropped.
 
@@ -113,7 +113,7 @@ def mine_manifest(
         progress: Shows gallery images per second.
         processes: Those that mine together, each with a part of the gallery; all are given the
             same, and return the same.
-        ground: What `prepare` gave of the same arguments, to mine from the same images again.
+        prepared: The result of `prepare_mining` for these images, to mine among them again.
 
     Raises:
         UsageError: the gallery holds fewer images than a query shall get negatives, or more of
@@ -124,15 +124,15 @@ def mine_manifest(
         StoreError: the store lacks an image.
         VectorError: a vector has no direction.
     """
-    if ground is None:
-        ground = prepare(queries, embeddings, galleries, options, processes)
-    gallery, exclusions = ground.gallery, ground.exclusions
+    if prepared is None:
+        prepared = prepare_mining(queries, embeddings, galleries, options, processes)
+    gallery, exclusions = prepared.gallery, prepared.exclusions
     problem = Problem(
         queries=normalised(query_vectors, "composed queries"),
-        targets=ground.targets,
+        targets=prepared.targets,
         gallery=gallery.vectors,
         exclusions=exclusions,
-        categories=ground.categories,
+        categories=prepared.categories,
         members=gallery.members,
         first_row=gallery.part.start,
     )
@@ -172,21 +172,41 @@ def mine_manifest(
     )
 
 
-def prepare(
+def prepare_mining(
     queries: Sequence[Query],
     embeddings: Embeddings,
     galleries: Mapping[str, Sequence[str]],
     options: MiningOptions,
     processes: Processes = ALONE,
+    *,
+    excluded: Exclusions | None = None,
 ) -> PreparedMining:
-    """Looks up, and finds out what is no negative of whom.
+    """Builds the gallery and each query's exclusions.
 
-    Args and what it raises are those of `mine_manifest`.
+    Args and what it raises are those of `mine_manifest`. `excluded` is the result of
+    `excluded_images` for the same queries, vectors and options; where it is None, the exclusions
+    are found among the gallery.
     """
     _require_the_same(queries, galleries, embeddings, processes)
     gallery = build_gallery(galleries, embeddings, processes)
     _require_enough(gallery, options)
-    exclusions = find_exclusions(
+    if excluded is None:
+        exclusions = _find_exclusions(queries, gallery, embeddings, options)
+    else:
+        exclusions = excluded.in_gallery(_gallery_rows(embeddings, gallery))
+    return PreparedMining(
+        gallery,
+        embeddings.images.unit([query.target_id for query in queries], "targets"),
+        _category_codes(queries, gallery),
+        exclusions,
+    )
+
+
+def _find_exclusions(
+    queries: Sequence[Query], gallery: Gallery, embeddings: Embeddings, options: MiningOptions
+) -> Exclusions:
+    """The exclusions of each query among this process's part of the gallery."""
+    return find_exclusions(
         queries,
         gallery.ids[gallery.part],
         gallery.vectors,
@@ -195,12 +215,14 @@ def prepare(
         max_target_similarity=options.max_target_similarity,
         exclude_siblings=options.exclude_siblings,
     )
-    return PreparedMining(
-        gallery,
-        embeddings.images.unit([query.target_id for query in queries], "targets"),
-        _category_codes(queries, gallery),
-        exclusions,
-    )
+
+
+def _gallery_rows(embeddings: Embeddings, gallery: Gallery) -> Int64[np.ndarray, " images"]:
+    """For each of the store's images its row in this process's part of the gallery, or `NO_ROW`."""
+    rows = np.full(len(embeddings.images.keys), NO_ROW, dtype=np.int64)
+    ids = gallery.ids[gallery.part]
+    rows[embeddings.images.rows(ids)] = np.arange(len(ids))
+    return rows
 
 
 def build_gallery(

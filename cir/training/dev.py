@@ -30,9 +30,7 @@ class DevEvaluator:
             device: Where vectors are composed and compared.
             processes: Of which the main one evaluates.
         """
-        self._evaluator = Evaluator(
-            data.dev, data.galleries, embeddings, [PROTOCOL], device=device
-        )
+        self._evaluator = Evaluator(data.dev, data.galleries, embeddings, [PROTOCOL], device=device)
         self._device = device
         self._processes = processes
 

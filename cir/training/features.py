@@ -115,7 +115,7 @@ class CachedFeatures(EncodedFeatures):
         self._chunks, self._encode, self._device = chunks, encode, device
 
     def backward(self) -> None:
-        """Encodes again every row that has a gradient, and one at least for every parameter's sake."""
+        """Encodes rows with a gradient again; one at least, so that every parameter gets one."""
         gradient = self._features.grad
         if gradient is None:
             return

@@ -124,7 +124,7 @@ class RunLog:
 
 
 class Clock:
-    """Measures an epoch from the moment it is made, or goes on from the seconds of an earlier clock."""
+    """Measures an epoch from the moment it is made, after the seconds of an earlier clock if any."""
 
     def __init__(self, earlier: Mapping[str, Any] | None = None) -> None:
         """Starts.

@@ -121,8 +121,8 @@ _MAKERS: Final[Mapping[str, Callable[[Path, Mapping[str, Any], int], GeneralTrac
 def _require_wandb() -> None:
     if find_spec(WANDB) is None:
         raise UsageError(
-            "`tracker='wandb'`: the package wandb is not installed; run pip install 'cir[wandb]', or "
-            "leave it out"
+            "`tracker='wandb'`: the package wandb is not installed; run pip install 'cir[wandb]', "
+            "or leave it out"
         )
     if os.environ.get("WANDB_MODE", "online") not in _SENDING_NOTHING:
         with _refusal_in_one_line():

@@ -74,7 +74,8 @@ def _mining_options(manifest: Manifest) -> MiningOptions:
         return MiningOptions(**manifest.metadata.options)
     except (TypeError, ConfigError) as fault:
         raise ManifestError(
-            f"the manifest was mined with options that this cir does not know ({fault}): {_MINE_AGAIN}"
+            f"the manifest was mined with options that this cir does not know ({fault}): "
+            f"{_MINE_AGAIN}"
         ) from fault
 
 
@@ -86,8 +87,8 @@ def _require_same_store(manifest: Manifest, embeddings: Embeddings) -> None:
     if metadata.embeddings_sha256 != embeddings.sha256:
         raise ManifestError(
             f"the manifest was mined from a store with SHA-256 {metadata.embeddings_sha256[:12]}…; "
-            f"{embeddings.path} has {embeddings.sha256[:12]}…: {_MINE_AGAIN} on it, or pass the store it "
-            f"came from as `embeddings`"
+            f"{embeddings.path} has {embeddings.sha256[:12]}…: {_MINE_AGAIN} on it, or pass the "
+            f"store it came from as `embeddings`"
         )
     if metadata.split != SPLIT:
         raise ManifestError(

@@ -3,8 +3,8 @@
 An epoch ends in this order: evaluate on dev, save `last` (from here on a killed run goes on from
 this epoch), save `best` if it is the best, mine, write the line of `metrics.jsonl`. All that comes
 after `last` follows from it, and is done again on resuming where it is missing. Within an epoch
-`last` is saved every few minutes, and when the run is asked to stop. All randomness is a function of
-(seed, epoch, step), so a resumed run ends as one that was never killed.
+`last` is saved every few minutes, and when the run is asked to stop. All randomness is a function
+of (seed, epoch, step), so a resumed run ends as one that was never killed.
 """
 
 import dataclasses
@@ -249,9 +249,7 @@ class Trainer:
 
     def _save_within_epoch(self, epoch: int, progress: EpochProgress) -> None:
         images = self._vectors.now.images if self._steps_use_moved_images else None
-        state = ResumeState(
-            epoch - 1, self._clock.seconds(), progress=progress, images=images
-        )
+        state = ResumeState(epoch - 1, self._clock.seconds(), progress=progress, images=images)
         with self._learner.average.in_place():
             self._checkpoints.save(LAST, state)
 

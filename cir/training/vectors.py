@@ -71,9 +71,7 @@ class CurrentVectors:
 
     def towers(self, device: torch.device) -> Towers:
         """The towers that give features by row of the store, as the steps of an epoch use them."""
-        return self._model.towers(
-            self.store, self._dataset, device=device, workers=self._workers
-        )
+        return self._model.towers(self.store, self._dataset, device=device, workers=self._workers)
 
     def encode_again(self, *, mined: bool) -> None:
         """Brings the vectors up to date with the tuned towers.

@@ -367,21 +367,3 @@ def test_a_manifest_of_another_dataset_is_refused(tmp_path, dataset, embeddings,
     other = dataclasses.replace(manifest, **{field: values})
     with pytest.raises(ManifestError, match=r"1 of the manifest's 32 queries, the first .* train"):
         train(config_of(tmp_path / "run"), dataset, embeddings, other)
-
-
-# ------------------------------------------------------------------------------- schedule
-
-
-def test_the_learning_rate_rises_then_falls_to_zero():
-    rates = [learning_rate_factor(step / 1000) for step in range(1001)]
-    peak = int(np.argmax(rates))
-    assert rates[peak] == 1
-    assert peak == 50
-    assert rates[25] == pytest.approx(0.5)
-    assert all(a < b for a, b in pairwise(rates[: peak + 1]))
-    assert all(a > b for a, b in pairwise(rates[peak:]))
-    assert math.isclose(rates[-1], 0, abs_tol=1e-12)
-
-
-def test_a_constant_learning_rate_is_constant():
-    assert {learning_rate_factor(step / 10, "constant") for step in range(11)} == {1.0}
