@@ -10,9 +10,8 @@ from cir.data.dataset import Dataset
 from cir.training import model as model_module
 from tests.support.micro import micro_encoder
 from tests.support.mined import random_manifest
-from tests.test_mine import written
 from tests.support.runs import encoded_by, run
-from tests.support.worlds import random_embeddings
+from tests.support.worlds import random_embeddings, write_store
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +44,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> dict[st
     """What `cir train` reads, as files."""
     folder = tmp_path_factory.mktemp("files")
     made = random_embeddings(dataset, path=folder / "embeddings.h5")
-    store = read_embeddings(written(made))
+    store = read_embeddings(write_store(made))
     write_manifest(random_manifest(dataset, store), folder / "manifest.parquet")
     return {
         "dataset": dataset.root,
