@@ -124,7 +124,7 @@ class RunLog:
 
 
 class Clock:
-    """Measures an epoch from the moment it is made, after the seconds of an earlier clock if any."""
+    """Measures an epoch from the moment it is made, on top of an earlier clock's seconds."""
 
     def __init__(self, earlier: Mapping[str, Any] | None = None) -> None:
         """Starts.

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import shutil
 from itertools import pairwise
 
@@ -17,15 +16,13 @@ from cir.data.dataset import hold_out
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.errors import ConfigError, ImageError, ManifestError, StoreError, UsageError
 from cir.evaluation.evaluator import Evaluator
-from cir.training import engine
 from cir.training import model as model_module
-from cir.training.step import Learner, learning_rate_factor
+from cir.training import trainer
+from cir.training.step import Learner
 from cir.training.train import train
 from tests.support.micro import micro_encoder
 from tests.support.mined import random_manifest
 from tests.support.runs import EPOCHS, SETTINGS, config_of, metrics, run, state, weights
-
-# ------------------------------------------------------------------------------- what it writes
 
 
 def test_writes_exactly_the_files_of_the_contract(straight):
@@ -131,12 +128,10 @@ def test_every_combiner_learns_its_triplets_in_every_precision(
 
 
 def test_fp16_needs_cuda(tmp_path, dataset, embeddings):
-    with pytest.raises(UsageError, match=r"fp16 trains on CUDA only, not on cpu; use bf16"):
+    with pytest.raises(UsageError, match=r"`precision='fp16'` trains on CUDA only, not on cpu; use bf16"):
         run(tmp_path / "run", dataset, embeddings, precision="fp16")
     assert not (tmp_path / "run").exists()
 
-
-# ------------------------------------------------------------------------------- what it moves
 
 TOWERS = {"none": (), "text": ("text",), "image": ("image",), "both": ("image", "text")}
 
@@ -276,9 +271,9 @@ def test_only_texts_that_the_captions_stand_for_are_trained_on(
     tmp_path, dataset, encoded, encoder, monkeypatch
 ):
     drawn = []
-    plain = engine.draw_batches
+    plain = trainer.draw_batches
     monkeypatch.setattr(
-        engine,
+        trainer,
         "draw_batches",
         lambda *a, **k: drawn.append((a[0], plain(*a, **k))) or drawn[-1][1],
     )
@@ -297,17 +292,14 @@ def test_the_encoder_to_tune_is_that_of_the_store(tmp_path, dataset, embeddings,
     assert not (tmp_path / "run").exists()
 
 
-# ------------------------------------------------------------------------------- what it refuses
-
-
 def test_other_settings_are_refused_all_at_once(straight, dataset, embeddings):
     with pytest.raises(ConfigError) as refused:
         run(straight, dataset, embeddings, epochs=2, margin=0.3, seed=1, resume=True)
     message = str(refused.value)
-    assert "--epochs is 2, the run in" in message
-    assert "--margin is 0.3" in message
-    assert "--seed is 1" in message
-    assert "--hidden" not in message
+    assert "`epochs` is 2, the run in" in message
+    assert "`margin` is 0.3" in message
+    assert "`seed` is 1" in message
+    assert "`hidden`" not in message
 
 
 def test_a_run_that_exists_is_kept_unless_it_may_be_replaced(
