@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,21 +13,19 @@ from cir import __version__
 from cir.artefacts.manifest import SCHEMA_VERSION, Manifest, ManifestCounts, ManifestMetadata
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
-from cir.config import MineConfig, MiningOptions, scope_shares
+from cir.config import MineConfig, MiningOptions, OnStarved, scope_shares
 from cir.data.dataset import Query
 from cir.errors import DatasetError, ManifestError, UsageError
 from cir.mining.approximate import mine_through
-from cir.mining.engine import Draw, Mined, Plan, Problem
 from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions
 from cir.mining.exclusions.rules import find_exclusions
+from cir.mining.plan import Draw, Fill, Plan, draws_of
+from cir.mining.problem import Mined, Problem
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
-from cir.types import NO_ROW, Band
+from cir.types import NO_ROW
 
-_BANDS: Final[Mapping[str, Band]] = {"random": "any", "hard": "hard", "semi-hard": "semi-hard"}
-"""The band of each strategy that draws from the whole gallery."""
-
-_FILLS: Final[Mapping[str, Literal["nearest", "random"] | None]] = {
+_FILLS: Final[Mapping[OnStarved, Fill]] = {
     "nearest": "nearest",
     "random": "random",
     "drop": None,
@@ -113,11 +111,11 @@ def mine_manifest(
         progress: Shows gallery images per second.
         processes: Those that mine together, each with a part of the gallery; all are given the
             same, and return the same.
-        prepared: The result of `prepare_mining` for these images, to mine among them again.
+        prepared: What `prepare_mining` gave of the same arguments, where they are mined again.
 
     Raises:
-        UsageError: the gallery holds fewer images than a query shall get negatives, or more of
-            them are too similar to a target than `cir.mining.exclusions.rules` can hold; or the index
+        UsageError: the gallery holds fewer images than a query is to get negatives, more of them
+            are too similar to a target than `cir.mining.exclusions.rules` can hold, or the index
             cannot serve the options.
         ManifestError: queries are starved and `options.on_starved` is fail.
         DatasetError: the gallery is empty, or has not the category of a query.
@@ -252,13 +250,10 @@ def build_gallery(
 
 
 def plan_of(options: MiningOptions) -> Plan:
-    """The arithmetic that a strategy means: one draw, or a draw from each scope."""
-    if options.strategy == "category-aware":
-        draws = tuple(Draw(*share) for share in scope_shares(options))
-    else:
-        draws = (Draw("any", 1.0, _BANDS[options.strategy]),)
+    """The plan that the options of the command line mean."""
+    shares = [Draw(*share) for share in scope_shares(options)]
     return Plan(
-        draws=draws,
+        draws=draws_of(options.strategy, shares),
         num_negatives=options.num_negatives,
         margin=options.margin,
         sampling=options.sampling,
@@ -337,7 +332,7 @@ def _all_counts(exclusions: Exclusions, processes: Processes) -> ExclusionCounts
 def _counts(
     mined: Mined, kept: Int64[np.ndarray, " kept"], barred: ExclusionCounts, left_out: int
 ) -> ManifestCounts:
-    refused = mined.refused
+    refused = mined.excluded
     return ManifestCounts(
         queries=len(kept),
         starved=int(mined.starved.sum()),

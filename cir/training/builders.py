@@ -10,13 +10,14 @@ from accelerate.state import AcceleratorState
 from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig
 from cir.encoding.checkpointing import checkpoint_activations
+from cir.encoding.origin import encoder_of_store
 from cir.errors import UsageError
 from cir.models.combiner import build_combiner
 from cir.models.optim import ParameterGroup, build_optimiser
 from cir.processes import ALONE, Processes
 from cir.runtime import seed_all
 from cir.spellings import candidates, loss_weights
-from cir.training.model import Model, encoder_of
+from cir.training.model import Model
 from cir.training.objective import Objective
 from cir.training.step import Learner
 
@@ -56,7 +57,7 @@ def build_model(config: TrainConfig, embeddings: Embeddings, device: torch.devic
     ).to(device)
     encoder = None
     if config.tune != "none":
-        encoder = encoder_of(
+        encoder = encoder_of_store(
             embeddings, weights=config.weights, device=device, precision=config.precision
         )
         if config.checkpoint_activations:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +9,9 @@ from torch import Tensor, nn
 from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.store import Embeddings
 from cir.data.dataset import Dataset
-from cir.encoding.encoder import Encoder, load_encoder
+from cir.encoding.encoder import Encoder
 from cir.encoding.refresh import with_captions, with_images
-from cir.errors import CheckpointError, StoreError
+from cir.errors import CheckpointError
 from cir.models.optim import ParameterGroup, layerwise_groups
 from cir.progress import SILENT, Progress
 from cir.training.features import FrozenTower, ImageTower, TextTower, Tower, Towers
@@ -119,36 +118,3 @@ class Model:
             raise CheckpointError(
                 f"{checkpoint.folder} does not fit this run: {' '.join(str(fault).split())}"
             ) from fault
-
-
-def encoder_of(
-    embeddings: Embeddings, *, weights: Path | None, device: torch.device, precision: str
-) -> Encoder:
-    """Loads the encoder that a store was embedded with, to tune it.
-
-    Args:
-        embeddings: The store.
-        weights: The weight file that it was embedded with, if any.
-        device: Where the encoder runs.
-        precision: Of its arithmetic.
-
-    Raises:
-        WeightsError: the weights cannot be had.
-        StoreError: they are not those of the store.
-    """
-    origin = embeddings.provenance
-    encoder = load_encoder(
-        origin.model,
-        pretrained=origin.pretrained,
-        weights=weights,
-        preprocess=origin.preprocess,
-        device=device,
-        precision=precision,
-    )
-    encoder.provenance.require_same(
-        origin,
-        str(weights or f"{origin.model} {origin.pretrained}"),
-        str(embeddings.path),
-        StoreError,
-    )
-    return encoder

@@ -21,7 +21,7 @@ from cir.config import TrainConfig
 from cir.data.dataset import Dataset
 from cir.errors import StoppedError, UsageError
 from cir.models.combiner import SumCombiner
-from cir.models.trained import BEST, LAST
+from cir.models.composer import BEST, LAST
 from cir.processes import Processes
 from cir.progress import PartsOf, Progress
 from cir.runtime import pick_device

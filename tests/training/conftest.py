@@ -7,7 +7,6 @@ import pytest
 from cir.artefacts.manifest import write_manifest
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.data.dataset import Dataset
-from cir.training import model as model_module
 from tests.support.micro import micro_encoder
 from tests.support.mined import random_manifest
 from tests.support.runs import encoded_by, run
@@ -35,7 +34,7 @@ def encoded(dataset: Dataset) -> Embeddings:
 def encoder(monkeypatch: pytest.MonkeyPatch):
     """The encoder of `encoded`, found by training whatever it asks for."""
     made = micro_encoder(tower="resnet")
-    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: made)
+    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: made)
     return made
 
 

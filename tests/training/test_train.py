@@ -16,7 +16,6 @@ from cir.data.dataset import hold_out
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.errors import ConfigError, ImageError, ManifestError, StoreError, UsageError
 from cir.evaluation.evaluator import Evaluator
-from cir.training import model as model_module
 from cir.training import trainer
 from cir.training.step import Learner
 from cir.training.train import train
@@ -128,7 +127,8 @@ def test_every_combiner_learns_its_triplets_in_every_precision(
 
 
 def test_fp16_needs_cuda(tmp_path, dataset, embeddings):
-    with pytest.raises(UsageError, match=r"`precision='fp16'` trains on CUDA only, not on cpu; use bf16"):
+    message = r"`precision='fp16'` trains on CUDA only, not on cpu; use bf16"
+    with pytest.raises(UsageError, match=message):
         run(tmp_path / "run", dataset, embeddings, precision="fp16")
     assert not (tmp_path / "run").exists()
 
@@ -194,7 +194,7 @@ def test_how_towers_are_encoded_changes_nothing_but_rounding(
         return length
 
     monkeypatch.setattr(Learner, "backward", kept)
-    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
     plain = run(tmp_path / "plain", dataset, encoded, tune="both", epochs=1, remine=False)
     expected, steps = steps[0], []
     other = run(
@@ -209,7 +209,7 @@ def test_how_towers_are_encoded_changes_nothing_but_rounding(
 
 
 def test_a_layer_nearer_the_input_moves_less(tmp_path, dataset, encoded, monkeypatch):
-    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
     changes = {"tune": "both", "epochs": 1, "clip_learning_rate": 1e-3, "layer_decay": 0.3}
     tuned = weights(run(tmp_path / "run", dataset, encoded, **changes))
     before = micro_encoder().clip.state_dict()
@@ -306,7 +306,7 @@ def test_a_run_that_exists_is_kept_unless_it_may_be_replaced(
     tmp_path, straight, dataset, embeddings
 ):
     out = shutil.copytree(straight, tmp_path / "run")
-    with pytest.raises(UsageError, match="exists: pass --overwrite"):
+    with pytest.raises(UsageError, match="exists: pass `overwrite=True`"):
         run(out, dataset, embeddings, epochs=1)
     assert state(out) == state(straight)
     run(out, dataset, embeddings, epochs=1, overwrite=True)

@@ -7,7 +7,6 @@ from functools import partial
 import pytest
 
 from cir.training import checkpoints
-from cir.training import model as model_module
 from tests.support.micro import micro_encoder
 from tests.support.runs import (
     STAGES,
@@ -64,7 +63,7 @@ FINE_TUNING = {
 def test_a_resumed_run_of_tuned_towers_ends_as_one_never_killed(
     tmp_path, dataset, encoded, monkeypatch, changes
 ):
-    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
     changes |= {"epochs": 2, "clip_learning_rate": 1e-3}
     straight = run(tmp_path / "straight", dataset, encoded, **changes)
     killed = tmp_path / "killed"
@@ -133,7 +132,7 @@ def kill() -> None:
 def test_a_run_killed_every_few_steps_ends_as_one_never_killed(
     tmp_path, dataset, encoded, monkeypatch, changes
 ):
-    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
     straight = run(tmp_path / "straight", dataset, encoded, **changes)
     killed, resume, places = tmp_path / "killed", False, []
     while not resume or len(metrics(killed)) < len(metrics(straight)):
