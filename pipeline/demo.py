@@ -27,8 +27,8 @@ from cir.evaluation.recall import Evaluation, Protocol, evaluate
 from cir.files import read_json, write_json
 from cir.mining.manifest import mine_manifest, usable_queries
 from cir.models.combiner import SumCombiner
+from cir.models.composer import load_composer
 from cir.models.composition import baseline, composed_queries
-from cir.models.trained import load_trained
 from cir.reporting.report import write_report
 from cir.runtime import pick_device
 from cir.sources.synthetic import draw_dataset
@@ -237,7 +237,7 @@ def _evaluate(
 ) -> list[Evaluation]:
     """Step five: queries of the val split, which nothing has seen, without and with training."""
     console.note("5/6 evaluate on queries that nothing has seen")
-    trained = load_trained(folder.run)
+    trained = load_composer(folder.run)
     judged = [
         evaluate(
             dataset.queries(_VAL),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from torch import nn
 
 from cir import __version__
 from cir.artefacts.checkpoint import Checkpoint
@@ -16,36 +15,18 @@ from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import RUN, CaptionRule, EvaluateConfig, GalleryName, ReferenceRule
 from cir.data.dataset import Dataset, Query
 from cir.encoding.tuned import as_tuned
-from cir.evaluation.comparison import MEAN, Comparison, compare
+from cir.evaluation.comparison import MEAN, PairedComparison, compare
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol, require_targets, standard_protocol
-from cir.evaluation.queryrows import LISTED, query_rows
+from cir.evaluation.query_rows import LISTED, query_rows
 from cir.evaluation.ranks import Ranks
 from cir.evaluation.recall import Evaluation, recalls
-from cir.evaluation.submission import submission
+from cir.evaluation.submission import SUBMITTED, submission
 from cir.files import folder_written_aside, refuse_existing, write_json
-from cir.models.composition import baseline
-from cir.models.trained import load_trained
+from cir.models.composer import Composer, load_composer, untrained_composer
 from cir.runtime import pick_device
 from cir.workers import pick_workers
 from pipeline import console
-
-
-@dataclass(frozen=True, eq=False)
-class _Composition:
-    """A way to compose queries, with the vectors it works on."""
-
-    name: str
-    combiner: nn.Module
-    checkpoint: Checkpoint | None
-    """None for a baseline."""
-    embeddings: Embeddings
-    """Those of the store, or a tuned encoder's."""
-
-    def __str__(self) -> str:
-        if self.checkpoint is None:
-            return self.name
-        return f"{self.checkpoint.folder} (epoch {self.checkpoint.metadata.epoch})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +53,14 @@ def run(config: EvaluateConfig) -> Path:
     inputs = _open(config)
     if config.compares:
         return _compare(config, inputs)
-    composition = _compositions(config, inputs)[-1]
+    composer = _composers(config)[-1]
+    vectors = _vectors(config, inputs, composer)
     if config.submission:
-        _submit(config.submission, inputs, composition)
+        _submit(config.submission, inputs, composer, vectors)
     if _has_targets(inputs) or not config.submission:
-        _evaluate(config, inputs, composition)
+        _evaluate(config, inputs, composer, vectors)
     written = config.json or config.per_query or config.submission
-    source = composition.checkpoint.folder if composition.checkpoint else config.embeddings
-    return written or source
+    return written or (composer.checkpoint.folder if composer.checkpoint else config.embeddings)
 
 
 def _refuse_existing(config: EvaluateConfig) -> None:
@@ -122,22 +103,20 @@ def _has_targets(inputs: _Inputs) -> bool:
     return all(query.target_ids for query in inputs.queries)
 
 
-def _compositions(config: EvaluateConfig, inputs: _Inputs) -> list[_Composition]:
+def _composers(config: EvaluateConfig) -> list[Composer]:
     """What is judged; of two, the one that the change is counted from stands first."""
     runs = [path for path in (config.run, config.other) if path is not None]
     if config.query == "combiner":
-        return [_trained(path, config, inputs) for path in runs or [RUN]]
-    plain = _Composition(config.query, baseline(config.query), None, inputs.store)
+        return [load_composer(path) for path in runs or [RUN]]
     judged = runs or [RUN] if config.compare else []
-    return [plain, *(_trained(path, config, inputs) for path in judged)]
+    return [untrained_composer(config.query), *(load_composer(path) for path in judged)]
 
 
-def _trained(path: Path, config: EvaluateConfig, inputs: _Inputs) -> _Composition:
-    """The combiner of a run with the vectors of its encoder."""
-    trained = load_trained(path)
-    vectors = as_tuned(
+def _vectors(config: EvaluateConfig, inputs: _Inputs, composer: Composer) -> Embeddings:
+    """The store's vectors, as the encoder that the composer was trained with sees them."""
+    return as_tuned(
         inputs.store,
-        trained.checkpoint,
+        composer.checkpoint,
         inputs.dataset,
         inputs.queries,
         inputs.galleries,
@@ -145,38 +124,37 @@ def _trained(path: Path, config: EvaluateConfig, inputs: _Inputs) -> _Compositio
         workers=pick_workers(config.workers),
         progress=console.RichProgress(),
     )
-    return _Composition("combiner", trained.combiner, trained.checkpoint, vectors)
 
 
 # --------------------------------------------------------------------------------- one run
 
 
-def _evaluate(config: EvaluateConfig, inputs: _Inputs, composition: _Composition) -> None:
+def _evaluate(
+    config: EvaluateConfig, inputs: _Inputs, composer: Composer, vectors: Embeddings
+) -> None:
     """Prints and writes the figures of one way to compose queries."""
-    ranks = _judge(inputs.evaluator(), composition, LISTED if config.per_query else 0)
-    found = [recalls(own, composition.name) for own in ranks]
-    origin = _origin(inputs.store, composition.checkpoint)
-    console.note(str(composition))
-    _print(found)
+    ranks = _judge(inputs.evaluator(), composer, vectors, LISTED if config.per_query else 0)
+    evaluations = [recalls(protocol_ranks, composer.name) for protocol_ranks in ranks]
+    origin = _origin(inputs.store, composer.checkpoint)
+    console.note(str(composer))
+    _print(evaluations)
     if config.json:
-        every = {"protocols": [each.to_json() for each in found]}
-        write_json(config.json, found[0].to_json() | every | origin)
+        every = {"protocols": [evaluation.to_json() for evaluation in evaluations]}
+        write_json(config.json, evaluations[0].to_json() | every | origin)
     if config.per_query:
-        described = {"query": composition.name, "protocol": asdict(ranks[0].protocol), **origin}
+        described = {"query": composer.name, "protocol": asdict(ranks[0].protocol), **origin}
         write_query_ranks(query_rows(ranks[0]), config.per_query, described)
         console.note(f"{config.per_query}: each query's rank; {ranks[0].protocol}")
 
 
-def _judge(evaluator: Evaluator, composition: _Composition, listed: int = 0) -> list[Ranks]:
-    return evaluator.judge(
-        composition.embeddings,
-        composition.combiner,
-        listed=listed,
-        progress=console.RichProgress(),
-    )
+def _judge(
+    evaluator: Evaluator, composer: Composer, vectors: Embeddings, listed: int = 0
+) -> list[Ranks]:
+    progress = console.RichProgress()
+    return evaluator.judge(vectors, composer.combiner, listed=listed, progress=progress)
 
 
-def _submit(folder: Path, inputs: _Inputs, composition: _Composition) -> None:
+def _submit(folder: Path, inputs: _Inputs, composer: Composer, vectors: Embeddings) -> None:
     """Writes the rankings of the first protocol as a test server takes them."""
     evaluator = Evaluator(
         inputs.queries,
@@ -186,21 +164,21 @@ def _submit(folder: Path, inputs: _Inputs, composition: _Composition) -> None:
         device=inputs.device,
         judged=False,
     )
-    ranks = _judge(evaluator, composition, LISTED)[0]
+    ranks = _judge(evaluator, composer, vectors, SUBMITTED)[0]
     files = submission(ranks, inputs.dataset.form)
     with folder_written_aside(folder) as aside:
         for name, value in files.items():
             write_json(aside / name, value)
-    count = sum(len(found.task.queries) for found in ranks.categories)
+    count = sum(len(category.task.queries) for category in ranks.categories)
     console.note(
         f"{folder}: {', '.join(files)} for {inputs.dataset.form}'s test server, "
         f"{count:,} queries; {ranks.protocol}"
     )
 
 
-def _print(found: Sequence[Evaluation]) -> None:
+def _print(evaluations: Sequence[Evaluation]) -> None:
     """The categories under the first protocol, then the means under each of several."""
-    first = found[0]
+    first = evaluations[0]
     console.table(
         str(first.protocol),
         ("category", "queries", "gallery", *first.figures()),
@@ -213,22 +191,25 @@ def _print(found: Sequence[Evaluation]) -> None:
             ("chance", "", "", *_cells(first.chance_figures())),
         ],
     )
-    if len(found) > 1:
-        _print_protocols(found)
-    for line in dict.fromkeys(note for each in found for note in each.notes()):
+    if len(evaluations) > 1:
+        _print_protocols(evaluations)
+    for line in dict.fromkeys(note for each in evaluations for note in each.notes()):
         console.note(line)
 
 
-def _print_protocols(found: Sequence[Evaluation]) -> None:
-    rules = [each.protocol for each in found]
+def _print_protocols(evaluations: Sequence[Evaluation]) -> None:
     console.table(
-        f"split {rules[0].split}: means over categories under each protocol",
-        ("gallery", "reference", "captions", *found[0].figures()),
+        f"split {evaluations[0].protocol.split}: means over categories under each protocol",
+        ("gallery", "reference", "captions", *evaluations[0].figures()),
         [
-            (p.gallery, p.reference, p.captions, *_cells(each.figures()))
-            for p, each in zip(rules, found, strict=True)
+            (*_rules(evaluation.protocol), *_cells(evaluation.figures()))
+            for evaluation in evaluations
         ],
     )
+
+
+def _rules(protocol: Protocol) -> tuple[str, str, str]:
+    return protocol.gallery, protocol.reference, protocol.captions
 
 
 def _cells(figures: dict[str, float]) -> tuple[str, ...]:
@@ -239,33 +220,38 @@ def _cells(figures: dict[str, float]) -> tuple[str, ...]:
 
 
 def _compare(config: EvaluateConfig, inputs: _Inputs) -> Path:
-    """Prints and writes what changes from the first composition to the second."""
-    compositions = _compositions(config, inputs)
+    """Prints and writes what changes from the first composer to the second."""
+    composers = _composers(config)
+    vectors = [_vectors(config, inputs, composer) for composer in composers]
     evaluator = inputs.evaluator()
-    before, after = (_judge(evaluator, composition) for composition in compositions)
-    compared = [
-        compare(was, now, resamples=config.resamples, seed=config.seed)
-        for was, now in zip(before, after, strict=True)
+    before, after = (
+        _judge(evaluator, composer, of_composer)
+        for composer, of_composer in zip(composers, vectors, strict=True)
+    )
+    comparisons = [
+        compare(first, second, resamples=config.resamples, seed=config.seed)
+        for first, second in zip(before, after, strict=True)
     ]
-    console.note(f"from {compositions[0]} to {compositions[1]}")
-    for each in compared:
-        _print_comparison(each)
+    console.note(f"from {composers[0]} to {composers[1]}")
+    for comparison in comparisons:
+        _print_comparison(comparison)
     if config.json:
-        sides = zip(("before", "after"), compositions, (before, after), strict=True)
+        sides = zip(("before", "after"), composers, (before, after), strict=True)
         figures = {
             side: {
-                "protocols": [recalls(own, composition.name).to_json() for own in ranks],
-                **_origin(inputs.store, composition.checkpoint),
+                "protocols": [recalls(each, composer.name).to_json() for each in ranks],
+                **_origin(inputs.store, composer.checkpoint),
             }
-            for side, composition, ranks in sides
+            for side, composer, ranks in sides
         }
-        write_json(config.json, {"comparisons": [each.to_json() for each in compared], **figures})
+        every = [comparison.to_json() for comparison in comparisons]
+        write_json(config.json, {"comparisons": every, **figures})
     return config.json or config.embeddings
 
 
-def _print_comparison(compared: Comparison) -> None:
+def _print_comparison(comparison: PairedComparison) -> None:
     console.table(
-        str(compared.protocol),
+        str(comparison.protocol),
         ("category", "measure", "before", "after", "change", "95 % interval", "p"),
         [
             (
@@ -274,17 +260,18 @@ def _print_comparison(compared: Comparison) -> None:
                 f"{row.change.low:+.2f} to {row.change.high:+.2f}",
                 f"{row.change.p:.4f}",
             )
-            for row in compared.rows
+            for row in comparison.rows
         ],
     )
     headline = next(
-        row for row in compared.rows if (row.category, row.measure) == (MEAN, "headline")
+        row for row in comparison.rows if (row.category, row.measure) == (MEAN, "headline")
     )
-    beyond = "more" if headline.change.low > 0 or headline.change.high < 0 else "no more"
+    change = headline.change
+    beyond = "more" if change.low > 0 or change.high < 0 else "no more"
     console.note(
-        f"the headline moves by {headline.change.difference:+.2f}, {beyond} than the choice of "
-        f"queries explains: {compared.resamples:,} draws of {compared.references:,} references, "
-        f"each with all its queries"
+        f"the headline moves by {change.difference:+.2f}, {beyond} than the choice of "
+        f"queries explains: {comparison.resamples:,} draws of "
+        f"{comparison.references:,} references, each with all its queries"
     )
 
 

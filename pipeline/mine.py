@@ -2,12 +2,10 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Shaped
-from torch import nn
 
 from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.manifest import Approximation, Manifest, ManifestCounts, write_manifest
@@ -19,8 +17,8 @@ from cir.encoding.tuned import made_by_tuned
 from cir.errors import CheckpointError, ManifestError
 from cir.files import refuse_existing
 from cir.mining.manifest import mine_manifest, plan_of, usable_queries
-from cir.models.composition import baseline, composed_queries
-from cir.models.trained import load_trained
+from cir.models.composer import Composer, composer_of, find_checkpoint, untrained_composer
+from cir.models.composition import composed_queries
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT
 from cir.runtime import pick_device
@@ -28,14 +26,6 @@ from cir.types import KINDS, SCOPES
 from pipeline import console
 
 _PERCENTILES = (5, 50, 95)
-
-
-@dataclass(frozen=True)
-class _Composition:
-    """How the queries become vectors."""
-
-    combiner: nn.Module
-    checkpoint_sha256: str | None
 
 
 def run(config: MineConfig, processes: Processes = ALONE) -> Path:
@@ -47,7 +37,7 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
     dataset, device = Dataset(config.dataset), pick_device(config.device)
     every, galleries = dataset.queries(config.split), dataset.galleries(config.split)
     embeddings = read_embeddings(config.embeddings)
-    composition = _composition(config, embeddings)
+    composer = _composer(config, embeddings)
     queries, left_out = usable_queries(every, embeddings)
     started = time.perf_counter()
     texts = [joined(query.captions) for query in queries]
@@ -57,13 +47,13 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
         galleries,
         # Composed once: processors may differ in the last bits of a combiner's products.
         processes.broadcast_from_main(
-            lambda: composed_queries(queries, texts, embeddings, composition.combiner, device)
+            lambda: composed_queries(queries, texts, embeddings, composer.combiner, device)
         ),
         config.options(),
         query=config.query,
         split=config.split,
         epoch=0,
-        checkpoint_sha256=composition.checkpoint_sha256,
+        checkpoint_sha256=composer.checkpoint.sha256 if composer.checkpoint else None,
         device=device,
         left_out=left_out,
         block_size=config.block_size,
@@ -77,13 +67,13 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
     return config.out
 
 
-def _composition(config: MineConfig, embeddings: Embeddings) -> _Composition:
-    """An untrained combiner, or that of a checkpoint made for the store's encoder."""
+def _composer(config: MineConfig, embeddings: Embeddings) -> Composer:
+    """An untrained composer, or that of a checkpoint made for the store's encoder."""
     if config.checkpoint is None:
-        return _Composition(baseline(config.query), None)
-    trained = load_trained(config.checkpoint)
-    _require_encoder(trained.checkpoint, embeddings)
-    return _Composition(trained.combiner, trained.checkpoint.sha256)
+        return untrained_composer(config.query)
+    checkpoint = find_checkpoint(config.checkpoint)
+    _require_encoder(checkpoint, embeddings)
+    return composer_of(checkpoint)
 
 
 def _require_encoder(checkpoint: Checkpoint, embeddings: Embeddings) -> None:

@@ -38,7 +38,7 @@ def write_query_ranks(
     """Writes a row a query aside and moves the file to `path`.
 
     Args:
-        columns: Those of `cir.evaluation.queryrows`.
+        columns: Those of `cir.evaluation.query_rows`.
         path: The Parquet file.
         origin: Protocol and provenance, as JSON values.
 

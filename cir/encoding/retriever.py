@@ -9,15 +9,13 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 
-from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.vectors import normalised
 from cir.data.images import read_image, upright
 from cir.encoding.embedding import caption_vectors, spans_of, stacked
-from cir.encoding.encoder import Encoder, load_encoder
-from cir.encoding.tuned import tuned_encoder
-from cir.errors import CheckpointError
+from cir.encoding.encoder import Encoder
+from cir.encoding.origin import encoder_of_checkpoint
+from cir.models.composer import Composer, composer_of, find_checkpoint
 from cir.models.composition import compose
-from cir.models.trained import Trained, load_trained
 from cir.runtime import pick_device
 
 Photo = str | Path | Image.Image
@@ -33,16 +31,16 @@ class Retriever:
     A gallery is searched by inner products: `gallery @ retriever.query(photo, text)`.
     """
 
-    def __init__(self, trained: Trained, encoder: Encoder) -> None:
+    def __init__(self, composer: Composer, encoder: Encoder) -> None:
         """Takes the parts as they are; `load_retriever` finds them.
 
         Args:
-            trained: The combiner.
+            composer: The combiner, and its checkpoint.
             encoder: In evaluation mode.
         """
-        self.checkpoint = trained.checkpoint
+        self.checkpoint = composer.checkpoint
         self.encoder = encoder
-        self.combiner = trained.combiner
+        self.combiner = composer.combiner
 
     @property
     def dim(self) -> int:
@@ -114,29 +112,9 @@ def load_retriever(path: Path, *, weights: Path | None, device: str) -> Retrieve
         UsageError: the device is not on this machine, or the run's encoder is no published one.
         WeightsError: the encoder's weights cannot be had.
     """
-    trained, chosen = load_trained(path), pick_device(device)
-    return Retriever(trained, _encoder(trained.checkpoint, weights, chosen))
-
-
-def _encoder(checkpoint: Checkpoint, weights: Path | None, device: torch.device) -> Encoder:
-    if checkpoint.clip is not None:
-        return tuned_encoder(checkpoint, device)
-    origin = checkpoint.metadata.provenance
-    encoder = load_encoder(
-        origin.model,
-        pretrained=origin.pretrained,
-        weights=weights,
-        preprocess=origin.preprocess,
-        device=device,
-    )
-    if encoder.provenance.weights_sha256 != origin.weights_sha256:
-        raise CheckpointError(
-            f"{checkpoint.folder} was trained over {origin.model} {origin.pretrained} with weights "
-            f"{origin.weights_sha256[:12]}…, and {weights or 'those published'} are "
-            f"{encoder.provenance.weights_sha256[:12]}…: pass the file that the store was embedded "
-            f"with as weights"
-        )
-    return encoder
+    checkpoint = find_checkpoint(path)
+    encoder = encoder_of_checkpoint(checkpoint, weights=weights, device=pick_device(device))
+    return Retriever(composer_of(checkpoint), encoder)
 
 
 def _decoded(photo: Photo) -> Image.Image:

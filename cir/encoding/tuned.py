@@ -9,7 +9,7 @@ from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.store import Embeddings
 from cir.data.captions import both_orders
 from cir.data.dataset import Dataset, Query
-from cir.encoding.encoder import Encoder, load_encoder
+from cir.encoding.origin import encoder_of_checkpoint
 from cir.encoding.refresh import with_captions, with_images
 from cir.encoding.weights import weights_sha256
 from cir.errors import CheckpointError
@@ -18,7 +18,7 @@ from cir.progress import SILENT, Progress
 
 def as_tuned(
     embeddings: Embeddings,
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | None,
     dataset: Dataset,
     queries: Sequence[Query],
     galleries: Mapping[str, Sequence[str]],
@@ -33,10 +33,10 @@ def as_tuned(
 
     Args:
         embeddings: Vectors of the encoder before it was tuned, or already of the tuned one.
-        checkpoint: May hold a tuned encoder.
+        checkpoint: May hold a tuned encoder; None for a combiner that needs no training.
         dataset: Where the image files are.
-        queries: Whose references, targets and captions are wanted.
-        galleries: Image ids that are wanted as well, by category.
+        queries: Whose references, targets and captions are encoded.
+        galleries: Image ids that are encoded as well, by category.
         device: Where it is encoded.
         workers: Processes that decode images.
         progress: Shows images and captions per second.
@@ -44,15 +44,15 @@ def as_tuned(
     Raises:
         CheckpointError: the checkpoint belongs to another encoder than the store.
     """
-    tune = checkpoint.metadata.tune
-    if made_by_tuned(checkpoint, embeddings):
+    if checkpoint is None or made_by_tuned(checkpoint, embeddings):
         return embeddings
+    tune = checkpoint.metadata.tune
     checkpoint.metadata.provenance.require_same(
         embeddings.provenance, str(checkpoint.folder), str(embeddings.path), CheckpointError
     )
     if tune == "none":
         return embeddings
-    encoder, now = tuned_encoder(checkpoint, device), embeddings
+    encoder, now = encoder_of_checkpoint(checkpoint, device=device), embeddings
     if tune in ("image", "both"):
         named = {i for q in queries for i in (q.reference_id, *q.target_ids)}
         ids = named.union(*galleries.values())
@@ -73,19 +73,3 @@ def made_by_tuned(checkpoint: Checkpoint, embeddings: Embeddings) -> bool:
         weights_sha256=weights_sha256(checkpoint.clip),
     )
     return tuned == embeddings.provenance
-
-
-def tuned_encoder(checkpoint: Checkpoint, device: torch.device) -> Encoder:
-    """The encoder that a checkpoint holds, for one in which a tower was tuned.
-
-    Raises:
-        WeightsError: its weights do not fit its model.
-    """
-    origin = checkpoint.metadata.provenance
-    return load_encoder(
-        origin.model,
-        pretrained=origin.pretrained,
-        weights=checkpoint.folder,
-        preprocess=origin.preprocess,
-        device=device,
-    )

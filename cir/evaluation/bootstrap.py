@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 CONFIDENCE: Final = 0.95
-_TOGETHER: Final = 500
+_DRAWS_AT_ONCE: Final = 500
 """Resamples drawn at once; bounds the memory."""
 
 
@@ -27,11 +27,13 @@ class Difference:
     """How far one figure moved."""
 
     difference: float
+    """After less before, in percentage points."""
     low: float
     """Lower end of the 95 % interval."""
     high: float
+    """Upper end of the 95 % interval."""
     p: float
-    """Two-sided."""
+    """Two-sided p value."""
 
 
 def cluster_sums(
@@ -49,7 +51,13 @@ def resampled_means(
     resamples: int,
     rng: np.random.Generator,
 ) -> Float64[np.ndarray, "resamples measures"]:
-    """The mean of each measure over the queries of each draw of clusters."""
+    """The mean of each measure over the queries of each draw of clusters.
+
+    Args:
+        sums: Those of `cluster_sums`.
+        resamples: How many draws.
+        rng: Draws the clusters.
+    """
     totals = np.concatenate([counts @ sums for counts in _draws(len(sums), resamples, rng)])
     means: Float64[np.ndarray, "resamples measures"] = totals[:, :-1] / totals[:, -1:]
     return means
@@ -84,8 +92,8 @@ def _draws(
     clusters: int, resamples: int, rng: np.random.Generator
 ) -> Iterator[Float64[np.ndarray, "some clusters"]]:
     """How often each resample draws each cluster."""
-    for start in range(0, resamples, _TOGETHER):
-        drawn = drawn_clusters(clusters, min(_TOGETHER, resamples - start), rng)
+    for start in range(0, resamples, _DRAWS_AT_ONCE):
+        drawn = drawn_clusters(clusters, min(_DRAWS_AT_ONCE, resamples - start), rng)
         flat = (drawn + clusters * np.arange(len(drawn))[:, None]).ravel()
         counts = np.bincount(flat, minlength=drawn.size)
         yield counts.reshape(drawn.shape).astype(np.float64)

@@ -1,12 +1,15 @@
 """One set of queries ranked again and again, under one protocol or several.
 
 What does not change from one judgement to the next (which queries count, where targets stand in the
-galleries, what captions are read as) is found once. A judgement composes every query once and
-compares it with its category's images once, whatever the number of protocols: each of them reads
+galleries, what captions are read as) is looked up once. A judgement composes every query once and
+compares it with its category's images once, whatever the number of protocols: each protocol reads
 its ranks from the same similarities.
+
+`Evaluator` has a `_CategoryEvaluator` for each category. That one keeps the `_TaskIndices` of each
+protocol, and a `_RankRecorder` for each of them takes down ranks block by block.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,19 +20,20 @@ from torch import Tensor, nn
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable, normalised
 from cir.data.dataset import Query
+from cir.errors import UsageError
 from cir.evaluation.protocol import Protocol, RankingTask, ranking_tasks, texts_by_order
-from cir.evaluation.ranks import CategoryRanks, Listing, Ranks, SubsetRanks
+from cir.evaluation.ranks import CategoryRanks, Rankings, Ranks, SubsetRanks
 from cir.evaluation.retrieval import (
-    NONE,
     best_targets,
     by_similarity,
-    first_rows,
+    nearest_columns,
     padded,
     retrievable,
     similarity_blocks,
 )
 from cir.models.composition import compose
 from cir.progress import SILENT, Progress, Task
+from cir.types import NO_ROW
 
 
 class Evaluator:
@@ -37,12 +41,12 @@ class Evaluator:
 
     def __init__(
         self,
-        queries: Sequence[Query],
+        queries: Iterable[Query],
         galleries: Mapping[str, Sequence[str]],
         embeddings: Embeddings,
-        protocols: Sequence[Protocol],
+        protocols: Iterable[Protocol],
         *,
-        device: torch.device,
+        device: torch.device | str,
         judged: bool = True,
     ) -> None:
         """Looks up everything but vectors.
@@ -50,32 +54,37 @@ class Evaluator:
         Args:
             queries: Queries of one split.
             galleries: Image ids of the split by category.
-            embeddings: What was embedded and what was skipped.
-            protocols: At least one.
+            embeddings: Says which images were embedded and which were skipped.
+            protocols: At least one, all of the same split.
             device: Where vectors are composed and compared.
-            judged: Whether each query must have a target; a test split's rankings are submitted
-                without.
+            judged: Whether each query must have a target. The rankings that a test split's server
+                takes are made without.
 
         Raises:
-            UsageError: the queries have no targets, as those of a test split, and shall be judged.
+            UsageError: there is no protocol, or the queries have no targets, as those of a test
+                split, and shall be judged.
             DatasetError: a category has no gallery, a target is in none, or no query is left.
         """
-        self.protocols = tuple(protocols)
-        self._asked = len(queries)
+        queries, self.protocols = tuple(queries), tuple(protocols)
+        if not self.protocols:
+            raise UsageError("`protocols` is empty; expected at least one")
+        self._query_count = len(queries)
         tasks = [
             ranking_tasks(queries, galleries, embeddings, protocol, judged=judged)
             for protocol in self.protocols
         ]
-        self._fields = [
-            _Field(
+        self._categories = [
+            _CategoryEvaluator(
                 [query for query in queries if query.category == name],
-                [_of_category(own, name) for own in tasks],
+                [_of_category(protocol_tasks, name) for protocol_tasks in tasks],
                 self.protocols,
                 [i for i in galleries.get(name, ()) if i not in embeddings.skipped],
                 embeddings,
-                device,
+                torch.device(device),
             )
-            for name in sorted({task.category for own in tasks for task in own})
+            for name in sorted(
+                {task.category for protocol_tasks in tasks for task in protocol_tasks}
+            )
         ]
 
     def judge(
@@ -86,42 +95,47 @@ class Evaluator:
         listed: int = 0,
         progress: Progress = SILENT,
     ) -> list[Ranks]:
-        """The ranks under each protocol, in their order.
+        """The ranks under each protocol, in the order of the protocols.
 
         Args:
             embeddings: Vectors of every image and caption, by the encoder the combiner was made
-                for. Looked up again only where its tables are not those of the last call.
+                for. Rows are looked up again only where the tables are not those of the last call.
             combiner: Composes an image and a text vector into a query (`cir.models.combiner`).
             listed: How many of the nearest images to list for each query; with 0, none are.
             progress: Shows queries per second.
 
         Raises:
+            UsageError: `listed` is below 0.
             StoreError: an image or a text has no vector.
             VectorError: a vector has no direction.
         """
-        total = sum(field.comparisons for field in self._fields)
-        with progress.task("rank", total, "queries") as shown:
-            found = [field.judge(embeddings, combiner, listed, shown) for field in self._fields]
+        if listed < 0:
+            raise UsageError(f"`listed` is {listed}; expected at least 0")
+        comparisons = sum(category.comparisons for category in self._categories)
+        with progress.task("rank", comparisons, "queries") as task:
+            by_category = [
+                category.judge(embeddings, combiner, listed, task) for category in self._categories
+            ]
         return [
-            self._ranks(protocol, [own[number] for own in found])
+            self._ranks(protocol, [ranks[number] for ranks in by_category])
             for number, protocol in enumerate(self.protocols)
         ]
 
-    def _ranks(self, protocol: Protocol, found: Sequence[CategoryRanks | None]) -> Ranks:
-        categories = tuple(ranks for ranks in found if ranks is not None)
+    def _ranks(self, protocol: Protocol, by_category: Sequence[CategoryRanks | None]) -> Ranks:
+        categories = tuple(ranks for ranks in by_category if ranks is not None)
         kept = sum(len(ranks.task.queries) for ranks in categories)
-        return Ranks(protocol, categories, self._asked - kept)
+        return Ranks(protocol, categories, self._query_count - kept)
 
 
-class _Lookup:
-    """Vectors by key, whose rows are found once for as long as the table is the same."""
+class _CachedRows:
+    """Rows of some keys in a table, looked up once for as long as the table is the same."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = keys
         self._table: VectorTable | None = None
 
-    def changed(self, table: VectorTable) -> bool:
-        """Whether `table` is another than the last; it is the last from now on."""
+    def look_up(self, table: VectorTable) -> bool:
+        """Finds the rows of `table`; whether it is another table than at the last call."""
         if table is self._table:
             return False
         self._table, self._rows = table, table.rows(self._keys)
@@ -129,13 +143,13 @@ class _Lookup:
 
     def take(self, table: VectorTable) -> Float[np.ndarray, "keys dim"]:
         """The vectors, in the order of the keys."""
-        self.changed(table)
-        taken: Float[np.ndarray, "keys dim"] = table.vectors[self._rows]
-        return taken
+        self.look_up(table)
+        vectors: Float[np.ndarray, "keys dim"] = table.vectors[self._rows]
+        return vectors
 
 
-class _Field:
-    """A category: the queries and images of all protocols together, each of them once."""
+class _CategoryEvaluator:
+    """One category: the queries and images of all protocols together, each of them once."""
 
     def __init__(
         self,
@@ -146,144 +160,158 @@ class _Field:
         embeddings: Embeddings,
         device: torch.device,
     ) -> None:
-        given = [task for task in tasks if task is not None]
-        kept = {query.id for task in given for query in task.queries}
-        own = [query for query in queries if query.id in kept]
-        self._name, self._device = given[0].category, device
-        self._images = _images(own, given, gallery, embeddings)
-        self._placed = [
-            None if task is None else _place(task, protocol, own, self._images, device)
+        present = [task for task in tasks if task is not None]
+        kept = {query.id for task in present for query in task.queries}
+        queries = [query for query in queries if query.id in kept]
+        self._name, self._device = present[0].category, device
+        self._images = _images(queries, present, gallery, embeddings)
+        self._indices = [
+            None if task is None else _task_indices(task, protocol, queries, self._images, device)
             for task, protocol in zip(tasks, protocols, strict=True)
         ]
         both = any(protocol.captions == "both-orders" for protocol in protocols)
-        orders = texts_by_order(own, "both-orders" if both else "joined")
-        self._texts = [_Lookup(texts) for texts in orders]
-        self._references = _Lookup([query.reference_id for query in own])
-        self._gallery = _Lookup(self._images)
-        self.comparisons = len(own) * len(self._texts)
+        orders = texts_by_order(queries, "both-orders" if both else "joined")
+        self._texts = [_CachedRows(texts) for texts in orders]
+        self._references = _CachedRows([query.reference_id for query in queries])
+        self._gallery = _CachedRows(self._images)
+        self.comparisons = len(queries) * len(self._texts)
         """Queries that are compared with the images, once for each text."""
 
     def judge(
-        self, embeddings: Embeddings, combiner: nn.Module, listed: int, shown: Task
+        self, embeddings: Embeddings, combiner: nn.Module, listed: int, task: Task
     ) -> list[CategoryRanks | None]:
         """The ranks under each protocol; None where it leaves no query of the category."""
-        gallery = self._vectors(embeddings)
-        sheets = [None if p is None else _Sheet(p, self._images, listed) for p in self._placed]
+        gallery = self._gallery_vectors(embeddings)
+        recorders = [
+            None if indices is None else _RankRecorder(indices, self._images, listed)
+            for indices in self._indices
+        ]
         for order, texts in enumerate(self._texts):
             queries = self._composed(texts, embeddings, combiner)
             for rows, similarities in similarity_blocks(queries, gallery):
-                for sheet in sheets:
-                    if sheet is not None:
-                        sheet.fill(order, rows.start, similarities)
-                shown.advance(len(similarities))
-        return [None if sheet is None else sheet.ranks() for sheet in sheets]
+                for recorder in recorders:
+                    if recorder is not None:
+                        recorder.record(order, rows.start, similarities)
+                task.advance(len(similarities))
+        return [None if recorder is None else recorder.ranks() for recorder in recorders]
 
-    def _vectors(self, embeddings: Embeddings) -> Float[Tensor, "gallery dim"]:
+    def _gallery_vectors(self, embeddings: Embeddings) -> Float[Tensor, "gallery dim"]:
         """Unit vectors of the images."""
-        if self._gallery.changed(embeddings.images):
-            unit = normalised(self._gallery.take(embeddings.images), f"the {self._name} gallery")
-            self._unit = torch.from_numpy(unit).to(self._device)
-        return self._unit
+        if self._gallery.look_up(embeddings.images):
+            vectors = self._gallery.take(embeddings.images)
+            unit = normalised(vectors, f"the {self._name} gallery")
+            self._unit_gallery = torch.from_numpy(unit).to(self._device)
+        return self._unit_gallery
 
     def _composed(
-        self, texts: _Lookup, embeddings: Embeddings, combiner: nn.Module
+        self, texts: _CachedRows, embeddings: Embeddings, combiner: nn.Module
     ) -> Float[Tensor, "queries dim"]:
         """The queries, their captions read as `texts`."""
-        images = self._references.take(embeddings.images)
-        words = texts.take(embeddings.captions)
-        composed = compose(combiner, images, words, device=self._device)
+        references = self._references.take(embeddings.images)
+        captions = texts.take(embeddings.captions)
+        composed = compose(combiner, references, captions, device=self._device)
         return torch.from_numpy(composed).to(self._device)
 
 
 @dataclass(frozen=True, eq=False)
-class _Placed:
-    """A protocol's task, its rows and columns those of the field."""
+class _TaskIndices:
+    """A protocol's task by rows of the category's queries and columns of its images."""
 
     task: RankingTask
     texts: tuple[tuple[str, ...], ...]
-    rows: Int[np.ndarray, " queries"]
-    """Ascending rows of the field's queries."""
+    query_rows: Int[np.ndarray, " queries"]
+    """Ascending."""
     targets: Int[Tensor, "queries most"]
-    removed: Int[Tensor, " queries"]
-    inside: Bool[Tensor, " gallery"] | None
+    """Columns of each query's targets, padded with `NO_ROW`."""
+    excluded: Int[Tensor, " queries"]
+    """The column that each query may not retrieve, or `NO_ROW`."""
+    in_gallery: Bool[Tensor, " gallery"] | None
     """The images that may be retrieved; None where all may."""
     members: Int[Tensor, "queries members"]
-    """Ascending columns of each subset, `NONE` at the end; no columns without subsets."""
-    sizes: Int64[np.ndarray, " queries"]
-    """Images of each subset."""
-    expected: Int64[np.ndarray, " queries"]
-    """Those that the dataset names."""
+    """Ascending columns of each subset, padded with `NO_ROW`; no columns without subsets."""
+    subset_sizes: Int64[np.ndarray, " queries"]
+    """Images of each subset that have a vector."""
+    subset_expected: Int64[np.ndarray, " queries"]
+    """Images of each subset that the dataset names."""
 
     @property
     def has_subsets(self) -> bool:
         """Whether recall within subsets is counted: every query has one."""
-        return bool(self.expected.all())
+        return bool(self.subset_expected.all())
 
 
-class _Sheet:
-    """The ranks of one task, written down block by block."""
+class _RankRecorder:
+    """Takes down the ranks of one task, block by block."""
 
-    def __init__(self, placed: _Placed, images: tuple[str, ...], listed: int) -> None:
-        self._placed, self._images, self._listed = placed, images, listed
-        shape = (len(placed.texts), len(placed.rows))
+    def __init__(self, indices: _TaskIndices, images: tuple[str, ...], listed: int) -> None:
+        self._indices, self._images = indices, images
+        shape = (len(indices.texts), len(indices.query_rows))
         self._ranks = np.zeros(shape, dtype=np.int64)
         self._subset_ranks = np.zeros(shape, dtype=np.int64)
-        self._listing = _empty_listing(shape, min(listed, len(images)), placed.members.shape[1])
+        self._rankings = (
+            _empty_rankings(shape, min(listed, len(images)), indices.members.shape[1])
+            if listed
+            else None
+        )
 
-    def fill(self, order: int, start: int, similarities: Float[Tensor, "block gallery"]) -> None:
-        """Takes the ranks of consecutive queries of the field; `start` is the first's row."""
-        placed = self._placed
-        if order >= len(placed.texts):
+    def record(self, order: int, start: int, similarities: Float[Tensor, "block gallery"]) -> None:
+        """Takes down the ranks of consecutive queries of the category.
+
+        Args:
+            order: Which order of captions the queries were composed with.
+            start: The row of the first query in the category.
+            similarities: Of these queries with the category's images.
+        """
+        indices = self._indices
+        if order >= len(indices.texts):
             return
-        within = np.searchsorted(placed.rows, (start, start + len(similarities)))
-        own, rows = slice(*within), placed.rows[slice(*within)] - start
+        block = slice(*np.searchsorted(indices.query_rows, (start, start + len(similarities))))
+        rows = indices.query_rows[block] - start
         if len(rows) < len(similarities):
             similarities = similarities[torch.from_numpy(rows).to(similarities.device)]
-        allowed = retrievable(similarities, placed.removed[own], placed.inside)
-        ranks, best = best_targets(allowed, placed.targets[own])
-        self._ranks[order, own] = ranks.cpu().numpy()
-        members = by_similarity(similarities, placed.members[own])
-        if placed.has_subsets:
-            self._subset_ranks[order, own] = _places(members, placed.targets[own]).cpu().numpy()
-        if self._listed:
-            self._list(order, own, allowed, best, members)
+        allowed = retrievable(similarities, indices.excluded[block], indices.in_gallery)
+        ranks, best = best_targets(allowed, indices.targets[block])
+        self._ranks[order, block] = ranks.cpu().numpy()
+        members = by_similarity(similarities, indices.members[block])
+        if indices.has_subsets:
+            within = _ranks_within(members, indices.targets[block])
+            self._subset_ranks[order, block] = within.cpu().numpy()
+        if self._rankings is not None:
+            _record_rankings(self._rankings, (order, block), allowed, best, members)
 
     def ranks(self) -> CategoryRanks:
-        """All that was written down."""
-        placed = self._placed
+        """All that was taken down."""
+        indices = self._indices
         return CategoryRanks(
-            task=placed.task,
-            texts=placed.texts,
+            task=indices.task,
+            texts=indices.texts,
             images=self._images,
             ranks=self._ranks,
-            subsets=SubsetRanks(self._subset_ranks, placed.sizes, placed.expected)
-            if placed.has_subsets
+            subsets=SubsetRanks(self._subset_ranks, indices.subset_sizes, indices.subset_expected)
+            if indices.has_subsets
             else None,
-            listing=self._listing if self._listed else None,
+            rankings=self._rankings,
         )
 
-    def _list(
-        self,
-        order: int,
-        own: slice,
-        allowed: Float[Tensor, "block gallery"],
-        best: Int[Tensor, " block"],
-        members: Int[Tensor, "block members"],
-    ) -> None:
-        """Writes down what stands first."""
-        first = first_rows(allowed, self._listing.first.shape[2])
-        columns = torch.cat((first, best[:, None].clamp(min=0)), dim=1)
-        distances = (1 - allowed.gather(1, columns)).masked_fill(
-            allowed.gather(1, columns) == -torch.inf, torch.nan
-        )
-        listing = self._listing
-        listing.first[order, own] = first.masked_fill(distances[:, :-1].isnan(), NONE).cpu().numpy()
-        listing.distances[order, own] = distances[:, :-1].cpu().numpy()
-        listing.best[order, own] = best.cpu().numpy()
-        listing.best_distances[order, own] = (
-            distances[:, -1].masked_fill(best == NONE, torch.nan).cpu().numpy()
-        )
-        listing.subsets[order, own] = members.cpu().numpy()
+
+def _record_rankings(
+    rankings: Rankings,
+    block: tuple[int, slice],
+    allowed: Float[Tensor, "block gallery"],
+    best: Int[Tensor, " block"],
+    members: Int[Tensor, "block members"],
+) -> None:
+    """Takes down which images stand first; `block` is the order of captions and the queries."""
+    nearest = nearest_columns(allowed, rankings.nearest.shape[2])
+    columns = torch.cat((nearest, best[:, None].clamp(min=0)), dim=1)
+    similarities = allowed.gather(1, columns)
+    distances = (1 - similarities).masked_fill(similarities == -torch.inf, torch.nan)
+    of_nearest, of_best = distances[:, :-1], distances[:, -1]
+    rankings.nearest[block] = nearest.masked_fill(of_nearest.isnan(), NO_ROW).cpu().numpy()
+    rankings.distances[block] = of_nearest.cpu().numpy()
+    rankings.best_targets[block] = best.cpu().numpy()
+    rankings.best_distances[block] = of_best.masked_fill(best == NO_ROW, torch.nan).cpu().numpy()
+    rankings.subsets[block] = members.cpu().numpy()
 
 
 def _of_category(tasks: Sequence[RankingTask], name: str) -> RankingTask | None:
@@ -296,60 +324,63 @@ def _images(
     gallery: Sequence[str],
     embeddings: Embeddings,
 ) -> tuple[str, ...]:
-    """The category's gallery, and what tasks and subsets name beside it."""
+    """The category's gallery, and the images that tasks and subsets name beside it."""
     named = {i for task in tasks for i in task.gallery}
     named |= {i for query in queries for i in query.subset_ids}
     beside = named.difference(gallery, embeddings.skipped)
     return (*dict.fromkeys(gallery), *sorted(beside))
 
 
-def _place(
+def _task_indices(
     task: RankingTask,
     protocol: Protocol,
     queries: Sequence[Query],
     images: Sequence[str],
     device: torch.device,
-) -> _Placed:
-    """Finds a task's queries and images among those of the field."""
+) -> _TaskIndices:
+    """Finds a task's queries and images among those of the category."""
     row_of = {query.id: row for row, query in enumerate(queries)}
     column_of = {image_id: column for column, image_id in enumerate(images)}
     columns = np.array([column_of[i] for i in task.gallery], dtype=np.int64)
-    inside = np.isin(np.arange(len(images)), columns)
-    members = [_members(query) for query in task.queries]
-    there = [[column_of[i] for i in own if i in column_of] for own in members]
-    removed = np.where(task.removed == NONE, NONE, columns[task.removed])
-    return _Placed(
+    in_gallery = np.isin(np.arange(len(images)), columns)
+    named = [_subset(query) for query in task.queries]
+    members = [sorted(column_of[i] for i in ids if i in column_of) for ids in named]
+    excluded = np.where(task.excluded == NO_ROW, NO_ROW, columns[task.excluded])
+    return _TaskIndices(
         task=task,
         texts=tuple(tuple(texts) for texts in texts_by_order(task.queries, protocol.captions)),
-        rows=np.array([row_of[query.id] for query in task.queries], dtype=np.int64),
+        query_rows=np.array([row_of[query.id] for query in task.queries], dtype=np.int64),
         targets=padded([columns[rows] for rows in task.targets]).to(device),
-        removed=torch.from_numpy(removed).to(device),
-        inside=None if inside.all() else torch.from_numpy(inside).to(device),
-        members=padded([np.sort(np.array(own, dtype=np.int64)) for own in there]).to(device),
-        sizes=np.array([len(own) for own in there], dtype=np.int64),
-        expected=np.array([len(own) for own in members], dtype=np.int64),
+        excluded=torch.from_numpy(excluded).to(device),
+        in_gallery=None if in_gallery.all() else torch.from_numpy(in_gallery).to(device),
+        members=padded([np.array(some, dtype=np.int64) for some in members]).to(device),
+        subset_sizes=np.array([len(some) for some in members], dtype=np.int64),
+        subset_expected=np.array([len(ids) for ids in named], dtype=np.int64),
     )
 
 
-def _members(query: Query) -> set[str]:
+def _subset(query: Query) -> set[str]:
     """The images of a query's subset, its targets among them; none where it has no subset."""
     return {*query.subset_ids, *query.target_ids} if query.subset_ids else set()
 
 
-def _places(
+def _ranks_within(
     members: Int[Tensor, "block members"], targets: Int[Tensor, "block most"]
 ) -> Int[Tensor, " block"]:
     """The rank of the first target among the ordered members; 0 where there is none."""
-    hits = ((members[:, :, None] == targets[:, None, :]) & (members != NONE)[:, :, None]).any(dim=2)
+    hits = ((members[:, :, None] == targets[:, None, :]) & (members != NO_ROW)[:, :, None]).any(
+        dim=2
+    )
     first = 1 + hits.to(torch.int64).argmax(dim=1)
     return first.masked_fill(~hits.any(dim=1), 0)
 
 
-def _empty_listing(shape: tuple[int, int], listed: int, members: int) -> Listing:
-    return Listing(
-        first=np.full((*shape, listed), NONE, dtype=np.int64),
+def _empty_rankings(shape: tuple[int, int], listed: int, members: int) -> Rankings:
+    """Rankings of (orders, queries) in which nothing is taken down yet."""
+    return Rankings(
+        nearest=np.full((*shape, listed), NO_ROW, dtype=np.int64),
         distances=np.full((*shape, listed), np.nan, dtype=np.float32),
-        best=np.full(shape, NONE, dtype=np.int64),
+        best_targets=np.full(shape, NO_ROW, dtype=np.int64),
         best_distances=np.full(shape, np.nan, dtype=np.float32),
-        subsets=np.full((*shape, members), NONE, dtype=np.int64),
+        subsets=np.full((*shape, members), NO_ROW, dtype=np.int64),
     )

@@ -1,4 +1,4 @@
-"""What is ranked against what: the rules that a Recall@K means nothing without."""
+"""What is ranked against what: a Recall@K means nothing without these rules."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ from cir.data.captions import both_orders, joined
 from cir.data.dataset import Query
 from cir.data.forms import FormName
 from cir.errors import DatasetError, UsageError
-from cir.evaluation.retrieval import NONE
-from cir.types import Split
+from cir.types import NO_ROW, Split
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,14 @@ class RankingTask:
     """Images that the dataset names; more than the gallery's where embedding skipped some."""
     targets: tuple[Int[np.ndarray, " _"], ...]
     """Gallery rows of each query's targets, at least one where the queries are judged."""
-    removed: Int[np.ndarray, " queries"]
-    """The gallery row each query may not retrieve, or `cir.evaluation.retrieval.NONE`."""
+    excluded: Int[np.ndarray, " queries"]
+    """The gallery row that each query may not retrieve, or `NO_ROW`."""
+
+    @property
+    def gallery_sizes(self) -> Int[np.ndarray, " queries"]:
+        """How many images each query may retrieve."""
+        sizes: Int[np.ndarray, " queries"] = len(self.gallery) - (self.excluded != NO_ROW)
+        return sizes
 
 
 def ranking_tasks(
@@ -120,22 +125,22 @@ def require_targets(queries: Sequence[Query], split: str) -> None:
     if without:
         raise UsageError(
             f"{without} of {len(queries)} queries of split {split} have no target to be judged by "
-            f"(benchmarks keep those of test secret): take another split, such as val, or write "
-            f"the rankings for the test server with --submission FOLDER"
+            f"(benchmarks keep those of test secret): take another split, such as val, or pass "
+            f"`submission`, a folder, to write the rankings for the test server"
         )
 
 
 def _task(
     category: str,
     queries: Sequence[Query],
-    named: Sequence[str],
+    full_gallery: Sequence[str],
     embeddings: Embeddings,
     reference: ReferenceRule,
     judged: bool,
 ) -> RankingTask:
-    """Finds the gallery rows of every target and reference."""
-    _require_in_gallery(queries, set(named), category)
-    gallery = tuple(i for i in named if i not in embeddings.skipped)
+    """Finds the gallery rows of every target and reference; skipped images are left out."""
+    _require_in_gallery(queries, set(full_gallery), category)
+    gallery = tuple(i for i in full_gallery if i not in embeddings.skipped)
     row_of = {image_id: row for row, image_id in enumerate(gallery)}
     usable = [
         (query, rows)
@@ -143,17 +148,17 @@ def _task(
         if (len(rows := _target_rows(query, row_of, reference)) or not judged)
         and query.reference_id not in embeddings.skipped
     ]
-    barred = [
-        row_of.get(query.reference_id, NONE) if reference == "removed" else NONE
+    excluded = [
+        row_of.get(query.reference_id, NO_ROW) if reference == "removed" else NO_ROW
         for query, _ in usable
     ]
     return RankingTask(
         category=category,
         queries=tuple(query for query, _ in usable),
         gallery=gallery,
-        gallery_expected=len(named),
+        gallery_expected=len(full_gallery),
         targets=tuple(rows for _, rows in usable),
-        removed=np.array(barred, dtype=np.int64),
+        excluded=np.array(excluded, dtype=np.int64),
     )
 
 
@@ -173,8 +178,8 @@ def _gallery(
     full = dict.fromkeys(galleries.get(category, ()))
     if gallery == "full":
         return list(full)
-    own = [q for q in queries if q.category == category]
-    named = {i for q in own for i in (q.reference_id, *q.target_ids)}
+    members = [q for q in queries if q.category == category]
+    named = {i for q in members for i in (q.reference_id, *q.target_ids)}
     # In the order of the full gallery, so that equal similarities are ordered as there.
     return [*(i for i in full if i in named), *sorted(named - set(full))]
 
@@ -183,9 +188,9 @@ def _target_rows(
     query: Query, row_of: Mapping[str, int], reference: ReferenceRule
 ) -> Int[np.ndarray, " _"]:
     """Gallery rows of the targets that can be retrieved."""
-    barred = query.reference_id if reference == "removed" else None
-    found = [row_of[t] for t in query.target_ids if t in row_of and t != barred]
-    return np.array(found, dtype=np.int64)
+    excluded = query.reference_id if reference == "removed" else None
+    rows = [row_of[t] for t in query.target_ids if t in row_of and t != excluded]
+    return np.array(rows, dtype=np.int64)
 
 
 def _require_in_gallery(queries: Sequence[Query], gallery: set[str], category: str) -> None:

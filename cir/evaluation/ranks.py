@@ -1,39 +1,41 @@
-"""Where targets stand: what an evaluator finds, and figures, tests and files are made of."""
+"""Where targets stand: what an evaluator measures, and figures, tests and files are made from."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from cir.evaluation.protocol import Protocol, RankingTask
+from cir.types import NO_ROW
 
 
 @dataclass(frozen=True, eq=False)
-class Listing:
-    """What each query retrieved first; columns number the images of its `CategoryRanks`."""
+class Rankings:
+    """Which images each query retrieved first; columns number the images of its `CategoryRanks`."""
 
-    first: Int64[np.ndarray, "orders queries listed"]
-    """The nearest images, in order; `NONE` where the gallery has no more."""
+    nearest: Int64[np.ndarray, "orders queries listed"]
+    """The nearest images, in order; `NO_ROW` where the gallery has no more."""
     distances: Float32[np.ndarray, "orders queries listed"]
     """Their cosine distances to the query; NaN where the gallery has no more."""
-    best: Int64[np.ndarray, "orders queries"]
-    """The target that stands first; `NONE` where a query has none."""
+    best_targets: Int64[np.ndarray, "orders queries"]
+    """The target that stands first; `NO_ROW` where a query has none."""
     best_distances: Float32[np.ndarray, "orders queries"]
-    """Its cosine distance to the query; NaN where there is none."""
+    """The cosine distance of that target to the query; NaN where there is none."""
     subsets: Int64[np.ndarray, "orders queries members"]
-    """The images of each query's subset, in order; `NONE` at the end."""
+    """The images of each query's subset, in order; padded at the end with `NO_ROW`."""
 
 
 @dataclass(frozen=True, eq=False)
 class SubsetRanks:
-    """Ranks among the few images of each query's subset, its reference never one of them."""
+    """Ranks among the few images of each query's subset; the reference is never one of them."""
 
     ranks: Int64[np.ndarray, "orders queries"]
     """Of the best target; 1 is first. 0 where a query has no target."""
     sizes: Int64[np.ndarray, " queries"]
-    """Images of each subset."""
+    """Images of each subset that have a vector."""
     expected: Int64[np.ndarray, " queries"]
-    """Those that the dataset names; more than `sizes` where embedding skipped some."""
+    """Images that the dataset names; more than `sizes` where embedding skipped some."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,21 +44,25 @@ class CategoryRanks:
 
     task: RankingTask
     texts: tuple[tuple[str, ...], ...]
-    """What each query's captions are read as, once for each order of captions."""
+    """The text of each query, once for each order of captions."""
     images: tuple[str, ...]
     """Image ids by column."""
     ranks: Int64[np.ndarray, "orders queries"]
     """Of each query's best target; 1 is first. 0 where a query has no target."""
     subsets: SubsetRanks | None
     """None where the dataset has no subsets."""
-    listing: Listing | None
-    """None where it was not asked for."""
+    rankings: Rankings | None
+    """None where the evaluator was asked to list no images."""
 
-    def listed(self) -> Listing:
-        """What was retrieved; raises ValueError where it was not asked for."""
-        if self.listing is None:
-            raise ValueError("these ranks were judged without listing what was retrieved")
-        return self.listing
+    def listed(self) -> Rankings:
+        """The rankings; raises ValueError where the evaluator was asked to list no images."""
+        if self.rankings is None:
+            raise ValueError("these ranks were judged with `listed=0`; pass how many to list")
+        return self.rankings
+
+    def image_ids(self, columns: Iterable[int]) -> list[str]:
+        """The ids of some columns, without the padding."""
+        return [self.images[column] for column in columns if column != NO_ROW]
 
 
 @dataclass(frozen=True, eq=False)

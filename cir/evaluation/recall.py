@@ -8,22 +8,22 @@ Where queries have subsets, as CIRR's, Rs@K counts the first K of the subset alo
 is the mean of R@5 and Rs@1, by which CIRR's methods are compared (Liu et al., ICCV 2021).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int, Int64
 from torch import nn
 
 from cir.artefacts.store import Embeddings
 from cir.config import GalleryName
 from cir.data.dataset import Query
+from cir.errors import UsageError
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.ranks import CategoryRanks, Ranks
-from cir.evaluation.retrieval import NONE
 from cir.progress import SILENT, Progress
 
 __all__ = [
@@ -151,14 +151,14 @@ def headline_measures(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def evaluate(
-    queries: Sequence[Query],
+    queries: Iterable[Query],
     galleries: Mapping[str, Sequence[str]],
     embeddings: Embeddings,
     combiner: nn.Module,
     protocol: Protocol,
     *,
     query: str,
-    device: torch.device,
+    device: torch.device | str,
     progress: Progress = SILENT,
 ) -> Evaluation:
     """Ranks each query's own category and counts the hits.
@@ -178,14 +178,28 @@ def evaluate(
     Raises:
         UsageError: the queries have no targets, as those of a test split.
         DatasetError: a target is in no gallery, or no query is left.
+        StoreError: an image or a text has no vector.
+        VectorError: a vector has no direction.
     """
     evaluator = Evaluator(queries, galleries, embeddings, [protocol], device=device)
     return recalls(evaluator.judge(embeddings, combiner, progress=progress)[0], query)
 
 
 def recalls(ranks: Ranks, query: str) -> Evaluation:
-    """The recalls that ranks amount to; `query` names the composition, for the record."""
-    categories = tuple(_category(found) for found in ranks.categories)
+    """The recalls that ranks amount to.
+
+    Args:
+        ranks: Of queries that have targets.
+        query: Name of the composition, for the record.
+
+    Raises:
+        UsageError: a query has no target: its rank would count as a hit.
+    """
+    if any((category.ranks == 0).any() for category in ranks.categories):
+        raise UsageError(
+            f"some queries of split {ranks.protocol.split} have no target; recall needs one each"
+        )
+    categories = tuple(_category(category) for category in ranks.categories)
     return Evaluation(ranks.protocol, query, categories, ranks.dropped)
 
 
@@ -194,23 +208,36 @@ def chance(gallery: int, targets: int, cutoff: int) -> float:
 
     1 − C(N − T, K) / C(N, K), the hypergeometric chance of at least one hit, for N images of which
     T are targets; written as a product, which no large binomial overflows.
+
+    Args:
+        gallery: N, the images ranked.
+        targets: T, the targets among them.
+        cutoff: K, the images that are looked at.
+
+    Raises:
+        UsageError: there are more targets than images, or a number is below 0.
     """
+    if not 0 <= targets <= gallery or cutoff < 0:
+        raise UsageError(
+            f"`gallery` is {gallery}, `targets` {targets}, `cutoff` {cutoff}; expected at least 0 "
+            f"each, and no more targets than images"
+        )
     drawn = np.arange(min(cutoff, gallery))
     misses = np.clip((gallery - targets - drawn) / (gallery - drawn), 0, None)
     return float(1 - misses.prod())
 
 
-def _category(found: CategoryRanks) -> CategoryRecall:
+def _category(ranks: CategoryRanks) -> CategoryRecall:
     """Recalls of one category, over all queries and orders of captions."""
-    task, subsets = found.task, found.subsets
+    task, subsets = ranks.task, ranks.subsets
     targets = np.array([len(rows) for rows in task.targets])
     return CategoryRecall(
         category=task.category,
         queries=len(task.queries),
         gallery_size=len(task.gallery),
         gallery_expected=task.gallery_expected,
-        recall=_recalls(found.ranks, CUTOFFS),
-        chance=_chances(len(task.gallery) - (task.removed != NONE), targets, CUTOFFS),
+        recall=_recalls(ranks.ranks, CUTOFFS),
+        chance=_chances(task.gallery_sizes, targets, CUTOFFS),
         subset_recall={} if subsets is None else _recalls(subsets.ranks, SUBSET_CUTOFFS),
         subset_chance={} if subsets is None else _chances(subsets.sizes, targets, SUBSET_CUTOFFS),
         subsets_short=0 if subsets is None else int((subsets.sizes < subsets.expected).sum()),
@@ -224,8 +251,8 @@ def _recalls(
 
 
 def _chances(
-    sizes: Int64[np.ndarray, " queries"],
-    targets: Int64[np.ndarray, " queries"],
+    sizes: Int[np.ndarray, " queries"],
+    targets: Int[np.ndarray, " queries"],
     cutoffs: Sequence[int],
 ) -> dict[int, float]:
     """Chance levels in percent, averaged over queries that rank `sizes` images each."""
@@ -255,34 +282,35 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
             f"{evaluation.dropped:,} queries were left out: embedding skipped their reference "
             f"or every target"
         )
-    for found in evaluation.categories:
-        if found.gallery_size != found.gallery_expected:
+    for category in evaluation.categories:
+        if category.gallery_size != category.gallery_expected:
             yield (
-                f"{found.category}: the gallery holds {found.gallery_size:,} of the "
-                f"{found.gallery_expected:,} images expected; embedding skipped the rest"
+                f"{category.category}: the gallery holds {category.gallery_size:,} of the "
+                f"{category.gallery_expected:,} images expected; embedding skipped the rest"
             )
-        if found.subsets_short:
+        if category.subsets_short:
             yield (
-                f"{found.category}: {found.subsets_short:,} queries have a smaller subset than "
-                f"expected; embedding skipped the rest"
+                f"{category.category}: {category.subsets_short:,} queries have a smaller subset "
+                f"than expected; embedding skipped the rest"
             )
-    yield from _published(evaluation)
+    yield from _unlike_published(evaluation)
 
 
-def _published(evaluation: Evaluation) -> Iterator[str]:
-    """Whether the galleries are those that FashionIQ's published figures refer to."""
-    sizes = PUBLISHED_GALLERIES[evaluation.protocol.gallery]
-    found = {c.category: c.gallery_size for c in evaluation.categories}
-    if evaluation.protocol.split == "val" and set(found) == set(sizes) and found != dict(sizes):
-        expected = ", ".join(f"{size:,} {category}" for category, size in sizes.items())
+def _unlike_published(evaluation: Evaluation) -> Iterator[str]:
+    """A note where galleries are FashionIQ's by name and not by size."""
+    published = PUBLISHED_GALLERIES[evaluation.protocol.gallery]
+    sizes = {c.category: c.gallery_size for c in evaluation.categories}
+    same_names = evaluation.protocol.split == "val" and set(sizes) == set(published)
+    if same_names and sizes != dict(published):
+        expected = ", ".join(f"{size:,} {category}" for category, size in published.items())
         yield f"not comparable with published FashionIQ figures: their galleries are {expected}"
 
 
-def _category_json(found: CategoryRecall) -> dict[str, Any]:
+def _category_json(recall: CategoryRecall) -> dict[str, Any]:
     return {
-        "queries": found.queries,
-        "gallery_size": found.gallery_size,
-        "gallery_expected": found.gallery_expected,
-        "recall": found.figures(),
-        "chance": _with_headline(found.chance, found.subset_chance),
+        "queries": recall.queries,
+        "gallery_size": recall.gallery_size,
+        "gallery_expected": recall.gallery_expected,
+        "recall": recall.figures(),
+        "chance": _with_headline(recall.chance, recall.subset_chance),
     }

@@ -13,23 +13,23 @@ from typing import Any, Final
 from cir.data.forms import CIRR, FormName
 from cir.errors import DatasetError
 from cir.evaluation.ranks import CategoryRanks, Ranks
-from cir.evaluation.retrieval import NONE
 
-LISTED: Final = 50
+SUBMITTED: Final = 50
 """Images that both servers read for each query."""
-SUBSET_LISTED: Final = 3
+SUBSET_SUBMITTED: Final = 3
 """Images of its subset that CIRR's server reads for each query."""
 
 
 def submission(ranks: Ranks, form: FormName) -> dict[str, Any]:
-    """File name to the JSON value it shall hold.
+    """The files of a submission: the JSON value of each by its name.
 
     Args:
-        ranks: Of every query of a split, the 50 nearest listed, captions joined.
+        ranks: Of every query of a split, judged with the 50 nearest images listed, captions joined.
         form: The benchmark.
 
     Raises:
-        DatasetError: queries lack a ranking: embedding skipped their reference.
+        DatasetError: queries lack a ranking, because embedding skipped their reference.
+        ValueError: the evaluator was asked to list no images.
     """
     if ranks.dropped:
         raise DatasetError(
@@ -42,15 +42,15 @@ def submission(ranks: Ranks, form: FormName) -> dict[str, Any]:
 
 def _fashioniq(ranks: Ranks) -> dict[str, Any]:
     return {
-        f"{found.task.category}.predict.json": [
+        f"{category.task.category}.predict.json": [
             {
                 "candidate": query.reference_id,
                 "captions": list(query.captions),
-                "ranking": first,
+                "ranking": ranking,
             }
-            for query, first in zip(found.task.queries, _first(found), strict=True)
+            for query, ranking in zip(category.task.queries, _nearest(category), strict=True)
         ]
-        for found in ranks.categories
+        for category in ranks.categories
     }
 
 
@@ -59,25 +59,23 @@ def _cirr(ranks: Ranks) -> dict[str, Any]:
     split = CIRR.written[ranks.protocol.split]
     whole: dict[str, Any] = {}
     within: dict[str, Any] = {}
-    for found in ranks.categories:
-        whole |= {"version": found.task.category, "metric": "recall"}
-        within |= {"version": found.task.category, "metric": "recall_subset"}
-        pairs = [str(int(query.id.rpartition("-")[2])) for query in found.task.queries]
-        whole |= dict(zip(pairs, _first(found), strict=True))
-        within |= dict(zip(pairs, _first_of_subset(found), strict=True))
+    for category in ranks.categories:
+        whole |= {"version": category.task.category, "metric": "recall"}
+        within |= {"version": category.task.category, "metric": "recall_subset"}
+        pairs = [str(int(query.id.rpartition("-")[2])) for query in category.task.queries]
+        whole |= dict(zip(pairs, _nearest(category), strict=True))
+        within |= dict(zip(pairs, _nearest_of_subset(category), strict=True))
     name = f"{split}_pred_ranks_recall"
     return {f"{name}.json": whole, f"{name}_subset.json": within}
 
 
-def _first(found: CategoryRanks) -> list[list[str]]:
+def _nearest(category: CategoryRanks) -> list[list[str]]:
     """The nearest images of each query."""
-    return _named(found, found.listed().first[0, :, :LISTED].tolist())
+    columns = category.listed().nearest[0, :, :SUBMITTED]
+    return [category.image_ids(row) for row in columns.tolist()]
 
 
-def _first_of_subset(found: CategoryRanks) -> list[list[str]]:
+def _nearest_of_subset(category: CategoryRanks) -> list[list[str]]:
     """The nearest images of each query's subset."""
-    return _named(found, found.listed().subsets[0, :, :SUBSET_LISTED].tolist())
-
-
-def _named(found: CategoryRanks, rows: list[list[int]]) -> list[list[str]]:
-    return [[found.images[column] for column in row if column != NONE] for row in rows]
+    columns = category.listed().subsets[0, :, :SUBSET_SUBMITTED]
+    return [category.image_ids(row) for row in columns.tolist()]

@@ -10,8 +10,9 @@ import numpy as np
 from cir.artefacts.vectors import normalised
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
-from cir.evaluation.retrieval import NONE, rank_targets
+from cir.evaluation.retrieval import rank_targets
 from cir.progress import SILENT, Progress
+from cir.types import NO_ROW
 
 DEPTHS: Final = (1, 5, 10, 50)
 _BATCH: Final = 256
@@ -53,7 +54,7 @@ def title_recall(
         normalised(texts, "titles"),
         normalised(photos, "photos"),
         [np.array([row]) for row in range(len(files))],
-        np.full(len(titles), NONE),
+        np.full(len(titles), NO_ROW),
         device=encoder.device,
     )
     return TitleRecall(

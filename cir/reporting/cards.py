@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from cir.artefacts.manifest import Manifest
-from cir.reporting.examples import Example, Outcome, Ranking
+from cir.reporting.examples import Outcome, QueryExample, Ranking
 from cir.reporting.finished import FinishedRun, mined_when
 from cir.reporting.pictures import Pictures
 from cir.types import KINDS
@@ -60,7 +60,7 @@ class Card:
     rows: Sequence[Row]
 
 
-def example_card(example: Example, run: FinishedRun, pictures: Pictures) -> Card:
+def example_card(example: QueryExample, run: FinishedRun, pictures: Pictures) -> Card:
     """A held-out query with what it retrieved before and after training."""
     query = example.query
     return Card(

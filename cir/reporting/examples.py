@@ -1,22 +1,19 @@
-"""A few queries with what was retrieved before and after training, chosen without favour.
+"""A few queries with what they retrieved before and after training, drawn at random.
 
-Every held-out query belongs to one of four outcomes, by whether its target stood among the first
-five before and after. From each outcome a fixed number is drawn at random with a fixed seed, and
-how many there are of each is told: a reader sees failures beside successes, and how common each is.
+Every held-out query has one of four outcomes, by whether its target stood among the first five
+before and after. From each outcome a fixed number is drawn at random with a fixed seed, and the
+page says how many there are of each: a reader sees failures beside successes, and how common each
+is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 import numpy as np
-import torch
-from torch import nn
 
-from cir.artefacts.store import Embeddings
 from cir.data.dataset import Query
-from cir.evaluation.protocol import RankingTask, texts_by_order
-from cir.evaluation.ranking import compose_task
+from cir.evaluation.ranks import CategoryRanks, Ranks
 
 Outcome = Literal["gained", "kept", "lost", "missed"]
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
@@ -26,14 +23,6 @@ SHOWN_IMAGES: Final = 5
 
 DRAWN: Final[Mapping[Outcome, int]] = {"gained": 3, "kept": 2, "lost": 1, "missed": 2}
 """Queries drawn from each outcome, or all where there are fewer."""
-
-
-@dataclass(frozen=True, eq=False)
-class Composer:
-    """A way to compose queries, with the vectors it works on."""
-
-    combiner: nn.Module
-    embeddings: Embeddings
 
 
 @dataclass(frozen=True)
@@ -47,7 +36,7 @@ class Ranking:
 
 
 @dataclass(frozen=True)
-class Example:
+class QueryExample:
     """One query before and after training."""
 
     query: Query
@@ -61,46 +50,47 @@ class Examples:
     """The drawn queries, and how many have each outcome."""
 
     counts: Mapping[Outcome, int]
-    shown: tuple[Example, ...]
+    shown: tuple[QueryExample, ...]
 
 
-def draw_examples(
-    tasks: Sequence[RankingTask],
-    before: Composer,
-    after: Composer,
-    *,
-    device: torch.device,
-    seed: int,
-) -> Examples:
-    """Judges every query of `tasks` by both models and draws some of each outcome."""
+def draw_examples(before: Ranks, after: Ranks, *, seed: int) -> Examples:
+    """Draws some queries of each outcome.
+
+    Args:
+        before: Of the queries before training, judged with `SHOWN_IMAGES` listed or more.
+        after: Of the same queries after it, by the same evaluator.
+        seed: Of the draw.
+    """
     every = [
-        Example(query, _outcome(was, now), was, now)
-        for task in tasks
-        for query, was, now in zip(
-            task.queries,
-            _rankings(task, before, device),
-            _rankings(task, after, device),
-            strict=True,
-        )
+        example
+        for first, second in zip(before.categories, after.categories, strict=True)
+        for example in _examples(first, second)
     ]
     groups = {outcome: [e for e in every if e.outcome == outcome] for outcome in OUTCOMES}
-    shown: list[Example] = []
+    shown: list[QueryExample] = []
     for number, (outcome, members) in enumerate(groups.items()):
         rows = np.random.default_rng([seed, number]).permutation(len(members))[: DRAWN[outcome]]
         shown += [members[row] for row in sorted(rows)]
-    return Examples({outcome: len(found) for outcome, found in groups.items()}, tuple(shown))
+    return Examples({outcome: len(members) for outcome, members in groups.items()}, tuple(shown))
 
 
-def _rankings(task: RankingTask, model: Composer, device: torch.device) -> list[Ranking]:
-    """The ranking of every query of a task."""
-    texts = texts_by_order(task.queries, "joined")[0]
-    composed = compose_task(task, texts, model.embeddings, model.combiner, device)
-    found = zip(composed.ranks().tolist(), composed.first(SHOWN_IMAGES), strict=True)
-    return [Ranking(rank, first) for rank, first in found]
+def _examples(before: CategoryRanks, after: CategoryRanks) -> list[QueryExample]:
+    """Every query of a category."""
+    rankings = zip(before.task.queries, _rankings(before), _rankings(after), strict=True)
+    return [QueryExample(query, _outcome(*both), *both) for query, *both in rankings]
+
+
+def _rankings(category: CategoryRanks) -> list[Ranking]:
+    """The ranking of every query, its captions in the first order."""
+    nearest = category.listed().nearest[0, :, :SHOWN_IMAGES]
+    return [
+        Ranking(rank, tuple(category.image_ids(columns)))
+        for rank, columns in zip(category.ranks[0].tolist(), nearest.tolist(), strict=True)
+    ]
 
 
 def _outcome(before: Ranking, after: Ranking) -> Outcome:
-    was, now = before.rank <= SHOWN_IMAGES, after.rank <= SHOWN_IMAGES
-    if was:
-        return "kept" if now else "lost"
-    return "gained" if now else "missed"
+    hit_before, hit_after = before.rank <= SHOWN_IMAGES, after.rank <= SHOWN_IMAGES
+    if hit_before:
+        return "kept" if hit_after else "lost"
+    return "gained" if hit_after else "missed"

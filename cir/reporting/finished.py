@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.manifest import Manifest
 from cir.errors import CheckpointError
 from cir.files import read_json
-from cir.models.trained import Trained, load_trained
+from cir.models.composer import find_checkpoint
 from cir.reporting.measured import Measured, measured
 from cir.reporting.mined import MinedEpochs, read_mined
 from cir.training.metrics_log import RunLog
@@ -24,7 +25,8 @@ class FinishedRun:
     plain_sum: Mapping[str, float]
     """The plain sum's figures on the dev split."""
     mined: MinedEpochs
-    trained: Trained
+    checkpoint: Checkpoint
+    """The best."""
 
     @property
     def first(self) -> Manifest:
@@ -39,12 +41,12 @@ class FinishedRun:
     @property
     def best(self) -> Mapping[str, float]:
         """The best epoch's figures on the dev split."""
-        return self.trained.checkpoint.metadata.dev
+        return self.checkpoint.metadata.dev
 
     @property
     def best_epoch(self) -> int:
         """The epoch whose weights are kept as best."""
-        return self.trained.checkpoint.metadata.epoch
+        return self.checkpoint.metadata.epoch
 
     @property
     def unfinished(self) -> str | None:
@@ -69,7 +71,7 @@ def read_run(run: Path) -> FinishedRun:
         epochs=[measured(line) for line in lines],
         plain_sum=lines[0]["sum"],
         mined=read_mined(manifests),
-        trained=load_trained(run),
+        checkpoint=find_checkpoint(run),
     )
 
 

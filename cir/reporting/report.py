@@ -9,13 +9,15 @@ from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
 from cir.data.dataset import Dataset, hold_out
 from cir.encoding.tuned import as_tuned
-from cir.evaluation.protocol import Protocol, ranking_tasks
+from cir.evaluation.evaluator import Evaluator
+from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import Evaluation
 from cir.mining.manifest import usable_queries
 from cir.models.combiner import SumCombiner
+from cir.models.composer import composer_of
 from cir.progress import SILENT, Progress
 from cir.reporting.cards import OUTCOME_TEXTS, example_card, mined_cards
-from cir.reporting.examples import OUTCOMES, Composer, Examples, draw_examples
+from cir.reporting.examples import OUTCOMES, SHOWN_IMAGES, Examples, draw_examples
 from cir.reporting.finished import FinishedRun, read_run
 from cir.reporting.measured import series
 from cir.reporting.pages import SHA_SHOWN, Figure, PageTable, shown, write_page
@@ -75,7 +77,7 @@ def write_report(
 
 
 def _subtitle(run: FinishedRun) -> str:
-    metadata = run.trained.checkpoint.metadata
+    metadata = run.checkpoint.metadata
     strategies = dict.fromkeys(mined.strategy for mined in run.mined.epochs)
     tuned = "" if metadata.tune == "none" else f", {metadata.tune} tuned"
     model = f"{metadata.combiner} combiner over {metadata.provenance.model}{tuned}"
@@ -142,7 +144,7 @@ def _categories(manifest: Manifest) -> str:
 
 
 def _settings(run: FinishedRun, embeddings: Embeddings) -> list[tuple[str, list[tuple[str, str]]]]:
-    metadata = run.trained.checkpoint.metadata
+    metadata = run.checkpoint.metadata
     origin = {
         "encoder": metadata.provenance.model,
         "pretrained": metadata.provenance.pretrained,
@@ -150,7 +152,7 @@ def _settings(run: FinishedRun, embeddings: Embeddings) -> list[tuple[str, list[
         "dimension": metadata.dim,
         "encoder weights": metadata.provenance.weights_sha256[:SHA_SHOWN],
         "embedding store": embeddings.sha256[:SHA_SHOWN],
-        "best checkpoint": run.trained.checkpoint.sha256[:SHA_SHOWN],
+        "best checkpoint": run.checkpoint.sha256[:SHA_SHOWN],
         "images skipped": len(embeddings.skipped),
         "cir": metadata.cir_version,
     }
@@ -203,10 +205,10 @@ def _examples(
     known, _ = usable_queries(dataset.queries("train"), embeddings)
     _, dev = hold_out(known, run.config["dev_fraction"], run.config["seed"])
     galleries, protocol = dataset.galleries("train"), Protocol("train")
-    tasks = ranking_tasks(dev, galleries, embeddings, protocol)
+    evaluator = Evaluator(dev, galleries, embeddings, [protocol], device=device)
     tuned = as_tuned(
         embeddings,
-        run.trained.checkpoint,
+        run.checkpoint,
         dataset,
         dev,
         galleries,
@@ -214,5 +216,9 @@ def _examples(
         workers=pick_workers(None),
         progress=progress,
     )
-    before, after = Composer(SumCombiner(), embeddings), Composer(run.trained.combiner, tuned)
-    return draw_examples(tasks, before, after, device=device, seed=_SEED), protocol
+    trained = composer_of(run.checkpoint).combiner
+    before, after = (
+        evaluator.judge(vectors, combiner, listed=SHOWN_IMAGES)[0]
+        for vectors, combiner in ((embeddings, SumCombiner()), (tuned, trained))
+    )
+    return draw_examples(before, after, seed=_SEED), protocol

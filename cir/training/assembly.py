@@ -8,14 +8,15 @@ from accelerate import Accelerator
 from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig
 from cir.encoding.checkpointing import checkpoint_activations
+from cir.encoding.origin import encoder_of_store
 from cir.models.combiner import build_combiner
 from cir.processes import ALONE, Processes
 from cir.runtime import pick_device, seed_all
 from cir.spellings import candidates, loss_weights
-from cir.training.step import Learner, Optimisation
 from cir.training.machine import accelerator_for
-from cir.training.model import Model, encoder_of
+from cir.training.model import Model
 from cir.training.objective import ContrastiveTerm, Objective, TripletTerm
+from cir.training.step import Learner, Optimisation
 from cir.training.trackers import Trackers
 from cir.workers import pick_workers
 
@@ -66,7 +67,7 @@ def _build_model(config: TrainConfig, embeddings: Embeddings, device: torch.devi
     ).to(device)
     encoder = None
     if config.tune != "none":
-        encoder = encoder_of(
+        encoder = encoder_of_store(
             embeddings, weights=config.weights, device=device, precision=config.precision
         )
         if config.checkpoint_activations:

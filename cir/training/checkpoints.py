@@ -23,7 +23,7 @@ from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import TrainConfig
 from cir.errors import CheckpointError
-from cir.models.trained import LAST
+from cir.models.composer import LAST
 from cir.processes import Processes
 from cir.training import run_folder
 from cir.training.step import Learner

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +10,11 @@ from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.store import Embeddings
 from cir.data.captions import joined
 from cir.data.dataset import Dataset, Query
-from cir.encoding.encoder import Encoder, load_encoder
+from cir.encoding.encoder import Encoder
 from cir.encoding.refresh import with_captions, with_images
-from cir.errors import CheckpointError, StoreError
-from cir.progress import SILENT, Progress
+from cir.errors import CheckpointError
 from cir.models.layerwise import ParameterGroup, layerwise_groups
+from cir.progress import SILENT, Progress
 from cir.training.towers import FrozenTower, ImageTower, TextTower, Tower
 
 
@@ -111,36 +110,3 @@ class Model:
             raise CheckpointError(
                 f"{checkpoint.folder} does not fit this run: {' '.join(str(fault).split())}"
             ) from fault
-
-
-def encoder_of(
-    embeddings: Embeddings, *, weights: Path | None, device: torch.device, precision: str
-) -> Encoder:
-    """The encoder that a store was embedded with, to be tuned.
-
-    Args:
-        embeddings: The store.
-        weights: The weight file it was embedded with, where it was one.
-        device: Where the encoder runs.
-        precision: Of its arithmetic.
-
-    Raises:
-        WeightsError: the weights cannot be had.
-        StoreError: they are not those of the store.
-    """
-    origin = embeddings.provenance
-    encoder = load_encoder(
-        origin.model,
-        pretrained=origin.pretrained,
-        weights=weights,
-        preprocess=origin.preprocess,
-        device=device,
-        precision=precision,
-    )
-    encoder.provenance.require_same(
-        origin,
-        str(weights or f"{origin.model} {origin.pretrained}"),
-        str(embeddings.path),
-        StoreError,
-    )
-    return encoder

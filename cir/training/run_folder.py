@@ -8,7 +8,7 @@ from typing import Any, Final
 from cir.config import flag
 from cir.errors import CheckpointError, ConfigError, UsageError
 from cir.files import read_json, refuse_existing, write_json
-from cir.models.trained import CHECKPOINTS
+from cir.models.composer import CHECKPOINTS
 
 CONFIG_FILE: Final = "config.json"
 MANIFESTS: Final = "manifests"

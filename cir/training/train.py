@@ -7,7 +7,7 @@ from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig
 from cir.data.dataset import Dataset
 from cir.files import settle, sweep
-from cir.models.trained import LAST
+from cir.models.composer import LAST
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.training import run_folder

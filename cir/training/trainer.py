@@ -29,7 +29,7 @@ from cir.mining.online import OnlineNegatives
 from cir.mining.exclusions.rules import excluded_images
 from cir.models.combiner import SumCombiner
 from cir.models.composition import composed_queries
-from cir.models.trained import BEST, LAST
+from cir.models.composer import BEST, LAST
 from cir.processes import Processes
 from cir.progress import PartsOf, Progress
 from cir.spellings import curriculum

@@ -28,9 +28,8 @@ from cir.artefacts.checkpoint import METADATA_FILE
 from cir.artefacts.manifest import write_manifest
 from cir.artefacts.store import read_embeddings
 from tests.support.mined import random_manifest
-from tests.test_mine import written
 from tests.support.runs import assert_same, command_of, started
-from tests.support.worlds import random_embeddings, small_dataset
+from tests.support.worlds import random_embeddings, small_dataset, write_store
 
 SETTINGS = {
     "combiner": "gated-sum",
@@ -98,7 +97,7 @@ def survived(
 def made(folder: Path) -> dict[str, Path]:
     """A dataset, its vectors and a manifest."""
     dataset = small_dataset(folder / "dataset", images=60, queries=400)
-    store = read_embeddings(written(random_embeddings(dataset, 64, path=folder / "store.h5")))
+    store = read_embeddings(write_store(random_embeddings(dataset, 64, path=folder / "store.h5")))
     write_manifest(random_manifest(dataset, store), folder / "manifest.parquet")
     return {
         "dataset": dataset.root,

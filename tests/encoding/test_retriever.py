@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 
 import cir
 from cir.data.dataset import Dataset
-from cir.encoding import retriever as module
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import load_encoder
 from cir.errors import CheckpointError, ImageError
@@ -28,7 +27,7 @@ TEXTS = ("is red", "is longer and has a collar", "")
 def encoder(monkeypatch: pytest.MonkeyPatch):
     """Found whatever published encoder is asked for."""
     made = micro_encoder()
-    monkeypatch.setattr(module, "load_encoder", lambda *_, **__: made)
+    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: made)
     return made
 
 

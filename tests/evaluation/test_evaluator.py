@@ -15,7 +15,7 @@ from cir.errors import DatasetError
 from cir.evaluation.comparison import MEAN, compare
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol, standard_protocol
-from cir.evaluation.queryrows import query_rows
+from cir.evaluation.query_rows import query_rows
 from cir.evaluation.ranks import Ranks
 from cir.evaluation.recall import CUTOFFS, evaluate, recalls
 from cir.evaluation.submission import submission

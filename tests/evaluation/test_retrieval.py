@@ -8,20 +8,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cir.evaluation.retrieval import NONE, rank_targets, top_k
+from cir.evaluation.retrieval import nearest_columns, rank_targets, retrievable
+from cir.types import NO_ROW
 
 CPU = torch.device("cpu")
 
 
-def ordered(query: np.ndarray, gallery: np.ndarray, removed: int) -> list[int]:
-    """Gallery rows by falling similarity, equal ones by row, without the removed one."""
+def ordered(query: np.ndarray, gallery: np.ndarray, excluded: int) -> list[int]:
+    """Gallery rows by falling similarity, equal ones by row, without the excluded one."""
     similarity = [float(sum(a * b for a, b in zip(query, row, strict=True))) for row in gallery]
-    rows = [row for row in range(len(gallery)) if row != removed]
+    rows = [row for row in range(len(gallery)) if row != excluded]
     return sorted(rows, key=lambda row: (-similarity[row], row))
 
 
-def naive_rank(query: np.ndarray, gallery: np.ndarray, targets: Sequence[int], removed: int) -> int:
-    order = ordered(query, gallery, removed)
+def naive_rank(
+    query: np.ndarray, gallery: np.ndarray, targets: Sequence[int], excluded: int
+) -> int:
+    order = ordered(query, gallery, excluded)
     return min(order.index(target) for target in targets) + 1
 
 
@@ -30,14 +33,14 @@ def worlds(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, list[list[int]], li
     """Vectors with small whole components: exact products, many ties and duplicates."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     queries, gallery = draw(st.integers(1, 9)), draw(st.integers(3, 12))
-    targets, removed = [], []
+    targets, excluded = [], []
     for _ in range(queries):
         rows = rng.permutation(gallery)
         targets.append(rows[: rng.integers(1, gallery - 1)].tolist())
-        removed.append(int(rng.choice([NONE, rows[-1]])))
+        excluded.append(int(rng.choice([NO_ROW, rows[-1]])))
     dim = int(rng.integers(1, 4))
     vectors = [rng.integers(-1, 2, (count, dim)).astype(np.float32) for count in (queries, gallery)]
-    return vectors[0], vectors[1], targets, removed
+    return vectors[0], vectors[1], targets, excluded
 
 
 @settings(max_examples=60, deadline=None)
@@ -45,25 +48,31 @@ def worlds(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, list[list[int]], li
 def test_agrees_with_sorting_the_gallery(
     world: tuple[np.ndarray, np.ndarray, list[list[int]], list[int]], block: int
 ) -> None:
-    queries, gallery, targets, removed = world
-    barred = np.array(removed)
+    queries, gallery, targets, excluded = world
+    excluded_rows = np.array(excluded)
     ranks = rank_targets(
-        queries, gallery, [np.array(t) for t in targets], barred, device=CPU, block_size=block
+        queries,
+        gallery,
+        [np.array(t) for t in targets],
+        excluded_rows,
+        device=CPU,
+        block_size=block,
     )
     expected = [
-        naive_rank(q, gallery, t, r) for q, t, r in zip(queries, targets, removed, strict=True)
+        naive_rank(q, gallery, t, r) for q, t, r in zip(queries, targets, excluded, strict=True)
     ]
     assert ranks.tolist() == expected
     k = len(gallery) - 1
-    found = top_k(queries, gallery, k, barred, device=CPU, block_size=block)
-    for row, query, one in zip(found, queries, removed, strict=True):
+    similarities = torch.from_numpy(queries) @ torch.from_numpy(gallery).T
+    nearest = nearest_columns(retrievable(similarities, torch.from_numpy(excluded_rows)), k)
+    for row, query, one in zip(nearest, queries, excluded, strict=True):
         assert row.tolist() == ordered(query, gallery, one)[:k]
 
 
 def test_a_tie_goes_to_the_earlier_row() -> None:
     gallery = np.array([[1, 0], [1, 0], [1, 0]], dtype=np.float32)
     query = np.array([[1, 0]], dtype=np.float32)
-    none = np.array([NONE])
+    none = np.array([NO_ROW])
     for target in range(3):
         rank = rank_targets(query, gallery, [np.array([target])], none, device=CPU)
         assert rank.tolist() == [target + 1]
@@ -74,7 +83,7 @@ def test_removing_the_reference_brings_the_target_forward() -> None:
     query = np.array([[1, 0]], dtype=np.float32)
     kept, removed = (
         rank_targets(query, gallery, [np.array([1])], np.array([row]), device=CPU)
-        for row in (NONE, 0)
+        for row in (NO_ROW, 0)
     )
     assert (kept.tolist(), removed.tolist()) == ([2], [1])
 
@@ -82,7 +91,6 @@ def test_removing_the_reference_brings_the_target_forward() -> None:
 def test_no_queries_have_no_ranks() -> None:
     gallery, none = np.ones((3, 2), np.float32), np.zeros(0, np.int64)
     assert rank_targets(np.ones((0, 2), np.float32), gallery, [], none, device=CPU).shape == (0,)
-    assert top_k(np.ones((0, 2), np.float32), gallery, 2, none, device=CPU).shape == (0, 2)
 
 
 @pytest.mark.gpu
@@ -92,10 +100,10 @@ def test_the_gpu_gives_the_same_ranks() -> None:
     rng = np.random.default_rng(0)
     queries, gallery = (rng.integers(-3, 4, (n, 8)).astype(np.float32) for n in (300, 500))
     targets = [rng.choice(500, 2, replace=False) for _ in range(300)]
-    barred = rng.integers(-1, 500, 300)
-    targets = [rows[rows != row][:1] for rows, row in zip(targets, barred, strict=True)]
+    excluded = rng.integers(-1, 500, 300)
+    targets = [rows[rows != row][:1] for rows, row in zip(targets, excluded, strict=True)]
     cpu, cuda = (
-        rank_targets(queries, gallery, targets, barred, device=torch.device(name))
+        rank_targets(queries, gallery, targets, excluded, device=torch.device(name))
         for name in ("cpu", "cuda")
     )
     assert (cpu == cuda).all()

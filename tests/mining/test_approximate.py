@@ -13,7 +13,6 @@ import torch
 from typer.testing import CliRunner
 
 from cir.artefacts.manifest import read_manifest
-from cir.artefacts.store import write_embeddings
 from cir.artefacts.vectors import normalised
 from cir.config import MineConfig
 from cir.data.dataset import Dataset
@@ -26,7 +25,7 @@ from cir.mining.exclusions.excluded import exclusions_of
 from cir.processes import Processes
 from pipeline.cli import MISUSED, app
 from pipeline.mine import run
-from tests.support.worlds import random_embeddings
+from tests.support.worlds import random_embeddings, write_store
 
 CPU = torch.device("cpu")
 QUERIES, IMAGES, DIM = 60, 10_000, 16
@@ -233,14 +232,7 @@ def test_a_mapped_gallery_is_mined_in_bounded_memory(tmp_path: Path) -> None:
 @pytest.fixture
 def config(dataset: Dataset, tmp_path: Path) -> dict[str, Any]:
     made = random_embeddings(dataset, dim=DIM, path=tmp_path / "embeddings.h5")
-    write_embeddings(
-        made.path,
-        images=made.images,
-        captions=made.captions,
-        image_sha256=made.image_sha256,
-        provenance=made.provenance,
-        skipped=made.skipped,
-    )
+    write_store(made)
     files = {"dataset": dataset.root, "embeddings": made.path, "out": tmp_path / "manifest.parquet"}
     return files | {"margin": 0.5, "device": "cpu", "overwrite": True}
 

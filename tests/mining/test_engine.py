@@ -1,4 +1,4 @@
-"""The miner on plain arrays; what a manifest holds is tested in test_offline.py."""
+"""The miner on plain arrays; what a manifest holds is tested in test_manifest.py."""
 
 from collections.abc import Callable
 from dataclasses import replace

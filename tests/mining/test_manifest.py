@@ -1,13 +1,11 @@
 """Mining over a store, against the brute-force oracle, in small worlds full of ties.
 
-ORACLE_EXAMPLES=5000 python -m pytest tests/mining/test_offline.py -k oracle  tries more worlds.
+ORACLE_EXAMPLES=5000 python -m pytest tests/mining/test_manifest.py -k oracle  tries more worlds.
 """
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,20 +15,23 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cir.artefacts.manifest import Manifest, write_manifest
-from cir.artefacts.provenance import Provenance
-from cir.artefacts.store import Embeddings
+from cir.artefacts.manifest import write_manifest
 from cir.artefacts.vectors import VectorTable
 from cir.config import MiningOptions, OnStarved, Sampling
 from cir.data.dataset import Dataset, Query
 from cir.errors import DatasetError, ManifestError, StoreError, UsageError, VectorError
-from cir.mining.manifest import build_gallery, mine_manifest, plan_of, usable_queries
+from cir.mining.manifest import build_gallery, plan_of, usable_queries
 from cir.types import SCOPES, Strategy
-from tests.support.oracle import check_manifest
+from tests.support.mining_worlds import (
+    World,
+    embeddings_of,
+    filters,
+    mining_options,
+    on_machine,
+    random_world,
+)
 from tests.support.worlds import random_embeddings
 
-CPU = torch.device("cpu")
-KINDS_AND_ANY = ("hard", "semi-hard", "easy", "any")
 EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "250"))
 FILTERS: dict[str, dict[str, Any]] = {
     "relative margin": {"relative_margin": 0.1},
@@ -40,130 +41,6 @@ FILTERS: dict[str, dict[str, Any]] = {
     "ranks": {"range_min": 7, "range_max": 400},
 }
 FILTERS["all"] = {name: value for own in FILTERS.values() for name, value in own.items()}
-
-
-@dataclass(frozen=True)
-class World:
-    queries: Sequence[Query]
-    embeddings: Embeddings
-    galleries: Mapping[str, Sequence[str]]
-    query_vectors: np.ndarray
-
-    def mine(self, options: MiningOptions, block_size: int = 256) -> Manifest:
-        return mine_manifest(
-            self.queries,
-            self.embeddings,
-            self.galleries,
-            self.query_vectors,
-            options,
-            query="sum",
-            split="train",
-            epoch=0,
-            checkpoint_sha256=None,
-            device=CPU,
-            block_size=block_size,
-        )
-
-    def check(self, options: MiningOptions, block_size: int = 256) -> None:
-        mined = self.mine(options, block_size)
-        check_manifest(
-            mined, self.queries, self.embeddings, self.galleries, self.query_vectors, options
-        )
-
-
-@contextmanager
-def on_machine(*, tile: int, number: torch.dtype, threads: int = 2, **_: int) -> Iterator[None]:
-    """Mines in tiles of so many gallery rows, in another arithmetic and number of threads."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cir.mining.scan.stream._TILE", tile)
-        patch.setattr("cir.mining.engine.quickest_number", lambda _: number)
-        patch.setattr("cir.mining.numerics.threads.pick_workers", lambda _: threads)
-        yield
-
-
-def embeddings_of(vectors: np.ndarray, digests: Sequence[str]) -> Embeddings:
-    ids = tuple(f"i{number:03d}" for number in range(len(vectors)))
-    return Embeddings(
-        images=VectorTable(ids, vectors.astype(np.float32)),
-        captions=VectorTable(("a",), np.ones((1, vectors.shape[1]), np.float32)),
-        image_sha256=tuple(digests),
-        provenance=Provenance("micro", "random", "0" * 64, "targetpad", vectors.shape[1]),
-        skipped={},
-        path=Path("embeddings.h5"),
-        sha256="e" * 64,
-    )
-
-
-def random_world(
-    *, seed: int, dim: int, images: int, count: int, categories: int, whole: bool
-) -> World:
-    """Whole numbers for vectors give ties, duplicates and borders that are hit exactly."""
-    rng = np.random.default_rng(seed)
-    embeddings = embeddings_of(
-        _directions(rng, images, dim, whole=whole), [f"{n}" for n in rng.integers(0, 60, images)]
-    )
-    ids = embeddings.images.keys
-    galleries = {
-        f"c{number}": [i for i in ids if rng.random() < 0.6] or [ids[0]]
-        for number in range(categories)
-    }
-    queries = [
-        Query(
-            id=f"q{number}",
-            category=f"c{rng.integers(categories)}",
-            reference_id=ids[rng.integers(min(images, 5))],
-            captions=(("is red",), ("is blue", "is long"))[rng.integers(2)],
-            target_ids=tuple(ids[n] for n in dict.fromkeys(rng.integers(0, images, 2).tolist())),
-        )
-        for number in range(count)
-    ]
-    return World(queries, embeddings, galleries, _directions(rng, count, dim, whole=whole))
-
-
-def _directions(rng: np.random.Generator, rows: int, dim: int, *, whole: bool) -> np.ndarray:
-    vectors = rng.integers(-2, 3, (rows, dim)) if whole else rng.standard_normal((rows, dim))
-    vectors[~vectors.any(axis=1), 0] = 1
-    return vectors.astype(np.float32)
-
-
-@st.composite
-def mining_options(draw: st.DrawFn) -> dict[str, Any]:
-    same = draw(st.sampled_from((0.7, 0.5, 0.0, 1.0)))
-    other = (1 - same) * draw(st.sampled_from((2 / 3, 0.0, 1.0)))
-    kinds = [draw(st.sampled_from(KINDS_AND_ANY)) for _ in range(2)]
-    sampling = draw(st.sampled_from(get_args(Sampling)))
-    without_chance = sampling == "top" and "any" not in kinds
-    return {
-        "strategy": draw(st.sampled_from(get_args(Strategy))),
-        "num_negatives": draw(st.sampled_from((1, 2, 3, 5, 10, 60))),
-        "margin": draw(st.sampled_from((0.0, 0.05, 0.2, 0.5, 2.0))),
-        "sampling": sampling,
-        "temperature": draw(st.sampled_from((0.001, 0.05, 1.0))),
-        "same_share": same,
-        "other_share": other,
-        "any_share": 1 - same - other,
-        "same_kind": kinds[0],
-        "other_kind": kinds[1],
-        "any_kind": draw(st.sampled_from(KINDS_AND_ANY)) if without_chance else "any",
-        "duplicate_threshold": draw(st.sampled_from((0.5, 0.9, 0.99, 1.0, 1.01))),
-        "on_starved": draw(st.sampled_from(("nearest", "random", "drop"))),
-        "seed": draw(st.integers(0, 3)),
-    }
-
-
-@st.composite
-def filters(draw: st.DrawFn) -> dict[str, Any]:
-    """None in use half of the time; borders that whole-number vectors hit exactly among them."""
-    least = draw(st.sampled_from((0, 0, 0, 1, 3, 20)))
-    longest = draw(st.sampled_from((None, None, None, 1, 4, 30)))
-    return {
-        "relative_margin": draw(st.sampled_from((None, None, None, 0.0, 0.05, 0.5, 1.0))),
-        "max_similarity": draw(st.sampled_from((None, None, None, -0.5, 0.0, 0.5, 0.8, 1.0))),
-        "max_target_similarity": draw(st.sampled_from((None, None, None, -1.0, 0.0, 0.5, 1.0))),
-        "exclude_siblings": draw(st.booleans()),
-        "range_min": least,
-        "range_max": None if longest is None else least + longest,
-    }
 
 
 @example(

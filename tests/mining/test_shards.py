@@ -27,9 +27,15 @@ from cir.processes import ALONE, Processes
 from pipeline.cli import FAILED, MISUSED
 from pipeline.mine import run
 from tests.support.launched import ASKED, config
-from tests.mining.test_manifest import CPU, World, filters, mining_options, on_machine, random_world
-from tests.test_mine import written
-from tests.support.worlds import random_embeddings
+from tests.support.mining_worlds import (
+    CPU,
+    World,
+    filters,
+    mining_options,
+    on_machine,
+    random_world,
+)
+from tests.support.worlds import random_embeddings, write_store
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "60"))
@@ -192,7 +198,7 @@ def test_hosts_with_different_data_are_refused(dataset: Dataset) -> None:
 
 @pytest.fixture
 def files(dataset: Dataset, tmp_path: Path) -> dict[str, Path]:
-    embeddings = written(random_embeddings(dataset, path=tmp_path / "embeddings.h5"))
+    embeddings = write_store(random_embeddings(dataset, path=tmp_path / "embeddings.h5"))
     return {"dataset": dataset.root, "embeddings": embeddings}
 
 

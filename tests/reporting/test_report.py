@@ -18,11 +18,11 @@ from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
 from cir.data.dataset import Dataset
 from cir.errors import CheckpointError
-from cir.evaluation.protocol import ranking_tasks
+from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.recall import Protocol, evaluate
 from cir.models.combiner import SumCombiner, TextOnly, build_combiner
 from cir.reporting.charts import C1, C2, Line, histograms, line_chart, stacked_bars
-from cir.reporting.examples import DRAWN, Composer, draw_examples
+from cir.reporting.examples import DRAWN, SHOWN_IMAGES, draw_examples
 from cir.reporting.report import write_report
 from cir.types import KINDS
 from tests.support.worlds import random_embeddings, small_dataset
@@ -268,9 +268,12 @@ def test_a_folder_that_is_no_run_is_refused(
 
 def test_examples_are_counted_and_told_truly(nasty: Dataset, embeddings: Embeddings) -> None:
     queries, galleries = nasty.queries("val"), nasty.galleries("val")
-    tasks = ranking_tasks(queries, galleries, embeddings, Protocol("val"))
-    before, after = Composer(SumCombiner(), embeddings), Composer(TextOnly(), embeddings)
-    found = draw_examples(tasks, before, after, device=CPU, seed=0)
+    evaluator = Evaluator(queries, galleries, embeddings, [Protocol("val")], device=CPU)
+    before, after = (
+        evaluator.judge(embeddings, combiner, listed=SHOWN_IMAGES)[0]
+        for combiner in (SumCombiner(), TextOnly())
+    )
+    found = draw_examples(before, after, seed=0)
     assert sum(found.counts.values()) == len(queries)
     for outcome, wanted in DRAWN.items():
         shown = [e for e in found.shown if e.outcome == outcome]

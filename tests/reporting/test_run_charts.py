@@ -10,7 +10,7 @@ import pytest
 from cir.artefacts.manifest import Manifest, write_manifest
 from cir.data.dataset import Dataset
 from cir.models.combiner import build_combiner
-from cir.models.trained import load_trained
+from cir.models.composer import find_checkpoint
 from cir.reporting.finished import FinishedRun
 from cir.reporting.measured import measured, series
 from cir.reporting.mined import read_mined
@@ -54,7 +54,7 @@ def charts(tmp_path: Path, lines: list[dict[str, object]], *manifests: Manifest)
     combiner = build_combiner("attention-fusion", dim=dim, hidden=HIDDEN)
     folder = saved(tmp_path / "best", combiner, manifests[0].metadata.provenance)
     epochs = [measured(one) for one in lines]
-    run = FinishedRun({}, epochs, DEV, read_mined(files), load_trained(folder))
+    run = FinishedRun({}, epochs, DEV, read_mined(files), find_checkpoint(folder))
     return {chart.title: "".join(map(str, chart.drawings)) for chart in run_charts(run)}
 
 

@@ -22,6 +22,7 @@ from cir.sources.catalog_csv import read_catalog_csv
 from cir.sources.facets import read_facets
 from cir.sources.thumbnails import near_identical
 from pipeline import catalog as catalog_stage
+from tests.support.folders import contents
 
 COLUMNS = CatalogColumns("id", "kind", "name", ("gender", "baseColour"))
 HEADER = ["id", "kind", "gender", "baseColour", "name"]
@@ -70,10 +71,6 @@ def make(shop: Path, out: Path, **changes: Any) -> CatalogSummary:
         "min_category": 20,
     }
     return make_catalog(out, **(options | changes))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from cir.sources.garments import COLOURS, SHARES, draw_garments
 from cir.sources.synthetic import draw_dataset
 from cir.sources.textures import texture
 from pipeline import synth as synth_stage
-from tests.sources.test_catalog import contents
+from tests.support.folders import contents
 
 COUNTS = {"dress": 40, "shirt": 40}
 PLAIN = {

@@ -52,7 +52,7 @@ def trained(
     """Trains a run of a micro encoder's vectors; the figures of its epochs as they were told."""
     told: list[dict[str, Any]] = []
     embeddings = _encoded(dataset.root)
-    with mock.patch("cir.training.model.load_encoder", _micro):
+    with mock.patch("cir.encoding.origin.load_encoder", _micro):
         train(
             config_of(out, clip_learning_rate=1e-3, **settings),
             dataset,
@@ -102,7 +102,11 @@ def _broken(dataset: Dataset, out: Path, processes: Processes) -> None:
     def refuse(*_: object) -> None:
         raise ImageError("a photo is broken")
 
-    name = "cir.data.image_batches.decode_image" if processes.rank else "cir.data.image_batches.no_name"
+    name = (
+        "cir.data.image_batches.decode_image"
+        if processes.rank
+        else "cir.data.image_batches.no_name"
+    )
     try:
         with processes.fail_together(), mock.patch(name, refuse, create=True):
             trained(dataset, out, processes, tune="image", epochs=1)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from cir.artefacts.provenance import Provenance
-from cir.artefacts.store import Embeddings
+from cir.artefacts.store import Embeddings, write_embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.data.captions import variants
 from cir.data.dataset import Dataset
@@ -58,6 +58,20 @@ def random_embeddings(
         path=path,
         sha256="e" * 64,
     )
+
+
+def write_store(made: Embeddings, path: Path | None = None) -> Path:
+    """Writes `made` as a store, at its own path unless another is given."""
+    path = path or made.path
+    write_embeddings(
+        path,
+        images=made.images,
+        captions=made.captions,
+        image_sha256=made.image_sha256,
+        provenance=made.provenance,
+        skipped=made.skipped,
+    )
+    return path
 
 
 def blot(rng: np.random.Generator, size: int) -> Image.Image:

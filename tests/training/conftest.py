@@ -7,12 +7,10 @@ import pytest
 from cir.artefacts.manifest import write_manifest
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.data.dataset import Dataset
-from cir.training import model as model_module
 from tests.support.micro import micro_encoder
 from tests.support.mined import random_manifest
-from tests.test_mine import written
 from tests.support.runs import encoded_by, run
-from tests.support.worlds import random_embeddings
+from tests.support.worlds import random_embeddings, write_store
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +34,7 @@ def encoded(dataset: Dataset) -> Embeddings:
 def encoder(monkeypatch: pytest.MonkeyPatch):
     """The encoder of `encoded`, found by training whatever it asks for."""
     made = micro_encoder(tower="resnet")
-    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: made)
+    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: made)
     return made
 
 
@@ -45,7 +43,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> dict[st
     """What `cir train` reads, as files."""
     folder = tmp_path_factory.mktemp("files")
     made = random_embeddings(dataset, path=folder / "embeddings.h5")
-    store = read_embeddings(written(made))
+    store = read_embeddings(write_store(made))
     write_manifest(random_manifest(dataset, store), folder / "manifest.parquet")
     return {
         "dataset": dataset.root,

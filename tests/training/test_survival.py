@@ -21,7 +21,6 @@ from cir.data.dataset import Dataset
 from cir.errors import StoppedError, TrainingError
 from cir.processes import ALONE
 from cir.training import engine, saving
-from cir.training import model as model_module
 from cir.training.step import Learner
 from cir.training.signals import StopRequest
 from cir.training.train import train
@@ -93,7 +92,7 @@ FINE_TUNING = {
 def test_a_resumed_run_of_tuned_towers_ends_as_one_never_killed(
     tmp_path, dataset, encoded, monkeypatch, changes
 ):
-    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
     changes |= {"epochs": 2, "clip_learning_rate": 1e-3}
     straight = run(tmp_path / "straight", dataset, encoded, **changes)
     killed = tmp_path / "killed"
@@ -187,7 +186,7 @@ def saved_at(out: Path) -> tuple[int, int]:
 def test_a_run_killed_every_few_steps_ends_as_one_never_killed(
     tmp_path, dataset, encoded, monkeypatch, changes
 ):
-    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
     straight = run(tmp_path / "straight", dataset, encoded, **changes)
     killed, resume, places = tmp_path / "killed", False, []
     while not resume or len(metrics(killed)) < len(metrics(straight)):

@@ -18,7 +18,6 @@ from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.errors import ConfigError, ImageError, ManifestError, StoreError, UsageError
 from cir.evaluation.evaluator import Evaluator
 from cir.training import engine
-from cir.training import model as model_module
 from cir.training.step import Learner, learning_rate_factor
 from cir.training.train import train
 from tests.support.micro import micro_encoder
@@ -199,7 +198,7 @@ def test_how_towers_are_encoded_changes_nothing_but_rounding(
         return length
 
     monkeypatch.setattr(Learner, "backward", kept)
-    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
     plain = run(tmp_path / "plain", dataset, encoded, tune="both", epochs=1, remine=False)
     expected, steps = steps[0], []
     other = run(
@@ -214,7 +213,7 @@ def test_how_towers_are_encoded_changes_nothing_but_rounding(
 
 
 def test_a_layer_nearer_the_input_moves_less(tmp_path, dataset, encoded, monkeypatch):
-    monkeypatch.setattr(model_module, "load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
     changes = {"tune": "both", "epochs": 1, "clip_learning_rate": 1e-3, "layer_decay": 0.3}
     tuned = weights(run(tmp_path / "run", dataset, encoded, **changes))
     before = micro_encoder().clip.state_dict()

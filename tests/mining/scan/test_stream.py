@@ -127,7 +127,7 @@ def test_the_worlds_starve_some_queries_and_fill_others() -> None:
 
 @pytest.mark.parametrize("name", ["semi-hard", "hard", "easy"])
 def test_the_usual_is_what_plain_loops_find(name: str) -> None:
-    """The oracle of test_offline.py tries far more; this is the world that is cut up here."""
+    """The oracle of test_manifest.py tries far more; this is the world that is cut up here."""
     problem, asked, mined = world(), plan(name), usual(name)
     band = asked.draws[0].band
     for query, vector in enumerate(problem.queries):

@@ -8,9 +8,9 @@ import torch
 
 from cir.artefacts.checkpoint import SCHEMA_VERSION, CheckpointMetadata, save_checkpoint
 from cir.artefacts.provenance import Provenance
-from cir.errors import CheckpointError
+from cir.errors import CheckpointError, UsageError
 from cir.models.combiner import build_combiner
-from cir.models.trained import load_trained
+from cir.models.composer import load_composer, untrained_composer
 
 METADATA = CheckpointMetadata(
     schema_version=SCHEMA_VERSION,
@@ -44,7 +44,7 @@ def save(folder: Path, **changes: object) -> torch.nn.Module:
 def test_a_checkpoint_or_the_best_of_a_run_composes_as_before(tmp_path, asked):
     saved = save(tmp_path / "run/checkpoints/best")
     save(tmp_path / "run/checkpoints/last", epoch=4)
-    found = load_trained(tmp_path / asked)
+    found = load_composer(tmp_path / asked)
     image, text = torch.randn(2, 4, 8).unbind()
     assert torch.equal(found.combiner(image, text), saved(image, text))
     assert not found.combiner.training
@@ -55,10 +55,28 @@ def test_a_checkpoint_or_the_best_of_a_run_composes_as_before(tmp_path, asked):
 def test_weights_of_another_combiner_are_one_line(tmp_path, changes):
     save(tmp_path / "best", **changes)
     with pytest.raises(CheckpointError, match="weights that do not fit its") as refused:
-        load_trained(tmp_path / "best")
+        load_composer(tmp_path / "best")
     assert "\n" not in str(refused.value)
 
 
 def test_a_folder_without_a_checkpoint_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=f"no checkpoint at {tmp_path}"):
-        load_trained(tmp_path)
+        load_composer(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["reference", "text", "sum"])
+def test_an_untrained_composer_is_called_by_its_name(name):
+    composer = untrained_composer(name)
+    assert composer.checkpoint is None
+    assert str(composer) == name
+    assert not composer.combiner.training
+
+
+def test_an_untrained_composer_needs_a_known_name():
+    with pytest.raises(UsageError, match="expected one of reference, text, sum"):
+        untrained_composer("combiner")
+
+
+def test_a_trained_composer_says_where_it_comes_from(tmp_path):
+    save(tmp_path / "best")
+    assert str(load_composer(tmp_path / "best")) == f"{tmp_path / 'best'} (epoch 3)"

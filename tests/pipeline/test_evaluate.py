@@ -12,7 +12,7 @@ import torch
 from cir.artefacts.checkpoint import (
     read_checkpoint,
 )
-from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
+from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import EvaluateConfig
 from cir.data.dataset import Dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
@@ -25,7 +25,7 @@ from cir.models.combiner import SumCombiner, build_combiner
 from pipeline.evaluate import run
 from tests.support.checkpoints import HIDDEN, saved
 from tests.support.micro import micro_encoder
-from tests.support.worlds import random_embeddings
+from tests.support.worlds import random_embeddings, write_store
 
 DIM = 16
 CPU = torch.device("cpu")
@@ -35,15 +35,7 @@ CPU = torch.device("cpu")
 def store(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "embeddings.h5"
     made = random_embeddings(dataset, dim=DIM)
-    write_embeddings(
-        path,
-        images=made.images,
-        captions=made.captions,
-        image_sha256=made.image_sha256,
-        provenance=made.provenance,
-        skipped={},
-    )
-    return path
+    return write_store(made, path)
 
 
 def config(dataset: Dataset, store: Path, **changes: Any) -> EvaluateConfig:
@@ -132,7 +124,7 @@ def test_a_tuned_encoder_gives_the_vectors_anew(
         asked.append(weights)
         return encoder
 
-    monkeypatch.setattr("cir.encoding.tuned.load_encoder", load)
+    monkeypatch.setattr("cir.encoding.origin.load_encoder", load)
     queries, galleries = dataset.queries("val"), dataset.galleries("val")
     checkpoint = read_checkpoint(folder)
     now = as_tuned(embeddings, checkpoint, dataset, queries, galleries, device=CPU, workers=0)

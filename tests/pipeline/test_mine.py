@@ -20,7 +20,7 @@ from cir.artefacts.checkpoint import (
     read_checkpoint,
 )
 from cir.artefacts.manifest import read_manifest
-from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
+from cir.artefacts.store import Embeddings, read_embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import MineConfig, MiningOptions, flag
 from cir.data.captions import joined
@@ -34,22 +34,10 @@ from pipeline.cli import FAILED, MISUSED, app
 from pipeline.mine import run
 from tests.support.checkpoints import HIDDEN, saved
 from tests.support.oracle import check_manifest
-from tests.support.worlds import random_embeddings
+from tests.support.worlds import random_embeddings, write_store
 
 DIM = 16
 CPU = torch.device("cpu")
-
-
-def written(made: Embeddings) -> Path:
-    write_embeddings(
-        made.path,
-        images=made.images,
-        captions=made.captions,
-        image_sha256=made.image_sha256,
-        provenance=made.provenance,
-        skipped=made.skipped,
-    )
-    return made.path
 
 
 @pytest.fixture
@@ -61,7 +49,7 @@ def embeddings(dataset: Dataset, tmp_path: Path) -> Embeddings:
 def config(dataset: Dataset, embeddings: Embeddings, tmp_path: Path) -> dict[str, Any]:
     return {
         "dataset": dataset.root,
-        "embeddings": written(embeddings),
+        "embeddings": write_store(embeddings),
         "out": tmp_path / "manifest.parquet",
         "margin": 0.5,
         "device": "cpu",
@@ -202,7 +190,7 @@ def test_skipped_images_are_counted(
         image_sha256=embeddings.image_sha256[1:],
         skipped={lost: "truncated"},
     )
-    written(partial)
+    write_store(partial)
     mined = read_manifest(run(MineConfig(**config)))
     needed = sum(lost in (query.reference_id, query.target_id) for query in queries)
     assert mined.metadata.counts.dropped == needed >= 1
@@ -243,7 +231,7 @@ def test_a_tuned_combiner_asks_for_vectors_of_the_tuned_encoder(
         pretrained="clip.safetensors",
         weights_sha256=weights_sha256(clip.state_dict()),
     )
-    written(dataclasses.replace(embeddings, provenance=tuned))
+    write_store(dataclasses.replace(embeddings, provenance=tuned))
     assert len(read_manifest(run(asked))) == 32
 
 
@@ -330,7 +318,7 @@ def test_a_store_of_another_dataset_is_refused(
     keys = tuple(key for key in embeddings.images.keys if key != lost)
     digests = embeddings.image_sha256[:at] + embeddings.image_sha256[at + 1 :]
     few = VectorTable(keys, embeddings.images.take(keys))
-    written(dataclasses.replace(embeddings, images=few, image_sha256=digests))
+    write_store(dataclasses.replace(embeddings, images=few, image_sha256=digests))
     code, told = refused(config)
     assert code == FAILED
     assert re.search(f"lacks .* wanted rows, the first '{lost}'.*; run cir embed again", told)
@@ -382,7 +370,7 @@ def test_a_manifest_that_exists_is_replaced_only_on_demand(config: dict[str, Any
 def test_vectors_are_compared_by_direction(config: dict[str, Any], embeddings: Embeddings) -> None:
     first = read_manifest(run(MineConfig(**config)))
     longer = VectorTable(embeddings.images.keys, embeddings.images.vectors * np.float32(4))
-    written(dataclasses.replace(embeddings, images=longer))
+    write_store(dataclasses.replace(embeddings, images=longer))
     again = read_manifest(run(MineConfig(**config, overwrite=True)))
     assert again.negative_ids == first.negative_ids
     np.testing.assert_array_equal(again.negative_distances, first.negative_distances)

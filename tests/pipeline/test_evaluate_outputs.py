@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from cir.artefacts.store import write_embeddings
 from cir.config import EvaluateConfig
 from cir.data.dataset import Dataset
 from cir.errors import ConfigError
@@ -16,7 +15,7 @@ from cir.models.combiner import build_combiner
 from pipeline.cli import FAILED, MISUSED, app
 from tests.support.checkpoints import HIDDEN, saved
 from tests.support.cirr import cirr_dataset
-from tests.support.worlds import random_embeddings
+from tests.support.worlds import random_embeddings, write_store
 
 runner = CliRunner()
 
@@ -26,14 +25,7 @@ def world(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """The options that name the dataset, beside its store and two runs, `a` and `b`."""
     monkeypatch.chdir(tmp_path)
     made = random_embeddings(dataset)
-    write_embeddings(
-        Path("store.h5"),
-        images=made.images,
-        captions=made.captions,
-        image_sha256=made.image_sha256,
-        provenance=made.provenance,
-        skipped={},
-    )
+    write_store(made, Path("store.h5"))
     for name in ("a", "b"):
         saved(
             Path(name), build_combiner("attention-fusion", dim=16, hidden=HIDDEN), made.provenance

@@ -1,0 +1,81 @@
+"""The encoder that vectors come from, loaded again from what their provenance says."""
+
+from pathlib import Path
+
+import torch
+
+from cir.artefacts.checkpoint import Checkpoint
+from cir.artefacts.provenance import Provenance
+from cir.artefacts.store import Embeddings
+from cir.encoding.encoder import Encoder, load_encoder
+from cir.errors import CheckpointError, StoreError
+
+
+def encoder_of_store(
+    embeddings: Embeddings,
+    *,
+    weights: Path | None,
+    device: torch.device,
+    precision: str = "fp32",
+) -> Encoder:
+    """The encoder that a store was embedded with.
+
+    Args:
+        embeddings: The store.
+        weights: The weight file that it was embedded with, where it was one.
+        device: Where the encoder runs.
+        precision: Of its arithmetic.
+
+    Raises:
+        UsageError: the store's encoder is no published one.
+        WeightsError: the weights cannot be had.
+        StoreError: they are not those of the store.
+    """
+    origin = embeddings.provenance
+    encoder = _load(origin, weights, device, precision)
+    weights_name = str(weights or f"{origin.model} {origin.pretrained}")
+    encoder.provenance.require_same(origin, weights_name, str(embeddings.path), StoreError)
+    return encoder
+
+
+def encoder_of_checkpoint(
+    checkpoint: Checkpoint, *, weights: Path | None = None, device: torch.device
+) -> Encoder:
+    """The encoder that a checkpoint's combiner works on: the one that it tuned, or its store's.
+
+    Args:
+        checkpoint: Of a run.
+        weights: The weight file that the run's store was embedded with, where it was one and CLIP
+            was not tuned; published weights are found, and tuned ones are in the checkpoint.
+        device: Where the encoder runs.
+
+    Raises:
+        UsageError: the run's encoder is no published one.
+        WeightsError: the weights cannot be had, or do not fit.
+        CheckpointError: they are not those that the run's store was embedded with.
+    """
+    origin = checkpoint.metadata.provenance
+    if checkpoint.clip is not None:
+        return _load(origin, checkpoint.folder, device)
+    encoder = _load(origin, weights, device)
+    if encoder.provenance.weights_sha256 != origin.weights_sha256:
+        raise CheckpointError(
+            f"{checkpoint.folder} was trained over {origin.model} {origin.pretrained} with weights "
+            f"{origin.weights_sha256[:12]}…, and {weights or 'those published'} are "
+            f"{encoder.provenance.weights_sha256[:12]}…: pass the file that the store was embedded "
+            f"with as `weights`"
+        )
+    return encoder
+
+
+def _load(
+    origin: Provenance, weights: Path | None, device: torch.device, precision: str = "fp32"
+) -> Encoder:
+    return load_encoder(
+        origin.model,
+        pretrained=origin.pretrained,
+        weights=weights,
+        preprocess=origin.preprocess,
+        device=device,
+        precision=precision,
+    )

@@ -1,0 +1,78 @@
+"""A combiner ready to compose queries, with where its weights come from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from cir.artefacts.checkpoint import Checkpoint, read_checkpoint
+from cir.errors import CheckpointError
+from cir.models.combiner import build_combiner
+from cir.models.composition import baseline
+
+CHECKPOINTS = "checkpoints"
+"""Folder of a run that holds its checkpoints."""
+BEST = "best"
+LAST = "last"
+
+
+@dataclass(frozen=True, eq=False)
+class Composer:
+    """A combiner, and the checkpoint that its weights come from."""
+
+    name: str
+    """reference, text or sum for a combiner that needs no training; combiner for a trained one."""
+    combiner: nn.Module
+    """On the CPU, in evaluation mode."""
+    checkpoint: Checkpoint | None
+    """None where the combiner needs no training."""
+
+    def __str__(self) -> str:
+        if self.checkpoint is None:
+            return self.name
+        return f"{self.checkpoint.folder} (epoch {self.checkpoint.metadata.epoch})"
+
+
+def untrained_composer(name: str) -> Composer:
+    """The composer that needs no training called `name`: reference, text or sum.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    return Composer(name, baseline(name).eval(), None)
+
+
+def load_composer(path: Path) -> Composer:
+    """The composer of a checkpoint folder, or of a run folder's best checkpoint.
+
+    Raises:
+        CheckpointError: there is no checkpoint, it is damaged, or its weights do not fit.
+    """
+    return composer_of(find_checkpoint(path))
+
+
+def composer_of(checkpoint: Checkpoint) -> Composer:
+    """The composer that a checkpoint holds the weights of.
+
+    Raises:
+        CheckpointError: the weights do not fit the combiner that the checkpoint names.
+    """
+    metadata = checkpoint.metadata
+    combiner = build_combiner(metadata.combiner, dim=metadata.dim, hidden=metadata.hidden)
+    try:
+        combiner.load_state_dict(dict(checkpoint.combiner))
+    except RuntimeError as fault:
+        raise CheckpointError(
+            f"{checkpoint.folder} holds weights that do not fit its {metadata.combiner} combiner "
+            f"of {metadata.dim}-d vectors: {' '.join(str(fault).split())}"
+        ) from fault
+    return Composer("combiner", combiner.eval(), checkpoint)
+
+
+def find_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint folder, or the best checkpoint of a run folder.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it is damaged.
+    """
+    return read_checkpoint(path / CHECKPOINTS / BEST if (path / CHECKPOINTS).is_dir() else path)

@@ -1,0 +1,58 @@
+"""The tests mirror the rooms, and share what they need through `tests.support` alone."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TESTS = ROOT / "tests"
+ROOMS = {folder.name for folder in (ROOT / "cir").iterdir() if (folder / "__init__.py").exists()}
+OF_TESTS_ALONE = {"tests", "support", "benchmarks"}
+FILES = sorted(TESTS.rglob("*.py"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Every dotted name that an import may load as a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def of_another_test(name: str) -> bool:
+    first, *others = name.split(".")
+    return first == "tests" and any(part.startswith(("test_", "conftest")) for part in others)
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("from tests.mining.test_manifest import World", True),
+        ("from tests.mining import test_manifest", True),
+        ("import tests.training.conftest", True),
+        ("from tests.support.worlds import small_dataset", False),
+        ("from cir.files import test_of_nothing", False),
+    ],
+)
+def test_an_import_of_another_test_is_seen(line: str, refused: bool) -> None:
+    assert any(map(of_another_test, imported(ast.parse(line)))) is refused
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(TESTS)))
+def test_no_test_imports_from_another_test(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert [name for name in imported(tree) if of_another_test(name)] == []
+    assert not any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(tree))
+
+
+def test_each_folder_of_tests_mirrors_a_room() -> None:
+    folders = {path.parent.relative_to(TESTS) for path in FILES if path.parent != TESTS}
+    rooms = {folder for folder in folders if folder.parts[0] not in OF_TESTS_ALONE}
+    assert {folder for folder in rooms if folder != Path("pipeline")} == {
+        folder for folder in rooms if (ROOT / "cir" / folder / "__init__.py").exists()
+    }
+    assert {folder.parts[0] for folder in rooms} >= ROOMS
