@@ -15,9 +15,9 @@ from cir.errors import ConfigError
 from cir.spellings import candidates, curriculum, loss_weights
 from cir.types import (
     Band,
-    MiningQuery,
+    Composition,
+    MiningComposition,
     OtherTargets,
-    Query,
     Schedule,
     Scope,
     Split,
@@ -349,7 +349,7 @@ class MineConfig(MiningOptions):
     """Manifest to write."""
     split: Split = option("train", "Query")
     """Split whose queries are mined; its images are the gallery."""
-    query: MiningQuery = option("sum", "Query")
+    query: MiningComposition = option("sum", "Query")
     """Composed query: reference (image only), sum (normalised image + text), or combiner."""
     checkpoint: Path | None = option(None, "Query")
     """Checkpoint folder of the combiner, with --query combiner."""
@@ -590,7 +590,7 @@ class EvaluateConfig(Config):
     """Run folder, or one of its checkpoints; by default runs/default when --query is combiner."""
     other: Path | None = option(None, "Query", argument=True)
     """A second run, to see what changes from the first to it."""
-    query: Query = option("combiner", "Query")
+    query: Composition = option("combiner", "Query")
     """Composed query: combiner, or a baseline: reference, text, sum."""
     dataset: Path = option(DATASET, "Files")
     """Dataset folder."""

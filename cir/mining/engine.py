@@ -17,97 +17,29 @@ What is mined depends on neither block, tile, thread nor processor: distances ar
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int8, Int32, Int64
+from jaxtyping import Int8, Int64
 
 from cir.errors import UsageError, VectorError
 from cir.mining.bands import BandCounts, Borders, Keys, keys_at
 from cir.mining.numerics.cosine import paired_distances
-from cir.mining.plan import Draw, Plan
+from cir.mining.plan import Plan
+from cir.mining.problem import CandidatePool, FilterCounts, Mined, Problem
 from cir.mining.scan.candidate_lists import Propose, scan_listed
-from cir.mining.scan.result import ScanResult
+from cir.mining.scan.request import ScanRequest, scan_request
+from cir.mining.scan.result import ScanResult, merged_shards
 from cir.mining.scan.sampling_keys import NEAREST
-from cir.mining.scan.shards import merged_shards
-from cir.mining.scan.stream import Search, stream
-from cir.mining.selection import (
-    NONE,
-    CandidatePool,
-    PoolResult,
-    Selection,
-    choose,
-    draw_pools,
-    fill_pools,
-    needs_pool,
-)
-from cir.mining.sketch.product import quickest_number
+from cir.mining.scan.stream import TILE_SIZE, stream
+from cir.mining.selection import PoolResult, Selection, choose, draw_pools, fill_pools, needs_pool
+from cir.mining.sketch.product import fastest_dtype
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
-from cir.ragged import Ragged
-from cir.types import Band
-
-__all__ = ["NONE", "Draw", "FilterCounts", "Mined", "Plan", "Problem", "mine"]
+from cir.types import NO_ROW, Band
 
 _CPU: Final = torch.device("cpu")
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """Unit vectors, and what may not be paired."""
-
-    queries: Float32[np.ndarray, "queries dim"]
-    targets: Float32[np.ndarray, "queries dim"]
-    """The target of each query; it need not be in the gallery."""
-    gallery: Float32[np.ndarray, "gallery dim"]
-    """All of it, or a shard where several processes hold one each. Unit vectors in a file may be
-    mapped into memory, `np.load(path, mmap_mode="r")`: they are read a few thousand at a time."""
-    exclusions: Ragged
-    """Gallery rows that are no negatives of a query, counted from the first of the shard."""
-    categories: Int64[np.ndarray, " queries"] | None = None
-    """The category of each query, for scopes other than `any`."""
-    members: Bool[np.ndarray, "categories gallery"] | None = None
-    """Which gallery rows are of each category; one may be of several."""
-    first_row: int = 0
-    """The row of the whole gallery that the shard begins at."""
-
-
-@dataclass(frozen=True)
-class FilterCounts:
-    """Valid candidates that each filter of a plan refused, over all queries."""
-
-    relative_margin: int = 0
-    max_similarity: int = 0
-    ranks: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Mined:
-    """What `mine` found; row i of each field is query i. Negatives stand nearest first."""
-
-    rows: Int64[np.ndarray, "queries negatives"]
-    """Gallery rows; `NONE` behind the last negative of a query that got fewer."""
-    distances: Float32[np.ndarray, "queries negatives"]
-    kinds: Int8[np.ndarray, "queries negatives"]
-    """Positions in `cir.types.KINDS`."""
-    scopes: Int8[np.ndarray, "queries negatives"]
-    """Positions in `cir.types.SCOPES`: where each was drawn from."""
-    target_distances: Float32[np.ndarray, " queries"]
-    target_ranks: Int32[np.ndarray, " queries"]
-    """1 + the number of valid candidates nearer than the target."""
-    candidates_in_band: Int32[np.ndarray, " queries"]
-    """Eligible candidates that any of the draws could have given."""
-    starved: Bool[np.ndarray, " queries"]
-    """Whether the bands held fewer than the wanted number."""
-    refused: FilterCounts
-
-    @property
-    def counts(self) -> Int64[np.ndarray, " queries"]:
-        """Negatives of each query."""
-        counts: Int64[np.ndarray, " queries"] = (self.rows != NONE).sum(axis=1)
-        return counts
 
 
 def mine(
@@ -116,6 +48,8 @@ def mine(
     *,
     device: torch.device = _CPU,
     block_size: int = 512,
+    tile_size: int = TILE_SIZE,
+    threads: int | None = None,
     arithmetic: torch.dtype | None = None,
     progress: Progress = SILENT,
     processes: Processes = ALONE,
@@ -128,6 +62,8 @@ def mine(
         plan: What to mine for.
         device: Where the matrix products run, on CUDA or the CPU.
         block_size: Queries compared with a tile of the gallery at once, by each thread.
+        tile_size: Gallery rows to a tile.
+        threads: How many threads scan; by default one a usable core.
         arithmetic: Of the products that candidates are told apart by before any is compared in
             full: torch.bfloat16, torch.float32, or by default the faster here. It decides
             nothing.
@@ -144,7 +80,17 @@ def mine(
     size = int(processes.summed(np.array([len(problem.gallery)]))[0])
     _require_fitting(problem, plan, size)
     scanner = _Scanner(
-        problem, plan, size, device, block_size, arithmetic, progress, processes, propose
+        problem,
+        plan,
+        size,
+        device,
+        block_size,
+        tile_size,
+        threads,
+        arithmetic,
+        progress,
+        processes,
+        propose,
     )
     every = np.arange(len(problem.queries))
     targets = paired_distances(problem.queries, every, problem.targets, every)
@@ -163,7 +109,7 @@ def mine(
         target_ranks=(1 + tally.before("target").sum(axis=1)).astype(np.int32),
         candidates_in_band=_wanted(tally, plan).astype(np.int32),
         starved=starved,
-        refused=FilterCounts(
+        excluded=FilterCounts(
             relative_margin=tally.refused("relative_margin"),
             max_similarity=tally.refused("max_similarity"),
             ranks=tally.refused("range_min") + tally.refused("range_max"),
@@ -181,6 +127,8 @@ class _Scanner:
         size: int,
         device: torch.device,
         block_size: int,
+        tile_size: int,
+        threads: int | None,
         arithmetic: torch.dtype | None,
         progress: Progress,
         processes: Processes,
@@ -189,7 +137,8 @@ class _Scanner:
         self._problem, self._plan, self._size = problem, plan, size
         self._processes, self._propose = processes, propose
         self._device, self._block_size, self._progress = device, block_size, progress
-        self._number = arithmetic or quickest_number(device)
+        self._tile_size, self._threads = tile_size, threads
+        self._dtype = arithmetic or fastest_dtype(device)
         self._scoped = any(draw.scope != "any" for draw in plan.draws)
 
     def scan(
@@ -201,27 +150,16 @@ class _Scanner:
         label: str = "mine",
     ) -> tuple[BandCounts, tuple[list[PoolResult], list[PoolResult]]]:
         """Counts before each border, and the best `kept` of each pool of draws and fills."""
-        problem, different = self._problem, list(dict.fromkeys([*draws, *fills]))
-        search = Search(
-            # torch and the compiled scan take no other memory.
-            queries=np.require(problem.queries, requirements=["C", "W"]),
-            gallery=problem.gallery,
-            first_row=problem.first_row,
-            exclusions=problem.exclusions,
-            categories=problem.categories if self._scoped else None,
-            members=problem.members if self._scoped else None,
-            borders=borders,
-            pools=different,
-            needed=needs_pool(self._plan, different, len(problem.queries)),
-            first_fill=len(set(draws)),
-            kept=kept,
-            seed=self._plan.seed,
-            temperature=self._plan.temperature,
+        different = list(dict.fromkeys([*draws, *fills]))
+        needed = needs_pool(self._plan, different, len(self._problem.queries))
+        first_fill = len(set(draws))
+        request = scan_request(
+            self._problem, self._plan, borders, different, needed, first_fill, kept
         )
-        found, valid = self._pass(search, label)
+        found, valid = self._pass(request, label)
         found = merged_shards(found, self._processes)
         valid = self._processes.summed(valid)
-        tally = BandCounts(tuple(borders.marks), _cells(found.nearer), _cells(valid))
+        tally = BandCounts(tuple(borders.marks), _cells(found.counts_below), _cells(valid))
         offers = {
             pool: PoolResult(found.rows[:, place], found.distances[:, place], pool.scope)
             for place, pool in enumerate(different)
@@ -240,14 +178,33 @@ class _Scanner:
             None if plan.range_max is None else _keys_at_rank(offer, plan.range_max),
         )
 
-    def _pass(self, search: Search, label: str) -> tuple[ScanResult, Int64[np.ndarray, "queries two"]]:
+    def _pass(
+        self, request: ScanRequest, label: str
+    ) -> tuple[ScanResult, Int64[np.ndarray, "queries two"]]:
         """What the gallery holds, or the candidates proposed of it; and `_valid` among these."""
         block_size, progress = self._block_size, self._progress
+        tile_size, threads = self._tile_size, self._threads
         if self._propose is not None:
-            return scan_listed(search, self._propose, block_size, progress, label)
-        return stream(
-            search, self._number, self._device, block_size, progress, label
-        ), self._valid()
+            return scan_listed(
+                request,
+                self._propose,
+                block_size,
+                progress,
+                label,
+                tile_size=tile_size,
+                threads=threads,
+            )
+        result = stream(
+            request,
+            self._dtype,
+            self._device,
+            block_size,
+            progress,
+            label,
+            tile_size=tile_size,
+            threads=threads,
+        )
+        return result, self._valid()
 
     def _valid(self) -> Int64[np.ndarray, "queries two"]:
         """Valid candidates of each query in the shard: all, and those of its category."""
@@ -268,7 +225,7 @@ def _keys_at_rank(offer: PoolResult, rank: int) -> Keys:
         nobody = np.full(len(offer.rows), np.inf, dtype=np.float32)
         return keys_at(nobody)
     rows, distances = offer.rows[:, rank], offer.distances[:, rank]
-    return Keys(np.where(rows == NONE, np.float32(np.inf), distances), rows)
+    return Keys(np.where(rows == NO_ROW, np.float32(np.inf), distances), rows)
 
 
 def _cells(counts: Int64[np.ndarray, "*counted two"]) -> Int64[np.ndarray, "*counted two"]:
@@ -291,7 +248,7 @@ def _wanted(tally: BandCounts, plan: Plan) -> Int64[np.ndarray, " queries"]:
 
 def _kinds(hand: Selection, borders: Borders) -> Int8[np.ndarray, "queries negatives"]:
     kinds = np.zeros(hand.rows.shape, dtype=np.int8)
-    at = np.nonzero(hand.rows != NONE)
+    at = np.nonzero(hand.rows != NO_ROW)
     kinds[at] = borders.kinds(at[0], hand.distances[at])
     return kinds
 

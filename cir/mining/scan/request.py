@@ -114,7 +114,7 @@ def scan_request(
     if not by_category or categories is None or members is None:
         categories = np.zeros(len(problem.queries), np.int64)
         members = np.zeros((0, len(problem.gallery)), np.bool_)
-    thresholds = borders.thresholds.values()
+    thresholds = borders.marks.values()
     return ScanRequest(
         thresholds=ThresholdQueries(
             # torch and compiled functions take no other memory.

@@ -8,9 +8,9 @@ is cut off,
     |error| ≤ |Px − [Px]| |Py| + |[Px]| |Py − [Py]| + |t_x| |t_y| + roundings of the sum
 
 by the Cauchy-Schwarz inequality. The lengths are measured, not assumed. The middle terms are
-columns of the product, and so is an offset for each query: a rounded result is finest near zero, so
-the offset lies where decisions are taken. Embeddings crowd about their mean and along few axes, which makes
-all three terms small; vectors without such structure are cut nowhere.
+columns of the product, and so is an offset for each query: a rounded result is finest near zero,
+so the offset lies where decisions are taken. Embeddings crowd about their mean and along few axes,
+which makes all three terms small; vectors without such structure are cut nowhere.
 
 bfloat16 halves the product's time or better on processors and GPUs that have it; sums are of
 float32. Its rounding bears on the longest coordinates most, so the first few axes are kept as two
