@@ -209,7 +209,11 @@ class Sketch:
     def _query_side(self, queries: Float32[np.ndarray, "queries dim"], part: slice) -> Side:
         """The side of some of the queries."""
         return self._side(
-            queries[part], self._query_mean, self._gallery_mean, -self.offsets[part], of_queries=True
+            queries[part],
+            self._query_mean,
+            self._gallery_mean,
+            -self.offsets[part],
+            of_queries=True,
         )
 
     def _side(

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cir.artefacts.vectors import normalised
-from cir.mining.scan.request import ThresholdQueries, PoolRequest
-from cir.mining.scan.result import ScanResult, merged, empty_result
-from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, gumbel, hash_keys, hash_of
-from cir.mining.scan.kernel import BARRED, Sketched, Tile, scan
 from cir.mining.numerics.cosine import product_error
+from cir.mining.scan.kernel import BARRED, Sketched, Tile, scan
+from cir.mining.scan.request import PoolRequest, ThresholdQueries
+from cir.mining.scan.result import ScanResult, empty_result, merged
+from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, gumbel, hash_keys, hash_of
 from cir.types import SCOPES
 from tests.support.oracle import cosines
 

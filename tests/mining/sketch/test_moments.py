@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from cir.mining.sketch.moments import moments_of
+
 from tests.support.vectors import unit
 
 

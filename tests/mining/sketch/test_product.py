@@ -10,8 +10,8 @@ import torch
 from cir.artefacts.vectors import normalised
 from cir.mining import width as module
 from cir.mining.numerics.cosine import product_error
-from cir.mining.sketch.product import Sketch, joined, quickest_number
 from cir.mining.sketch.cost_model import Width
+from cir.mining.sketch.product import Sketch, joined, quickest_number
 from tests.support.vectors import unit
 
 CPU: Final = torch.device("cpu")
