@@ -102,10 +102,8 @@ def offer(query, index, row, tile, vector, pools, result, scratch):
 def _offer_nearest_first(pool, row, tile, vector, scratch):
     """Offers as many candidates as the pool keeps, those of greatest code, and then the rest."""
     codes = pool.codes
-    first, lowest = (
-        _code_of_nearest(row.codes, codes, pool.keys.shape[0]),
-        (codes[0, 0], codes[1, 0]),
-    )
+    first = _code_of_nearest(row.codes, codes, pool.keys.shape[0])
+    lowest = codes[0, 0], codes[1, 0]
     for part in range(2):
         codes[part, 0] = max(lowest[part], first)
     _offer_range(pool, row, tile, vector, scratch, _LEAST_HASH, _GREATEST_HASH)

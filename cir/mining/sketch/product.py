@@ -225,7 +225,7 @@ class Sketch:
         *,
         of_queries: bool,
     ) -> Side:
-        """Centres, rotates, cuts and rounds; `vectors · other_mean + constants` is among columns."""
+        """Centres, rotates, cuts, rounds; `vectors · other_mean + constants` is among columns."""
         moments = moments_of(vectors, mean, other_mean)
         constant = torch.from_numpy(moments.along_other + constants).to(self._device)
         head, cut, error = self._head(vectors, moments, mean)
