@@ -13,7 +13,7 @@ from cir.artefacts.vectors import normalised
 from cir.mining.numerics.cosine import product_error
 from cir.mining.scan.kernel import EXCLUDED, Tile, scan_tile
 from cir.mining.scan.request import PoolRequest, ThresholdQueries
-from cir.mining.scan.result import ScanResult, merged
+from cir.mining.scan.result import ScanResult, empty_pools, merged
 from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, gumbel, hash_keys, hash_of
 from cir.mining.sketch.product import Sketched
 from cir.types import SCOPES
