@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from cir.data.images import decode_image, image_bytes
+from cir.data.images import decode_image, image_bytes, upright
 from cir.errors import CirError, ImageError
 
 Preprocessing = Callable[[Image.Image], Float[Tensor, "3 size size"]]
@@ -29,11 +29,11 @@ class ImageBatch:
     """Photos of one batch; the broken ones are told apart."""
 
     rows: tuple[int, ...]
-    """Which files could be read."""
+    """Which photos could be read."""
     pixels: Tensor
     """(len(rows), 3, size, size), the readable photos; empty where none is."""
     sha256: tuple[str, ...]
-    """SHA-256 of each readable file."""
+    """SHA-256 of each readable file; empty for an image that came decoded."""
     faults: dict[int, str]
     """Rows that could not be read, with one line that says why."""
 
@@ -43,18 +43,18 @@ class ImageBatch:
 
 
 def image_batches(
-    files: Sequence[Path],
+    photos: Sequence[Path | Image.Image],
     batches: Sequence[Sequence[int]],
     preprocess: Preprocessing,
     *,
     workers: int,
     pinned: bool,
 ) -> Generator[ImageBatch, None, None]:
-    """Reads the files of each batch, in order, ahead of the caller.
+    """Reads the photos of each batch, in order, ahead of the caller.
 
     Args:
-        files: Image files.
-        batches: Rows of `files` for each batch.
+        photos: Image files, or images that are decoded already.
+        batches: Rows of `photos` for each batch.
         preprocess: Applied to each photo by the worker.
         workers: Processes; 0 reads in this one.
         pinned: Whether pixels go to page-locked memory.
@@ -63,7 +63,7 @@ def image_batches(
         CirError: a worker was killed.
     """
     loader: DataLoader[Any] = DataLoader(
-        _Photos(files, preprocess),
+        _Photos(photos, preprocess),
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of rows will do
         num_workers=workers if batches else 0,
         collate_fn=_collated,
@@ -99,11 +99,13 @@ class _Photo:
 class _Photos(TorchDataset[_Photo]):
     """Decodes one file; its fault is a value, so that no worker dies of it."""
 
-    def __init__(self, files: Sequence[Path], preprocess: Preprocessing) -> None:
-        self._files, self._preprocess = files, preprocess
+    def __init__(self, photos: Sequence[Path | Image.Image], preprocess: Preprocessing) -> None:
+        self._photos, self._preprocess = photos, preprocess
 
     def __getitem__(self, row: int) -> _Photo:
-        path = self._files[row]
+        path = self._photos[row]
+        if isinstance(path, Image.Image):
+            return _Photo(row, self._preprocess(upright(path)), "", "")
         try:
             encoded = image_bytes(path)
             pixels = self._preprocess(decode_image(encoded, path))

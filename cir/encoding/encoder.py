@@ -321,7 +321,7 @@ def _require_fit(
     if other is not None and other != width:
         raise WeightsError(
             f"{file} holds {other}-d weights of another architecture; "
-            f"--model {model} expects {width}-d"
+            f"`model={model!r}` expects {width}-d"
         )
     differences = [
         *(f"it lacks {name}" for name in missing[:1]),
@@ -333,7 +333,7 @@ def _require_fit(
     ]
     count = len(missing) + len(unknown) + len(misshapen)
     raise WeightsError(
-        f"{file} holds weights of another architecture than --model {model} expects "
+        f"{file} holds weights of another architecture than `model={model!r}` expects "
         f"({count} differences: {'; '.join(differences)}): pass the model it was made for"
     )
 
