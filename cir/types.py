@@ -28,10 +28,10 @@ Band = Literal["hard", "semi-hard", "easy", "any"]
 Scope = Literal["same-category", "other-category", "any"]
 """The part of the gallery that a negative was drawn from."""
 
-Query = Literal["reference", "text", "sum", "combiner"]
+Composition = Literal["reference", "text", "sum", "combiner"]
 """How a query becomes one vector (`cir.models.composition`)."""
 
-MiningQuery = Literal["reference", "sum", "combiner"]
+MiningComposition = Literal["reference", "sum", "combiner"]
 """The compositions that negatives are mined for."""
 
 Split = Literal["train", "val", "test"]

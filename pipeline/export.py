@@ -9,7 +9,7 @@ from cir.config import ExportConfig
 from cir.data.dataset import Dataset
 from cir.errors import ManifestError, UsageError
 from cir.files import refuse_existing, sha256_of
-from cir.mining.export import Columns, manifest_columns
+from cir.mining.export import ExampleColumns, manifest_columns
 from pipeline import console
 
 _NAMED = 3
@@ -75,7 +75,7 @@ def _origin(manifest: Manifest, config: ExportConfig, wanted: int) -> dict[str, 
     }
 
 
-def _print(columns: Columns, manifest: Manifest, config: ExportConfig, left_out: list[str]) -> None:
+def _print(columns: ExampleColumns, manifest: Manifest, config: ExportConfig, left_out: list[str]) -> None:
     rows = len(columns["anchor"])
     console.note(
         f"{config.out}: {rows:,} rows of {', '.join(columns)} ({config.format}) from "

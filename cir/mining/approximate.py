@@ -16,13 +16,15 @@ from jaxtyping import Bool, Int32, Int64
 from cir.artefacts.manifest import Approximation
 from cir.config import Index
 from cir.errors import UsageError
-from cir.mining.engine import Mined, Problem, mine
-from cir.mining.faiss_index import CandidateIndex, Kind
+from cir.mining.engine import mine
+from cir.mining.faiss_index import CandidateIndex, IndexKind
 from cir.mining.plan import Plan
+from cir.mining.problem import Mined, Problem
 from cir.mining.scan.sampling_keys import NEAREST
-from cir.mining.selection import NONE, draw_pools, fill_pools
+from cir.mining.selection import draw_pools, fill_pools
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
+from cir.types import NO_ROW
 
 EXACT_PAIRS: Final = 10**12
 """Pairs of a query and an image up to which `auto` compares them all: half an hour to
@@ -90,7 +92,7 @@ def measured(
     exact = mine(part, plan, device=device, block_size=block_size)
     found = mine(part, plan, block_size=block_size, propose=index.propose)
     again = (exact.rows[:, :, None] == found.rows[:, None, :]).any(axis=2)
-    wanted = exact.rows != NONE
+    wanted = exact.rows != NO_ROW
     return Approximation(
         index=index.factory,
         candidates=index.candidates,
@@ -104,7 +106,7 @@ def measured(
 
 def _chosen(
     problem: Problem, plan: Plan, index: Index, candidates: int, processes: Processes
-) -> Kind | None:
+) -> IndexKind | None:
     """The approximate index to mine through, or None to mine exactly."""
     fault = _unserved(plan, processes)
     if index == "auto":

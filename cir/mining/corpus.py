@@ -31,11 +31,12 @@ from jaxtyping import Float, Float32, Int, Int64
 from cir.artefacts.vectors import normalised
 from cir.config import MineConfig, MiningOptions, Sampling
 from cir.errors import UsageError, VectorError
-from cir.mining.engine import Draw, Mined, Plan, Problem, mine
-from cir.mining.exclusions.near_duplicates import near_duplicates
-from cir.mining.manifest import plan_of
-from cir.mining.numerics.cosine import paired_distances
+from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
+from cir.mining.exclusions.near_duplicates import near_duplicates
+from cir.mining.numerics.cosine import paired_distances
+from cir.mining.plan import Draw, Plan
+from cir.mining.problem import Mined, Problem
 from cir.progress import SILENT, Progress
 
 Choice = Literal["nearest", "hard", "semi-hard", "easy", "random"]
@@ -107,7 +108,7 @@ def mine_negatives(
 
     Returns:
         Row i is query i; `rows` are rows of `corpus`. A query that got fewer is `starved`, and its
-        empty places are `NONE`.
+        empty places are `NO_ROW`.
 
     Raises:
         VectorError: vectors are NaN, infinite, all zero or of two dimensions, or there are none.
@@ -162,7 +163,19 @@ def _plan(
         if options.sampling != "top":
             raise UsageError("strategy nearest takes no sample; for one of any kind pass random")
         fill = "nearest"
-    return replace(plan_of(options), draws=_DRAWS[strategy], fill=fill)
+    return Plan(
+        draws=_DRAWS[strategy],
+        num_negatives=options.num_negatives,
+        margin=options.margin,
+        sampling=options.sampling,
+        temperature=options.temperature,
+        fill=fill,
+        seed=options.seed,
+        relative_margin=options.relative_margin,
+        max_similarity=options.max_similarity,
+        range_min=options.range_min,
+        range_max=options.range_max,
+    )
 
 
 def _problem(

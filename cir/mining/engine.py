@@ -17,97 +17,29 @@ What is mined depends on neither block, tile, thread nor processor: distances ar
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int8, Int32, Int64
+from jaxtyping import Int8, Int64
 
 from cir.errors import UsageError, VectorError
 from cir.mining.bands import BandCounts, Borders, Keys, keys_at
 from cir.mining.numerics.cosine import paired_distances
-from cir.mining.plan import Draw, Plan
+from cir.mining.plan import Plan
+from cir.mining.problem import CandidatePool, FilterCounts, Mined, Problem
 from cir.mining.scan.candidate_lists import Propose, scan_listed
 from cir.mining.scan.result import ScanResult
 from cir.mining.scan.sampling_keys import NEAREST
 from cir.mining.scan.shards import merged_shards
 from cir.mining.scan.stream import Search, stream
-from cir.mining.selection import (
-    NONE,
-    CandidatePool,
-    PoolResult,
-    Selection,
-    choose,
-    draw_pools,
-    fill_pools,
-    needs_pool,
-)
+from cir.mining.selection import PoolResult, Selection, choose, draw_pools, fill_pools, needs_pool
 from cir.mining.sketch.product import quickest_number
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
-from cir.ragged import Ragged
-from cir.types import Band
-
-__all__ = ["NONE", "Draw", "FilterCounts", "Mined", "Plan", "Problem", "mine"]
+from cir.types import NO_ROW, Band
 
 _CPU: Final = torch.device("cpu")
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """Unit vectors, and what may not be paired."""
-
-    queries: Float32[np.ndarray, "queries dim"]
-    targets: Float32[np.ndarray, "queries dim"]
-    """The target of each query; it need not be in the gallery."""
-    gallery: Float32[np.ndarray, "gallery dim"]
-    """All of it, or a shard where several processes hold one each. Unit vectors in a file may be
-    mapped into memory, `np.load(path, mmap_mode="r")`: they are read a few thousand at a time."""
-    exclusions: Ragged
-    """Gallery rows that are no negatives of a query, counted from the first of the shard."""
-    categories: Int64[np.ndarray, " queries"] | None = None
-    """The category of each query, for scopes other than `any`."""
-    members: Bool[np.ndarray, "categories gallery"] | None = None
-    """Which gallery rows are of each category; one may be of several."""
-    first_row: int = 0
-    """The row of the whole gallery that the shard begins at."""
-
-
-@dataclass(frozen=True)
-class FilterCounts:
-    """Valid candidates that each filter of a plan refused, over all queries."""
-
-    relative_margin: int = 0
-    max_similarity: int = 0
-    ranks: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Mined:
-    """What `mine` found; row i of each field is query i. Negatives stand nearest first."""
-
-    rows: Int64[np.ndarray, "queries negatives"]
-    """Gallery rows; `NONE` behind the last negative of a query that got fewer."""
-    distances: Float32[np.ndarray, "queries negatives"]
-    kinds: Int8[np.ndarray, "queries negatives"]
-    """Positions in `cir.types.KINDS`."""
-    scopes: Int8[np.ndarray, "queries negatives"]
-    """Positions in `cir.types.SCOPES`: where each was drawn from."""
-    target_distances: Float32[np.ndarray, " queries"]
-    target_ranks: Int32[np.ndarray, " queries"]
-    """1 + the number of valid candidates nearer than the target."""
-    candidates_in_band: Int32[np.ndarray, " queries"]
-    """Eligible candidates that any of the draws could have given."""
-    starved: Bool[np.ndarray, " queries"]
-    """Whether the bands held fewer than the wanted number."""
-    refused: FilterCounts
-
-    @property
-    def counts(self) -> Int64[np.ndarray, " queries"]:
-        """Negatives of each query."""
-        counts: Int64[np.ndarray, " queries"] = (self.rows != NONE).sum(axis=1)
-        return counts
 
 
 def mine(
@@ -163,7 +95,7 @@ def mine(
         target_ranks=(1 + tally.before("target").sum(axis=1)).astype(np.int32),
         candidates_in_band=_wanted(tally, plan).astype(np.int32),
         starved=starved,
-        refused=FilterCounts(
+        excluded=FilterCounts(
             relative_margin=tally.refused("relative_margin"),
             max_similarity=tally.refused("max_similarity"),
             ranks=tally.refused("range_min") + tally.refused("range_max"),
@@ -240,7 +172,9 @@ class _Scanner:
             None if plan.range_max is None else _keys_at_rank(offer, plan.range_max),
         )
 
-    def _pass(self, search: Search, label: str) -> tuple[ScanResult, Int64[np.ndarray, "queries two"]]:
+    def _pass(
+        self, search: Search, label: str
+    ) -> tuple[ScanResult, Int64[np.ndarray, "queries two"]]:
         """What the gallery holds, or the candidates proposed of it; and `_valid` among these."""
         block_size, progress = self._block_size, self._progress
         if self._propose is not None:
@@ -268,7 +202,7 @@ def _keys_at_rank(offer: PoolResult, rank: int) -> Keys:
         nobody = np.full(len(offer.rows), np.inf, dtype=np.float32)
         return keys_at(nobody)
     rows, distances = offer.rows[:, rank], offer.distances[:, rank]
-    return Keys(np.where(rows == NONE, np.float32(np.inf), distances), rows)
+    return Keys(np.where(rows == NO_ROW, np.float32(np.inf), distances), rows)
 
 
 def _cells(counts: Int64[np.ndarray, "*counted two"]) -> Int64[np.ndarray, "*counted two"]:
@@ -291,7 +225,7 @@ def _wanted(tally: BandCounts, plan: Plan) -> Int64[np.ndarray, " queries"]:
 
 def _kinds(hand: Selection, borders: Borders) -> Int8[np.ndarray, "queries negatives"]:
     kinds = np.zeros(hand.rows.shape, dtype=np.int8)
-    at = np.nonzero(hand.rows != NONE)
+    at = np.nonzero(hand.rows != NO_ROW)
     kinds[at] = borders.kinds(at[0], hand.distances[at])
     return kinds
 

@@ -18,15 +18,16 @@ from cir.artefacts.manifest import Manifest
 from cir.config import ExportFormat
 from cir.data.captions import joined
 from cir.errors import UsageError
-from cir.mining.engine import NONE, Mined
 from cir.mining.corpus import Rows, row_lists
+from cir.mining.problem import Mined
+from cir.types import NO_ROW
 
-Columns = dict[str, list[Any]]
+ExampleColumns = dict[str, list[Any]]
 """Values by column, all of one length."""
 
 
 @dataclass(frozen=True)
-class Example:
+class TrainingExample:
     """A query with what it is trained on: texts, or what the encoder takes in their place."""
 
     anchor: Any
@@ -41,7 +42,7 @@ def as_columns(
     positives: Rows,
     corpus: Sequence[Any],
     form: ExportFormat = "triplet",
-) -> Columns:
+) -> ExampleColumns:
     """The result of `mine_negatives` as columns of texts, or of whatever the rows stand for.
 
     Args:
@@ -54,14 +55,14 @@ def as_columns(
     Raises:
         UsageError: anchors, positives or corpus are not those that were mined.
     """
-    if len(anchors) != len(mined.rows) or mined.rows.max(initial=NONE) >= len(corpus):
+    if len(anchors) != len(mined.rows) or mined.rows.max(initial=NO_ROW) >= len(corpus):
         raise UsageError(
             f"{len(anchors)} anchors and a corpus of {len(corpus)} are not what was mined: "
-            f"{len(mined.rows)} queries, rows up to {mined.rows.max(initial=NONE)}"
+            f"{len(mined.rows)} queries, rows up to {mined.rows.max(initial=NO_ROW)}"
         )
     answers = row_lists(positives, "positives", len(anchors), len(corpus))
     examples = [
-        Example(anchor, [corpus[row] for row in own], [corpus[row] for row in rows[:count]])
+        TrainingExample(anchor, [corpus[row] for row in own], [corpus[row] for row in rows[:count]])
         for anchor, own, rows, count in zip(
             anchors, answers, mined.rows.tolist(), mined.counts.tolist(), strict=True
         )
@@ -74,7 +75,7 @@ def manifest_columns(
     form: ExportFormat,
     num_negatives: int,
     image_name: Callable[[str], str] = str,
-) -> Columns:
+) -> ExampleColumns:
     """A manifest as columns of multimodal inputs: {"image": …, "text": …} and {"image": …}.
 
     The keys say what the values are, so that no encoder can take the name of a file for a text.
@@ -89,7 +90,9 @@ def manifest_columns(
     return columns_of(examples, form, num_negatives)
 
 
-def columns_of(examples: Iterable[Example], form: ExportFormat, num_negatives: int) -> Columns:
+def columns_of(
+    examples: Iterable[TrainingExample], form: ExportFormat, num_negatives: int
+) -> ExampleColumns:
     """The rows that examples make.
 
     Args:
@@ -100,7 +103,7 @@ def columns_of(examples: Iterable[Example], form: ExportFormat, num_negatives: i
     return _FORMS[form](examples, num_negatives)
 
 
-def _triplets(examples: Iterable[Example], most: int) -> Columns:
+def _triplets(examples: Iterable[TrainingExample], most: int) -> ExampleColumns:
     rows = [
         (example.anchor, positive, negative)
         for example in examples
@@ -110,7 +113,7 @@ def _triplets(examples: Iterable[Example], most: int) -> Columns:
     return _by_column(("anchor", "positive", "negative"), rows)
 
 
-def _tuples(examples: Iterable[Example], count: int) -> Columns:
+def _tuples(examples: Iterable[TrainingExample], count: int) -> ExampleColumns:
     rows = [
         (example.anchor, positive, *example.negatives[:count])
         for example in examples
@@ -121,7 +124,7 @@ def _tuples(examples: Iterable[Example], count: int) -> Columns:
     return _by_column(("anchor", "positive", *numbered), rows)
 
 
-def _labeled_pairs(examples: Iterable[Example], most: int) -> Columns:
+def _labeled_pairs(examples: Iterable[TrainingExample], most: int) -> ExampleColumns:
     rows = [
         (example.anchor, item, label)
         for example in examples
@@ -132,24 +135,24 @@ def _labeled_pairs(examples: Iterable[Example], most: int) -> Columns:
     return _by_column(("anchor", "positive", "label"), rows)
 
 
-_FORMS: Final[Mapping[ExportFormat, Callable[[Iterable[Example], int], Columns]]] = {
+_FORMS: Final[Mapping[ExportFormat, Callable[[Iterable[TrainingExample], int], ExampleColumns]]] = {
     "triplet": _triplets,
     "n-tuple": _tuples,
     "labeled-pair": _labeled_pairs,
 }
 
 
-def _by_column(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Columns:
+def _by_column(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> ExampleColumns:
     return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
 
-def _example(manifest: Manifest, row: int, image_name: Callable[[str], str]) -> Example:
+def _example(manifest: Manifest, row: int, image_name: Callable[[str], str]) -> TrainingExample:
     def image(image_id: str) -> dict[str, str]:
         return {"image": image_name(image_id)}
 
     start = int(manifest.negative_starts[row])
     negatives = manifest.negative_ids[start : start + int(manifest.negative_counts[row])]
-    return Example(
+    return TrainingExample(
         anchor=image(manifest.reference_ids[row]) | {"text": joined(manifest.captions[row])},
         positives=[image(manifest.target_ids[row])],
         negatives=[image(image_id) for image_id in negatives],

@@ -18,7 +18,7 @@ from jaxtyping import Float32, Int64
 from cir.errors import UsageError, VectorError
 from cir.progress import SILENT, Progress
 
-Kind = Literal["ivf", "hnsw", "ivfpq"]
+IndexKind = Literal["ivf", "hnsw", "ivfpq"]
 """Inverted lists of vectors, a navigable graph, or inverted lists of short codes."""
 
 _TRAINED_BY: Final = 64
@@ -92,7 +92,7 @@ class CandidateIndex:
     def __init__(
         self,
         vectors: Float32[np.ndarray, "gallery dim"],
-        kind: Kind,
+        kind: IndexKind,
         candidates: int,
         device: torch.device,
         progress: Progress = SILENT,
@@ -130,7 +130,7 @@ class CandidateIndex:
         found: Int64[np.ndarray, "queries candidates"] = rows
         return found
 
-    def _made(self, kind: Kind, device: torch.device) -> Any:
+    def _made(self, kind: IndexKind, device: torch.device) -> Any:
         """The empty index."""
         count, dim = self._vectors.shape
         index: Any = faiss.index_factory(dim, self.factory, faiss.METRIC_INNER_PRODUCT)
@@ -166,7 +166,7 @@ class CandidateIndex:
         return sample
 
 
-def _factory(kind: Kind, count: int, dim: int) -> str:
+def _factory(kind: IndexKind, count: int, dim: int) -> str:
     """FAISS's string: 4 √count lists, as its guidelines say, unless these are too many to train."""
     lists = max(1, min(int(4 * math.sqrt(count)), count // _LEAST_TRAINED_BY))
     numbers = max(n for n in range(1, max(1, dim // _DIMS_A_BYTE) + 1) if dim % n == 0)
@@ -209,7 +209,7 @@ def _require_dim(
         raise VectorError(f"the queries are {found}-d; the gallery holds {expected}-d vectors")
 
 
-def _require_trainable(count: int, kind: Kind) -> None:
+def _require_trainable(count: int, kind: IndexKind) -> None:
     least = {"ivf": _LEAST_TRAINED_BY, "hnsw": 1, "ivfpq": _LEAST_TRAINED_BY * _CODES}[kind]
     if count < least:
         raise UsageError(

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,21 +13,18 @@ from cir import __version__
 from cir.artefacts.manifest import SCHEMA_VERSION, Manifest, ManifestCounts, ManifestMetadata
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
-from cir.config import MineConfig, MiningOptions, scope_shares
+from cir.config import MineConfig, MiningOptions, OnStarved, scope_shares
 from cir.data.dataset import Query
 from cir.errors import DatasetError, ManifestError, UsageError
 from cir.mining.approximate import mine_through
-from cir.mining.engine import Draw, Mined, Plan, Problem
 from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions
 from cir.mining.exclusions.rules import find_exclusions
+from cir.mining.plan import Draw, Fill, Plan, draws_of
+from cir.mining.problem import Mined, Problem
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
-from cir.types import Band
 
-_BANDS: Final[Mapping[str, Band]] = {"random": "any", "hard": "hard", "semi-hard": "semi-hard"}
-"""The band of each strategy that draws from the whole gallery."""
-
-_FILLS: Final[Mapping[str, Literal["nearest", "random"] | None]] = {
+_FILLS: Final[Mapping[OnStarved, Fill]] = {
     "nearest": "nearest",
     "random": "random",
     "drop": None,
@@ -93,7 +90,7 @@ def mine_manifest(
     block_size: int = MineConfig.block_size,
     progress: Progress = SILENT,
     processes: Processes = ALONE,
-    ground: PreparedMining | None = None,
+    prepared: PreparedMining | None = None,
 ) -> Manifest:
     """Mines negatives for every query; a query that gets none is dropped.
 
@@ -113,26 +110,26 @@ def mine_manifest(
         progress: Shows gallery images per second.
         processes: Those that mine together, each with a part of the gallery; all are given the
             same, and return the same.
-        ground: What `prepare` gave of the same arguments, to mine from the same images again.
+        prepared: What `prepare_mining` gave of the same arguments, where they are mined again.
 
     Raises:
-        UsageError: the gallery holds fewer images than a query shall get negatives, or more of
-            them are too similar to a target than `cir.mining.exclusions.rules` can hold; or the index
+        UsageError: the gallery holds fewer images than a query is to get negatives, more of them
+            are too similar to a target than `cir.mining.exclusions.rules` can hold, or the index
             cannot serve the options.
         ManifestError: queries are starved and `options.on_starved` is fail.
         DatasetError: the gallery is empty, or has not the category of a query.
         StoreError: the store lacks an image.
         VectorError: a vector has no direction.
     """
-    if ground is None:
-        ground = prepare(queries, embeddings, galleries, options, processes)
-    gallery, exclusions = ground.gallery, ground.exclusions
+    if prepared is None:
+        prepared = prepare_mining(queries, embeddings, galleries, options, processes)
+    gallery, exclusions = prepared.gallery, prepared.exclusions
     problem = Problem(
         queries=normalised(query_vectors, "composed queries"),
-        targets=ground.targets,
+        targets=prepared.targets,
         gallery=gallery.vectors,
         exclusions=exclusions,
-        categories=ground.categories,
+        categories=prepared.categories,
         members=gallery.members,
         first_row=gallery.part.start,
     )
@@ -172,14 +169,14 @@ def mine_manifest(
     )
 
 
-def prepare(
+def prepare_mining(
     queries: Sequence[Query],
     embeddings: Embeddings,
     galleries: Mapping[str, Sequence[str]],
     options: MiningOptions,
     processes: Processes = ALONE,
 ) -> PreparedMining:
-    """Looks up, and finds out what is no negative of whom.
+    """Builds the gallery and each query's exclusions.
 
     Args and what it raises are those of `mine_manifest`.
     """
@@ -230,13 +227,10 @@ def build_gallery(
 
 
 def plan_of(options: MiningOptions) -> Plan:
-    """The arithmetic that a strategy means: one draw, or a draw from each scope."""
-    if options.strategy == "category-aware":
-        draws = tuple(Draw(*share) for share in scope_shares(options))
-    else:
-        draws = (Draw("any", 1.0, _BANDS[options.strategy]),)
+    """The plan that the options of the command line mean."""
+    shares = [Draw(*share) for share in scope_shares(options)]
     return Plan(
-        draws=draws,
+        draws=draws_of(options.strategy, shares),
         num_negatives=options.num_negatives,
         margin=options.margin,
         sampling=options.sampling,
@@ -315,7 +309,7 @@ def _all_counts(exclusions: Exclusions, processes: Processes) -> ExclusionCounts
 def _counts(
     mined: Mined, kept: Int64[np.ndarray, " kept"], barred: ExclusionCounts, left_out: int
 ) -> ManifestCounts:
-    refused = mined.refused
+    refused = mined.excluded
     return ManifestCounts(
         queries=len(kept),
         starved=int(mined.starved.sum()),

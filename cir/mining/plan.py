@@ -1,12 +1,22 @@
-"""What is asked of the miner: draws from bands, and which candidates are eligible."""
+"""What a strategy means: draws from bands, their quotas, and which candidates are eligible.
 
+To add a strategy, name its band in `_BANDS`, or its draws in `draws_of`.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Int64
 
-from cir.types import Band, Scope
+from cir.types import Band, Scope, Strategy
+
+Fill = Literal["nearest", "random"] | None
+"""What fills up a starved query; None leaves it short."""
+
+_BANDS: Final[Mapping[Strategy, Band]] = {"random": "any", "hard": "hard", "semi-hard": "semi-hard"}
+"""The band of each strategy that draws from the whole gallery."""
 
 _GOLDEN: Final = (np.sqrt(5) - 1) / 2
 
@@ -38,7 +48,7 @@ class Plan:
     its nearest members are no sample of any candidate, but the hardest ones."""
     temperature: float = 0.05
     """Of softmax sampling, in cosine distance."""
-    fill: Literal["nearest", "random"] | None = "nearest"
+    fill: Fill = "nearest"
     """How a starved query is filled up: from outside the band, first within the scope of the draw
     that fell short, then in the whole gallery; None leaves it short."""
     seed: int = 0
@@ -73,3 +83,15 @@ class Plan:
         bounds = np.cumsum([0.0, *(draw.share for draw in self.draws)]) * self.num_negatives
         bounds[-1] = self.num_negatives
         return np.diff(np.floor(bounds + offsets[:, None]).astype(np.int64), axis=1)
+
+
+def draws_of(strategy: Strategy, shares: Sequence[Draw]) -> tuple[Draw, ...]:
+    """The draws that a strategy means.
+
+    Args:
+        strategy: One that mines before training.
+        shares: The draws of `category-aware`, in the order they are served.
+    """
+    if strategy == "category-aware":
+        return tuple(shares)
+    return (Draw("any", 1.0, _BANDS[strategy]),)

@@ -8,26 +8,12 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from cir.mining.plan import Plan
+from cir.mining.problem import CandidatePool
 from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM
-from cir.types import SCOPES, Band, Scope
-
-NONE: Final = -1
-"""The row that stands for no negative."""
+from cir.types import NO_ROW, SCOPES, Band, Scope
 
 _AT_ONCE: Final = 1 << 22
 """Comparisons of held with offered candidates made together, which bounds the memory."""
-
-
-@dataclass(frozen=True)
-class CandidatePool:
-    """Candidates kept for a draw or a fill: from where, of which kind, by which priority."""
-
-    scope: Scope
-    band: Band
-    priority: int
-    """Of `cir.mining.scan.sampling_keys`."""
-    draw_index: int
-    """Tells apart the draws by chance for one query."""
 
 
 def draw_pools(plan: Plan) -> list[CandidatePool]:
@@ -47,7 +33,9 @@ def fill_pools(plan: Plan) -> list[CandidatePool]:
     return [_pool(scope, "any", priority, len(scopes) + n) for n, scope in enumerate(scopes)]
 
 
-def needs_pool(plan: Plan, pools: Sequence[CandidatePool], queries: int) -> Bool[np.ndarray, "queries pools"]:
+def needs_pool(
+    plan: Plan, pools: Sequence[CandidatePool], queries: int
+) -> Bool[np.ndarray, "queries pools"]:
     """Which queries may take from each pool: all, but where its draws owe a query nothing."""
     owed = plan.quota(np.arange(queries))[:, [draw.share > 0 for draw in plan.draws]] > 0
     drawn, fills = draw_pools(plan), set(fill_pools(plan))
@@ -75,7 +63,7 @@ class PoolResult:
     """What a pool holds for each query, the best first."""
 
     rows: Int64[np.ndarray, "queries kept"]
-    """`NONE` behind the last."""
+    """`NO_ROW` behind the last."""
     distances: Float32[np.ndarray, "queries kept"]
     scope: Scope
 
@@ -85,7 +73,7 @@ class Selection:
 
     def __init__(self, queries: int, num_negatives: int) -> None:
         shape = (queries, num_negatives)
-        self.rows = np.full(shape, NONE, dtype=np.int64)
+        self.rows = np.full(shape, NO_ROW, dtype=np.int64)
         self.distances = np.full(shape, np.nan, dtype=np.float32)
         self.scopes = np.zeros(shape, dtype=np.int8)
         self.count = np.zeros(queries, dtype=np.int64)
@@ -105,18 +93,21 @@ class Selection:
 
     def sort(self) -> None:
         """Orders negatives by (distance, gallery row)."""
-        last = np.where(self.rows == NONE, np.inf, self.distances)
+        last = np.where(self.rows == NO_ROW, np.inf, self.distances)
         order = np.lexsort((self.rows, last), axis=1)
         self.rows = np.take_along_axis(self.rows, order, axis=1)
         self.distances = np.take_along_axis(self.distances, order, axis=1)
         self.scopes = np.take_along_axis(self.scopes, order, axis=1)
 
     def _take(
-        self, offer: PoolResult, wanted: Int64[np.ndarray, " queries"], part: Int64[np.ndarray, " part"]
+        self,
+        offer: PoolResult,
+        wanted: Int64[np.ndarray, " queries"],
+        part: Int64[np.ndarray, " part"],
     ) -> Int64[np.ndarray, " part"]:
         rows = offer.rows[part]
         held = (rows[:, :, None] == self.rows[part][:, None, :]).any(axis=2)
-        new = (rows != NONE) & ~held
+        new = (rows != NO_ROW) & ~held
         place = np.cumsum(new, axis=1) - 1
         taken: Bool[np.ndarray, "part kept"] = new & (place < wanted[part, None])
         queries, columns = np.nonzero(taken)

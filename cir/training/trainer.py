@@ -24,7 +24,7 @@ from cir.errors import ManifestError, StoppedError, UsageError
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import recalls
-from cir.mining.manifest import PreparedMining, mine_manifest, prepare
+from cir.mining.manifest import PreparedMining, mine_manifest, prepare_mining
 from cir.mining.online import OnlineNegatives
 from cir.mining.exclusions.rules import excluded_images
 from cir.models.combiner import SumCombiner
@@ -364,7 +364,7 @@ class Engine:
             device=self._device,
             progress=self._progress,
             processes=self._processes,
-            ground=self._mining_ground(),
+            prepared=self._mining_ground(),
         )
         if not len(mined):
             raise ManifestError(
@@ -378,7 +378,7 @@ class Engine:
     def _mining_ground(self) -> PreparedMining:
         """Of the current images: found once, and again after each epoch that moves them."""
         if self._ground is None or self._model.tunes_image:
-            self._ground = prepare(
+            self._ground = prepare_mining(
                 self._data.queries,
                 self._current,
                 self._data.galleries,

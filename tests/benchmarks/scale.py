@@ -37,10 +37,11 @@ from cir.artefacts.store import read_embeddings
 from cir.artefacts.vectors import normalised
 from cir.config import MineConfig, MiningOptions
 from cir.mining import approximate
-from cir.mining.engine import Problem, mine
-from cir.mining.faiss_index import CandidateIndex, Kind
-from cir.mining.manifest import plan_of
+from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
+from cir.mining.faiss_index import CandidateIndex, IndexKind
+from cir.mining.manifest import plan_of
+from cir.mining.problem import Problem
 
 SIZES = (37_825, 378_250, 1_000_000)
 CONTESTANTS = ("flat", "ivf", "hnsw", "ivfpq")
@@ -200,7 +201,7 @@ def _mined(name: str, problem: Problem, clock: Clock) -> CandidateIndex | None:
         with clock.step("search"):
             mine(problem, plan, block_size=block_size)
         return None
-    kind: Kind = name  # type: ignore[assignment]
+    kind: IndexKind = name  # type: ignore[assignment]
     with clock.step("build"):
         index = CandidateIndex(problem.gallery, kind, OPTIONS.candidates, CPU)
     with clock.step("search"):

@@ -31,7 +31,7 @@ from cir.encoding.encoder import untrained_encoder
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import recalls
-from cir.mining.manifest import mine_manifest, prepare
+from cir.mining.manifest import mine_manifest, prepare_mining
 from cir.mining.exclusions.rules import excluded_images
 from cir.models.composition import composed_queries
 from cir.training.assembly import Assembly, assemble
@@ -175,7 +175,7 @@ def mining(world: World, parts: Assembly) -> Callable[[], object]:
     """Mines the manifest of the next epoch, from images that are the same after each."""
     queries, galleries = world.dataset.queries(SPLIT), world.dataset.galleries(SPLIT)
     options = MiningOptions(**world.manifest.metadata.options)
-    ground = prepare(queries, world.embeddings, galleries, options)
+    prepared = prepare_mining(queries, world.embeddings, galleries, options)
     texts = [joined(query.captions) for query in queries]
     return lambda: mine_manifest(
         queries,
@@ -188,7 +188,7 @@ def mining(world: World, parts: Assembly) -> Callable[[], object]:
         epoch=1,
         checkpoint_sha256=None,
         device=CPU,
-        ground=ground,
+        prepared=prepared,
     )
 
 

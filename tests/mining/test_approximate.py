@@ -19,10 +19,13 @@ from cir.data.dataset import Dataset
 from cir.errors import UsageError
 from cir.mining import approximate
 from cir.mining.approximate import mine_through
-from cir.mining.engine import NONE, Draw, Mined, Plan, Problem, mine
-from cir.mining.faiss_index import Kind
+from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
+from cir.mining.faiss_index import IndexKind
+from cir.mining.plan import Draw, Plan
+from cir.mining.problem import Mined, Problem
 from cir.processes import Processes
+from cir.types import NO_ROW
 from pipeline.cli import MISUSED, app
 from pipeline.mine import run
 from tests.support.worlds import random_embeddings, write_store
@@ -65,9 +68,9 @@ def problem() -> Problem:
     )
 
 
-@pytest.fixture(params=get_args(Kind))
-def kind(request: pytest.FixtureRequest) -> Kind:
-    made: Kind = request.param
+@pytest.fixture(params=get_args(IndexKind))
+def kind(request: pytest.FixtureRequest) -> IndexKind:
+    made: IndexKind = request.param
     return made
 
 
@@ -124,18 +127,18 @@ def test_empty_and_repeated_places_do_not_count(problem: Problem) -> None:
 def test_a_query_with_no_candidates_gets_nothing(problem: Problem) -> None:
     nothing = np.full((QUERIES, 4), -1)
     mined = mine(problem, PLANS["hard"], propose=lambda asked: nothing[: len(asked)])
-    assert (mined.rows == NONE).all()
+    assert (mined.rows == NO_ROW).all()
     assert (mined.target_ranks == 1).all()
 
 
-def test_it_is_the_same_each_time_and_measured(problem: Problem, kind: Kind) -> None:
+def test_it_is_the_same_each_time_and_measured(problem: Problem, kind: IndexKind) -> None:
     plan = PLANS["semi-hard"]
     (first, measured), (again, as_before) = (through(problem, plan, kind) for _ in range(2))
     require_same(first, again)
     assert measured == as_before
     exact = mine(problem, plan)
-    shared = [np.isin(a[a != NONE], b).sum() for a, b in zip(exact.rows, first.rows, strict=True)]
-    assert measured.negatives_found == pytest.approx(sum(shared) / (exact.rows != NONE).sum())
+    shared = [np.isin(a[a != NO_ROW], b).sum() for a, b in zip(exact.rows, first.rows, strict=True)]
+    assert measured.negatives_found == pytest.approx(sum(shared) / (exact.rows != NO_ROW).sum())
     assert measured.rows_identical == (exact.rows == first.rows).all(axis=1).mean()
     for name in ("target_rank", "candidates_in_band"):
         field = name if name.endswith("band") else f"{name}s"
@@ -172,7 +175,7 @@ def test_auto_is_exact_up_to_its_size(problem: Problem, monkeypatch: pytest.Monk
         {"draws": (Draw("any", 1.0, "any"),)},
     ],
 )
-def test_samples_are_refused(problem: Problem, changes: dict[str, Any], kind: Kind) -> None:
+def test_samples_are_refused(problem: Problem, changes: dict[str, Any], kind: IndexKind) -> None:
     with pytest.raises(UsageError, match=f"--index {kind} proposes the nearest .*--index flat"):
         through(problem, replace(PLANS["semi-hard"], **changes), kind)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cir.mining.bands import Borders, Keys, BandCounts, _first_distance, earlier, keys_at, later
+from cir.mining.bands import BandCounts, Borders, Keys, _first_distance, earlier, keys_at, later
 from cir.mining.plan import Draw, Plan
 from cir.types import KINDS, Band
 

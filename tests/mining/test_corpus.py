@@ -10,7 +10,8 @@ import pytest
 
 from cir.config import MiningOptions
 from cir.errors import ConfigError, UsageError, VectorError
-from cir.mining import NONE, mine_negatives, negatives
+from cir.mining import NO_ROW, mine_negatives
+from cir.mining import corpus as module
 from cir.types import KINDS
 
 DIM, MARGIN = 8, 0.3
@@ -53,7 +54,7 @@ def by_hand(
 
 
 def listed(rows: Any) -> list[list[int]]:
-    return [[row for row in own if row != NONE] for own in rows.tolist()]
+    return [[row for row in own if row != NO_ROW] for own in rows.tolist()]
 
 
 @pytest.mark.parametrize("strategy", ["nearest", "hard", "semi-hard", "easy"])
@@ -164,7 +165,7 @@ def test_what_cannot_be_is_one_line(
 
 
 def test_an_unknown_strategy_is_one_line() -> None:
-    unchecked = inspect.unwrap(negatives._plan)  # past the check of types in tests
+    unchecked = inspect.unwrap(module._plan)  # past the check of types in tests
     with pytest.raises(UsageError, match="strategy is 'harder'; expected one of nearest, hard"):
         unchecked("harder", MiningOptions(), None)
 
@@ -182,6 +183,6 @@ def test_vectors_without_a_direction_are_refused(table: str, value: float, words
 
 
 def test_the_example_of_the_documentation_is_true() -> None:
-    results = doctest.testmod(negatives)
+    results = doctest.testmod(module)
     assert results.attempted > 5
     assert not results.failed

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from cir.errors import UsageError, VectorError
-from cir.mining.engine import NONE, Draw, Mined, Plan, Problem, mine
+from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
+from cir.mining.plan import Draw, Plan
+from cir.mining.problem import Mined, Problem
+from cir.types import NO_ROW
 from tests.support.vectors import unit
 
 SHARES = (
@@ -54,9 +57,9 @@ def test_negatives_are_where_the_definitions_say() -> None:
 def test_a_gallery_of_one_gives_it_or_nothing() -> None:
     one = unit(1)
     mined = mine(Problem(unit(2, seed=1), unit(2, seed=2), one, exclusions_of([[], [0]])), plan())
-    assert mined.rows.tolist() == [[0] + [NONE] * 4, [NONE] * 5]
+    assert mined.rows.tolist() == [[0] + [NO_ROW] * 4, [NO_ROW] * 5]
     assert np.isfinite(mined.distances[0, 0])
-    assert np.isnan(mined.distances[mined.rows == NONE]).all()
+    assert np.isnan(mined.distances[mined.rows == NO_ROW]).all()
     assert mined.starved.all()
     assert mined.target_ranks[1] == 1
     assert (mined.candidates_in_band <= [1, 0]).all()
@@ -64,15 +67,15 @@ def test_a_gallery_of_one_gives_it_or_nothing() -> None:
 
 def test_everything_is_a_number_but_the_distances_of_empty_places() -> None:
     mined = mine(problem(), plan(num_negatives=310, fill="random"))
-    np.testing.assert_array_equal(np.isnan(mined.distances), mined.rows == NONE)
+    np.testing.assert_array_equal(np.isnan(mined.distances), mined.rows == NO_ROW)
     assert np.isfinite(mined.target_distances).all()
     assert (mined.counts == 299).all()  # all but the target
 
 
 def test_filters_bind_the_fills_as_well() -> None:
     mined = mine(problem(), plan(max_similarity=0.1, num_negatives=400))
-    assert (1 - mined.distances[mined.rows != NONE] <= np.float32(0.1)).all()
-    assert mined.refused.max_similarity == 40 * 299 - mined.counts.sum()
+    assert (1 - mined.distances[mined.rows != NO_ROW] <= np.float32(0.1)).all()
+    assert mined.excluded.max_similarity == 40 * 299 - mined.counts.sum()
 
 
 def backwards(vectors: np.ndarray) -> np.ndarray:
@@ -98,7 +101,7 @@ def test_arrays_may_lie_in_memory_as_they_like(
 def test_a_query_without_enough_candidates_has_empty_places() -> None:
     mined = mine(problem(gallery=4), plan(num_negatives=6))
     assert (mined.counts == 3).all()
-    assert (mined.rows[:, 3:] == NONE).all()
+    assert (mined.rows[:, 3:] == NO_ROW).all()
     assert mined.starved.all()
 
 

@@ -10,15 +10,15 @@ from cir.config import ExportFormat
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.errors import UsageError
-from cir.mining import NONE, Mined, as_columns
-from cir.mining.export import Example, columns_of, manifest_columns
+from cir.mining import NO_ROW, Mined, as_columns
+from cir.mining.export import TrainingExample, columns_of, manifest_columns
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings
 
 EXAMPLES = [
-    Example("q", ["a"], ["x", "y", "z"]),
-    Example("r", ["b", "c"], ["x"]),
-    Example("s", ["d"], []),
+    TrainingExample("q", ["a"], ["x", "y", "z"]),
+    TrainingExample("r", ["b", "c"], ["x"]),
+    TrainingExample("s", ["d"], []),
 ]
 
 
@@ -83,7 +83,7 @@ def mined(rows: list[list[int]]) -> Mined:
 
 def test_rows_of_the_corpus_become_its_items() -> None:
     texts = ["zero", "one", "two", "three"]
-    columns = as_columns(mined([[3, 1], [0, NONE]]), ["q", "r"], [2, 1], texts)
+    columns = as_columns(mined([[3, 1], [0, NO_ROW]]), ["q", "r"], [2, 1], texts)
     assert columns == {
         "anchor": ["q", "q", "r"],
         "positive": ["two", "two", "one"],
@@ -100,7 +100,7 @@ def test_rows_of_the_corpus_become_its_items() -> None:
 )
 def test_what_was_not_mined_is_refused(anchors: list[str], corpus: list[str], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        as_columns(mined([[3, 1], [0, NONE]]), anchors, [2, 1], corpus)
+        as_columns(mined([[3, 1], [0, NO_ROW]]), anchors, [2, 1], corpus)
 
 
 def test_a_composed_query_is_an_image_and_a_text(dataset: Dataset) -> None:

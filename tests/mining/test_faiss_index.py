@@ -9,7 +9,7 @@ import torch
 
 from cir.artefacts.vectors import normalised
 from cir.errors import UsageError, VectorError
-from cir.mining.faiss_index import CandidateIndex, FlatIndex, Kind
+from cir.mining.faiss_index import CandidateIndex, FlatIndex, IndexKind
 
 CPU = torch.device("cpu")
 IMAGES = 10_000
@@ -25,9 +25,9 @@ def gallery() -> np.ndarray:
     return unit(IMAGES)
 
 
-@pytest.fixture(params=get_args(Kind))
-def kind(request: pytest.FixtureRequest) -> Kind:
-    made: Kind = request.param
+@pytest.fixture(params=get_args(IndexKind))
+def kind(request: pytest.FixtureRequest) -> IndexKind:
+    made: IndexKind = request.param
     return made
 
 
@@ -42,7 +42,7 @@ def test_search_finds_the_nearest(k: int) -> None:
     )
 
 
-def test_candidates_are_among_the_nearest(gallery: np.ndarray, kind: Kind) -> None:
+def test_candidates_are_among_the_nearest(gallery: np.ndarray, kind: IndexKind) -> None:
     queries = unit(20, seed=1)
     index = CandidateIndex(gallery, kind, 200, CPU)
     nearest = np.argsort(-(queries @ gallery.T), axis=1)[:, :20]
@@ -61,7 +61,7 @@ def test_as_many_candidates_as_vectors_are_all_of_them(gallery: np.ndarray) -> N
 
 
 def test_an_index_is_built_alike_each_time_and_from_a_mapped_file(
-    gallery: np.ndarray, kind: Kind, tmp_path: Path
+    gallery: np.ndarray, kind: IndexKind, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "gallery.npy", gallery)
     mapped = np.load(tmp_path / "gallery.npy", mmap_mode="r")
@@ -80,7 +80,7 @@ def test_vectors_that_cannot_be_searched_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("kind", "least"), [("ivf", 39), ("ivfpq", 9984)])
-def test_too_few_vectors_to_train_are_refused(kind: Kind, least: int) -> None:
+def test_too_few_vectors_to_train_are_refused(kind: IndexKind, least: int) -> None:
     CandidateIndex(unit(least), kind, 5, CPU)
     message = (
         f"--index {kind} is trained on {least:,} vectors or more; the gallery holds {least - 1:,}"

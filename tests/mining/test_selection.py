@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cir.mining import choice
-from cir.mining.selection import NONE, PoolResult, choose, draw_pools, fill_pools, needs_pool
+from cir.mining import selection as module
 from cir.mining.plan import Draw, Plan
 from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM
-from cir.types import SCOPES, Scope
+from cir.mining.selection import PoolResult, choose, draw_pools, fill_pools, needs_pool
+from cir.types import NO_ROW, SCOPES, Scope
 
 DRAWS = (
     Draw("same-category", 0.5, "semi-hard"),
@@ -35,12 +35,14 @@ def offers(rng: np.random.Generator, scopes: list[Scope], kept: int) -> list[Poo
     """Rows in any order, each once a pool; the same may stand in several pools."""
     made = []
     for scope in scopes:
-        rows = np.full((QUERIES, kept), NONE)
+        rows = np.full((QUERIES, kept), NO_ROW)
         for own in rows:
             size = rng.integers(0, kept + 1)
             own[:size] = rng.permutation(GALLERY)[:size]
         far = np.array([[distance(q, r) for r in own] for q, own in enumerate(rows.tolist())])
-        made.append(PoolResult(rows, np.where(rows == NONE, np.nan, far).astype(np.float32), scope))
+        made.append(
+            PoolResult(rows, np.where(rows == NO_ROW, np.nan, far).astype(np.float32), scope)
+        )
     return made
 
 
@@ -51,7 +53,7 @@ def dealt(
     hand: dict[int, str] = {}
 
     def take(offer: PoolResult, wanted: int) -> int:
-        free = [row for row in offer.rows[query].tolist() if row != NONE and row not in hand]
+        free = [row for row in offer.rows[query].tolist() if row != NO_ROW and row not in hand]
         hand.update(dict.fromkeys(free[:wanted], offer.scope))
         return wanted - len(free[:wanted])
 
@@ -79,11 +81,11 @@ def test_pools_are_dealt_as_plain_lists_are(
     draws = offers(rng, scopes, num_negatives)
     fills = offers(rng, [*scopes, "any"], num_negatives) if fill else []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choice, "_AT_ONCE", at_once)
+        patch.setattr(module, "_AT_ONCE", at_once)
         hand, starved = choose(asked, draws, fills)
     for query in range(QUERIES):
         expected, short = dealt(asked, query, draws, fills)
-        held = hand.rows[query] != NONE
+        held = hand.rows[query] != NO_ROW
         assert starved[query] == short
         assert hand.count[query] == len(expected) == held.sum()
         assert held[: len(expected)].all()
@@ -101,7 +103,7 @@ def test_a_repeated_candidate_counts_for_the_first_draw_alone() -> None:
         draws=(Draw("same-category", 0.5, "hard"), Draw("any", 0.5, "any")), num_negatives=4
     )
     hand, starved = choose(
-        asked, [offer([3, 1, NONE, NONE], "same-category"), offer([1, 3, 0, 2], "any")], []
+        asked, [offer([3, 1, NO_ROW, NO_ROW], "same-category"), offer([1, 3, 0, 2], "any")], []
     )
     assert hand.rows.tolist() == [[0, 1, 2, 3]]
     own = SCOPES.index("same-category")
@@ -141,8 +143,8 @@ def test_fills_come_from_the_scope_that_fell_short_and_last_from_anywhere(
 
 def test_pools_by_chance_share_no_chance_and_others_are_shared() -> None:
     by_chance = plan(sampling="random", fill="random")
-    throws = [pool.throw for pool in (*draw_pools(by_chance), *fill_pools(by_chance))]
-    assert len(set(throws)) == len(throws)
+    indices = [pool.draw_index for pool in (*draw_pools(by_chance), *fill_pools(by_chance))]
+    assert len(set(indices)) == len(indices)
     twice = (Draw("any", 0.5, "hard"), Draw("any", 0.5, "hard"))
     assert len(set(draw_pools(plan(draws=twice)))) == 1
 

@@ -16,15 +16,15 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
-from cir.mining.scan.request import ThresholdQueries, PoolRequest
 from cir.mining.bands import Borders, Keys
-from cir.mining.selection import CandidatePool
+from cir.mining.numerics.cosine import product_error
+from cir.mining.numerics.threads import scanning_threads
+from cir.mining.problem import CandidatePool
+from cir.mining.scan.kernel import BARRED, Tile, scan
+from cir.mining.scan.request import PoolRequest, ThresholdQueries
 from cir.mining.scan.result import ScanResult, empty_result
 from cir.mining.scan.sampling_keys import hash_keys
-from cir.mining.scan.kernel import BARRED, Tile, scan
-from cir.mining.numerics.cosine import product_error
 from cir.mining.sketch.product import Side, Sketch, joined
-from cir.mining.numerics.threads import scanning_threads
 from cir.progress import Progress
 from cir.ragged import Ragged
 from cir.types import SCOPES

@@ -10,8 +10,10 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from cir.mining.engine import Draw, Mined, Plan, Problem, mine
+from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
+from cir.mining.plan import Draw, Plan
+from cir.mining.problem import Mined, Problem
 from cir.types import SCOPES, Band
 from tests.support.chance import DOUBT, evenly, p_value
 from tests.support.vectors import on_arc

@@ -13,8 +13,10 @@ import torch
 
 from cir.artefacts.vectors import normalised
 from cir.mining import streaming, threads
-from cir.mining.engine import Draw, Mined, Plan, Problem, mine
+from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
+from cir.mining.plan import Draw, Plan
+from cir.mining.problem import Mined, Problem
 from cir.progress import Task
 from cir.types import KINDS
 from tests.support.oracle import cosines
