@@ -106,8 +106,8 @@ class Published:
     def _out_of_reach(self) -> str:
         return (
             f"the {self.tag} weights of {self.model} are not on this machine and cannot be "
-            f"downloaded: fetch {self._address} and pass `model={self.model!r}`, "
-            f"`pretrained={self.tag!r}` and the file as `weights`"
+            f"downloaded: fetch {self._address} and pass `model={self.model!r}` "
+            f"`pretrained={self.tag!r}` `weights=FILE`"
         )
 
 
@@ -122,7 +122,7 @@ def find_published(model: str, tag: str | None) -> Published:
         near = _near(tag or DEFAULT_TAG, tags)
         raise UsageError(
             f"{model} has no weights called {tag or DEFAULT_TAG!r}; "
-            f"expected `pretrained` {' or '.join(near) or 'with a file as `weights`'}"
+            f"expected `pretrained` {' or '.join(near) or 'with `weights=FILE`'}"
         )
     return Published(model, tag or DEFAULT_TAG)
 

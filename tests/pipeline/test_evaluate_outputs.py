@@ -102,7 +102,7 @@ def test_options_at_odds_are_told(options: dict[str, object], expected: str) -> 
 def test_a_test_split_is_ranked_for_its_server_alone(world: str) -> None:
     told = cir(f"evaluate a {world} --split test", MISUSED)
     assert "have no target to be judged by" in told
-    assert "submission" in told
+    assert "--submission FOLDER" in told
     cir(f"evaluate a {world} --split test --submission sent")
     assert sorted(file.name for file in Path("sent").iterdir()) == [
         "dress.predict.json",
