@@ -162,7 +162,7 @@ def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path):
         cir.load(tmp_path)
 
 
-@pytest.mark.parametrize("workers", [0, 3])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_workers_decode_and_progress_advances(run, encoder, files, workers, monkeypatch):
     """Each photo is decoded in a process that says which one it is, in its sha256."""
 
