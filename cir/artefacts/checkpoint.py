@@ -77,7 +77,7 @@ def save_checkpoint(
     clip: Mapping[str, Tensor] | None,
     trainer: dict[str, Any],
     metadata: CheckpointMetadata,
-) -> None:
+) -> str:
     """Writes a checkpoint aside and puts it in the place of `folder`.
 
     Args:
@@ -87,15 +87,19 @@ def save_checkpoint(
         trainer: What training goes on from: tensors and plain values only.
         metadata: What the weights are.
 
+    Returns:
+        What identifies the weights: `Checkpoint.sha256` of the checkpoint read back.
+
     Raises:
         CirError: the folder cannot be written.
     """
     with folder_written_aside(folder) as aside:
-        _write_tensors(aside / COMBINER_FILE, combiner)
+        digests = {COMBINER_FILE: _write_tensors(aside / COMBINER_FILE, combiner)}
         if clip is not None:
-            _write_tensors(aside / CLIP_FILE, clip)
+            digests[CLIP_FILE] = _write_tensors(aside / CLIP_FILE, clip)
         _write_trainer(aside / TRAINER_FILE, trainer)
         write_json(aside / METADATA_FILE, asdict(metadata))
+    return _weights_id(digests)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
@@ -116,7 +120,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         combiner=_read_tensors(folder / COMBINER_FILE),
         clip=_read_tensors(clip) if clip.exists() else None,
         metadata=metadata,
-        sha256=_weights_id(folder),
+        sha256=_weights_id(_digests(folder)),
     )
 
 
@@ -139,10 +143,15 @@ def read_trainer(folder: Path) -> dict[str, Any]:
     return state
 
 
-def _write_tensors(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Serialised in memory first: a full disk is then an OSError, as of every other file."""
+def _write_tensors(path: Path, state: Mapping[str, Tensor]) -> str:
+    """Writes tensors; the SHA-256 of the file.
+
+    They are serialised in memory first: a full disk is then an OSError, as of every other file.
+    """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    path.write_bytes(safetensors.torch.save(plain))
+    serialised = safetensors.torch.save(plain)
+    path.write_bytes(serialised)
+    return hashlib.sha256(serialised).hexdigest()
 
 
 def _write_trainer(path: Path, trainer: dict[str, Any]) -> None:
@@ -176,13 +185,15 @@ def _read_metadata(path: Path) -> CheckpointMetadata:
         raise CheckpointError(f"{path} lacks or misnames {fault}: {_MEND}") from fault
 
 
-def _weights_id(folder: Path) -> str:
-    """SHA-256 over the name and SHA-256 of each weight file that is there."""
-    lines = [
-        f"{name} {sha256_of(folder / name)}\n"
-        for name in (COMBINER_FILE, CLIP_FILE)
-        if (folder / name).exists()
-    ]
+def _digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each weight file that is there, by name."""
+    names = [name for name in (COMBINER_FILE, CLIP_FILE) if (folder / name).exists()]
+    return {name: sha256_of(folder / name) for name in names}
+
+
+def _weights_id(digests: Mapping[str, str]) -> str:
+    """SHA-256 over the name and SHA-256 of each weight file, in their order."""
+    lines = [f"{name} {digest}\n" for name, digest in digests.items()]
     return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
 
 
