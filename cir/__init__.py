@@ -42,11 +42,6 @@ def load(
             encoder is no published one.
         WeightsError: the encoder's weights cannot be had.
     """
-    from cir.encoding.inputs import require_path
     from cir.encoding.retriever import load_retriever
 
-    return load_retriever(
-        require_path("path", path),
-        weights=None if weights is None else require_path("weights", weights),
-        device=str(device),
-    )
+    return load_retriever(path, weights=weights, device=str(device))

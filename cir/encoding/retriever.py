@@ -16,6 +16,7 @@ from cir.encoding.inputs import (
     feature_rows,
     photo_list,
     require_count,
+    require_path,
     require_photo,
     require_text,
     text_list,
@@ -144,7 +145,7 @@ class Retriever:
         return composed
 
 
-def load_retriever(path: Path, *, weights: Path | None, device: str) -> Retriever:
+def load_retriever(path: str | Path, *, weights: str | Path | None, device: str) -> Retriever:
     """Reads a checkpoint folder, or the best checkpoint of a run folder, with its encoder.
 
     Args:
@@ -155,9 +156,11 @@ def load_retriever(path: Path, *, weights: Path | None, device: str) -> Retrieve
 
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, or `weights` are not its encoder's.
-        UsageError: the device is not on this machine, or the run's encoder is no published one.
+        UsageError: an argument is of another kind, the device is not on this machine, or the run's
+            encoder is no published one.
         WeightsError: the encoder's weights cannot be had.
     """
-    checkpoint = find_checkpoint(path)
-    encoder = encoder_of_checkpoint(checkpoint, weights=weights, device=pick_device(device))
+    checkpoint = find_checkpoint(require_path("path", path))
+    file = None if weights is None else require_path("weights", weights)
+    encoder = encoder_of_checkpoint(checkpoint, weights=file, device=pick_device(device))
     return Retriever(composer_of(checkpoint), encoder)

@@ -202,7 +202,7 @@ def test_one_batch_starts_no_workers(run, files, monkeypatch):
 
 def test_a_broken_file_is_named_whoever_decodes_it(run, files, tmp_path):
     retriever = cir.load(run, device="cpu")
-    (tmp_path / "broken.jpg").write_bytes(files[0].read_bytes()[:200])
+    (tmp_path / "broken.jpg").write_bytes(files[0].read_bytes()[:-50])
     (tmp_path / "text.jpg").write_text("no photo")
     (tmp_path / "folder.jpg").mkdir()
     for name, told in (
