@@ -215,8 +215,11 @@ def test_a_broken_file_is_named_whoever_decodes_it(run, files, tmp_path):
                 retriever.encode_images(
                     [*files[:5], tmp_path / name], batch_size=2, workers=workers
                 )
-    with pytest.raises(ImageError, match=r"`photos\[1\]` is damaged"):
-        retriever.encode_images([files[0], Image.open(tmp_path / "broken.jpg")])
+    with (
+        Image.open(tmp_path / "broken.jpg") as broken,
+        pytest.raises(ImageError, match=r"`photos\[1\]` is damaged"),
+    ):
+        retriever.encode_images([files[0], broken])
 
 
 def test_photos_and_texts_come_as_any_list(run, files):
