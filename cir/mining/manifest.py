@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 
 from cir import __version__
-from cir.artefacts.manifest import SCHEMA_VERSION, Manifest, ManifestCounts, ManifestMetadata
+from cir.artefacts.manifest import SCHEMA_VERSION, Manifest
+from cir.artefacts.manifest_metadata import ManifestCounts, ManifestMetadata
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
 from cir.config import MineConfig, MiningOptions, OnStarved, scope_shares

@@ -170,8 +170,8 @@ def test_workers_decode_and_progress_advances(run, encoder, files, workers, monk
         pids = tuple(f"{os.getpid()}" for _ in photos)
         return dataclasses.replace(plain(photos), sha256=pids)
 
-    plain, seen, encode = image_batches._collated, set(), embedding.encode_photos
-    monkeypatch.setattr(image_batches, "_collated", decoded_by)
+    plain, seen, encode = image_batches._collate, set(), embedding.encode_photos
+    monkeypatch.setattr(image_batches, "_collate", decoded_by)
     monkeypatch.setattr(
         embedding,
         "encode_photos",

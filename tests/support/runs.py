@@ -187,3 +187,7 @@ class Interrupted:
             return update(learner, done)
 
         monkeypatch.setattr(Learner, "update", counted)
+
+
+def killing() -> None:
+    raise Killed

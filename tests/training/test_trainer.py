@@ -15,6 +15,7 @@ from tests.support.runs import (
     Killed,
     assert_same,
     killed_after,
+    killing,
     metrics,
     run,
     saved_at,
@@ -112,10 +113,6 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(
     assert_same(straight, killed)
 
 
-def kill() -> None:
-    raise Killed
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -137,7 +134,7 @@ def test_a_run_killed_every_few_steps_ends_as_one_never_killed(
     killed, resume, places = tmp_path / "killed", False, []
     while not resume or len(metrics(killed)) < len(metrics(straight)):
         with monkeypatch.context() as patched:
-            Interrupted(patched, 3, kill)
+            Interrupted(patched, 3, killing)
             with suppress(Killed):
                 run(killed, dataset, encoded, resume=resume, save_minutes=0, **changes)
         resume = True
