@@ -28,6 +28,9 @@ Band = Literal["hard", "semi-hard", "easy", "any"]
 Scope = Literal["same-category", "other-category", "any"]
 """The part of the gallery that a negative was drawn from."""
 
+Sampling = Literal["top", "random", "softmax"]
+"""Which members of a band are drawn: the nearest, any alike, or nearer ones more often."""
+
 Composition = Literal["reference", "text", "sum", "combiner"]
 """How a query becomes one vector (`cir.models.composition`)."""
 
