@@ -84,7 +84,7 @@ class Config:
             allowed, value = choices(hint), getattr(self, name)
             for one in value if isinstance(value, tuple) else (value,):
                 if allowed and one is not None and one not in allowed:
-                    yield f"{flag(name)} is {one!r}; expected one of {', '.join(allowed)}"
+                    yield f"`{name}` is {one!r}; expected one of {', '.join(allowed)}"
 
 
 def choices(hint: Any) -> tuple[str, ...]:
@@ -99,23 +99,18 @@ def _as_json(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def flag(name: str) -> str:
-    """The command line's spelling of a field."""
-    return "--" + name.replace("_", "-")
-
-
 def _below(config: Config, least: float, *names: str) -> Iterator[str]:
     for name in names:
         value = getattr(config, name)
         if value is not None and not value >= least:
-            yield f"{flag(name)} is {value}; expected at least {least:g}"
+            yield f"`{name}` is {value}; expected at least {least:g}"
 
 
 def _outside(config: Config, low: float, high: float, *names: str) -> Iterator[str]:
     for name in names:
         value = getattr(config, name)
         if value is not None and not low <= value <= high:
-            yield f"{flag(name)} is {value}; expected {low:g} to {high:g}"
+            yield f"`{name}` is {value}; expected {low:g} to {high:g}"
 
 
 def _misspelled(config: Config, name: str, read: Callable[[str], object]) -> Iterator[str]:
@@ -125,7 +120,7 @@ def _misspelled(config: Config, name: str, read: Callable[[str], object]) -> Ite
         if text is not None:
             read(text)
     except ValueError as fault:
-        yield f"{flag(name)} is {text!r}; {fault}"
+        yield f"`{name}` is {text!r}; {fault}"
 
 
 # ------------------------------------------------------------------------------------- data
@@ -211,7 +206,7 @@ class SynthConfig(Config):
         yield from _outside(self, 32, 1024, "size")
         yield from _below(self, 1, "workers")
         if self.dress + self.shirt + self.toptee == 0:
-            yield "--dress, --shirt and --toptee are all 0; expected at least one image"
+            yield "`dress`, `shirt` and `toptee` are all 0; expected at least one image"
 
 
 # ----------------------------------------------------------------------------------- stages
@@ -318,8 +313,8 @@ class MiningOptions(Config):
         yield from _below(self, 1, "num_negatives", "candidates")
         fewest = self.num_negatives + self.range_min
         if self.index not in ("auto", "flat") and not self.candidates >= fewest:
-            what = "--num-negatives and --range-min together"
-            yield f"--candidates is {self.candidates}; expected at least {fewest}, {what}"
+            what = "`num_negatives` and `range_min` together"
+            yield f"`candidates` is {self.candidates}; expected at least {fewest}, {what}"
         yield from _outside(self, 0, _LARGEST_SEED, "seed")
         yield from _outside(self, 0, 2, "margin")
         yield from _outside(self, 0, 1, "same_share", "other_share", "any_share")
@@ -328,13 +323,13 @@ class MiningOptions(Config):
         yield from _outside(self, -1, 1, "max_similarity", "max_target_similarity")
         yield from _below(self, 0, "range_min")
         if self.range_max is not None and not self.range_max > self.range_min:
-            least = f"more than --range-min, {self.range_min}"
-            yield f"--range-max is {self.range_max}; expected {least}"
+            least = f"more than `range_min`, {self.range_min}"
+            yield f"`range_max` is {self.range_max}; expected {least}"
         if not 0 < self.temperature < math.inf:
-            yield f"--temperature is {self.temperature}; expected more than 0"
+            yield f"`temperature` is {self.temperature}; expected more than 0"
         total = self.same_share + self.other_share + self.any_share
         if not math.isclose(total, 1, abs_tol=1e-6):
-            yield f"--same-share, --other-share and --any-share add up to {total:g}; expected 1"
+            yield f"`same_share`, `other_share` and `any_share` add up to {total:g}; expected 1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -364,7 +359,7 @@ class MineConfig(MiningOptions):
         yield from super().faults()
         yield from _below(self, 1, "block_size")
         if (self.query == "combiner") != (self.checkpoint is not None):
-            yield "--query combiner and --checkpoint FOLDER go together"
+            yield "`query='combiner'` and `checkpoint` go together: pass both or neither"
 
     def options(self) -> MiningOptions:
         """The part that decides which negatives a query gets."""
@@ -394,7 +389,7 @@ class ExportConfig(Config):
         yield from super().faults()
         yield from _below(self, 1, "num_negatives")
         if self.out.suffix not in EXPORT_SUFFIXES:
-            yield f"--out is {self.out}; expected a file ending in {' or '.join(EXPORT_SUFFIXES)}"
+            yield f"`out` is {self.out}; expected a file ending in {' or '.join(EXPORT_SUFFIXES)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -513,7 +508,7 @@ class TrainConfig(Config):
     weight_decay: float = option(0.01, "Optimisation")
     """AdamW's decoupled weight decay."""
     schedule: Schedule = option("cosine", "Optimisation")
-    """cosine: rates sift_up for a twentieth of the run, then fall to zero; constant: they stay."""
+    """cosine: rates rise for a twentieth of the run, then fall to zero; constant: they stay."""
     dev_fraction: float = option(0.1, "Optimisation")
     """Share of the training references held out to choose the best epoch."""
     seed: int = option(0, "Optimisation")
@@ -533,7 +528,7 @@ class TrainConfig(Config):
         yield from super().faults()
         yield from _below(self, 1, "log_every")
         if "none" in self.tracker and len(set(self.tracker)) > 1:
-            yield "--tracker none excludes the others"
+            yield "`tracker='none'` excludes the others"
         yield from _below(self, 1, "epochs", "hidden", "online_top_k", "row_negatives")
         yield from _below(self, 2, "batch_size")
         yield from _below(self, 0, "workers", "weight_decay", "save_minutes")
@@ -546,17 +541,17 @@ class TrainConfig(Config):
         for name in ("learning_rate", "clip_learning_rate", "temperature"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                yield f"{flag(name)} is {value}; expected more than 0"
+                yield f"`{name}` is {value}; expected more than 0"
         if self.dev_fraction == 0:
-            yield "--dev-fraction is 0; the best epoch needs a dev split"
+            yield "`dev_fraction` is 0; the best epoch needs a dev split"
         if self.combiner == "sum" and self.tune == "none":
-            yield "--combiner sum has nothing to train unless --tune text, image or both"
+            yield "`combiner='sum'` has nothing to train unless `tune` is text, image or both"
         if self.online_top_k is not None and self.curriculum is not None:
-            yield "--online-top-k uses no manifest, so --curriculum has nothing to choose"
+            yield "`online_top_k` uses no manifest, so `curriculum` has nothing to choose"
         if self.online_top_k is not None and self.row_negatives is not None:
-            yield "--online-top-k says how many negatives a step uses; leave out --row-negatives"
+            yield "`online_top_k` says how many negatives a step uses; leave out `row_negatives`"
         if self.resume and self.overwrite:
-            yield "--resume and --overwrite exclude each other"
+            yield "`resume` and `overwrite` exclude each other"
 
     @property
     def combiner_rate(self) -> float:
@@ -568,18 +563,18 @@ class TrainConfig(Config):
     def _tuning_faults(self) -> Iterator[str]:
         yield from _below(self, 1, "encode_batch")
         if not 0 < self.layer_decay <= 1:
-            yield f"--layer-decay is {self.layer_decay}; expected more than 0, at most 1"
+            yield f"`layer_decay` is {self.layer_decay}; expected more than 0, at most 1"
         if not 0 <= self.ema < 1:
-            yield f"--ema is {self.ema}; expected 0 or more, less than 1"
+            yield f"`ema` is {self.ema}; expected 0 or more, less than 1"
         if self.tune == "none":
             named = {
                 "layer_decay": self.layer_decay != 1,
                 "encode_batch": self.encode_batch is not None,
                 "checkpoint_activations": self.checkpoint_activations,
             }
-            given = [flag(name) for name, is_given in named.items() if is_given]
+            given = [f"`{name}`" for name, is_given in named.items() if is_given]
             if given:
-                yield f"{' and '.join(given)} concern tuned towers: pass --tune text, image or both"
+                yield f"{' and '.join(given)} concern tuned towers: pass `tune` text, image or both"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -636,11 +631,11 @@ class EvaluateConfig(Config):
         yield from _outside(self, 0, _LARGEST_SEED, "seed")
         yield from self._faults_of_runs()
         if self.all_protocols and (self.gallery, self.reference, self.captions) != _ONE_PROTOCOL:
-            yield "--all-protocols takes no --gallery, --reference or --captions"
+            yield "`all_protocols` takes no `gallery`, `reference` or `captions`"
         if self.submission and (self.gallery, self.captions) != (("full",), ("joined",)):
-            yield "--submission ranks the full gallery by joined captions"
+            yield "`submission` ranks the full gallery by joined captions"
         if self.submission and self.all_protocols:
-            yield "--submission is of one protocol and takes no --all-protocols"
+            yield "`submission` is of one protocol and takes no `all_protocols`"
 
     @property
     def compares(self) -> bool:
@@ -649,18 +644,18 @@ class EvaluateConfig(Config):
 
     def _faults_of_runs(self) -> Iterator[str]:
         if self.other is not None and self.query != "combiner":
-            yield f"two runs are compared with each other and take no --query {self.query}"
+            yield f"two runs are compared with each other and take no `query={self.query!r}`"
         elif self.compare and self.other is None and self.query == "combiner":
-            yield "--compare takes a second run, or a baseline such as --query sum"
+            yield "`compare` takes a second run, or a baseline such as `query='sum'`"
         elif self.run is not None and self.query != "combiner" and not self.compare:
-            yield f"--query {self.query} is a baseline and takes no run folder, but with --compare"
+            yield f"`query={self.query!r}` is a baseline: it takes a run folder only with `compare`"
         for name in ("per_query", "submission"):
             if self.compares and getattr(self, name) is not None:
-                yield f"{flag(name)} is of one run; a comparison has two"
+                yield f"`{name}` is of one run; a comparison has two"
 
 
 _ONE_PROTOCOL = (("full",), (), ("joined",))
-"""The defaults of --gallery, --reference and --captions."""
+"""The defaults of `gallery`, `reference` and `captions`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -731,7 +726,7 @@ class PretrainConfig(Config):
         yield from _below(self, 2, "batch_size")
         yield from _below(self, 0, "workers", "weight_decay")
         if not self.learning_rate > 0:
-            yield f"--learning-rate is {self.learning_rate}; expected more than 0"
+            yield f"`learning_rate` is {self.learning_rate}; expected more than 0"
 
 
 def scope_shares(options: MiningOptions) -> tuple[tuple[Scope, float, Band], ...]:

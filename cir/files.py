@@ -17,10 +17,12 @@ _ASIDE: Final = re.compile(r"\..+-[0-9a-f]{8}(\..+)?")
 """Names that `_aside` gives."""
 
 
-def refuse_existing(path: Path, *, overwrite: bool, option: str = "--out") -> None:
-    """Raises UsageError where `path`, the value of `option`, exists and may not be replaced."""
+def refuse_existing(path: Path, *, overwrite: bool, field: str = "out") -> None:
+    """Raises UsageError where `path`, the value of `field`, exists and may not be replaced."""
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists: pass --overwrite to replace it, or another {option}")
+        raise UsageError(
+            f"{path} exists: pass `overwrite=True` to replace it, or another `{field}`"
+        )
 
 
 @contextmanager

@@ -37,5 +37,5 @@ def in_order(
             yield from pool.map(function, items, chunksize=_CHUNK)
         except BrokenProcessPool:
             raise CirError(
-                "a worker process was killed, perhaps for lack of memory: try --workers 1"
+                "a worker process was killed, perhaps for lack of memory: try `workers=1`"
             ) from None

@@ -23,7 +23,7 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = next((device for device, here in present.items() if here), "cpu")
     if not present.get(name, True):
-        raise UsageError(f"--device {name}: this machine has none; use --device auto or cpu")
+        raise UsageError(f"`device={name!r}`: this machine has none; pass `device='auto'` or cpu")
     if name == "cuda" and "LOCAL_RANK" in os.environ:
         return torch.device(name, int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     return torch.device(name)

@@ -19,6 +19,7 @@ import typer
 
 from cir import __version__, config
 from cir.errors import CirError, StoppedError, UsageError
+from pipeline import flags
 
 if TYPE_CHECKING:
     from cir.processes import Processes
@@ -101,11 +102,11 @@ def _exit_code(
             done = run(built, processes) if stage in _SHARED else run(built)
     except StoppedError as stopped:
         if processes.main:
-            console.fail(str(stopped))
+            console.fail(flags.spelled(str(stopped), kind))
         return _SIGNALLED + stopped.signal
     except CirError as error:
         if processes.main:
-            console.fail(str(error))
+            console.fail(flags.spelled(str(error), kind))
         return MISUSED if isinstance(error, UsageError) else FAILED
     except KeyboardInterrupt:
         if processes.main:
@@ -141,10 +142,10 @@ def _accepted(hint: Any) -> Any:
 def _declared(item: dataclasses.Field[Any], hint: Any, help_text: str) -> Any:
     """An option or argument of typer; a switch that is off has no --no- form."""
     if item.metadata["argument"]:
-        return typer.Argument(help=help_text, metavar=item.name.upper())
+        return typer.Argument(help=help_text, metavar=flags.metavar(item.name))
     choices = config.choices(hint)
     return typer.Option(
-        *([config.flag(item.name)] if hint is bool and item.default is False else []),
+        *([flags.flag(item.name)] if hint is bool and item.default is False else []),
         help=help_text,
         rich_help_panel=item.metadata["panel"],
         metavar="|".join(choices) or _path_metavar(item, hint),

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from pipeline.bars import RichProgress as RichProgress
 from pipeline.bars import err, on_screen
+from pipeline.flags import spelled
 
 out = Console(highlight=False)
 
@@ -23,8 +24,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 
 def note(text: str) -> None:
-    """Prints one line."""
-    _said().print(escape(text), soft_wrap=True)
+    """Prints one line, which names fields as flags."""
+    _said().print(escape(spelled(text)), soft_wrap=True)
 
 
 def fail(text: str) -> None:

@@ -64,13 +64,10 @@ def run(config: EvaluateConfig) -> Path:
 
 
 def _refuse_existing(config: EvaluateConfig) -> None:
-    for path, option in (
-        (config.json, "--json"),
-        (config.per_query, "--per-query"),
-        (config.submission, "--submission"),
-    ):
+    for field in ("json", "per_query", "submission"):
+        path: Path | None = getattr(config, field)
         if path:
-            refuse_existing(path, overwrite=config.overwrite, option=option)
+            refuse_existing(path, overwrite=config.overwrite, field=field)
 
 
 def _open(config: EvaluateConfig) -> _Inputs:

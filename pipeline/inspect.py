@@ -28,7 +28,7 @@ _MEGABYTE = 10**6
 def run(config: InspectConfig) -> Path | None:
     """Prints the figures of one manifest, or of two; the path of the page where one is wanted."""
     if config.html:
-        refuse_existing(config.html, overwrite=config.overwrite, option="--html")
+        refuse_existing(config.html, overwrite=config.overwrite, field="html")
     dataset = Dataset(config.dataset) if config.dataset else None
     first = _opened(config.manifest, dataset)
     if config.other:

@@ -19,37 +19,45 @@ def test_all_faults_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         config.MineConfig(strategy="harder", margin=-1, num_negatives=0, same_share=0.9)  # type: ignore[arg-type]
     assert len(raised.value.faults) == 4
-    assert "--strategy is 'harder'; expected one of random, hard, semi-hard" in str(raised.value)
+    assert "`strategy` is 'harder'; expected one of random, hard, semi-hard" in str(raised.value)
 
 
 @pytest.mark.parametrize(
     ("kind", "values", "fault"),
     [
-        (config.MineConfig, {"query": "combiner"}, "--checkpoint FOLDER go together"),
-        (config.MineConfig, {"margin": 2.5}, "--margin is 2.5; expected 0 to 2"),
-        (config.MiningOptions, {"relative_margin": -0.1}, "--relative-margin is -0.1; expected 0"),
+        (config.MineConfig, {"query": "combiner"}, "and `checkpoint` go together"),
+        (config.MineConfig, {"margin": 2.5}, "`margin` is 2.5; expected 0 to 2"),
+        (config.MiningOptions, {"relative_margin": -0.1}, "`relative_margin` is -0.1; expected 0"),
         (config.MiningOptions, {"max_similarity": 1.1}, "is 1.1; expected -1 to 1"),
         (config.MiningOptions, {"max_target_similarity": float("nan")}, "nan; expected -1 to 1"),
-        (config.MiningOptions, {"range_min": -1}, "--range-min is -1; expected at least 0"),
-        (config.MiningOptions, {"range_min": 9, "range_max": 9}, "more than --range-min, 9"),
-        (config.MiningOptions, {"temperature": 0.0}, "--temperature is 0.0; expected more than 0"),
-        (config.MiningOptions, {"temperature": float("nan")}, "--temperature is nan; expected"),
+        (config.MiningOptions, {"range_min": -1}, "`range_min` is -1; expected at least 0"),
+        (config.MiningOptions, {"range_min": 9, "range_max": 9}, "more than `range_min`, 9"),
+        (config.MiningOptions, {"temperature": 0.0}, "`temperature` is 0.0; expected more than 0"),
+        (config.MiningOptions, {"temperature": float("nan")}, "`temperature` is nan; expected"),
         (config.TrainConfig, {"resume": True, "overwrite": True}, "exclude each other"),
         (config.TrainConfig, {"combiner": "sum"}, "nothing to train"),
         (config.TrainConfig, {"learning_rate": float("nan")}, "expected more than 0"),
         (config.TrainConfig, {"dev_fraction": 0.0}, "the best epoch needs a dev split"),
-        (config.TrainConfig, {"tune": "text", "encode_batch": 0}, "--encode-batch is 0; expected"),
+        (config.TrainConfig, {"tune": "text", "encode_batch": 0}, "`encode_batch` is 0; expected"),
         (
             config.TrainConfig,
             {"tune": "text", "layer_decay": 0.0},
-            "--layer-decay is 0.0; expected",
+            "`layer_decay` is 0.0; expected",
         ),
-        (config.TrainConfig, {"layer_decay": 0.5, "encode_batch": 8}, "concern tuned towers: pass"),
-        (config.TrainConfig, {"checkpoint_activations": True}, "--checkpoint-activations concern"),
-        (config.TrainConfig, {"ema": 1.0}, "--ema is 1.0; expected 0 or more, less than 1"),
-        (config.EvaluateConfig, {"query": "sum", "run": Path("runs/x")}, "takes no run folder"),
-        (config.SynthConfig, {"out": Path("x"), "size": 7}, "--size is 7; expected 32 to 1024"),
-        (config.EmbedConfig, {"batch_size": 0}, "--batch-size is 0; expected at least 1"),
+        (
+            config.TrainConfig,
+            {"layer_decay": 0.5, "encode_batch": 8},
+            "concern tuned towers: pass `tune`",
+        ),
+        (config.TrainConfig, {"checkpoint_activations": True}, "`checkpoint_activations` concern"),
+        (config.TrainConfig, {"ema": 1.0}, "`ema` is 1.0; expected 0 or more, less than 1"),
+        (
+            config.EvaluateConfig,
+            {"query": "sum", "run": Path("runs/x")},
+            "takes a run folder only with `compare`",
+        ),
+        (config.SynthConfig, {"out": Path("x"), "size": 7}, "`size` is 7; expected 32 to 1024"),
+        (config.EmbedConfig, {"batch_size": 0}, "`batch_size` is 0; expected at least 1"),
         (config.EmbedConfig, {"preprocess": "crop"}, "expected one of targetpad, squarepad, clip"),
     ],
 )

@@ -141,7 +141,7 @@ def test_an_output_that_exists_is_refused(tmp_path: Path) -> None:
     refuse_existing(path, overwrite=False)
     path.write_text("here")
     refuse_existing(path, overwrite=True)
-    with pytest.raises(UsageError, match="exists: pass --overwrite"):
+    with pytest.raises(UsageError, match="exists: pass `overwrite=True`"):
         refuse_existing(path, overwrite=False)
 
 

@@ -34,14 +34,14 @@ def test_one_process_has_what_it_gives() -> None:
     (found,) = ALONE.gathered(array)
     assert found is array
     np.testing.assert_array_equal(ALONE.summed(array), array)
-    assert ALONE.told("here") == ["here"]
+    assert ALONE.all_gather_object("here") == ["here"]
     assert ALONE.broadcast_from_main(lambda: "made") == "made"
     assert ALONE.main
 
 
 def test_the_failure_of_one_process_stays_what_it_is() -> None:
     fault = ManifestError("damaged")
-    with pytest.raises(ManifestError) as raised, ALONE.agreed():
+    with pytest.raises(ManifestError) as raised, ALONE.fail_together():
         raise fault
     assert raised.value is fault
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from cir.config import flag
 from cir.errors import CheckpointError, ConfigError, UsageError
 from cir.files import read_json, refuse_existing, write_json
 from cir.models.composer import CHECKPOINTS
@@ -77,7 +76,7 @@ def _require_same_settings(run: Path, settings: Mapping[str, Any]) -> None:
     found = read_json(run / CONFIG_FILE, CheckpointError)
     names = [name for name in settings if name not in _NOT_OF_THE_RUN]
     faults = [
-        f"{flag(name)} is {settings[name]}, the run in {run} has {found.get(name)}"
+        f"`{name}` is {settings[name]}, the run in {run} has {found.get(name)}"
         for name in names
         if found.get(name) != settings[name]
     ]

@@ -431,7 +431,7 @@ def test_the_stage_prints_what_it_did(
 
 def test_the_stage_refuses_a_store_that_exists(config: EmbedConfig) -> None:
     config.out.write_text("here")
-    with pytest.raises(UsageError, match="--overwrite"):
+    with pytest.raises(UsageError, match="`overwrite=True`"):
         embed.run(config)
     embed.run(replace(config, overwrite=True))
     assert len(read_embeddings(config.out).images.keys) == IMAGES

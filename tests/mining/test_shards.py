@@ -19,12 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cir.artefacts.manifest import Manifest
-from cir.config import MineConfig, MiningOptions, flag
+from cir.config import MineConfig, MiningOptions
 from cir.data.dataset import Dataset
 from cir.errors import UsageError
 from cir.mining.manifest import build_gallery, mine_manifest
 from cir.processes import ALONE, Processes
 from pipeline.cli import FAILED, MISUSED
+from pipeline.flags import flag
 from pipeline.mine import run
 from tests.support.launched import ASKED, config
 from tests.support.mining_worlds import (

@@ -78,7 +78,7 @@ def test_baselines_need_no_run(dataset: Dataset, store: Path, query: str) -> Non
 def test_what_is_there_is_not_replaced(dataset: Dataset, store: Path, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     out.write_text("mine")
-    with pytest.raises(UsageError, match="exists: pass --overwrite"):
+    with pytest.raises(UsageError, match="exists: pass `overwrite=True`"):
         run(config(dataset, store, query="sum", json=out))
     assert out.read_text() == "mine"
     run(config(dataset, store, query="sum", json=out, overwrite=True))
@@ -90,7 +90,7 @@ def test_misuse_ends_in_one_line(dataset: Dataset, store: Path, tmp_path: Path) 
         run(config(dataset, store, query="sum", split="test"))
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         run(config(dataset, store, run=tmp_path))
-    with pytest.raises(ConfigError, match="takes no run folder"):
+    with pytest.raises(ConfigError, match="takes a run folder only"):
         config(dataset, store, run=tmp_path, query="sum")
 
 

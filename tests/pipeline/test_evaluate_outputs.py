@@ -85,13 +85,13 @@ def test_two_runs_are_compared(world: str) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"compare": True}, "--compare takes a second run, or a baseline"),
-        ({"run": Path("a"), "other": Path("b"), "query": "sum"}, "take no --query sum"),
-        ({"other": Path("b"), "per_query": Path("x")}, "--per-query is of one run"),
-        ({"gallery": ("full", "half")}, "--gallery is 'half'; expected one of full, val"),
-        ({"all_protocols": True, "gallery": ("val",)}, "--all-protocols takes no --gallery"),
-        ({"submission": Path("x"), "gallery": ("val",)}, "--submission ranks the full gallery"),
-        ({"resamples": 3}, "--resamples is 3; expected at least 100"),
+        ({"compare": True}, "`compare` takes a second run, or a baseline"),
+        ({"run": Path("a"), "other": Path("b"), "query": "sum"}, "take no `query='sum'`"),
+        ({"other": Path("b"), "per_query": Path("x")}, "`per_query` is of one run"),
+        ({"gallery": ("full", "half")}, "`gallery` is 'half'; expected one of full, val"),
+        ({"all_protocols": True, "gallery": ("val",)}, "`all_protocols` takes no `gallery`"),
+        ({"submission": Path("x"), "gallery": ("val",)}, "`submission` ranks the full gallery"),
+        ({"resamples": 3}, "`resamples` is 3; expected at least 100"),
     ],
 )
 def test_options_at_odds_are_told(options: dict[str, object], expected: str) -> None:

@@ -157,7 +157,7 @@ def test_tuples_that_no_query_fills_are_refused(config: dict[str, Any]) -> None:
 
 def test_nothing_is_replaced_unasked(config: dict[str, Any]) -> None:
     run(ExportConfig(**config))
-    with pytest.raises(UsageError, match="pass --overwrite"):
+    with pytest.raises(UsageError, match="pass `overwrite=True`"):
         run(ExportConfig(**config))
 
 

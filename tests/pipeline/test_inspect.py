@@ -196,7 +196,7 @@ def test_the_page_is_whole_and_told(
     size = page.stat().st_size / 10**6
     assert f"page: {page}, {size:.1f} MB, 20 of 32 queries, " in screen.getvalue()
     first = page.read_bytes()
-    with pytest.raises(UsageError, match=r"page.html exists: .*--overwrite .*another --html"):
+    with pytest.raises(UsageError, match=r"page.html exists: .*`overwrite=True` .*another `html`"):
         run(asked)
     run(dataclasses.replace(asked, overwrite=True))
     assert page.read_bytes() == first
@@ -265,7 +265,7 @@ def test_a_fault_is_one_line_and_leaves_no_page(
 
 
 def test_a_page_of_too_many_rows_is_refused() -> None:
-    with pytest.raises(ConfigError, match="--rows is 18000; expected 10 to 2000"):
+    with pytest.raises(ConfigError, match="`rows` is 18000; expected 10 to 2000"):
         InspectConfig(manifest=Path("m.parquet"), rows=18_000)
 
 

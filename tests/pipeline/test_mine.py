@@ -22,7 +22,7 @@ from cir.artefacts.checkpoint import (
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.artefacts.vectors import VectorTable
-from cir.config import MineConfig, MiningOptions, flag
+from cir.config import MineConfig, MiningOptions
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.encoding.weights import weights_sha256
@@ -31,6 +31,7 @@ from cir.models.combiner import build_combiner
 from cir.models.composition import baseline, composed_queries
 from cir.types import KINDS, Strategy
 from pipeline.cli import FAILED, MISUSED, app
+from pipeline.flags import flag
 from pipeline.mine import run
 from tests.support.checkpoints import HIDDEN, saved
 from tests.support.oracle import check_manifest
@@ -358,7 +359,7 @@ def test_a_full_disk_leaves_no_file(
 
 def test_a_manifest_that_exists_is_replaced_only_on_demand(config: dict[str, Any]) -> None:
     first = run(MineConfig(**config)).read_bytes()
-    with pytest.raises(UsageError, match="--overwrite"):
+    with pytest.raises(UsageError, match="`overwrite=True`"):
         run(MineConfig(**config, strategy="random"))
     assert config["out"].read_bytes() == first
     run(MineConfig(**config, overwrite=True))

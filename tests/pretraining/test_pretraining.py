@@ -302,7 +302,7 @@ def test_the_command_writes_one_file_and_says_its_recall(
     assert "epoch 2: loss" in told
     assert "gallery 32" in told
     assert "R@10" in told
-    with pytest.raises(UsageError, match="exists: pass --overwrite"):
+    with pytest.raises(UsageError, match="exists: pass `overwrite=True`"):
         run(config)
 
 

@@ -13,13 +13,14 @@ import torch
 from cir.artefacts.checkpoint import read_checkpoint, read_trainer
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable
-from cir.config import TrainConfig, flag
+from cir.config import TrainConfig
 from cir.data.dataset import Dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
 from cir.processes import ALONE, Processes
 from cir.training.metrics_log import METRICS_FILE
 from cir.training.train import train
+from pipeline.flags import flag
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings
 

@@ -167,12 +167,12 @@ def test_faults_of_the_objective_are_told_together():
     assert all(
         part in str(caught.value)
         for part in (
-            "--loss is 'tripled'",
-            "--curriculum is 'soft'",
-            "--contrast is 'mined'",
-            "--triplet-form is 'cubic'",
-            "--temperature is 0",
-            "leave out --row-negatives",
+            "`loss` is 'tripled'",
+            "`curriculum` is 'soft'",
+            "`contrast` is 'mined'",
+            "`triplet_form` is 'cubic'",
+            "`temperature` is 0",
+            "leave out `row_negatives`",
             "nothing to choose",
         )
     )

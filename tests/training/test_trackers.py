@@ -147,6 +147,6 @@ def test_without_an_account_nothing_begins_unless_offline(tmp_path, wandb, monke
 def test_wrong_trackers_are_told_together():
     with pytest.raises(ConfigError) as caught:
         TrainConfig(tracker=("none", "wand", "wandb"), log_every=0)
-    for fault in ("--tracker is 'wand'", "--tracker none excludes", "--log-every is 0"):
+    for fault in ("`tracker` is 'wand'", "`tracker='none'` excludes", "`log_every` is 0"):
         assert fault in str(caught.value)
     assert TrainConfig(tracker=("wandb",)).to_json()["tracker"] == ["wandb"]

@@ -303,17 +303,17 @@ def test_other_settings_are_refused_all_at_once(straight, dataset, embeddings):
     with pytest.raises(ConfigError) as refused:
         run(straight, dataset, embeddings, epochs=2, margin=0.3, seed=1, resume=True)
     message = str(refused.value)
-    assert "--epochs is 2, the run in" in message
-    assert "--margin is 0.3" in message
-    assert "--seed is 1" in message
-    assert "--hidden" not in message
+    assert "`epochs` is 2, the run in" in message
+    assert "`margin` is 0.3" in message
+    assert "`seed` is 1" in message
+    assert "`hidden`" not in message
 
 
 def test_a_run_that_exists_is_kept_unless_it_may_be_replaced(
     tmp_path, straight, dataset, embeddings
 ):
     out = shutil.copytree(straight, tmp_path / "run")
-    with pytest.raises(UsageError, match="exists: pass --overwrite"):
+    with pytest.raises(UsageError, match="exists: pass `overwrite=True`"):
         run(out, dataset, embeddings, epochs=1)
     assert state(out) == state(straight)
     run(out, dataset, embeddings, epochs=1, overwrite=True)
