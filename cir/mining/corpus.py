@@ -133,6 +133,8 @@ def mine_negatives(
             range_max=range_max,
         ),
     )
+    device = arguments.mining_device(device)
+    arguments.integer("block_size", block_size, 1)
     arguments.real("duplicate_threshold", duplicate_threshold, 0, 1.01)
     problem = _problem(anchors, positives, corpus, excluded, duplicate_threshold)
     arguments.require(
@@ -159,11 +161,11 @@ def _plan(strategy: Choice, fill: Fill, plan: Plan) -> Plan:
         return replace(plan, fill=fill)
     if plan.sampling != "top":
         raise UsageError(
-            f"`sampling` is {plan.sampling!r}; strategy='nearest' takes no sample: for one of any "
-            f"kind pass strategy='random'"
+            f"`sampling` is {plan.sampling!r}; `strategy='nearest'` takes no sample: for one of "
+            f"any kind pass `strategy='random'`"
         )
     if fill == "random":
-        raise UsageError("`fill` is 'random'; strategy='nearest' is filled up by the nearest")
+        raise UsageError("`fill` is 'random'; `strategy='nearest'` is filled up by the nearest")
     return replace(plan, fill="nearest")
 
 

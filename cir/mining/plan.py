@@ -102,6 +102,11 @@ class Plan:
         return tuple(draw for draw in self.draws if draw.share > 0)
 
     @property
+    def by_category(self) -> bool:
+        """Whether any draw is from a category."""
+        return any(draw.scope != "any" for draw in self.draws)
+
+    @property
     def windowed(self) -> bool:
         """Whether ranks decide who is eligible."""
         return self.range_min > 0 or self.range_max is not None

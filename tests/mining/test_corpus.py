@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
+import torch
 
-from cir.config import MiningOptions
-from cir.errors import ConfigError, UsageError, VectorError
+from cir.errors import UsageError, VectorError
 from cir.mining import NO_ROW, mine_negatives
 from cir.mining import corpus as module
 from cir.types import KINDS
@@ -137,20 +139,40 @@ def test_no_queries_give_an_empty_result() -> None:
     assert mine_negatives(anchors[:0], [], table).rows.shape == (0, 5)
 
 
+# Past the check of types in tests: what is tried here is of the wrong type on purpose.
+unchecked = inspect.unwrap(mine_negatives)
+
+
 @pytest.mark.parametrize(
     ("changed", "error", "words"),
     [
-        ({"strategy": "nearest", "sampling": "random"}, UsageError, "nearest takes no sample"),
-        ({"num_negatives": 0}, ConfigError, "num-negatives is 0; expected at least 1"),
-        ({"num_negatives": 61}, UsageError, "num_negatives is 61; the corpus holds 60 vectors"),
-        ({"margin": 2.5}, ConfigError, "margin is 2.5; expected 0 to 2"),
-        ({"positives": [0] * 19}, UsageError, "positives are of 19 queries; expected .* 20"),
-        ({"positives": [60] * 20}, UsageError, "positives name row 60 of a corpus of 60"),
-        ({"positives": [-1] * 20}, UsageError, "positives name row -1"),
-        ({"positives": [[1]] * 19 + [[]]}, UsageError, "query 19 has no positive"),
-        ({"excluded": [[1]]}, UsageError, "excluded are of 1 queries"),
-        ({"corpus": np.zeros((0, DIM))}, UsageError, "the corpus holds 0 vectors"),
-        ({"corpus": np.ones((60, 3))}, VectorError, "anchors are 8-d, the corpus is 3-d"),
+        ({"strategy": "nearest", "sampling": "random"}, UsageError, "nearest'` takes no sample"),
+        ({"strategy": "nearest", "fill": "random"}, UsageError, "filled up by the nearest"),
+        ({"strategy": "harder"}, UsageError, "`strategy` is 'harder'; expected one of nearest"),
+        ({"num_negatives": 0}, UsageError, "`num_negatives` is 0; expected .*at least 1"),
+        ({"num_negatives": "10"}, UsageError, "`num_negatives` is '10'; expected"),
+        ({"num_negatives": 61}, UsageError, "`num_negatives` is 61; expected at most 60"),
+        ({"margin": 3}, UsageError, "`margin` is 3; expected 0 to 2"),
+        ({"fill": "closest"}, UsageError, "`fill` is 'closest'; expected one of None, nearest"),
+        ({"block_size": -1}, UsageError, "`block_size` is -1; expected .*at least 1"),
+        ({"block_size": 2.0}, UsageError, "`block_size` is 2.0"),
+        ({"device": "graphics"}, UsageError, "`device` is 'graphics'; expected auto, cpu or cuda"),
+        ({"duplicate_threshold": None}, UsageError, "`duplicate_threshold` is None; expected 0 to"),
+        ({"seed": 0.5}, UsageError, "`seed` is 0.5; expected"),
+        ({"progress": print}, UsageError, "`progress` is .*; expected a Progress"),
+        ({"positives": [0] * 19}, UsageError, "`positives` is of 19 queries; expected 20"),
+        ({"positives": [60] * 20}, UsageError, "`positives` names row 60 of 60"),
+        ({"positives": [-1] * 20}, UsageError, "`positives` names row -1"),
+        ({"positives": [[1]] * 19 + [[]]}, UsageError, "`positives` is empty for query 19"),
+        ({"positives": dict.fromkeys(range(20), 1)}, UsageError, "`positives` is a dict"),
+        ({"positives": np.ones(20, np.bool_)}, UsageError, "`positives` is True for query 0"),
+        ({"positives": np.eye(20, 60) > 0}, UsageError, "`positives` is a list for query 0"),
+        ({"positives": "10" * 10}, UsageError, "`positives` is '1010.*; expected a list of rows"),
+        ({"excluded": [[1]]}, UsageError, "`excluded` is of 1 queries"),
+        ({"anchors": {"a": 1}}, UsageError, "`anchors` is a dict; expected a table of numbers"),
+        ({"corpus": [1.0, 2.0]}, UsageError, "`corpus` is a list; expected a table of numbers"),
+        ({"corpus": np.zeros((0, DIM))}, UsageError, "names row .* of 0"),
+        ({"corpus": np.ones((60, 3))}, VectorError, "`anchors` are 8-d, `corpus` is 3-d"),
     ],
     ids=str,
 )
@@ -160,14 +182,36 @@ def test_what_cannot_be_is_one_line(
     anchors, positives, table = world()
     arguments = {"anchors": anchors, "positives": positives, "corpus": table} | changed
     with pytest.raises(error, match=words) as raised:
-        mine_negatives(**arguments)
+        unchecked(**arguments)
     assert "\n" not in str(raised.value)
 
 
-def test_an_unknown_strategy_is_one_line() -> None:
-    unchecked = inspect.unwrap(module._plan)  # past the check of types in tests
-    with pytest.raises(UsageError, match="strategy is 'harder'; expected one of nearest, hard"):
-        unchecked("harder", MiningOptions(), None)
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda array: array.tolist(),
+        torch.tensor,
+        pd.DataFrame,
+        lambda array: pd.Series(array.tolist()),
+        lambda array: pa.array(array.tolist()),
+    ],
+    ids=["lists", "tensors", "frames", "columns", "arrow"],
+)
+def test_lists_tensors_and_columns_give_what_arrays_give(made: Any) -> None:
+    anchors, positives, table = world()
+    first = np.array([rows[0] for rows in positives])
+    expected = mine_negatives(anchors, first, table, excluded=first[:, None])
+    mined = mine_negatives(made(anchors), made(first), made(table), excluded=made(first))
+    np.testing.assert_array_equal(mined.rows, expected.rows)
+    np.testing.assert_array_equal(mined.distances, expected.distances)
+
+
+def test_devices_that_mining_does_not_run_on_are_the_cpu() -> None:
+    anchors, positives, table = world()
+    expected = mine_negatives(anchors, positives, table)
+    for device in ("cpu", torch.device("cpu"), torch.device("mps")):
+        mined = mine_negatives(anchors, positives, table, device=device)
+        np.testing.assert_array_equal(mined.rows, expected.rows)
 
 
 @pytest.mark.parametrize("table", ["anchors", "corpus"])
