@@ -1,16 +1,31 @@
-"""How many processes a stage may start."""
+"""How many processes and threads a stage may start: the cores that it may use decide."""
 
 import os
+from typing import Final
 
-_MOST_WORKERS = 8
+_MAX_DECODERS: Final = 8
+"""More processes that decode images were not measured faster."""
 
 
-def pick_workers(workers: int | None) -> int:
-    """The number of worker processes: as asked, or one a usable core, at most 8.
+def usable_cores() -> int:
+    """Cores that this process may run on: those of its affinity mask, where the system has one."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    counted: int | None = getattr(os, "process_cpu_count", os.cpu_count)()
+    return counted or 1
+
+
+def pick_threads(threads: int | None = None) -> int:
+    """The number of threads that compute: as asked, or one a usable core.
 
     Processes that a launcher started on one machine share its cores.
     """
-    if workers is not None:
-        return workers
+    if threads is not None:
+        return threads
     sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, min(len(os.sched_getaffinity(0)) // sharing, _MOST_WORKERS))
+    return max(1, usable_cores() // sharing)
+
+
+def pick_workers(workers: int | None) -> int:
+    """The number of processes that decode images: as asked, or one a usable core, at most 8."""
+    return min(pick_threads(), _MAX_DECODERS) if workers is None else workers

@@ -7,7 +7,7 @@ import torch
 from cir.errors import ManifestError
 from cir.processes import ALONE, Processes, together
 from cir.runtime import pick_device
-from cir.workers import pick_workers
+from cir.workers import pick_threads, pick_workers
 
 
 @pytest.mark.parametrize("total", [0, 1, 5, 12])
@@ -53,7 +53,9 @@ def test_processes_of_a_machine_share_its_cores(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", sharing)
     assert pick_workers(None) == workers
-    assert pick_workers(5) == 5
+    assert pick_workers(50) == 50
+    assert pick_threads() == max(1, cores // int(sharing))  # arithmetic has no limit of 8
+    assert pick_threads(5) == 5
 
 
 @pytest.mark.parametrize(("rank", "number"), [("1", 1), ("2", 0)])

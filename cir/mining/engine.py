@@ -29,12 +29,12 @@ from cir.mining.numerics.cosine import paired_distances
 from cir.mining.plan import Plan
 from cir.mining.problem import CandidatePool, FilterCounts, Mined, Problem
 from cir.mining.scan.candidate_lists import Propose, scan_listed
-from cir.mining.scan.result import ScanResult
+from cir.mining.scan.request import ScanRequest, scan_request
+from cir.mining.scan.result import ScanResult, merged_shards
 from cir.mining.scan.sampling_keys import NEAREST
-from cir.mining.scan.shards import merged_shards
-from cir.mining.scan.stream import Search, stream
+from cir.mining.scan.stream import TILE_SIZE, stream
 from cir.mining.selection import PoolResult, Selection, choose, draw_pools, fill_pools, needs_pool
-from cir.mining.sketch.product import quickest_number
+from cir.mining.sketch.product import fastest_dtype
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.types import NO_ROW, Band
@@ -48,6 +48,8 @@ def mine(
     *,
     device: torch.device = _CPU,
     block_size: int = 512,
+    tile_size: int = TILE_SIZE,
+    threads: int | None = None,
     arithmetic: torch.dtype | None = None,
     progress: Progress = SILENT,
     processes: Processes = ALONE,
@@ -60,6 +62,8 @@ def mine(
         plan: What to mine for.
         device: Where the matrix products run, on CUDA or the CPU.
         block_size: Queries compared with a tile of the gallery at once, by each thread.
+        tile_size: Gallery rows to a tile.
+        threads: How many threads scan; by default one a usable core.
         arithmetic: Of the products that candidates are told apart by before any is compared in
             full: torch.bfloat16, torch.float32, or by default the faster here. It decides
             nothing.
@@ -76,7 +80,17 @@ def mine(
     size = int(processes.summed(np.array([len(problem.gallery)]))[0])
     _require_fitting(problem, plan, size)
     scanner = _Scanner(
-        problem, plan, size, device, block_size, arithmetic, progress, processes, propose
+        problem,
+        plan,
+        size,
+        device,
+        block_size,
+        tile_size,
+        threads,
+        arithmetic,
+        progress,
+        processes,
+        propose,
     )
     every = np.arange(len(problem.queries))
     targets = paired_distances(problem.queries, every, problem.targets, every)
@@ -113,6 +127,8 @@ class _Scanner:
         size: int,
         device: torch.device,
         block_size: int,
+        tile_size: int,
+        threads: int | None,
         arithmetic: torch.dtype | None,
         progress: Progress,
         processes: Processes,
@@ -121,7 +137,8 @@ class _Scanner:
         self._problem, self._plan, self._size = problem, plan, size
         self._processes, self._propose = processes, propose
         self._device, self._block_size, self._progress = device, block_size, progress
-        self._number = arithmetic or quickest_number(device)
+        self._tile_size, self._threads = tile_size, threads
+        self._dtype = arithmetic or fastest_dtype(device)
         self._scoped = any(draw.scope != "any" for draw in plan.draws)
 
     def scan(
@@ -133,27 +150,16 @@ class _Scanner:
         label: str = "mine",
     ) -> tuple[BandCounts, tuple[list[PoolResult], list[PoolResult]]]:
         """Counts before each border, and the best `kept` of each pool of draws and fills."""
-        problem, different = self._problem, list(dict.fromkeys([*draws, *fills]))
-        search = Search(
-            # torch and the compiled scan take no other memory.
-            queries=np.require(problem.queries, requirements=["C", "W"]),
-            gallery=problem.gallery,
-            first_row=problem.first_row,
-            exclusions=problem.exclusions,
-            categories=problem.categories if self._scoped else None,
-            members=problem.members if self._scoped else None,
-            borders=borders,
-            pools=different,
-            needed=needs_pool(self._plan, different, len(problem.queries)),
-            first_fill=len(set(draws)),
-            kept=kept,
-            seed=self._plan.seed,
-            temperature=self._plan.temperature,
+        different = list(dict.fromkeys([*draws, *fills]))
+        needed = needs_pool(self._plan, different, len(self._problem.queries))
+        first_fill = len(set(draws))
+        request = scan_request(
+            self._problem, self._plan, borders, different, needed, first_fill, kept
         )
-        found, valid = self._pass(search, label)
+        found, valid = self._pass(request, label)
         found = merged_shards(found, self._processes)
         valid = self._processes.summed(valid)
-        tally = BandCounts(tuple(borders.marks), _cells(found.nearer), _cells(valid))
+        tally = BandCounts(tuple(borders.marks), _cells(found.counts_below), _cells(valid))
         offers = {
             pool: PoolResult(found.rows[:, place], found.distances[:, place], pool.scope)
             for place, pool in enumerate(different)
@@ -173,15 +179,32 @@ class _Scanner:
         )
 
     def _pass(
-        self, search: Search, label: str
+        self, request: ScanRequest, label: str
     ) -> tuple[ScanResult, Int64[np.ndarray, "queries two"]]:
         """What the gallery holds, or the candidates proposed of it; and `_valid` among these."""
         block_size, progress = self._block_size, self._progress
+        tile_size, threads = self._tile_size, self._threads
         if self._propose is not None:
-            return scan_listed(search, self._propose, block_size, progress, label)
-        return stream(
-            search, self._number, self._device, block_size, progress, label
-        ), self._valid()
+            return scan_listed(
+                request,
+                self._propose,
+                block_size,
+                progress,
+                label,
+                tile_size=tile_size,
+                threads=threads,
+            )
+        result = stream(
+            request,
+            self._dtype,
+            self._device,
+            block_size,
+            progress,
+            label,
+            tile_size=tile_size,
+            threads=threads,
+        )
+        return result, self._valid()
 
     def _valid(self) -> Int64[np.ndarray, "queries two"]:
         """Valid candidates of each query in the shard: all, and those of its category."""

@@ -1,10 +1,10 @@
-"""Near-copies: every pair of unit vectors whose cosine reaches a threshold, exactly.
+"""Near-duplicates: every pair of unit vectors whose cosine reaches a threshold, exactly.
 
-Comparing all pairs in full would cost as much as mining itself. A narrow sketch settles nearly all
-of them, and the few that it leaves are compared in full, so that none is missed and none invented.
+Comparing all pairs exactly would cost as much as mining itself. A narrow sketch decides nearly all
+of them, and the few that it leaves are compared exactly, so that none is missed and none invented.
 """
 
-from itertools import repeat
+from functools import partial
 from typing import Final, no_type_check
 
 import numpy as np
@@ -15,106 +15,122 @@ from cir.mining.numerics.bytemask import list_marked, unmarked
 from cir.mining.numerics.cosine import paired_cosines
 from cir.mining.numerics.float_codes import code_of, order_codes
 from cir.mining.numerics.jit import compiled
+from cir.mining.numerics.ordering import count_above
 from cir.mining.numerics.threads import scanning_threads
-from cir.mining.scan.kernel import Sketched
-from cir.mining.scan.threshold_counts import count_from
-from cir.mining.sketch.product import Sketch, quickest_number
+from cir.mining.sketch.product import Sketch, Sketched, fastest_dtype
 
-_TILE: Final = 4096
-"""Gallery rows compared at once, by each thread."""
-_BLOCK: Final = 512
-"""Vectors compared with them at once."""
+TILE_SIZE: Final = 4096
+"""Gallery rows that each thread compares at once."""
+BLOCK_SIZE: Final = 512
+"""Vectors that are compared with them at once."""
 _CPU: Final = torch.device("cpu")
 
 
 def near_duplicates(
-    wanted: Float32[np.ndarray, "wanted dim"],
+    vectors: Float32[np.ndarray, "rows dim"],
     gallery: Float32[np.ndarray, "gallery dim"],
     threshold: float,
+    *,
+    tile_size: int = TILE_SIZE,
+    block_size: int = BLOCK_SIZE,
 ) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
-    """Every (row of `wanted`, row of `gallery`) whose cosine is at least `threshold`, in order.
+    """Finds every pair of near-duplicates, in order.
 
-    Cosines are those of `cir.mining.numerics.cosine`, compared in float32.
+    Args:
+        vectors: Unit vectors.
+        gallery: Unit vectors.
+        threshold: The least cosine of near-duplicates, compared in float32.
+        tile_size: Gallery rows that each thread compares at once.
+        block_size: Rows of `vectors` that are compared with them at once.
+
+    Returns:
+        (row of `vectors`, row of `gallery`) of every pair whose cosine, that of
+        `cir.mining.numerics.cosine`, is at least `threshold`.
     """
-    if not len(wanted) or not len(gallery):
+    if not len(vectors) or not len(gallery):
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     limit = np.float32(threshold)
-    borders = np.full((len(wanted), 1), limit)
-    starts = range(0, len(gallery), _TILE)
+    decisions = np.full((len(vectors), 1), limit)
+    starts = range(0, len(gallery), tile_size)
     with scanning_threads() as pool:
         sketch = Sketch(
-            wanted, gallery, borders, quickest_number(_CPU), _CPU, ceiling=True, each=pool.map
+            vectors,
+            gallery,
+            decisions,
+            fastest_dtype(_CPU),
+            _CPU,
+            ceiling=True,
+            run_parts=pool.map,
         )
-        found = list(
-            pool.map(
-                _in_tile, repeat(sketch), repeat(wanted), repeat(gallery), starts, repeat(limit)
-            )
-        )
-    rows, columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        search = partial(_pairs_of_tile, sketch, vectors, gallery, limit, tile_size, block_size)
+        by_tile = list(pool.map(search, starts))
+    rows, columns = (np.concatenate(parts) for parts in zip(*by_tile, strict=True))
     order = np.lexsort((columns, rows))
     return rows[order], columns[order]
 
 
-def _in_tile(
+def _pairs_of_tile(
     sketch: Sketch,
-    wanted: Float32[np.ndarray, "wanted dim"],
+    vectors: Float32[np.ndarray, "rows dim"],
     gallery: Float32[np.ndarray, "gallery dim"],
-    start: int,
     limit: np.float32,
+    tile_size: int,
+    block_size: int,
+    start: int,
 ) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
-    """The pairs of one tile of the gallery, in no order."""
-    tile = np.array(gallery[start : start + _TILE], dtype=np.float32)
-    side, found = sketch.tile(tile), []
-    room = torch.empty(_BLOCK, len(tile), dtype=sketch.number)
-    for first in range(0, len(wanted), _BLOCK):
-        block = slice(first, min(first + _BLOCK, len(wanted)))
-        rows, columns = _maybe_reaching(sketch.multiply(block, side, room[: block.stop - first]))
-        reached = paired_cosines(wanted[block], rows, tile, columns) >= limit
-        found.append((rows[reached] + first, columns[reached] + start))
-    rows, columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    """The pairs of the tile that begins at a gallery row, in no order."""
+    tile = np.array(gallery[start : start + tile_size], dtype=np.float32)
+    side, by_block = sketch.tile(tile), []
+    products = torch.empty(block_size, len(tile), dtype=sketch.dtype)
+    for first in range(0, len(vectors), block_size):
+        block = slice(first, min(first + block_size, len(vectors)))
+        sketched = sketch.multiply(block, side, products[: block.stop - first])
+        rows, columns = _possible_pairs(sketched)
+        near = paired_cosines(vectors[block], rows, tile, columns) >= limit
+        by_block.append((rows[near] + first, columns[near] + start))
+    rows, columns = (np.concatenate(parts) for parts in zip(*by_block, strict=True))
     return rows, columns
 
 
-def _maybe_reaching(
+def _possible_pairs(
     sketched: Sketched,
 ) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
     """The pairs whose similarity, less the limit, may be 0 or more."""
-    codes, count = sketched.codes, sketched.codes.shape[1]
+    codes, width = sketched.codes, sketched.codes.shape[1]
     counts, cell = np.empty(len(codes), dtype=np.int64), np.empty(1, dtype=np.float32)
-    marked, places = unmarked(count), np.empty(count, dtype=np.int64)
-    total = _count_reaching(codes, sketched.errors, sketched.shift, counts, cell)
+    marked, positions = unmarked(width), np.empty(width, dtype=np.int64)
+    total = _count_possible(codes, sketched.errors, sketched.shift, counts, cell)
     columns = np.empty(total, dtype=np.int64)
     if total:
-        _list_reaching(
-            codes, sketched.errors, sketched.shift, counts, cell, marked, places, columns
+        _list_possible(
+            codes, sketched.errors, sketched.shift, counts, cell, marked, positions, columns
         )
     return np.repeat(np.arange(len(codes)), counts), columns
 
 
 @compiled
 @no_type_check
-def _count_reaching(codes, errors, shift, counts, cell):
-    """Makes codes of the products, and counts those of each query that may reach 0; in all."""
+def _count_possible(codes, errors, shift, counts, cell):
+    """Makes codes of the products, and counts those of each row that may reach 0; in all."""
     total = 0
-    for query in range(codes.shape[0]):
-        row = codes[query]
-        order_codes(row)
-        counts[query] = count_from(row, row.dtype.type(code_of(-errors[query], shift, cell)), True)
-        total += counts[query]
+    for row in range(codes.shape[0]):
+        order_codes(codes[row])
+        least = codes.dtype.type(code_of(-errors[row], shift, cell))
+        counts[row] = count_above(codes[row], least, True)
+        total += counts[row]
     return total
 
 
 @compiled
 @no_type_check
-def _list_reaching(codes, errors, shift, counts, cell, marked, places, columns):
-    """Writes the places of those, query after query."""
+def _list_possible(codes, errors, shift, counts, cell, marked, positions, columns):
+    """Writes the columns of those, row after row."""
     start = 0
-    for query in range(codes.shape[0]):
-        if counts[query]:
-            row = codes[query]
-            least = row.dtype.type(code_of(-errors[query], shift, cell))
-            for place in range(row.shape[0]):
-                marked[place] = np.uint8(row[place] >= least)
-            for turn in range(list_marked(marked, places)):
-                columns[start + turn] = places[turn]
-            start += counts[query]
+    for row in range(codes.shape[0]):
+        if counts[row]:
+            least = codes.dtype.type(code_of(-errors[row], shift, cell))
+            for column in range(codes.shape[1]):
+                marked[column] = np.uint8(codes[row, column] >= least)
+            for index in range(list_marked(marked, positions)):
+                columns[start + index] = positions[index]
+            start += counts[row]

@@ -1,4 +1,4 @@
-"""Marks on candidates: vector instructions set them, and few of them are then listed."""
+"""Marks on candidates, a byte each: vector instructions set them, and the few set are listed."""
 
 from typing import Final, no_type_check
 
@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from cir.mining.numerics.jit import compiled
 
 _WORD: Final = 8
-"""Marks passed over at once where none of them is set."""
+"""Marks that are skipped at once where none of them is set."""
 
 
 def unmarked(count: int) -> UInt8[np.ndarray, " words"]:
@@ -18,14 +18,14 @@ def unmarked(count: int) -> UInt8[np.ndarray, " words"]:
 
 @compiled
 @no_type_check
-def list_marked(marked, places):
-    """Writes the places of the marks that are set, clears them, and says how many they were."""
+def list_marked(marked, positions):
+    """Writes the positions of the marks that are set, clears the marks, and returns their count."""
     words, count = marked.view(np.uint64), 0
     for word in range(words.shape[0]):
         if words[word]:
-            for place in range(_WORD * word, _WORD * word + _WORD):
-                if marked[place]:
-                    places[count] = place
+            for position in range(_WORD * word, _WORD * word + _WORD):
+                if marked[position]:
+                    positions[count] = position
                     count += 1
             words[word] = 0
     return count

@@ -1,11 +1,15 @@
-"""How loops over single similarities are compiled."""
+"""How loops over single similarities are compiled, and where their machine code is kept."""
 
 import hashlib
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import numba
+from numba.core.caching import FunctionCache
+from numba.misc.appdirs import AppDirs
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -16,8 +20,9 @@ def compiled(function: Function) -> Function:
     """Compiles a function of arrays and numbers to machine code when it is first called.
 
     Arithmetic is IEEE's, in the order that is written: nothing is fused or reordered. The code is
-    kept on disk for the next process, and runs beside other threads. It makes no arrays: what works
-    in some is given them. So no references to arrays are counted, which took longer than the loops.
+    kept on disk for the next process, and runs beside other threads. It makes no arrays: its
+    callers pass it scratch memory. So it counts no references to arrays, which took longer than
+    the loops.
     """
     return _compiled(function, fastmath=False)
 
@@ -27,26 +32,64 @@ def compiled_loosely(function: Function) -> Function:
     return _compiled(function, fastmath=True)
 
 
-def _compiled(function: Function, *, fastmath: bool) -> Function:
-    settings: Any = numba.config
-    usual = settings.CACHE_DIR
-    settings.CACHE_DIR = str(_MINING / "__pycache__" / f"compiled-{_SOURCES}")
-    try:
-        # Numba's own loops leave reference counts out in this way; its stubs do not know it.
-        make = numba.njit(  # type: ignore[call-overload]
-            cache=True, nogil=True, error_model="numpy", fastmath=fastmath, _nrt=False
-        )
-        return cast("Function", make(function))
-    finally:
-        settings.CACHE_DIR = usual
-
-
-def _digest() -> str:
-    """Of all the sources of mining: a kept function is stale when one that it calls was changed."""
+def sources_digest(folder: Path) -> str:
+    """A digest of every Python source below a folder, at any depth."""
     digest = hashlib.sha256()
-    for path in sorted(_MINING.rglob("*.py")):
-        digest.update(path.read_bytes())
+    for path in sorted(folder.rglob("*.py")):
+        source = path.read_bytes()
+        digest.update(f"{path.relative_to(folder).as_posix()} {len(source)}\n".encode() + source)
     return digest.hexdigest()[:16]
 
 
-_SOURCES: Final = _digest()
+def first_writable(folders: Iterable[Path]) -> Path | None:
+    """The first of some folders that can be made and written, or None."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+            return folder
+    return None
+
+
+def _cache_folders() -> Iterable[Path]:
+    """Where machine code may be kept: where the user says, beside the sources, in the user's cache.
+
+    A function's own source does not show that another one which it calls was changed. So the name
+    of each folder holds a digest of all sources of mining.
+    """
+    folder = f"cir-mining-{sources_digest(_MINING)}"
+    if numba.config.CACHE_DIR:
+        yield Path(numba.config.CACHE_DIR) / folder
+    yield _MINING / "__pycache__" / folder
+    yield Path(AppDirs("numba", appauthor=False).user_cache_dir) / folder
+
+
+_CACHE: Final = first_writable(_cache_folders())
+"""None where nothing can be written: then every process compiles for itself."""
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """A function's machine code on disk; a full or lost disk costs time, and fails nothing."""
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        with suppress(OSError):
+            return super().load_overload(signature, target_context)
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        with suppress(OSError):
+            super().save_overload(signature, data)
+
+
+def _compiled(function: Function, *, fastmath: bool) -> Function:
+    # Numba's own loops leave reference counts out in this way; its stubs do not know it.
+    made = numba.njit(  # type: ignore[call-overload]
+        nogil=True, error_model="numpy", fastmath=fastmath, _nrt=False
+    )(function)
+    if _CACHE is not None:
+        settings: Any = numba.config
+        before, settings.CACHE_DIR = settings.CACHE_DIR, str(_CACHE)
+        try:
+            made._cache = _Cache(function)
+        finally:
+            settings.CACHE_DIR = before
+    return cast("Function", made)

@@ -2,6 +2,8 @@
 
 from typing import no_type_check
 
+import numpy as np
+
 from cir.mining.numerics.jit import compiled
 
 
@@ -10,3 +12,15 @@ from cir.mining.numerics.jit import compiled
 def before(distance, row, other_distance, other_row):
     """Whether one (distance, row) is less than another."""
     return distance < other_distance or (distance == other_distance and row < other_row)
+
+
+@compiled
+@no_type_check
+def count_above(codes, bound, inclusive):
+    """How many codes are above `bound`, or where `inclusive` equal to it."""
+    # A count as narrow as the codes lets vector instructions count more of them at once.
+    count = codes.dtype.type(0)
+    for position in range(codes.shape[0]):
+        code = codes[position]
+        count = codes.dtype.type(count + ((code > bound) | (inclusive & (code == bound))))
+    return np.int64(count)

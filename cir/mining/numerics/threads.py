@@ -1,4 +1,4 @@
-"""Threads that scan: one a core, each making its own matrix products."""
+"""Threads that scan: one a usable core, each computing its own matrix products."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,30 +7,38 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
-from cir.workers import pick_workers
+from cir.workers import pick_threads
 
 
 @contextmanager
-def scanning_threads() -> Iterator[ThreadPoolExecutor]:
-    """A thread for each usable core, in which neither torch nor NumPy starts threads of its own."""
+def scanning_threads(threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
+    """Starts threads in which neither torch nor NumPy starts further threads.
+
+    Args:
+        threads: How many; by default one a usable core.
+    """
     before = torch.get_num_threads()
-    workers = ThreadPoolExecutor(
-        pick_workers(None), initializer=torch.set_num_threads, initargs=(1,)
+    pool = ThreadPoolExecutor(
+        pick_threads(threads), initializer=torch.set_num_threads, initargs=(1,)
     )
-    with threadpool_limits(1, user_api="blas"), _sums_in_float32(), workers:
+    with threadpool_limits(1, user_api="blas"), _float32_sums(), pool:
         try:
-            yield workers
+            yield pool
         finally:
             torch.set_num_threads(before)
 
 
 @contextmanager
-def _sums_in_float32() -> Iterator[None]:
-    """Keeps GPUs from adding in fewer bits than the bound of a sketch counts on."""
+def _float32_sums() -> Iterator[None]:
+    """Keeps GPUs from summing in fewer bits than the error bound of a sketch assumes.
+
+    torch refuses to read its older switch `allow_tf32` once a program has set `fp32_precision`,
+    whereas `fp32_precision` can be read and set after either.
+    """
     products = torch.backends.cuda.matmul
-    before = products.allow_bf16_reduced_precision_reduction, products.allow_tf32
-    products.allow_bf16_reduced_precision_reduction, products.allow_tf32 = False, False
+    before = products.allow_bf16_reduced_precision_reduction, products.fp32_precision
+    products.allow_bf16_reduced_precision_reduction, products.fp32_precision = False, "ieee"
     try:
         yield
     finally:
-        products.allow_bf16_reduced_precision_reduction, products.allow_tf32 = before
+        products.allow_bf16_reduced_precision_reduction, products.fp32_precision = before

@@ -1,1 +1,12 @@
-"""The gallery passes by the queries: counts before thresholds, and pools of candidates."""
+"""The scan: it counts candidates below thresholds, and keeps the best candidates of each pool.
+
+Begin with `request`, which says what is asked, and `result`, which says what comes back. Either
+`stream` compares every query with the whole gallery, tile after tile, or `candidate_lists` compares
+it with the candidates that an index proposes. Both call `kernel` for each query and tile:
+
+    kernel            one query and a tile: what happens in which order
+    code_bounds       distances as codes of sketched similarities
+    threshold_counts  candidates below each threshold
+    topk_pools        the candidates of least key in each pool
+    sampling_keys     what that key is: a distance, or chance
+"""

@@ -1,7 +1,7 @@
-"""A few candidates of each query, which an index proposed, scanned in place of the gallery.
+"""The scan of a few candidates of each query, which an index proposed, in place of the gallery.
 
-All else is as in `cir.mining.scan.stream`: the same comparisons in full, the same counts and pools,
-of the candidates that are listed.
+It compares these candidates exactly as `cir.mining.scan.stream` compares the whole gallery, and
+counts and keeps them in the same way.
 """
 
 from collections.abc import Callable
@@ -9,249 +9,200 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple, no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt32
+from jaxtyping import Bool, Float32, Int32, Int64, UInt32
 
-from cir.mining.scan.request import ThresholdQueries, PoolRequest
-from cir.mining.numerics.jit import compiled
-from cir.mining.scan.result import ScanResult, empty_result
-from cir.mining.scan.kernel import Scratch, Sketched, Tile, scan_tile, scratch_for
 from cir.mining.numerics.cosine import nearly_cosine, product_error
-from cir.mining.scan.stream import Search
+from cir.mining.numerics.jit import compiled
+from cir.mining.scan.kernel import Scratch, SketchedRow, Tile, scan_query, scratch_for
+from cir.mining.scan.request import ScanRequest
+from cir.mining.scan.result import ScanResult, empty_result
+from cir.mining.scan.stream import TILE_SIZE
 from cir.progress import Progress
-from cir.workers import pick_workers
+from cir.workers import pick_threads
 
 Propose = Callable[[Float32[np.ndarray, "queries dim"]], Int64[np.ndarray, "queries candidates"]]
-"""Gallery rows that are the only candidates of each query, in any order; −1 in empty places."""
+"""Gallery rows that are the only candidates of each query, in any order; `NO_ROW` in the places
+behind them."""
 
-_TILE: Final = 2048
-"""Candidates scanned at once."""
 _PART: Final = 16
-"""Queries that a thread serves at once."""
+"""Queries that a thread scans for at once."""
 
 
 def scan_listed(
-    search: Search, propose: Propose, block_size: int, progress: Progress, label: str
+    request: ScanRequest,
+    propose: Propose,
+    block_size: int,
+    progress: Progress,
+    label: str,
+    *,
+    tile_size: int = TILE_SIZE,
+    threads: int | None = None,
 ) -> tuple[ScanResult, Int64[np.ndarray, "queries two"]]:
     """Scans the candidates that are proposed for each query.
 
     Args:
-        search: What for.
-        propose: ThresholdQueries for the candidates of a block of queries at a time.
+        request: The queries and the gallery.
+        propose: Gives the candidates of a block of queries.
         block_size: Queries to a block.
         progress: Shows queries per second.
-        label: What it calls that.
+        label: The name of the scan in `progress`.
+        tile_size: Candidates that are compared together.
+        threads: How many threads scan; by default one a usable core.
 
     Returns:
-        What was found, the heap of each pool in no order; and how many valid candidates were listed
-        for each query: all, and those of its category.
+        Counts and pools, the heap of each pool in no order; and how many valid candidates were
+        listed for each query: all, and those of its category.
     """
-    count, work = len(search.queries), _Listing(search)
+    scan, vectors = _ListedScan(request, tile_size), request.thresholds.vectors
     # These threads call no library that would start threads of its own, and FAISS wants all cores.
     with (
-        progress.task(label, count, "queries") as task,
-        ThreadPoolExecutor(pick_workers(None)) as pool,
+        progress.task(label, len(request), "queries") as task,
+        ThreadPoolExecutor(pick_threads(threads)) as pool,
     ):
-        for start in range(0, count, block_size):
-            listed = np.sort(propose(search.queries[start : start + block_size]), axis=1)
+        for start in range(0, len(request), block_size):
+            listed = np.sort(propose(vectors[start : start + block_size]), axis=1)
             parts = [
-                (slice(start + at, start + at + _PART), listed[at : at + _PART])
-                for at in range(0, len(listed), _PART)
+                (slice(start + first, start + first + _PART), listed[first : first + _PART])
+                for first in range(0, len(listed), _PART)
             ]
-            for _ in pool.map(work.serve, parts):
+            for _ in pool.map(scan.scan_part, parts):
                 pass
             task.advance(len(listed))
-    return work.found, work.valid
+    return scan.result, scan.valid
 
 
-class _Listing:
-    """What the threads of a scan share."""
+class _ListedScan:
+    """A scan whose queries several threads share."""
 
-    def __init__(self, search: Search) -> None:
-        count, members = len(search.queries), search.members
-        self._search, self._asked, self._wanted = search, search.asked(), search.wanted()
+    def __init__(self, request: ScanRequest, tile_size: int) -> None:
+        self._request, self._tile_size = request, tile_size
         # A plain array: compiled functions know no memory maps.
-        self._gallery = np.asarray(search.gallery)
-        self._members = np.zeros((0, len(self._gallery)), np.bool_) if members is None else members
-        self._error = product_error(search.queries.shape[1])
-        self.valid = np.zeros((count, 2), dtype=np.int64)
-        self.found = empty_result(
-            count, len(search.pools), search.kept, self._asked.border_rows.shape[1]
-        )
+        self._gallery = np.asarray(request.gallery)
+        self.valid = np.zeros((len(request), 2), dtype=np.int64)
+        self.result = empty_result(request)
 
-    def serve(self, part: tuple[slice, Int64[np.ndarray, "queries candidates"]]) -> None:
+    def scan_part(self, part: tuple[slice, Int64[np.ndarray, "queries candidates"]]) -> None:
         """Scans the candidates of some of the queries, ordered by row."""
         queries, listed = part
-        barred = self._search.exclusions
-        asked, wanted = self._asked.block(queries), self._wanted.block(queries)
-        found = self.found.block(queries)
-        most, dim = min(_TILE, listed.shape[1]), self._gallery.shape[1]
-        borders = asked.border_rows.shape[1]
-        similarities = np.empty((1, most), dtype=np.float32)
-        room = _Scratch(
-            rows=np.empty(most, dtype=np.int64),
-            names=np.empty(most, dtype=np.int64),
-            words=np.empty(most, dtype=np.uint32),
-            vectors=np.empty((most, dim), dtype=np.float32),
-            similarities=similarities,
-            codes=similarities.view(np.int32),
-            own=np.zeros((1, most), dtype=np.bool_),
-            zero=np.zeros(1),
-            error=np.full(1, self._error),
-            only=np.zeros(1, dtype=np.int64),
-            scan=scratch_for(most, dim, len(wanted.scopes), borders, np.dtype(np.int32)),
-        )
-        _scan_rows(
-            listed, self._gallery, self._search.first_row, self._members,
-            barred.starts[queries.start : queries.stop + 1], barred.rows,
-            asked, wanted, found, self.valid[queries], room, self._error,
+        request, dim = self._request, self._gallery.shape[1]
+        _scan_queries(
+            listed, self._gallery, request.first_row, request.members,
+            request.exclusions.starts[queries.start : queries.stop + 1], request.exclusions.rows,
+            request.thresholds.block(queries), request.pools.block(queries),
+            self.result.block(queries), self.valid[queries],
+            self._memory(min(self._tile_size, listed.shape[1])), product_error(dim),
         )  # fmt: skip
 
+    def _memory(self, size: int) -> "_Memory":
+        dim, request = self._gallery.shape[1], self._request
+        pools, thresholds = len(request.pools.scopes), request.thresholds.rows.shape[1]
+        similarities = np.empty(size, dtype=np.float32)
+        return _Memory(
+            rows=np.empty(size, dtype=np.int64),
+            global_rows=np.empty(size, dtype=np.int64),
+            row_ids_u32=np.empty(size, dtype=np.uint32),
+            vectors=np.empty((size, dim), dtype=np.float32),
+            similarities=similarities,
+            codes=similarities.view(np.int32),
+            members=np.zeros(size, dtype=np.bool_),
+            scratch=scratch_for(size, dim, pools, thresholds, np.dtype(np.int32)),
+        )
 
-class _Scratch(NamedTuple):
-    """What a thread works in; for one query and a tile of its candidates at a time."""
 
-    rows: Int64[np.ndarray, " most"]
-    names: Int64[np.ndarray, " most"]
-    words: UInt32[np.ndarray, " most"]
-    vectors: Float32[np.ndarray, "most dim"]
-    similarities: Float32[np.ndarray, "one most"]
-    codes: Int32[np.ndarray, "one most"]
-    """Their bits, in the same memory."""
-    own: Bool[np.ndarray, "one most"]
-    """Which of them are of the query's category."""
-    zero: Float64[np.ndarray, " one"]
-    error: Float64[np.ndarray, " one"]
-    only: Int64[np.ndarray, " one"]
-    scan: Scratch
+class _Memory(NamedTuple):
+    """Memory for one query and a tile of its candidates at a time."""
+
+    rows: Int64[np.ndarray, " size"]
+    global_rows: Int64[np.ndarray, " size"]
+    row_ids_u32: UInt32[np.ndarray, " size"]
+    vectors: Float32[np.ndarray, "size dim"]
+    similarities: Float32[np.ndarray, " size"]
+    codes: Int32[np.ndarray, " size"]
+    """The bits of `similarities`, in the same memory."""
+    members: Bool[np.ndarray, " size"]
+    """The candidates of the query's category."""
+    scratch: Scratch
 
 
 @compiled
 @no_type_check
-def _scan_rows(
-    listed, gallery, first_row, members, starts, barred,
-    asked, wanted, found, valid, room, product_error,
+def _scan_queries(
+    listed, gallery, first_row, members, starts, excluded,
+    thresholds, pools, result, valid, memory, product_error,
 ):  # fmt: skip
-    """Lets the candidates of each query pass by it alone, a tile of them after the other.
+    """Scans the candidates of each query by themselves, a tile of them after the other.
 
     Args:
         listed: Rows of the gallery for each query, ascending; negative ones are none.
         gallery: All vectors.
-        first_row: What the gallery's first row is called.
-        members: The categories' rows of the gallery, or no row.
-        starts: Where the exclusions of each query begin in `barred`.
-        barred: Gallery rows that are no candidates of a query, ascending.
-        asked: An `ThresholdQueries`.
-        wanted: A `PoolRequest`.
-        found: A `ScanResult`, whose arrays are changed.
+        first_row: The row of the whole gallery at which `gallery` begins.
+        members: The gallery rows of each category; no category where the plan draws by none.
+        starts: Where the exclusions of each query begin in `excluded`.
+        excluded: Gallery rows that are no candidates of a query, ascending.
+        thresholds: A `ThresholdQueries`.
+        pools: A `PoolRequest`.
+        result: A `ScanResult`, whose arrays are changed.
         valid: Where valid candidates are counted: all, and those of the query's category.
-        room: A `_Scratch`.
+        memory: A `_Memory`.
         product_error: How far `nearly_cosine` may be off.
     """
-    scoped = min(members.shape[0], 1)
-    rows = room.rows
+    scoped = members.shape[0] > 0
     for query in range(listed.shape[0]):
-        turn, excluded = 0, barred[starts[query] : starts[query + 1]]
-        while turn < listed.shape[1]:
-            count, turn = _take_valid(listed[query], turn, excluded, rows)
-            _compare(asked.vectors[query], gallery, first_row, rows[:count], room)
+        next_listed, of_query = 0, excluded[starts[query] : starts[query + 1]]
+        while next_listed < listed.shape[1]:
+            count, next_listed = _take_valid(listed[query], next_listed, of_query, memory.rows)
+            _gather(thresholds.vectors[query], gallery, first_row, memory, count)
             valid[query, 0] += count
             if scoped:
-                own = members[asked.categories[query]]
-                valid[query, 1] += _mark_own(own, rows[:count], room.own[0])
-            scan_tile(
-                Sketched(room.codes[:, :count], 0, room.zero, room.error),
-                Tile(
-                    room.vectors[:count],
-                    room.names[:count],
-                    room.words[:count],
-                    room.own[:scoped, :count],
-                ),
-                _one_asked(asked, query, room.only),
-                _one_wanted(wanted, query),
-                _one_found(found, query),
-                room.scan,
-                product_error,
+                in_category = members[thresholds.categories[query]]
+                valid[query, 1] += _gather_members(in_category, memory, count)
+            # The similarities are no sketch: they are off by rounding alone.
+            row = SketchedRow(
+                memory.codes[:count], 0, 0.0, product_error, product_error,
+                memory.members[:count], scoped,
+            )  # fmt: skip
+            tile = Tile(
+                memory.vectors[:count], memory.global_rows[:count], memory.row_ids_u32[:count]
             )
+            scan_query(query, row, tile, thresholds, pools, result, memory.scratch)
 
 
 @compiled
 @no_type_check
-def _take_valid(listed, turn, excluded, rows):
-    """Writes the next rows that are listed, each once, and not excluded; how many, and the turn."""
-    count, bar = 0, 0
-    while turn < listed.shape[0] and count < rows.shape[0]:
-        row = listed[turn]
+def _take_valid(listed, start, excluded, rows):
+    """Writes the next listed rows that are not excluded, each once; their count, and the next."""
+    count, bar, index = 0, 0, start
+    while index < listed.shape[0] and count < rows.shape[0]:
+        row = listed[index]
         while bar < excluded.shape[0] and excluded[bar] < row:
             bar += 1
-        again = turn > 0 and listed[turn - 1] == row
+        again = index > 0 and listed[index - 1] == row
         if row >= 0 and not again and not (bar < excluded.shape[0] and excluded[bar] == row):
             rows[count] = row
             count += 1
-        turn += 1
-    return count, turn
+        index += 1
+    return count, index
 
 
 @compiled
 @no_type_check
-def _compare(vector, gallery, first_row, rows, room):
-    """Brings names and vectors of some rows together, and their similarities, within rounding."""
-    for place in range(rows.shape[0]):
-        room.names[place] = rows[place] + first_row
-        room.words[place] = np.uint32(room.names[place])
+def _gather(vector, gallery, first_row, memory, count):
+    """Gathers vectors and global rows of the first candidates, and their similarities."""
+    for position in range(count):
+        row = memory.rows[position]
+        memory.global_rows[position] = row + first_row
+        memory.row_ids_u32[position] = np.uint32(memory.global_rows[position])
         for component in range(gallery.shape[1]):
-            room.vectors[place, component] = gallery[rows[place], component]
-        room.similarities[0, place] = nearly_cosine(vector, room.vectors[place])
+            memory.vectors[position, component] = gallery[row, component]
+        memory.similarities[position] = nearly_cosine(vector, memory.vectors[position])
 
 
 @compiled
 @no_type_check
-def _mark_own(members, rows, own):
-    """Marks the rows that are of a category; how many."""
-    count = 0
-    for place in range(rows.shape[0]):
-        own[place] = members[rows[place]]
-        count += own[place]
-    return count
-
-
-@compiled
-@no_type_check
-def _one_asked(asked, query, only):
-    """One of the queries; `only` is its category's number among the only one."""
-    return ThresholdQueries(
-        asked.vectors[query : query + 1],
-        only,
-        asked.border_distances[query : query + 1],
-        asked.border_rows[query : query + 1],
-    )
-
-
-@compiled
-@no_type_check
-def _one_wanted(wanted, query):
-    """The pools of one of the queries."""
-    return PoolRequest(
-        wanted.low_distances[query : query + 1],
-        wanted.low_rows[query : query + 1],
-        wanted.high_distances[query : query + 1],
-        wanted.high_rows[query : query + 1],
-        wanted.hash_keys[query : query + 1],
-        wanted.scopes,
-        wanted.priorities,
-        wanted.needed[query : query + 1],
-        wanted.first_fill,
-        wanted.temperature,
-    )
-
-
-@compiled
-@no_type_check
-def _one_found(found, query):
-    """A view of what was found for one of the queries."""
-    return ScanResult(
-        found.keys[query : query + 1],
-        found.rows[query : query + 1],
-        found.distances[query : query + 1],
-        found.sizes[query : query + 1],
-        found.nearer[query : query + 1],
-    )
+def _gather_members(in_category, memory, count):
+    """Gathers which of the first candidates are of a category; how many."""
+    members = 0
+    for position in range(count):
+        memory.members[position] = in_category[memory.rows[position]]
+        members += memory.members[position]
+    return members

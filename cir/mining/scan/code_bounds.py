@@ -1,4 +1,4 @@
-"""Which codes a candidate may have whose distance is known to lie between two others.
+"""The codes that a candidate may have whose distance lies between two others.
 
 A sketched similarity is off by its error at most, so a distance becomes two codes: candidates with
 codes outside of them lie surely on one side of it.
@@ -14,29 +14,28 @@ from cir.mining.numerics.jit import compiled
 
 @compiled
 @no_type_check
-def set_limits(query, sketched, asked, wanted, room):
-    """Writes the codes about the borders of a query, and those of its pools, into `room`."""
-    zero, error, shift = sketched.zeros[query], sketched.errors[query], sketched.shift
-    for border in range(room.limits.shape[0]):
-        distance = asked.border_distances[query, border]
-        _limit(room.limits[border], distance, distance, zero, error, shift, room.cell)
-    for pool in range(room.ranges.shape[0]):
+def set_code_bounds(query, row, thresholds, pools, scratch):
+    """Writes the codes about the thresholds of a query, and those of its pools, into `scratch`."""
+    for threshold in range(scratch.threshold_codes.shape[0]):
+        distance = thresholds.distances[query, threshold]
+        _set_bounds(scratch.threshold_codes[threshold], distance, distance, row, scratch.cell)
+    for pool in range(scratch.pool_codes.shape[0]):
         for part in range(2):
-            low = wanted.low_distances[query, pool, part]
-            high = wanted.high_distances[query, pool, part]
-            _limit(room.ranges[pool, part], low, high, zero, error, shift, room.cell)
+            low = pools.low_distances[query, pool, part]
+            high = pools.high_distances[query, pool, part]
+            _set_bounds(scratch.pool_codes[pool, part], low, high, row, scratch.cell)
 
 
 @compiled
 @no_type_check
-def _limit(limit, low, high, zero, error, shift, cell):
-    """The codes that a candidate of a distance from `low` to `high` may have."""
-    least, most = np.iinfo(limit.dtype).min + 1, np.iinfo(limit.dtype).max
-    limit[0], limit[1] = least, most
+def _set_bounds(bounds, low, high, row, cell):
+    """Writes the least and greatest code of a candidate whose distance is from `low` to `high`."""
+    least, most = np.iinfo(bounds.dtype).min + 1, np.iinfo(bounds.dtype).max
+    bounds[0], bounds[1] = least, most
     if low == np.inf:
-        limit[0], limit[1] = most, least
+        bounds[0], bounds[1] = most, least
         return
     if high < np.inf:
-        limit[0] = max(code_of(1.0 - high - zero - error, shift, cell), least)
+        bounds[0] = max(code_of(1.0 - high - row.offset - row.error, row.shift, cell), least)
     if low > -np.inf:
-        limit[1] = min(code_of(1.0 - low - zero + error, shift, cell) + 1, most)
+        bounds[1] = min(code_of(1.0 - low - row.offset + row.error, row.shift, cell) + 1, most)

@@ -1,136 +1,162 @@
-"""The compiled scan: what is kept of each query while the gallery passes by, tile after tile.
+"""The compiled scan of one tile of the gallery.
 
-For each query the scan counts the candidates nearer than its borders, and keeps in each of its
-pools the candidates of least key. A sketched similarity (`cir.mining.sketch.product`) settles nearly all of
-it: only candidates within its error of a border, or near enough to enter a pool, are compared in
-full. What comes out is what comparing every candidate in full would give, bit for bit, however
-queries and gallery are cut up.
+For each query the scan counts the candidates below its thresholds, and keeps in each of its pools
+the candidates of least key. A sketched similarity (`cir.mining.sketch.product`) decides nearly all
+of it: the scan computes the exact similarity only of candidates within the sketch's error of a
+threshold, or near enough to enter a pool. The result is what comparing every candidate exactly
+would give, bit for bit, however queries and gallery are cut into blocks and tiles.
 
-    limits    distances as codes of sketched similarities    cir.mining.scan.code_bounds
-    counts    candidates before each border                  cir.mining.scan.threshold_counts
-    pools     candidates of least key                        cir.mining.scan.topk_pools
+    code_bounds       distances as codes of sketched similarities
+    threshold_counts  candidates below each threshold
+    topk_pools        candidates of least key
 """
 
 from typing import Any, Final, NamedTuple, no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64, UInt8, UInt32
+from jaxtyping import Bool, Float32, Int, Int64, UInt8, UInt32
 
-from cir.mining.scan.request import ThresholdQueries, PoolRequest
+from cir.mining.numerics.bytemask import unmarked
 from cir.mining.numerics.float_codes import order_codes
 from cir.mining.numerics.jit import compiled
-from cir.mining.scan.threshold_counts import count, count_ambiguous_exactly
+from cir.mining.scan.code_bounds import set_code_bounds
+from cir.mining.scan.request import PoolRequest, ThresholdQueries
 from cir.mining.scan.result import ScanResult
-from cir.mining.scan.code_bounds import set_limits
-from cir.mining.numerics.bytemask import unmarked
+from cir.mining.scan.threshold_counts import count_ambiguous_exactly, count_surely_below
 from cir.mining.scan.topk_pools import all_full, offer
+from cir.mining.sketch.product import Sketched
 
-
-class Tile(NamedTuple):
-    """Some of the gallery."""
-
-    vectors: Float32[np.ndarray, "rows dim"]
-    rows: Int64[np.ndarray, " rows"]
-    """What each is called."""
-    words: UInt32[np.ndarray, " rows"]
-    """32 bits of that, which hashes are made of."""
-    members: Bool[np.ndarray, "categories rows"]
-    """No row where the plan knows no categories."""
-
-
-class Sketched(NamedTuple):
-    """Similarities of queries and a tile, nearly, and what is known of them."""
-
-    codes: Int64[np.ndarray, "queries rows"]
-    """Bits of (similarity − zero) as signed integers of 16 or 32 bits, or `BARRED`; overwritten by
-    the scan."""
-    shift: int
-    """Bits of float32 that they lack: 16 for bfloat16, 0 for float32."""
-    zeros: Float64[np.ndarray, " queries"]
-    errors: Float64[np.ndarray, " queries"]
-    """How far they may be off, at most."""
-
-
-BARRED: Final = -1
+EXCLUDED: Final = -1
 """The bits of a number that no product gives: those of an excluded candidate."""
 
 
+class Tile(NamedTuple):
+    """Some rows of the gallery."""
+
+    vectors: Float32[np.ndarray, "rows dim"]
+    global_rows: Int64[np.ndarray, " rows"]
+    """Their rows in the whole gallery."""
+    row_ids_u32: UInt32[np.ndarray, " rows"]
+    """The lower 32 bits of those, from which hashes are made."""
+
+
+class SketchedRow(NamedTuple):
+    """The sketched similarities of one query with a tile."""
+
+    codes: Int[np.ndarray, " rows"]
+    """Integers in the order of (similarity − offset)."""
+    shift: int
+    """Bits of float32 that they lack."""
+    offset: float
+    error: float
+    """How far a similarity may be off, at most."""
+    product_error: float
+    """How far `nearly_cosine` may be off."""
+    members: Bool[np.ndarray, " rows"]
+    """The rows of the query's category."""
+    scoped: bool
+    """Whether the plan draws by category; otherwise `members` is false throughout."""
+
+
 class Scratch(NamedTuple):
-    """What a thread works in; for one query and a tile at a time."""
+    """The memory in which a thread scans one query and one tile at a time."""
 
-    limits: Int64[np.ndarray, "borders two"]
-    """Codes between which a candidate may lie on either side of a border."""
-    ranges: Int64[np.ndarray, "pools intervals two"]
+    threshold_codes: Int[np.ndarray, "thresholds two"]
+    """Codes between which a candidate may lie on either side of a threshold."""
+    pool_codes: Int[np.ndarray, "pools intervals two"]
     """Codes between which a candidate may enter a pool."""
-    marked: UInt8[np.ndarray, " rows"]
-    """1 where a candidate needs a closer look; as long as a whole number of words."""
-    places: Int64[np.ndarray, " rows"]
-    """Where those are."""
+    marked: UInt8[np.ndarray, " words"]
+    """1 where a candidate needs a closer look; a whole number of words."""
+    positions: Int64[np.ndarray, " rows"]
+    """The positions of those in the tile."""
     terms: Float32[np.ndarray, " half"]
+    """Of `cosine`."""
     cell: Float32[np.ndarray, " one"]
+    """Of `code_of`."""
+    no_members: Bool[np.ndarray, " rows"]
+    """False throughout."""
 
-    own: Bool[np.ndarray, " rows"]
-    """Set nowhere: whose rows of a category there are where the plan knows none."""
 
-
-def scratch_for(rows: int, dim: int, pools: int, borders: int, codes: np.dtype[Any]) -> Scratch:
-    """Scratch for a tile of so many rows, or fewer."""
+def scratch_for(rows: int, dim: int, pools: int, thresholds: int, codes: np.dtype[Any]) -> Scratch:
+    """Scratch memory for tiles of so many rows, or fewer."""
     return Scratch(
-        limits=np.empty((borders, 2), codes),
-        ranges=np.empty((pools, 2, 2), codes),
+        threshold_codes=np.empty((thresholds, 2), codes),
+        pool_codes=np.empty((pools, 2, 2), codes),
         marked=unmarked(rows),
-        places=np.empty(rows, np.int64),
+        positions=np.empty(rows, np.int64),
         terms=np.empty((dim + 1) // 2, np.float32),
         cell=np.empty(1, np.float32),
-        own=np.zeros(rows, np.bool_),
+        no_members=np.zeros(rows, np.bool_),
     )
 
 
-def scan(
+def scan_tile(
     sketched: Sketched,
     tile: Tile,
-    asked: ThresholdQueries,
-    wanted: PoolRequest,
-    found: ScanResult,
+    members: Bool[np.ndarray, "categories rows"],
+    thresholds: ThresholdQueries,
+    pools: PoolRequest,
+    result: ScanResult,
     product_error: float,
 ) -> None:
-    """Lets a tile pass by a block of queries, and adds what they find to `found`.
+    """Scans a tile for a block of queries, and adds what it finds to `result`.
 
     Args:
-        sketched: Similarities of the block and the tile.
-        tile: Some of the gallery.
-        asked: What is counted.
-        wanted: What is kept.
-        found: Of the block; its arrays are changed.
+        sketched: Similarities of the block and the tile; they are overwritten.
+        tile: Some rows of the gallery.
+        members: The rows of the tile in each category; no category where the plan draws by none.
+        thresholds: The block's queries, and what to count for them.
+        pools: What to keep for them.
+        result: That of the block; its arrays are changed.
         product_error: How far `nearly_cosine` may be off.
     """
     rows, dim = tile.vectors.shape
-    borders, pools = asked.border_rows.shape[1], len(wanted.scopes)
-    room = scratch_for(rows, dim, pools, borders, sketched.codes.dtype)
-    scan_tile(sketched, tile, asked, wanted, found, room, product_error)
+    count = thresholds.rows.shape[1]
+    scratch = scratch_for(rows, dim, len(pools.scopes), count, sketched.codes.dtype)
+    _scan_block(sketched, tile, members, thresholds, pools, result, scratch, product_error)
 
 
 @compiled
 @no_type_check
-def scan_tile(sketched, tile, asked, wanted, found, room, product_error):
-    """As `scan`, in a `Scratch` that is given."""
-    codes = sketched.codes
-    for query in range(codes.shape[0]):
-        row, own, scoped = codes[query], room.own, tile.members.shape[0] > 0
+def _scan_block(sketched, tile, members, thresholds, pools, result, scratch, product_error):
+    scoped = members.shape[0] > 0
+    for query in range(sketched.codes.shape[0]):
+        in_category = scratch.no_members
         if scoped:
-            own = tile.members[asked.categories[query]]
-        order_codes(row)
-        set_limits(query, sketched, asked, wanted, room)
-        if count(row, own, scoped, room.limits, found.nearer[query], room.marked):
-            count_ambiguous_exactly(
-                row, own, tile.rows, tile.vectors, asked.vectors[query],
-                asked.border_distances[query], asked.border_rows[query], found.nearer[query],
-                room.limits, room.marked, room.places, room.terms, product_error,
-            )  # fmt: skip
-        for pool in range(wanted.scopes.shape[0]):
-            if pool == wanted.first_fill and all_full(query, pool, wanted, found):
-                break
-            if wanted.needed[query, pool]:
-                offer(
-                    query, pool, row, own, sketched, tile, asked, wanted, found, room, product_error
-                )
+            in_category = members[thresholds.categories[query]]
+        row = SketchedRow(
+            sketched.codes[query],
+            sketched.shift,
+            sketched.offsets[query],
+            sketched.errors[query],
+            product_error,
+            in_category,
+            scoped,
+        )
+        scan_query(query, row, tile, thresholds, pools, result, scratch)
+
+
+@compiled
+@no_type_check
+def scan_query(query, row, tile, thresholds, pools, result, scratch):
+    """Scans a tile for one query.
+
+    Args:
+        query: Which row of `thresholds`, `pools` and `result`.
+        row: A `SketchedRow` whose codes are still the bits of numbers.
+        tile: A `Tile`.
+        thresholds: A `ThresholdQueries`.
+        pools: A `PoolRequest`.
+        result: A `ScanResult`, whose arrays are changed.
+        scratch: A `Scratch`.
+    """
+    order_codes(row.codes)
+    set_code_bounds(query, row, thresholds, pools, scratch)
+    counts_below = result.counts_below[query]
+    if count_surely_below(row, scratch.threshold_codes, counts_below, scratch.marked):
+        count_ambiguous_exactly(query, row, tile, thresholds, counts_below, scratch)
+    for pool in range(pools.scopes.shape[0]):
+        if pool == pools.first_fill and all_full(query, pool, pools, result):
+            break
+        if pools.needed[query, pool]:
+            offer(query, pool, row, tile, thresholds.vectors[query], pools, result, scratch)

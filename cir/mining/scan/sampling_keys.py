@@ -1,4 +1,4 @@
-"""Who stays in a pool: the nearest, or those whom chance prefers.
+"""Which candidates stay in a pool: the nearest, or those that chance prefers.
 
 Every candidate has a key, and a pool keeps those of least (key, gallery row). The key is
 
@@ -9,7 +9,7 @@ Every candidate has a key, and a pool keeps those of least (key, gallery row). T
                 and Welling, ICML 2019)
 
 so that a sample depends on the query, the candidates and the seed, never on the order in which
-candidates are met nor on where each of them is stored.
+the scan meets candidates nor on where each of them is stored.
 """
 
 import math
@@ -30,14 +30,14 @@ _WEYL: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 def hash_keys(
-    seed: int, draw_index: int, numbers: Int64[np.ndarray, " queries"]
+    seed: int, draw_index: int, queries: Int64[np.ndarray, " queries"]
 ) -> UInt32[np.ndarray, "queries two"]:
-    """What makes the hashes of a query its own: two words for each query number.
+    """Two words for each query, which make its hashes independent of those of other queries.
 
     `draw_index` tells apart the draws for one query.
     """
     key = _mixed(_mixed(np.array([seed], dtype=np.uint64)) ^ np.uint64(draw_index))
-    words = _mixed((key ^ numbers.astype(np.uint64)) + _WEYL)
+    words = _mixed((key ^ queries.astype(np.uint64)) + _WEYL)
     return np.stack([words >> np.uint64(32), words & np.uint64(0xFFFFFFFF)], axis=1).astype(
         np.uint32
     )
@@ -53,12 +53,12 @@ def _mixed(values: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
 
 @compiled
 @no_type_check
-def hash_of(row, first, second):
-    """The hash of a gallery row, given as 32 bits of it, for the two words of a query's keys.
+def hash_of(row_id, first, second):
+    """The hash of a gallery row, of which 32 bits are given, for the two words of a query.
 
-    Two rounds of MurmurHash3's finaliser (Appleby), a key before each.
+    Two rounds of MurmurHash3's finaliser (Appleby), a word before each.
     """
-    word = np.uint32(row ^ first)
+    word = np.uint32(row_id ^ first)
     word = np.uint32(np.uint32(word ^ np.uint32(word >> 16)) * np.uint32(0x85EBCA6B))
     word = np.uint32(np.uint32(word ^ np.uint32(word >> 13)) * np.uint32(0xC2B2AE35))
     word = np.uint32(np.uint32(word ^ np.uint32(word >> 16)) ^ second)
@@ -77,7 +77,7 @@ def gumbel(word):
 @compiled
 @no_type_check
 def gumbel_ceiling(word):
-    """A number that `gumbel` does not pass, at a tenth of its cost.
+    """A number that `gumbel` does not exceed, at a tenth of its cost.
 
     −log u ≥ 1 − u, so that −log(−log u) ≤ −log(1 − u), whose logarithm is rounded up to a power
     of two.

@@ -1,77 +1,78 @@
-"""Valid candidates before each border: by their codes, and in full where those leave doubt."""
+"""Valid candidates below each threshold: by their codes, and exactly where codes leave doubt."""
 
 from typing import no_type_check
 
 import numpy as np
 
-from cir.mining.numerics.jit import compiled
 from cir.mining.numerics.bytemask import list_marked
-from cir.mining.numerics.ordering import before
 from cir.mining.numerics.cosine import cosine, nearly_cosine
+from cir.mining.numerics.jit import compiled
+from cir.mining.numerics.ordering import before, count_above
 
 
 @compiled
 @no_type_check
-def count(row, own, scoped, limits, nearer, marked):
-    """Counts the candidates surely before each border; whether it marked any to count_ambiguous_exactly."""
-    unsure, every, ours = False, 0, 0
-    for border in range(limits.shape[0]):
-        low, high = limits[border, 0], limits[border, 1]
-        if border == 0 or low != limits[border - 1, 0] or high != limits[border - 1, 1]:
-            every = count_from(row, high, False)
-            ours = _count_own(row, own, high) if scoped else 0
-            unsure |= _mark_between(row, low, high, marked)
-        nearer[border, 0] += every
-        nearer[border, 1] += ours
-    return unsure
+def count_surely_below(row, threshold_codes, counts_below, marked):
+    """Counts the candidates surely below each threshold, and marks those that may be below.
+
+    Returns:
+        Whether any is marked.
+    """
+    ambiguous, every, same_category = False, 0, 0
+    for threshold in range(threshold_codes.shape[0]):
+        low, high = threshold_codes[threshold, 0], threshold_codes[threshold, 1]
+        if (
+            threshold == 0
+            or low != threshold_codes[threshold - 1, 0]
+            or high != threshold_codes[threshold - 1, 1]
+        ):
+            every = count_above(row.codes, high, False)
+            same_category = _count_members(row.codes, row.members, high) if row.scoped else 0
+            ambiguous |= _mark_between(row.codes, low, high, marked)
+        counts_below[threshold, 0] += every
+        counts_below[threshold, 1] += same_category
+    return ambiguous
 
 
 @compiled
 @no_type_check
-def count_from(row, least, itself):
-    """How many codes are above `least`, or that itself."""
-    count = row.dtype.type(0)
-    for place in range(row.shape[0]):
-        count = row.dtype.type(count + ((row[place] > least) | (itself & (row[place] == least))))
+def _count_members(codes, members, high):
+    """How many codes of the category's members are above `high`."""
+    count = codes.dtype.type(0)
+    for position in range(codes.shape[0]):
+        count = codes.dtype.type(count + ((codes[position] > high) & members[position]))
     return np.int64(count)
 
 
 @compiled
 @no_type_check
-def _count_own(row, own, high):
-    count = row.dtype.type(0)
-    for place in range(row.shape[0]):
-        count = row.dtype.type(count + ((row[place] > high) & own[place]))
-    return np.int64(count)
-
-
-@compiled
-@no_type_check
-def _mark_between(row, low, high, marked):
-    """Marks the codes from `low` to `high`, beside those marked; whether there is one."""
+def _mark_between(codes, low, high, marked):
+    """Marks the codes from `low` to `high`, and keeps other marks; whether there is any."""
     some = np.uint8(0)
-    for place in range(row.shape[0]):
-        between = np.uint8((row[place] >= low) & (row[place] <= high))
+    for position in range(codes.shape[0]):
+        between = np.uint8((codes[position] >= low) & (codes[position] <= high))
         some = np.uint8(some | between)
-        marked[place] = np.uint8(marked[place] | between)
+        marked[position] = np.uint8(marked[position] | between)
     return some != 0
 
 
 @compiled
 @no_type_check
-def count_ambiguous_exactly(
-    row, own, names, vectors, vector, distances, rows, nearer,
-    limits, marked, places, terms, product_error,
-):  # fmt: skip
-    """Counts the marked candidates, of whose borders the sketch is unsure."""
-    for turn in range(list_marked(marked, places)):
-        place, exact = places[turn], False
-        distance = np.float32(1) - nearly_cosine(vector, vectors[place])
-        for border in range(limits.shape[0]):
-            if row[place] < limits[border, 0] or row[place] > limits[border, 1]:
+def count_ambiguous_exactly(query, row, tile, thresholds, counts_below, scratch):
+    """Counts the marked candidates, of which the codes do not say on which side they lie."""
+    vector, distances = thresholds.vectors[query], thresholds.distances[query]
+    rows, bounds = thresholds.rows[query], scratch.threshold_codes
+    for index in range(list_marked(scratch.marked, scratch.positions)):
+        position, exact = scratch.positions[index], False
+        code, candidate = row.codes[position], tile.vectors[position]
+        distance = np.float32(1) - nearly_cosine(vector, candidate)
+        for threshold in range(bounds.shape[0]):
+            if code < bounds[threshold, 0] or code > bounds[threshold, 1]:
                 continue
-            if not exact and abs(distance - distances[border]) <= product_error:
-                distance, exact = np.float32(1) - cosine(vector, vectors[place], terms), True
-            nearer_than = before(distance, names[place], distances[border], rows[border])
-            nearer[border, 0] += nearer_than
-            nearer[border, 1] += nearer_than & own[place]
+            if not exact and abs(distance - distances[threshold]) <= row.product_error:
+                distance, exact = np.float32(1) - cosine(vector, candidate, scratch.terms), True
+            below = before(
+                distance, tile.global_rows[position], distances[threshold], rows[threshold]
+            )
+            counts_below[threshold, 0] += below
+            counts_below[threshold, 1] += below & row.members[position]

@@ -1,130 +1,156 @@
-"""Candidates let into the pools of a query: those of least key where each pool draws from."""
+"""The pools of a query: each keeps the candidates of least key in its band and scope, in a heap."""
 
-from typing import Final, no_type_check
+from typing import Final, NamedTuple, no_type_check
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int, Int64
 
+from cir.mining.numerics.bytemask import list_marked
+from cir.mining.numerics.cosine import cosine, nearly_cosine
 from cir.mining.numerics.float_codes import code_of, number_of
 from cir.mining.numerics.jit import compiled
-from cir.mining.scan.threshold_counts import count_from
-from cir.mining.scan.heaps import sift_up, sift_down
-from cir.mining.numerics.bytemask import list_marked
-from cir.mining.numerics.ordering import before
+from cir.mining.numerics.ordering import before, count_above
 from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, gumbel, gumbel_ceiling, hash_of
-from cir.mining.numerics.cosine import cosine, nearly_cosine
 from cir.types import SCOPES
 
 _ANY: Final = SCOPES.index("any")
 _SAME: Final = SCOPES.index("same-category")
-_MOST: Final = 2.0**32 - 1
-"""The greatest hash."""
-_TIMES: Final = 8
-"""So many times what a pool holds are first offered to it, of a tile whose hashes are even."""
+_LEAST_HASH: Final = 0.0
+_GREATEST_HASH: Final = 2.0**32 - 1
+_LIKELY: Final = 8
+"""A pool that samples evenly is first offered about so many times the candidates that it keeps."""
+
+
+class Pool(NamedTuple):
+    """One pool of one query."""
+
+    low_distances: Float32[np.ndarray, " intervals"]
+    low_rows: Int64[np.ndarray, " intervals"]
+    high_distances: Float32[np.ndarray, " intervals"]
+    high_rows: Int64[np.ndarray, " intervals"]
+    codes: Int[np.ndarray, "intervals two"]
+    """The least and the greatest code of candidates that may enter; they are narrowed."""
+    first_hash_key: int
+    second_hash_key: int
+    scope: int
+    priority: int
+    temperature: float
+    keys: Float64[np.ndarray, " kept"]
+    """A heap with the greatest (key, row) first."""
+    rows: Int64[np.ndarray, " kept"]
+    distances: Float32[np.ndarray, " kept"]
+    size: Int64[np.ndarray, " one"]
+    """How many entries of the heap are filled."""
 
 
 @compiled
 @no_type_check
-def all_full(query, pools, wanted, found):
-    """Whether the first pools of a query, those that it needs, hold as many as they can."""
+def all_full(query, count, pools, result):
+    """Whether the first `count` pools of a query, those that it needs, keep all that they can."""
     full = True
-    for pool in range(pools):
-        full &= not wanted.needed[query, pool] or found.sizes[query, pool] == found.keys.shape[2]
+    for pool in range(count):
+        full &= not pools.needed[query, pool] or result.sizes[query, pool] == result.keys.shape[2]
     return full
 
 
 @compiled
 @no_type_check
-def offer(query, pool, row, own, sketched, tile, asked, wanted, found, room, product_error):
-    """Offers a tile to a pool; its likeliest first, to one that has room."""
-    priority, keys = wanted.priorities[pool], found.keys[query, pool]
-    full, most = found.sizes[query, pool] == keys.shape[0], _MOST
-    if priority == NEAREST and not full:
-        _offer_nearest(
-            query, pool, row, own, sketched, tile, asked, wanted, found, room, product_error
-        )
-    elif priority == UNIFORM and not full:
-        _offer_least_hashed(
-            query, pool, row, own, sketched, tile, asked, wanted, found, room, product_error
-        )
+def offer(query, index, row, tile, vector, pools, result, scratch):
+    """Offers the candidates of a tile to one pool; to a pool that is not full the likeliest first.
+
+    Args:
+        query: Which row of `pools` and `result`.
+        index: Which of the pools.
+        row: A `SketchedRow` of ordered codes.
+        tile: A `Tile`.
+        vector: That of the query.
+        pools: A `PoolRequest`.
+        result: A `ScanResult`, whose arrays are changed.
+        scratch: A `Scratch`.
+    """
+    pool = Pool(
+        pools.low_distances[query, index],
+        pools.low_rows[query, index],
+        pools.high_distances[query, index],
+        pools.high_rows[query, index],
+        scratch.pool_codes[index],
+        pools.hash_keys[query, index, 0],
+        pools.hash_keys[query, index, 1],
+        pools.scopes[index],
+        pools.priorities[index],
+        pools.temperature,
+        result.keys[query, index],
+        result.rows[query, index],
+        result.distances[query, index],
+        result.sizes[query, index : index + 1],
+    )
+    full, greatest = pool.size[0] == pool.keys.shape[0], _GREATEST_HASH
+    if pool.priority == NEAREST and not full:
+        _offer_nearest_first(pool, row, tile, vector, scratch)
+    elif pool.priority == UNIFORM and not full:
+        _offer_least_hashed_first(pool, row, tile, vector, scratch)
     else:
-        if priority == NEAREST:
-            _close(query, room.ranges[pool], keys[0], sketched, room.cell)
-        elif priority == UNIFORM:
-            most = keys[0]
-        _offer_range(
-            query, pool, row, own, 0, most,
-            sketched, tile, asked, wanted, found, room, product_error,
-        )  # fmt: skip
+        if pool.priority == NEAREST:
+            _narrow(pool, row, scratch.cell)
+        elif pool.priority == UNIFORM:
+            greatest = pool.keys[0]
+        _offer_range(pool, row, tile, vector, scratch, _LEAST_HASH, greatest)
 
 
 @compiled
 @no_type_check
-def _offer_nearest(
-    query, pool, row, own, sketched, tile, asked, wanted, found, room, product_error
-):
-    """Offers as many as the pool holds, those of greatest code, and then the rest."""
-    keys, ranges = found.keys[query, pool], room.ranges[pool]
-    first, lowest = _code_of_nearest(row, ranges, keys.shape[0]), (ranges[0, 0], ranges[1, 0])
+def _offer_nearest_first(pool, row, tile, vector, scratch):
+    """Offers as many candidates as the pool keeps, those of greatest code, and then the rest."""
+    codes = pool.codes
+    first, lowest = _code_of_nearest(row.codes, codes, pool.keys.shape[0]), (codes[0, 0], codes[1, 0])
     for part in range(2):
-        ranges[part, 0] = max(lowest[part], first)
-    _offer_range(
-        query, pool, row, own, 0, _MOST,
-        sketched, tile, asked, wanted, found, room, product_error,
-    )  # fmt: skip
+        codes[part, 0] = max(lowest[part], first)
+    _offer_range(pool, row, tile, vector, scratch, _LEAST_HASH, _GREATEST_HASH)
     if first > min(lowest):
         for part in range(2):
-            ranges[part, 0] = lowest[part]
-            ranges[part, 1] = min(ranges[part, 1], first - 1)
-        if found.sizes[query, pool] == keys.shape[0]:
-            _close(query, ranges, keys[0], sketched, room.cell)
-        _offer_range(
-            query, pool, row, own, 0, _MOST,
-            sketched, tile, asked, wanted, found, room, product_error,
-        )  # fmt: skip
+            codes[part, 0] = lowest[part]
+            codes[part, 1] = min(codes[part, 1], first - 1)
+        if pool.size[0] == pool.keys.shape[0]:
+            _narrow(pool, row, scratch.cell)
+        _offer_range(pool, row, tile, vector, scratch, _LEAST_HASH, _GREATEST_HASH)
 
 
 @compiled
 @no_type_check
-def _offer_least_hashed(
-    query, pool, row, own, sketched, tile, asked, wanted, found, room, product_error
-):
-    """Offers several times as many as the pool holds, those of least hash, and then the rest."""
-    kept = found.keys.shape[2]
-    likely = min(_MOST, np.floor(_MOST * _TIMES * kept / row.shape[0]))
-    _offer_range(
-        query, pool, row, own, 0, likely,
-        sketched, tile, asked, wanted, found, room, product_error,
-    )  # fmt: skip
-    if likely < _MOST and found.sizes[query, pool] < kept:
-        _offer_range(
-            query, pool, row, own, likely + 1, _MOST,
-            sketched, tile, asked, wanted, found, room, product_error,
-        )  # fmt: skip
+def _offer_least_hashed_first(pool, row, tile, vector, scratch):
+    """Offers several times as many as the pool keeps, those of least hash, and then the rest."""
+    kept = pool.keys.shape[0]
+    likely = min(
+        _GREATEST_HASH, np.floor(_GREATEST_HASH * _LIKELY * kept / row.codes.shape[0])
+    )
+    _offer_range(pool, row, tile, vector, scratch, _LEAST_HASH, likely)
+    if likely < _GREATEST_HASH and pool.size[0] < kept:
+        _offer_range(pool, row, tile, vector, scratch, likely + 1, _GREATEST_HASH)
 
 
 @compiled
 @no_type_check
-def _close(query, ranges, worst, sketched, cell):
-    """Shuts out the codes of candidates that are surely farther than the worst in the pool."""
-    number = 1.0 - worst - sketched.zeros[query] - sketched.errors[query]
-    least = min(code_of(number, sketched.shift, cell), np.iinfo(ranges.dtype).max)
+def _narrow(pool, row, cell):
+    """Leaves out the codes of candidates that are surely farther than the worst in a full pool."""
+    similarity = 1.0 - pool.keys[0] - row.offset - row.error
+    least = min(code_of(similarity, row.shift, cell), np.iinfo(pool.codes.dtype).max)
     for part in range(2):
-        ranges[part, 0] = max(ranges[part, 0], least)
+        pool.codes[part, 0] = max(pool.codes[part, 0], least)
 
 
 @compiled
 @no_type_check
-def _code_of_nearest(row, ranges, count):
+def _code_of_nearest(codes, pool_codes, count):
     """The greatest code that at least `count` codes below the end of a range reach, if any is.
 
-    Codes of halved intervals are tried, each of which is one look at the row.
+    Codes of halved intervals are tried, each of which is one look at the codes.
     """
-    high = max(ranges[0, 1], ranges[1, 1])
-    above = count_from(row, high, False)
-    low, top = np.int64(min(ranges[0, 0], ranges[1, 0])), np.int64(high)
+    high = max(pool_codes[0, 1], pool_codes[1, 1])
+    above = count_above(codes, high, False)
+    low, top = np.int64(min(pool_codes[0, 0], pool_codes[1, 0])), np.int64(high)
     while low < top:
         middle = (low + top + 1) // 2
-        if count_from(row, row.dtype.type(middle), True) - above >= count:
+        if count_above(codes, codes.dtype.type(middle), True) - above >= count:
             low = middle
         else:
             top = middle - 1
@@ -133,130 +159,116 @@ def _code_of_nearest(row, ranges, count):
 
 @compiled
 @no_type_check
-def _offer_range(
-    query, pool, row, own, least, most, sketched, tile, asked, wanted, found, room, error
-):
-    """Offers the candidates whose codes are in the ranges of a pool.
-
-    Where hashes decide, those from `least` to `most`.
-    """
-    ranges, keys, marked = room.ranges[pool], wanted.hash_keys[query, pool], room.marked
-    scope, belongs = wanted.scopes[pool], wanted.scopes[pool] == _SAME
-    if scope == _ANY:
-        own = room.own
-    if wanted.priorities[pool] == UNIFORM:
+def _offer_range(pool, row, tile, vector, scratch, least_hash, greatest_hash):
+    """Offers the candidates whose codes a pool admits; where hashes decide, those in a range."""
+    members, wanted = row.members, pool.scope == _SAME
+    if pool.scope == _ANY:
+        members = scratch.no_members
+    if pool.priority == UNIFORM:
         some = _mark_hashed(
-            row, own, belongs, ranges,
-            tile.words, keys[0], keys[1], np.uint32(least), np.uint32(most), marked,
+            row.codes, members, wanted, pool.codes,
+            tile.row_ids_u32, pool.first_hash_key, pool.second_hash_key,
+            np.uint32(least_hash), np.uint32(greatest_hash), scratch.marked,
         )  # fmt: skip
     else:
-        some = _mark(row, own, belongs, ranges, marked)
+        some = _mark(row.codes, members, wanted, pool.codes, scratch.marked)
     if some:
-        _let_in(
-            row, tile.rows, tile.words, tile.vectors, asked.vectors[query],
-            wanted.priorities[pool],
-            sketched.zeros[query], sketched.errors[query], sketched.shift, wanted.temperature,
-            wanted.low_distances[query, pool], wanted.low_rows[query, pool],
-            wanted.high_distances[query, pool], wanted.high_rows[query, pool],
-            found.keys[query, pool], found.rows[query, pool], found.distances[query, pool],
-            found.sizes[query], pool, marked, room.places, keys, room.terms, room.cell, error,
-        )  # fmt: skip
+        _insert_marked(pool, row, tile, vector, scratch)
 
 
 @compiled
 @no_type_check
-def _mark(row, own, belongs, ranges, marked):
-    """Marks the candidates in either range that belong where they should; whether there is one."""
-    low, high, also_low, also_high = ranges[0, 0], ranges[0, 1], ranges[1, 0], ranges[1, 1]
+def _mark(codes, members, wanted, pool_codes, marked):
+    """Marks the candidates in either range whose membership is as wanted; whether there is any."""
+    low, high = pool_codes[0, 0], pool_codes[0, 1]
+    also_low, also_high = pool_codes[1, 0], pool_codes[1, 1]
     some = np.uint8(0)
     if also_low > also_high:
-        for place in range(row.shape[0]):
-            within = np.uint8((row[place] >= low) & (row[place] <= high) & (own[place] == belongs))
+        for position in range(codes.shape[0]):
+            code = codes[position]
+            within = np.uint8((code >= low) & (code <= high) & (members[position] == wanted))
             some = np.uint8(some | within)
-            marked[place] = within
+            marked[position] = within
         return some != 0
-    for place in range(row.shape[0]):
-        code = row[place]
+    for position in range(codes.shape[0]):
+        code = codes[position]
         within = np.uint8(
             (((code >= low) & (code <= high)) | ((code >= also_low) & (code <= also_high)))
-            & (own[place] == belongs)
+            & (members[position] == wanted)
         )
         some = np.uint8(some | within)
-        marked[place] = within
+        marked[position] = within
     return some != 0
 
 
 @compiled
 @no_type_check
-def _mark_hashed(row, own, belongs, ranges, words, first, second, least, most, marked):
+def _mark_hashed(codes, members, wanted, pool_codes, row_ids, first, second, least, most, marked):
     """As `_mark`, of those whose hash is in a range too."""
-    low, high, also_low, also_high = ranges[0, 0], ranges[0, 1], ranges[1, 0], ranges[1, 1]
+    low, high = pool_codes[0, 0], pool_codes[0, 1]
+    also_low, also_high = pool_codes[1, 0], pool_codes[1, 1]
     some, width = np.uint8(0), np.uint32(most - least)
-    for place in range(row.shape[0]):
-        code = row[place]
+    for position in range(codes.shape[0]):
+        code = codes[position]
         within = np.uint8(
             (((code >= low) & (code <= high)) | ((code >= also_low) & (code <= also_high)))
-            & (own[place] == belongs)
-            & (np.uint32(hash_of(words[place], first, second) - least) <= width)
+            & (members[position] == wanted)
+            & (np.uint32(hash_of(row_ids[position], first, second) - least) <= width)
         )
         some = np.uint8(some | within)
-        marked[place] = within
+        marked[position] = within
     return some != 0
 
 
 @compiled
 @no_type_check
-def _let_in(
-    row, names, words, vectors, vector, priority, zero, error, shift, temperature,
-    low_distances, low_rows, high_distances, high_rows,
-    keys, rows, distances, sizes, pool, marked, places, hash_keys, terms, cell, product_error,
-):  # fmt: skip
-    """Lets those marked candidates into a pool that may be there and are better than the worst."""
-    size, kept = sizes[pool], keys.shape[0]
-    for turn in range(list_marked(marked, places)):
-        place = places[turn]
-        name, candidate, word = names[place], vectors[place], np.uint32(0)
-        if priority != NEAREST:
-            word = hash_of(words[place], hash_keys[0], hash_keys[1])
+def _insert_marked(pool, row, tile, vector, scratch):
+    """Inserts the marked candidates that the pool admits and that are better than its worst."""
+    size, kept, keys = pool.size[0], pool.keys.shape[0], pool.keys
+    for index in range(list_marked(scratch.marked, scratch.positions)):
+        position = scratch.positions[index]
+        global_row, candidate = tile.global_rows[position], tile.vectors[position]
+        word = np.uint32(0)
+        if pool.priority != NEAREST:
+            word = hash_of(tile.row_ids_u32[position], pool.first_hash_key, pool.second_hash_key)
         if size == kept:
-            most = number_of(np.int64(row[place]) + 1, shift, cell) + zero + error
-            if keys[0] < _least_key(
-                priority, vector, candidate, most, word, temperature, product_error
-            ):
+            code = np.int64(row.codes[position]) + 1
+            most = number_of(code, row.shift, scratch.cell) + row.offset + row.error
+            if keys[0] < _least_key(pool, vector, candidate, most, word, row.product_error):
                 continue
-        distance = np.float32(1) - cosine(vector, candidate, terms)
-        if not _within(distance, name, low_distances, low_rows, high_distances, high_rows):
+        distance = np.float32(1) - cosine(vector, candidate, scratch.terms)
+        if not _admits(pool, distance, global_row):
             continue
-        key = _key(priority, distance, word, temperature)
+        key = _key(pool, distance, word)
         if size < kept:
-            hole = sift_up(keys, rows, distances, size, key, name)
+            hole = _sift_up(pool, size, key, global_row)
             size += 1
-        elif before(key, name, keys[0], rows[0]):
-            hole = sift_down(keys, rows, distances, key, name)
+        elif before(key, global_row, keys[0], pool.rows[0]):
+            hole = _sift_down(pool, key, global_row)
         else:
             continue
-        keys[hole], rows[hole], distances[hole] = key, name, distance
-    sizes[pool] = size
+        keys[hole], pool.rows[hole], pool.distances[hole] = key, global_row, distance
+    pool.size[0] = size
 
 
 @compiled
 @no_type_check
-def _least_key(priority, vector, candidate, similarity, word, temperature, product_error):
-    """What a candidate's key is at least, given what its similarity is at most."""
-    if priority == NEAREST:
+def _least_key(pool, vector, candidate, similarity, word, product_error):
+    """A lower bound of a candidate's key, from an upper bound of its similarity."""
+    if pool.priority == NEAREST:
         return np.float64(np.float32(1) - nearly_cosine(vector, candidate)) - product_error
-    if priority == SOFTMAX:
-        return (1.0 - similarity) / temperature - gumbel_ceiling(word)
+    if pool.priority == SOFTMAX:
+        return (1.0 - similarity) / pool.temperature - gumbel_ceiling(word)
     return np.float64(word)
 
 
 @compiled
 @no_type_check
-def _within(distance, row, low_distances, low_rows, high_distances, high_rows):
-    """Whether (distance, row) lies in one of the intervals."""
-    for part in range(low_rows.shape[0]):
-        if not before(distance, row, low_distances[part], low_rows[part]) and before(
-            distance, row, high_distances[part], high_rows[part]
+def _admits(pool, distance, row):
+    """Whether (distance, row) lies in one of the pool's intervals."""
+    for part in range(pool.low_rows.shape[0]):
+        if not before(distance, row, pool.low_distances[part], pool.low_rows[part]) and before(
+            distance, row, pool.high_distances[part], pool.high_rows[part]
         ):
             return True
     return False
@@ -264,10 +276,42 @@ def _within(distance, row, low_distances, low_rows, high_distances, high_rows):
 
 @compiled
 @no_type_check
-def _key(priority, distance, word, temperature):
+def _key(pool, distance, word):
     """What a pool orders by (`cir.mining.scan.sampling_keys`)."""
-    if priority == NEAREST:
+    if pool.priority == NEAREST:
         return np.float64(distance)
-    if priority == SOFTMAX:
-        return np.float64(distance) / temperature - gumbel(word)
+    if pool.priority == SOFTMAX:
+        return np.float64(distance) / pool.temperature - gumbel(word)
     return np.float64(word)
+
+
+@compiled
+@no_type_check
+def _sift_up(pool, size, key, row):
+    """Moves lesser entries down from the end of the heap; the hole that is left for (key, row)."""
+    keys, rows, distances = pool.keys, pool.rows, pool.distances
+    hole = size
+    while hole > 0 and before(keys[(hole - 1) // 2], rows[(hole - 1) // 2], key, row):
+        parent = (hole - 1) // 2
+        keys[hole], rows[hole], distances[hole] = keys[parent], rows[parent], distances[parent]
+        hole = parent
+    return hole
+
+
+@compiled
+@no_type_check
+def _sift_down(pool, key, row):
+    """Moves greater entries up from the root of the heap; the hole that is left for (key, row)."""
+    keys, rows, distances = pool.keys, pool.rows, pool.distances
+    hole = 0
+    while 2 * hole + 1 < keys.shape[0]:
+        child = 2 * hole + 1
+        if child + 1 < keys.shape[0] and before(
+            keys[child], rows[child], keys[child + 1], rows[child + 1]
+        ):
+            child += 1
+        if not before(key, row, keys[child], rows[child]):
+            break
+        keys[hole], rows[hole], distances[hole] = keys[child], rows[child], distances[child]
+        hole = child
+    return hole

@@ -1,7 +1,7 @@
-"""How many axes a sketch keeps, and how many of them in twice the digits: what costs least.
+"""How many axes a sketch keeps, and how many of them as two numbers: those that cost least.
 
-A wider product costs more time, and leaves fewer pairs in doubt that are then compared in full. The
-choice decides nothing about what is found.
+A wider product costs more time, and leaves fewer pairs in doubt that are then compared exactly. The
+choice has no influence on the result.
 """
 
 from collections.abc import Iterator
@@ -14,80 +14,82 @@ from jaxtyping import Float32
 from cir.mining.sketch.principal_axes import PrincipalAxes, turning_error
 
 _WIDTHS: Final = (16, 32, 64)
-"""Widths that are tried, and then every multiple of the last."""
-_HEAVY: Final = (0, 16, 32, 64)
+"""Widths that are tried, besides every multiple of the last."""
+_SPLIT_AXES: Final = (0, 16, 32, 64)
 _PAIR_COST: Final = {torch.bfloat16: 30000, torch.float32: 9000}
-"""What comparing a pair in full costs, in terms of the product."""
+"""What comparing a pair exactly costs, in terms of the product."""
 _LOSS: Final = {torch.bfloat16: 1.7e-3, torch.float32: 3e-8}
-"""What rounding takes of a vector's length, about."""
+"""The part of a vector's length that rounding takes, about."""
 _TURNING_COST: Final = {torch.bfloat16: 4, torch.float32: 1}
 """What an operation of the rotation costs in operations of the product."""
-_SMALL: Final = 10_000_000
-"""Pairs, fewer than which are worth no thought about the width."""
+SMALL_WORK: Final = 10_000_000
+"""With fewer pairs, choosing a width costs more than it saves."""
 
 
 class Width(NamedTuple):
-    """How much of a rotated vector is kept."""
+    """The axes of a rotated vector that a sketch keeps."""
 
     axes: int
-    heavy: int = 0
+    split_axes: int = 0
     """The first of them, kept as two numbers each."""
 
 
 def cheapest_width(
     axes: PrincipalAxes,
-    asked: Float32[np.ndarray, "tried dim"],
-    shown: Float32[np.ndarray, "sample dim"],
-    close: Float32[np.ndarray, "tried sample"],
-    number: torch.dtype,
-    queries: int,
-    gallery: int,
+    queries: Float32[np.ndarray, "tried dim"],
+    gallery: Float32[np.ndarray, "sample dim"],
+    to_decisions: Float32[np.ndarray, "tried sample"],
+    dtype: torch.dtype,
+    query_count: int,
+    gallery_count: int,
+    small_work: int = SMALL_WORK,
 ) -> Width:
-    """The width that costs least, of product, rotation and pairs to be compared in full.
+    """The width at which product, rotation and pairs to be compared exactly cost least.
 
     Args:
         axes: The principal axes.
-        asked: Some queries, centred.
-        shown: Some gallery vectors, centred.
-        close: How far their similarities are from the nearest at which a decision is taken.
-        number: The product's arithmetic.
-        queries: How many there are.
-        gallery: How many rows it has.
+        queries: Some queries, centred.
+        gallery: Some gallery vectors, centred.
+        to_decisions: How far their similarities are from the nearest decision.
+        dtype: The product's arithmetic.
+        query_count: How many queries there are.
+        gallery_count: How many gallery vectors there are.
+        small_work: With fewer pairs than these, all axes are kept.
     """
-    dim = asked.shape[1]
-    if queries * gallery < _SMALL:
+    dim = queries.shape[1]
+    if query_count * gallery_count < small_work:
         return Width(dim)
-    squares, others = (np.square(each @ axes.every).cumsum(axis=1) for each in (asked, shown))
-    turning = dim * _TURNING_COST[number] * (1 / queries + 1 / gallery)
-    costs = {Width(dim): dim + _doubted(Width(dim), squares, others, close, number)}
-    for width in _tried(dim, number):
-        product = width.axes * (1 + turning) + 2 * width.heavy
-        costs[width] = product + _doubted(width, squares, others, close, number)
+    squares, others = (np.square(each @ axes.every).cumsum(axis=1) for each in (queries, gallery))
+    turning = dim * _TURNING_COST[dtype] * (1 / query_count + 1 / gallery_count)
+    costs = {Width(dim): dim + _doubted(Width(dim), squares, others, to_decisions, dtype)}
+    for width in _tried(dim, dtype):
+        product = width.axes * (1 + turning) + 2 * width.split_axes
+        costs[width] = product + _doubted(width, squares, others, to_decisions, dtype)
     return min(costs, key=lambda width: costs[width])
 
 
-def _tried(dim: int, number: torch.dtype) -> Iterator[Width]:
+def _tried(dim: int, dtype: torch.dtype) -> Iterator[Width]:
     for axes in (*_WIDTHS, *range(2 * _WIDTHS[-1], dim, _WIDTHS[-1])):
-        for heavy in _HEAVY if number == torch.bfloat16 else (0,):
-            if heavy <= axes < dim:
-                yield Width(axes, heavy)
+        for split in _SPLIT_AXES if dtype == torch.bfloat16 else (0,):
+            if split <= axes < dim:
+                yield Width(axes, split)
 
 
 def _doubted(
     width: Width,
-    asked: Float32[np.ndarray, "tried dim"],
-    shown: Float32[np.ndarray, "sample dim"],
-    close: Float32[np.ndarray, "tried sample"],
-    number: torch.dtype,
+    queries: Float32[np.ndarray, "tried dim"],
+    gallery: Float32[np.ndarray, "sample dim"],
+    to_decisions: Float32[np.ndarray, "tried sample"],
+    dtype: torch.dtype,
 ) -> float:
-    """What pairs in doubt cost, spread over all; squares are cumulated along the axes."""
-    cut = np.outer(_between(asked, width.axes), _between(shown, width.axes))
-    kept = [np.sqrt(each[:, width.axes - 1]) for each in (asked, shown)]
-    lost = [_LOSS[number] * _between(each, width.heavy, width.axes) for each in (asked, shown)]
-    if width.axes < asked.shape[1]:
-        lost = [each + turning_error(asked.shape[1], width.axes) for each in lost]
+    """The cost of pairs in doubt, spread over all; squares are cumulated along the axes."""
+    cut = np.outer(_between(queries, width.axes), _between(gallery, width.axes))
+    kept = [np.sqrt(each[:, width.axes - 1]) for each in (queries, gallery)]
+    lost = [_LOSS[dtype] * _between(each, width.split_axes, width.axes) for each in (queries, gallery)]
+    if width.axes < queries.shape[1]:
+        lost = [each + turning_error(queries.shape[1], width.axes) for each in lost]
     rounded = np.outer(lost[0], kept[1]) + np.outer(kept[0], lost[1])
-    return float((close <= cut + rounded).mean()) * _PAIR_COST[number]
+    return float((to_decisions <= cut + rounded).mean()) * _PAIR_COST[dtype]
 
 
 def _between(

@@ -5,7 +5,7 @@ similarity. How far coordinates are off is proven, not assumed (`turning_error`)
 """
 
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple, no_type_check
 
 import numpy as np
 import torch
@@ -13,11 +13,12 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from cir.mining.numerics.cosine import ROUNDING
+from cir.mining.numerics.jit import compiled_loosely
 
 _STEP: Final = 64
-"""Components of a vector that are summed in one product: roundings add up within it alone."""
+"""Components of a vector that one product sums: roundings add up within it alone."""
 _OTHER_ROUNDINGS: Final = 8
-"""Of the axes, of the mean, and of their difference; with room."""
+"""Roundings of the axes, of the mean, and of their difference, with a margin."""
 
 
 class PrincipalAxes:
@@ -81,3 +82,38 @@ def turning_error(dim: int, width: int) -> float:
     """
     parts = -(-dim // _STEP)
     return float(np.sqrt(width)) * (min(dim, _STEP) + 2 * parts + _OTHER_ROUNDINGS) * ROUNDING
+
+
+class Moments(NamedTuple):
+    """Sums over the components of each vector x, with its mean and that of the other side."""
+
+    along: Float64[np.ndarray, " rows"]
+    """x · mean."""
+    along_other: Float64[np.ndarray, " rows"]
+    """x · the other mean."""
+    square: Float64[np.ndarray, " rows"]
+    """x · x."""
+
+
+def moments_of(
+    vectors: Float32[np.ndarray, "rows dim"],
+    mean: Float64[np.ndarray, " dim"],
+    other: Float64[np.ndarray, " dim"],
+) -> Moments:
+    """The moments of vectors, in float64, without a copy of them in float64."""
+    sums = np.empty((3, len(vectors)))
+    _sum_up(vectors, mean, other, sums)
+    return Moments(*sums)
+
+
+@compiled_loosely
+@no_type_check
+def _sum_up(vectors, mean, other, sums):
+    for row in range(vectors.shape[0]):
+        along, along_other, square = 0.0, 0.0, 0.0
+        for component in range(vectors.shape[1]):
+            value = np.float64(vectors[row, component])
+            along += value * mean[component]
+            along_other += value * other[component]
+            square += value * value
+        sums[0, row], sums[1, row], sums[2, row] = along, along_other, square

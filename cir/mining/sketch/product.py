@@ -8,9 +8,9 @@ is cut off,
     |error| ≤ |Px − [Px]| |Py| + |[Px]| |Py − [Py]| + |t_x| |t_y| + roundings of the sum
 
 by the Cauchy-Schwarz inequality. The lengths are measured, not assumed. The middle terms are
-columns of the product, and so is a zero for each query: a rounded result is finest near it, so it
-lies where decisions are taken. Embeddings crowd about their mean and along few axes, which makes
-all three terms small; vectors without such structure are cut nowhere.
+columns of the product, and so is an offset for each query: a rounded result is finest near zero,
+so the offset lies where decisions are taken. Embeddings crowd about their mean and along few axes,
+which makes all three terms small; vectors without such structure are cut nowhere.
 
 bfloat16 halves the product's time or better on processors and GPUs that have it; sums are of
 float32. Its rounding bears on the longest coordinates most, so the first few axes are kept as two
@@ -24,41 +24,51 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64, Shaped
+from jaxtyping import Float32, Float64, Int, Int64, Shaped
 from torch import Tensor
 
-from cir.mining.sketch.principal_axes import PrincipalAxes
-from cir.mining.sketch.moments import Moments, moments_of
-from cir.mining.scan.kernel import Sketched
 from cir.mining.numerics.cosine import product_error
 from cir.mining.numerics.threads import scanning_threads
 from cir.mining.sketch.cost_model import Width, cheapest_width
+from cir.mining.sketch.principal_axes import Moments, PrincipalAxes, moments_of
 
-Each = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]
+RunParts = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]
 """`map`, or that of a pool of threads."""
 
-_AT_ONCE: Final = 512
+_ROWS_TOGETHER: Final = 512
 """Rows that are sketched together: few enough for the processor's cache."""
 _SAMPLE: Final = 2048
-"""Rows that means and axes are fitted to."""
+"""Rows to which means and axes are fitted."""
 _TRIED: Final = 64, 512
-"""Queries, and gallery rows, that the width is chosen by."""
+"""Queries, and gallery rows, by which the width is chosen."""
 _SPLITS: Final = {torch.bfloat16: 3, torch.float32: 1}
 """Numbers that together hold a float32."""
 _INTEGERS: Final = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
 _SECOND_DIGITS: Final = 2.0**-8
-"""What a number's second one is of it, at most."""
+"""How large the second of two numbers is, relative to the first, at most."""
 _MEASURING: Final = 1e-7
-"""Above the rounding of a length measured in float64."""
+"""More than the rounding of a length measured in float64."""
+
+
+class Sketched(NamedTuple):
+    """The sketched similarities of some queries with some rows, and how far they may be off."""
+
+    codes: Int[np.ndarray, "queries rows"]
+    """The bits of (similarity − offset) as signed integers of 16 or 32 bits."""
+    shift: int
+    """Bits of float32 that they lack: 16 for bfloat16, 0 for float32."""
+    offsets: Float64[np.ndarray, " queries"]
+    errors: Float64[np.ndarray, " queries"]
+    """How far a similarity may be off, at most."""
 
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """Vectors cut and rounded, and how much of each was lost."""
+    """The queries or the gallery rows of a product: vectors cut and rounded, and what each lost."""
 
     columns: Shaped[Tensor, "rows width"]
     length: Float64[np.ndarray, " rows"]
@@ -72,7 +82,7 @@ class Side:
 
     @property
     def lengths(self) -> tuple[Float64[np.ndarray, " rows"], ...]:
-        """All but the columns."""
+        """All fields but the columns."""
         return self.length, self.rounded, self.cut, self.constant
 
     def block(self, rows: slice) -> "Side":
@@ -85,74 +95,78 @@ class Side:
         return Side(columns, *(values[rows] for values in self.lengths))
 
 
-def joined(sides: Sequence[Side]) -> Side:
-    """The rows of all of them."""
+def concatenated_sides(sides: Sequence[Side]) -> Side:
+    """The rows of all sides in one."""
     lengths = zip(*(side.lengths for side in sides), strict=True)
     return Side(
-        torch.cat([side.columns for side in sides]), *(np.concatenate(own) for own in lengths)
+        torch.cat([side.columns for side in sides]), *(np.concatenate(parts) for parts in lengths)
     )
 
 
 class Sketch:
-    """Sketches similarities of one set of queries with any rows of a gallery."""
+    """Approximates the similarities of a set of queries with any rows of a gallery."""
 
     def __init__(
         self,
         queries: Float32[np.ndarray, "queries dim"],
         gallery: Float32[np.ndarray, "gallery dim"],
-        borders: Float32[np.ndarray, "queries borders"],
-        number: torch.dtype,
+        decisions: Float32[np.ndarray, "queries decisions"],
+        dtype: torch.dtype,
         device: torch.device,
         width: Width | None = None,
         *,
         ceiling: bool = False,
-        each: Each = map,
+        run_parts: RunParts = map,
     ) -> None:
         """Fits the sketch.
 
         Args:
             queries: Unit vectors.
             gallery: Unit vectors, of which a sample is looked at.
-            borders: Similarities about which decisions are taken; the zero lies at the last.
-            number: torch.bfloat16 or torch.float32.
-            device: Where products are made.
-            width: Axes to keep; by default what costs least, together with the pairs that will have
-                to be compared in full.
-            ceiling: Whether products are what similarities are at most, whatever was cut off.
-            each: Sketches parts of the queries, one after the other or side by side.
+            decisions: Similarities at which decisions are taken; the last of each query is the
+                offset that is subtracted from its similarities.
+            dtype: torch.bfloat16 or torch.float32.
+            device: Where products are computed.
+            width: Axes to keep; by default those that cost least, together with the pairs that will
+                have to be compared exactly.
+            ceiling: Whether products are upper bounds of the similarities, whatever was cut off.
+            run_parts: Sketches parts of the queries, one after the other or side by side.
         """
-        self.number, self._device, self._ceiling = number, device, ceiling
-        self.zeros = borders[:, -1].astype(np.float64)
-        shown, asked = _spread(gallery, _SAMPLE), _spread(queries, _SAMPLE)
+        self.dtype, self._device, self._ceiling = dtype, device, ceiling
+        self.offsets = decisions[:, -1].astype(np.float64)
+        gallery_sample, query_sample = _spread(gallery, _SAMPLE), _spread(queries, _SAMPLE)
         self._gallery_mean, self._query_mean = (
-            rows.mean(axis=0, dtype=np.float64) for rows in (shown, asked)
+            rows.mean(axis=0, dtype=np.float64) for rows in (gallery_sample, query_sample)
         )
-        shown = shown - self._gallery_mean.astype(np.float32)
-        asked = asked - self._query_mean.astype(np.float32)
-        axes = PrincipalAxes(asked, shown)
+        gallery_sample = gallery_sample - self._gallery_mean.astype(np.float32)
+        query_sample = query_sample - self._query_mean.astype(np.float32)
+        axes = PrincipalAxes(query_sample, gallery_sample)
         if width is None:
-            some, others = _TRIED
-            tried, sides = (_spread(_spread(x, _SAMPLE), some) for x in (queries, borders))
-            similar = tried @ _spread(_spread(gallery, _SAMPLE), others).T
-            close = np.abs(similar[:, :, None] - sides[:, None, :]).min(axis=2)
-            asked, shown = _spread(asked, some), _spread(shown, others)
-            width = cheapest_width(axes, asked, shown, close, number, len(queries), len(gallery))
+            width = cheapest_width(
+                axes,
+                _spread(query_sample, _TRIED[0]),
+                _spread(gallery_sample, _TRIED[1]),
+                _distances_to_decisions(queries, gallery, decisions),
+                dtype,
+                len(queries),
+                len(gallery),
+            )
         self.width, self._rotation = width, axes.first(width.axes)
-        self._second = _SECOND_DIGITS if width.heavy else 0.0
-        parts = each(lambda part: self._asked(queries, part), _parts(len(queries)))
-        self.queries = joined(list(parts))
+        self._second = _SECOND_DIGITS if width.split_axes else 0.0
+        parts = run_parts(lambda part: self._query_side(queries, part), _parts(len(queries)))
+        self.queries = concatenated_sides(list(parts))
 
     def tile(self, vectors: Float32[np.ndarray, "rows dim"]) -> Side:
         """The gallery side of some rows."""
-        nothing = -float(self._query_mean @ self._gallery_mean)
+        constant = -float(self._query_mean @ self._gallery_mean)
         means, sides = (self._gallery_mean, self._query_mean), []
         for part in _parts(len(vectors)):
-            shift = np.full(len(vectors[part]), nothing)
-            sides.append(self._side(vectors[part], *means, shift, first=False))
-        return joined(sides)
+            constants = np.full(len(vectors[part]), constant)
+            sides.append(self._side(vectors[part], *means, constants, of_queries=False))
+        return concatenated_sides(sides)
 
     def errors(self, queries: Side, tile: Side) -> Float64[np.ndarray, " queries"]:
-        """How far `multiply` may be off for each query, less its zero, at most."""
+        """How far `multiply` may be off for each query, at most."""
         reach, rest = tile.length.max(), tile.rounded.max()
         summed = queries.length * reach + queries.constant + tile.constant.max() + 1
         return np.asarray(
@@ -173,29 +187,29 @@ class Sketch:
         )
 
     def multiply(self, block: slice, tile: Side, out: Shaped[Tensor, "queries rows"]) -> Sketched:
-        """Similarities of a block of queries with a tile, less the zero of each query.
+        """Similarities of a block of queries with a tile, less the offset of each query.
 
         Args:
             block: Which of the queries.
-            tile: Of `tile`.
-            out: CPU memory of `number`, which is overwritten.
+            tile: A result of `tile`.
+            out: CPU memory of `dtype`, which is overwritten.
         """
         queries = self.queries.block(block)
         if self._device.type != "cpu":
             out.copy_(queries.columns @ tile.columns.T)
-        elif self.number == torch.float32:
+        elif self.dtype == torch.float32:
             # NumPy's BLAS was measured faster than torch's here.
             np.matmul(queries.columns.numpy(), tile.columns.numpy().T, out=out.numpy())
         else:
             torch.mm(queries.columns, tile.columns.T, out=out)
-        bits = out.view(_INTEGERS[self.number]).numpy()
+        bits = out.view(_INTEGERS[self.dtype]).numpy()
         shift = 32 - 8 * bits.itemsize
-        return Sketched(bits, shift, self.zeros[block], self.errors(queries, tile))
+        return Sketched(bits, shift, self.offsets[block], self.errors(queries, tile))
 
-    def _asked(self, queries: Float32[np.ndarray, "queries dim"], part: slice) -> Side:
-        """The queries' side of some of them."""
+    def _query_side(self, queries: Float32[np.ndarray, "queries dim"], part: slice) -> Side:
+        """The side of some of the queries."""
         return self._side(
-            queries[part], self._query_mean, self._gallery_mean, -self.zeros[part], first=True
+            queries[part], self._query_mean, self._gallery_mean, -self.offsets[part], of_queries=True
         )
 
     def _side(
@@ -203,27 +217,27 @@ class Sketch:
         vectors: Float32[np.ndarray, "rows dim"],
         mean: Float64[np.ndarray, " dim"],
         other_mean: Float64[np.ndarray, " dim"],
-        shift: Float64[np.ndarray, " rows"],
+        constants: Float64[np.ndarray, " rows"],
         *,
-        first: bool,
+        of_queries: bool,
     ) -> Side:
-        """Centred, rotated, cut and rounded, `vectors · other_mean + shift` among the columns."""
+        """Centres, rotates, cuts and rounds; `vectors · other_mean + constants` is among columns."""
         moments = moments_of(vectors, mean, other_mean)
-        constant = torch.from_numpy(moments.along_other + shift).to(self._device)
+        constant = torch.from_numpy(moments.along_other + constants).to(self._device)
         head, cut, error = self._head(vectors, moments, mean)
         length = _lengths(head)
         if self._ceiling:
             head = torch.cat([head, cut.to(head.dtype)[:, None]], dim=1)
             length, cut = length + cut, torch.zeros_like(cut)
-        kept, heavy = head.to(self.number), slice(0, self.width.heavy)
+        kept, split = head.to(self.dtype), slice(0, self.width.split_axes)
         lost = head - kept
-        second = lost[:, heavy].to(self.number)
-        lost[:, heavy] -= second
+        second = lost[:, split].to(self.dtype)
+        lost[:, split] -= second
         rounded = _lengths(lost) + error + _MEASURING
-        parts = _split(constant, self.number)
-        ones, most = torch.ones_like(parts), kept[:, heavy]
-        own = (most, second, parts, ones) if first else (second, most, ones, parts)
-        columns = torch.cat([kept, *own], dim=1)
+        parts = _split(constant, self.dtype)
+        ones, first = torch.ones_like(parts), kept[:, split]
+        factors = (first, second, parts, ones) if of_queries else (second, first, ones, parts)
+        columns = torch.cat([kept, *factors], dim=1)
         lengths = (length + rounded, rounded, cut, constant.abs())
         return Side(columns.contiguous(), *(values.cpu().numpy() for values in lengths))
 
@@ -253,7 +267,7 @@ def _lengths(rows: Tensor) -> Tensor:
 
 def _parts(count: int) -> list[slice]:
     """Consecutive rows, a few at a time."""
-    return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]
+    return [slice(start, start + _ROWS_TOGETHER) for start in range(0, count, _ROWS_TOGETHER)]
 
 
 def _spread(rows: Float32[np.ndarray, "rows dim"], count: int) -> Float32[np.ndarray, "some dim"]:
@@ -261,33 +275,47 @@ def _spread(rows: Float32[np.ndarray, "rows dim"], count: int) -> Float32[np.nda
     return rows[:: -(-len(rows) // count)]
 
 
-def _split(values: Float64[Tensor, " rows"], number: torch.dtype) -> Tensor:
-    """Columns of `number` that add up to `values` within float32's rounding."""
+def _distances_to_decisions(
+    queries: Float32[np.ndarray, "queries dim"],
+    gallery: Float32[np.ndarray, "gallery dim"],
+    decisions: Float32[np.ndarray, "queries decisions"],
+) -> Float32[np.ndarray, "tried sample"]:
+    """How far the similarities of samples are from the nearest decision."""
+    tried, sides = (_spread(_spread(rows, _SAMPLE), _TRIED[0]) for rows in (queries, decisions))
+    similarities = tried @ _spread(_spread(gallery, _SAMPLE), _TRIED[1]).T
+    distances: Float32[np.ndarray, "tried sample"] = np.abs(
+        similarities[:, :, None] - sides[:, None, :]
+    ).min(axis=2)
+    return distances
+
+
+def _split(values: Float64[Tensor, " rows"], dtype: torch.dtype) -> Tensor:
+    """Columns of `dtype` that add up to `values` within float32's rounding."""
     parts = []
-    for _ in range(_SPLITS[number]):
-        parts.append(values.to(number))
+    for _ in range(_SPLITS[dtype]):
+        parts.append(values.to(dtype))
         values = values - parts[-1].double()
     return torch.stack(parts, dim=1)
 
 
 @cache
-def quickest_number(device: torch.device) -> torch.dtype:
+def fastest_dtype(device: torch.device) -> torch.dtype:
     """The arithmetic in which `device` multiplies faster: bfloat16 or float32.
 
-    On the CPU both are tried for a moment, on one thread: either gives the same answers.
+    On the CPU both are tried for a moment, on one thread: mining gives the same with either.
     """
     if device.type != "cpu":
         return torch.bfloat16
-    left, right = torch.ones(_AT_ONCE, 256), torch.ones(_SAMPLE, 256)
-    halves, out = (left.bfloat16(), right.bfloat16()), torch.empty(_AT_ONCE, _SAMPLE)
+    left, right = torch.ones(_ROWS_TOGETHER, 256), torch.ones(_SAMPLE, 256)
+    halves, out = (left.bfloat16(), right.bfloat16()), torch.empty(_ROWS_TOGETHER, _SAMPLE)
     narrow = out.bfloat16()
     works: dict[torch.dtype, Callable[[], object]] = {
         torch.float32: lambda: np.matmul(left.numpy(), right.numpy().T, out=out.numpy()),
         torch.bfloat16: lambda: torch.mm(halves[0], halves[1].T, out=narrow),
     }
     with scanning_threads() as pool:
-        seconds = {number: pool.submit(_seconds, work).result() for number, work in works.items()}
-    return min(seconds, key=lambda number: seconds[number])
+        seconds = {dtype: pool.submit(_seconds, work).result() for dtype, work in works.items()}
+    return min(seconds, key=lambda dtype: seconds[dtype])
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -1,42 +1,147 @@
 """Compiled functions: kept on disk for these very sources, with the arithmetic that is written."""
 
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import numba
 import numpy as np
 import pytest
 
-from cir.mining import compiled as module
-from cir.mining.numerics.jit import compiled, compiled_loosely
+from cir.mining.numerics import jit
 from cir.mining.numerics.cosine import cosine
+from cir.mining.numerics.jit import compiled, compiled_loosely, first_writable, sources_digest
+
+ROOT: Final = Path(__file__).parents[3]
+PROBE: Final = """
+import numpy as np
+from cir.mining.numerics import jit
+from cir.mining.numerics.cosine import cosine
+one = np.array([0.6, 0.8], np.float32)
+print(cosine(one, one, np.empty(1, np.float32)), cosine.stats.cache_path)
+hits = cosine.stats.cache_hits
+print(sum(hits.values()))
+"""
 
 
 def _remainder(values):  # type: ignore[no-untyped-def]
     return values[0] * values[0] - values[1]
 
 
-def test_the_cache_is_of_these_sources() -> None:
-    assert f"compiled-{module._digest()}" in Path(cosine.stats.cache_path).parts  # type: ignore[attr-defined]
+def in_fresh_process(folder: Path, **environment: str) -> tuple[str, str, int]:
+    """A cosine, where its machine code is kept, and how often it was read from there."""
+    usual = {k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROBE],
+        cwd=folder,
+        env={**usual, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    value, path, hits = ran.stdout.split()
+    return value, path, int(hits)
 
 
-def test_a_changed_source_changes_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The library as installed elsewhere, with no machine code beside it."""
+    without = shutil.ignore_patterns("__pycache__", "assets")
+    shutil.copytree(ROOT / "cir", tmp_path / "site" / "cir", ignore=without)
+    return tmp_path / "site"
+
+
+def read_only(installed: Path) -> None:
+    """Nothing can be made below `__pycache__`, whoever tries: a file stands in its place."""
+    (installed / "cir" / "mining" / "__pycache__").write_text("", encoding="utf-8")
+
+
+@pytest.mark.parametrize("changed", ["bands.py", "scan/kernel.py", "scan/deep/er/new.py"])
+def test_a_change_in_any_source_of_mining_gives_another_digest(
+    changed: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(module, "_ROOM", tmp_path)
-    (tmp_path / "caller.py").write_text("a", encoding="utf-8")
-    (tmp_path / "callee.py").write_text("b", encoding="utf-8")
-    before = module._digest()
-    assert module._digest() == before
-    (tmp_path / "note.txt").write_text("c", encoding="utf-8")
-    assert module._digest() == before
-    (tmp_path / "callee.py").write_text("c", encoding="utf-8")
-    assert module._digest() != before
+    mining = shutil.copytree(ROOT / "cir" / "mining", tmp_path / "mining")
+    before = sources_digest(mining)
+    assert before == sources_digest(ROOT / "cir" / "mining")
+    (mining / "note.txt").write_text("no source", encoding="utf-8")
+    assert sources_digest(mining) == before
+    source = mining / changed
+    source.parent.mkdir(parents=True, exist_ok=True)
+    source.write_text("changed = True\n", encoding="utf-8")
+    assert sources_digest(mining) != before
+
+
+def test_a_source_that_moves_gives_another_digest(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text("same", encoding="utf-8")
+    before = sources_digest(tmp_path)
+    (tmp_path / "one.py").rename(tmp_path / "two.py")
+    assert sources_digest(tmp_path) != before
+
+
+def test_the_cache_is_of_these_sources() -> None:
+    digest = sources_digest(Path(jit.__file__).parents[1])
+    assert f"cir-mining-{digest}" in Path(cosine.stats.cache_path).parts  # type: ignore[attr-defined]
 
 
 def test_other_users_of_numba_keep_their_cache() -> None:
     before = numba.config.CACHE_DIR
     compiled(_remainder)
     assert before == numba.config.CACHE_DIR
+
+
+def test_folders_that_cannot_be_written_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    below_a_file = tmp_path / "file" / "cache"
+    assert first_writable([below_a_file, tmp_path / "new" / "er"]) == tmp_path / "new" / "er"
+    assert first_writable([below_a_file]) is None
+
+
+def test_machine_code_is_kept_beside_the_sources(installed: Path) -> None:
+    _, path, hits = in_fresh_process(installed)
+    assert Path(path).is_relative_to(installed / "cir" / "mining" / "__pycache__")
+    assert hits == 0
+    assert in_fresh_process(installed)[2] == 1
+
+
+def test_the_users_cache_folder_is_honoured(installed: Path, tmp_path: Path) -> None:
+    _, path, _ = in_fresh_process(installed, NUMBA_CACHE_DIR=str(tmp_path / "asked"))
+    assert Path(path).is_relative_to(tmp_path / "asked" / jit._CACHE.name)  # type: ignore[union-attr]
+    assert list(Path(path).glob("cosine.cosine-*.nbc"))
+    assert not (installed / "cir" / "mining" / "__pycache__").exists()
+
+
+def test_a_read_only_installation_keeps_its_code_in_the_home(
+    installed: Path, tmp_path: Path
+) -> None:
+    read_only(installed)
+    _, path, _ = in_fresh_process(installed, XDG_CACHE_HOME=str(tmp_path / "home"))
+    assert Path(path).is_relative_to(tmp_path / "home")
+    assert Path(path).parent.name.startswith("cir-mining-")
+
+
+@pytest.mark.parametrize("asked", [{}, {"NUMBA_CACHE_DIR": "/dev/null/cache"}])
+def test_mining_works_where_nothing_can_be_written(
+    asked: Mapping[str, str], installed: Path
+) -> None:
+    read_only(installed)
+    nowhere = {"HOME": "/dev/null/home", "XDG_CACHE_HOME": "/dev/null/cache"}
+    value, path, hits = in_fresh_process(installed, **nowhere, **asked)
+    assert (float(value), path, hits) == (1.0, "None", 0)
+
+
+def test_a_full_disk_does_not_end_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jit, "_CACHE", tmp_path / "cache")
+    function = compiled(_remainder)
+    shutil.rmtree(tmp_path / "cache")
+    (tmp_path / "cache").write_text("", encoding="utf-8")  # now no file can be made below it
+    assert function(np.array([2.0, 3.0])) == 1
 
 
 def test_sums_are_fused_only_loosely() -> None:

@@ -1,5 +1,9 @@
 """Scanning threads make one product each, and leave the process as it was."""
 
+import subprocess
+import sys
+from typing import Final
+
 import numpy as np
 import pytest
 import torch
@@ -35,3 +39,39 @@ def test_numbers_of_threads_are_restored(error: type[Exception] | None) -> None:
             assert blas_threads() == before == [2] * len(before)
     finally:
         torch.set_num_threads(usual)
+
+
+def test_there_is_a_thread_for_each_usable_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also beyond the eight at which processes that decode images stop."""
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    monkeypatch.setattr("cir.workers.usable_cores", lambda: 17)
+    with scanning_threads() as pool:
+        assert pool._max_workers == 17
+    with scanning_threads(3) as pool:
+        assert pool._max_workers == 3
+
+
+SWITCHES: Final = (
+    "torch.backends.fp32_precision = 'tf32'",
+    "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+    "torch.backends.cuda.matmul.allow_tf32 = True",
+    "torch.set_float32_matmul_precision('high')",
+)
+PROBE: Final = """
+import torch
+from cir.mining.numerics.threads import scanning_threads
+{switch}
+products = torch.backends.cuda.matmul
+products.allow_bf16_reduced_precision_reduction = True
+with scanning_threads():
+    print(products.fp32_precision, products.allow_bf16_reduced_precision_reduction)
+print(products.fp32_precision, products.allow_bf16_reduced_precision_reduction)
+"""
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_sums_are_of_float32_whichever_switch_a_program_uses(switch: str) -> None:
+    """In a fresh process, since torch remembers which of its switches were ever used."""
+    code = PROBE.format(switch=switch)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.stdout.split() == ["ieee", "False", "tf32", "True"], ran.stderr
