@@ -76,7 +76,9 @@ def _origin(manifest: Manifest, config: ExportConfig, wanted: int) -> dict[str, 
     }
 
 
-def _print(columns: ExampleColumns, manifest: Manifest, config: ExportConfig, left_out: list[str]) -> None:
+def _print(
+    columns: ExampleColumns, manifest: Manifest, config: ExportConfig, left_out: list[str]
+) -> None:
     rows = len(columns["anchor"])
     console.note(
         f"{config.out}: {rows:,} rows of {', '.join(columns)} ({config.format}) from "

@@ -7,7 +7,7 @@ data frames and Arrow tables. Nothing is guessed: whatever may be read in two wa
 import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,8 @@ Vectors = npt.ArrayLike
 Rows = npt.ArrayLike
 """For each query a row, or several: array, tensor, list (of lists), data frame, Arrow column."""
 
-Checked = TypeVar("Checked")
+Items = Any
+"""Something for each row: a list, an array, or one column of a data frame or Arrow table."""
 
 _CPU: Final = torch.device("cpu")
 
@@ -89,9 +90,7 @@ def mining_device(device: torch.device | str) -> torch.device:
     try:
         chosen = pick_device(device) if isinstance(device, str) else torch.device(device)
     except (RuntimeError, TypeError):
-        raise UsageError(
-            f"`device` is {_shown(device)}; expected auto, cpu or cuda"
-        ) from None
+        raise UsageError(f"`device` is {_shown(device)}; expected auto, cpu or cuda") from None
     if chosen.type != "cuda":
         return _CPU
     if (chosen.index or 0) >= torch.cuda.device_count():
@@ -145,7 +144,7 @@ def row_lists(
     return lists
 
 
-def items(name: str, values: Any) -> Sequence[Any]:
+def items(name: str, values: Items) -> Sequence[Any]:
     """Something for each row, in order: a list, an array, or a column of a data frame.
 
     Raises:

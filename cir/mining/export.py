@@ -17,7 +17,7 @@ from typing import Any, Final
 from cir.config import ExportFormat
 from cir.errors import UsageError
 from cir.mining import arguments
-from cir.mining.arguments import Rows
+from cir.mining.arguments import Items, Rows
 from cir.mining.problem import Mined
 from cir.types import NO_ROW
 
@@ -37,9 +37,9 @@ class TrainingExample:
 
 def as_columns(
     mined: Mined,
-    anchors: Sequence[Any],
+    anchors: Items,
     positives: Rows,
-    corpus: Sequence[Any],
+    corpus: Items,
     form: ExportFormat = "triplet",
 ) -> ExampleColumns:
     """The result of `mine_negatives` as columns of texts, or of whatever the rows stand for.

@@ -14,7 +14,6 @@ from cir.mining import arguments
 from cir.ragged import Ragged
 from cir.types import NO_ROW, Band, Scope
 
-
 _SAMPLE: Final = 1024
 """Vectors of a table whose lengths are checked: a gallery in a file is not read for it."""
 
@@ -70,7 +69,9 @@ class Problem:
         rows, gallery = self.exclusions.rows, len(self.gallery)
         if rows.size and not 0 <= rows.min() <= rows.max() < gallery:
             wrong = rows[(rows < 0) | (rows >= gallery)][0]
-            raise UsageError(f"`exclusions` name row {wrong}; expected rows of a gallery of {gallery}")
+            raise UsageError(
+                f"`exclusions` name row {wrong}; expected rows of a gallery of {gallery}"
+            )
 
     def _require_categories(self) -> None:
         if self.categories is None or self.members is None:
@@ -80,8 +81,8 @@ class Problem:
         shape = len(self.categories), self.members.shape[1]
         if shape != (len(self.queries), len(self.gallery)):
             raise UsageError(
-                f"`categories` and `members` are of {shape[0]} queries and {shape[1]} gallery rows; "
-                f"expected {len(self.queries)} and {len(self.gallery)}"
+                f"`categories` and `members` are of {shape[0]} queries and {shape[1]} gallery "
+                f"rows; expected {len(self.queries)} and {len(self.gallery)}"
             )
         known, codes = len(self.members), self.categories
         if codes.size and not 0 <= codes.min() <= codes.max() < known:

@@ -87,7 +87,9 @@ def test_negatives_are_selected_as_from_plain_lists(
         assert selection.count[query] == len(expected) == held.sum()
         assert held[: len(expected)].all()
         assert np.isnan(selection.distances[query, ~held]).all()
-        columns = (x[query, held].tolist() for x in (selection.distances, selection.rows, selection.scopes))
+        columns = (
+            x[query, held].tolist() for x in (selection.distances, selection.rows, selection.scopes)
+        )
         found = [(d, r, SCOPES[s]) for d, r, s in zip(*columns, strict=True)]
         assert found == expected
 
