@@ -27,7 +27,15 @@ class Ragged:
     ) -> "Ragged":
         """The rows of `count` owners from (owner, row) pairs; each owner's stay in their order."""
         lengths = np.bincount(owners, minlength=count)
-        return cls(_starts(lengths), rows[np.argsort(owners, kind="stable")].astype(np.int64, copy=False))
+        return cls(
+            _starts(lengths), rows[np.argsort(owners, kind="stable")].astype(np.int64, copy=False)
+        )
+
+    @classmethod
+    def of_lengths(cls, lengths: Int[np.ndarray, " owners"]) -> "Ragged":
+        """Owners that have these many rows each: row 0 and up, one owner after the other."""
+        starts = _starts(lengths)
+        return cls(starts, np.arange(starts[-1]))
 
     def __len__(self) -> int:
         return len(self.starts) - 1

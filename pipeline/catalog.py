@@ -4,9 +4,13 @@ from pathlib import Path
 
 from cir.config import CatalogConfig
 from cir.files import refuse_existing
-from cir.sources.catalog import CatalogColumns, CatalogSummary, LeftOut, make_catalog
+from cir.sources.catalog import CatalogSummary, make_catalog
+from cir.sources.catalog_photos import CatalogColumns, LeftOut
 from cir.workers import pick_workers
 from pipeline import console
+
+_EXAMPLES = 3
+"""Things that are named of those that a reason left out."""
 
 
 def run(config: CatalogConfig) -> Path:
@@ -39,8 +43,8 @@ def _show(config: CatalogConfig, summary: CatalogSummary) -> None:
         f"Dataset {config.out}",
         ("category", "split", "photos", "queries", "targets a query"),
         [
-            (c.category, c.split, f"{c.photos:,}", f"{c.queries:,}", f"{c.targets:.1f}")
-            for c in summary.shelves
+            (c.category, c.split, f"{c.images:,}", f"{c.queries:,}", f"{c.targets:.1f}")
+            for c in summary.splits
         ],
     )
     if summary.pooled:
@@ -54,12 +58,16 @@ def _show(config: CatalogConfig, summary: CatalogSummary) -> None:
 
 def _left_out(left_out: LeftOut) -> list[str]:
     """A line for each reason that left something out."""
-    return [f"Left out: {_named(what, found)}" for what, found in vars(left_out).items() if found]
+    return [
+        f"Left out: {_with_examples(reason.replace('_', ' '), items)}"
+        for reason, items in vars(left_out).items()
+        if items
+    ]
 
 
-def _named(what: str, found: int | tuple[object, ...]) -> str:
-    reason = what.replace("_", " ")
-    if isinstance(found, int):
-        return f"{found:,} {reason}"
-    some = ", ".join(str(item) for item in found[:3])
-    return f"{len(found):,} {reason} ({some}{', ...' if len(found) > 3 else ''})"
+def _with_examples(reason: str, items: int | tuple[object, ...]) -> str:
+    """How many things a reason left out, with the first of them where they are known."""
+    if isinstance(items, int):
+        return f"{items:,} {reason}"
+    examples = ", ".join(str(item) for item in items[:_EXAMPLES])
+    return f"{len(items):,} {reason} ({examples}{', ...' if len(items) > _EXAMPLES else ''})"

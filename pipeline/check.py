@@ -13,23 +13,23 @@ _SHOWN = 5
 
 def run(config: CheckConfig) -> bool:
     """Prints what the dataset holds and lacks; whether every stage finds what it needs."""
-    found = audit(
+    report = audit(
         Dataset(config.dataset),
         images=config.images,
         workers=pick_workers(config.workers),
         progress=console.RichProgress(),
     )
-    _print_counts(found)
-    _print_notes(found)
+    _print_counts(report)
+    _print_notes(report)
     if config.json:
-        write_json(config.json, found.to_json())
-    _print_faults(found)
-    return found.complete
+        write_json(config.json, report.to_json())
+    _print_faults(report)
+    return report.complete
 
 
-def _print_counts(found: Audit) -> None:
+def _print_counts(report: Audit) -> None:
     console.table(
-        f"Splits, in the form of {found.form}",
+        f"Splits, in the form of {report.form}",
         (
             *("category", "split", "images", "queries", "in queries"),
             *("siblings", "ambiguous", "empty"),
@@ -39,40 +39,42 @@ def _print_counts(found: Audit) -> None:
                 *(s.category, s.split, f"{s.images:,}", f"{s.queries:,}", f"{s.in_queries:,}"),
                 *(f"{s.shared_references:,}", f"{s.ambiguous:,}", f"{s.empty_captions:,}"),
             )
-            for s in found.splits
+            for s in report.splits
         ],
     )
 
 
-def _print_notes(found: Audit) -> None:
+def _print_notes(report: Audit) -> None:
     console.note(
         "in queries: images that queries name; siblings: queries whose reference has other targets "
         "too; ambiguous: the same reference and captions with several targets; empty: queries with "
         "an empty caption"
     )
-    console.note(f"{found.images:,} images, {found.images_in_queries:,} of them named in captions")
-    for split in found.in_several_categories:
-        queries = sum(s.queries for s in found.splits if s.split == split)
-        several = found.in_several_categories[split]
+    console.note(
+        f"{report.images:,} images, {report.images_in_queries:,} of them named in captions"
+    )
+    for split in report.in_several_categories:
+        queries = sum(s.queries for s in report.splits if s.split == split)
+        several = report.in_several_categories[split]
         console.note(
             f"{split}: {queries:,} queries; {several:,} images stand in several categories"
         )
-    outside = sum(s.outside_subset for s in found.splits)
+    outside = sum(s.outside_subset for s in report.splits)
     if outside:
         console.note(f"{outside:,} queries have a target that their subset lacks")
-    console.note(f"{found.val_targets_seen_in_train:,} val targets also occur in train")
-    if found.images_opened:
-        console.note(f"{len(found.duplicates):,} groups of images with the same bytes")
+    console.note(f"{report.val_targets_seen_in_train:,} val targets also occur in train")
+    if report.images_opened:
+        console.note(f"{len(report.duplicates):,} groups of images with the same bytes")
 
 
-def _print_faults(found: Audit) -> None:
-    for file, ids in found.unknown.items():
+def _print_faults(report: Audit) -> None:
+    for file, ids in report.unknown.items():
         _print_some(f"{file} names {len(ids):,} ids that its image split lacks", ids)
-    if found.missing:
-        _print_some(f"{len(found.missing):,} images are missing", found.missing)
-    if found.broken:
-        _print_some(f"{len(found.broken):,} images are broken", tuple(found.broken.values()))
-    if found.complete:
+    if report.missing:
+        _print_some(f"{len(report.missing):,} images are missing", report.missing)
+    if report.broken:
+        _print_some(f"{len(report.broken):,} images are broken", tuple(report.broken.values()))
+    if report.complete:
         console.note("complete: every stage finds what it needs")
 
 

@@ -29,6 +29,7 @@ from cir.mining.manifest import mine_manifest, usable_queries
 from cir.models.combiner import SumCombiner
 from cir.models.composer import load_composer
 from cir.models.composition import baseline, composed_queries
+from cir.reporting.pages import percents
 from cir.reporting.report import write_report
 from cir.runtime import pick_device
 from cir.sources.synthetic import draw_dataset
@@ -104,15 +105,15 @@ def run(config: DemoConfig) -> Path:
 
 
 def _prepare(folder: _Folder, config: DemoConfig) -> None:
-    """Goes on with a demo of the same settings, replaces another only where told to."""
-    wanted = _settings(config)
+    """Resumes a demo of the same settings; replaces another only with `overwrite`."""
+    settings = _settings(config)
     if config.overwrite and folder.root.exists():
         _require_demo(folder)
         shutil.rmtree(folder.root)
     if folder.root.exists() and any(folder.root.iterdir()):
         _require_demo(folder)
-        _require_same(folder, wanted)
-    write_json(folder.settings, wanted)
+        _require_same(folder, settings)
+    write_json(folder.settings, settings)
 
 
 def _settings(config: DemoConfig) -> dict[str, Any]:
@@ -129,9 +130,9 @@ def _require_demo(folder: _Folder) -> None:
         )
 
 
-def _require_same(folder: _Folder, wanted: dict[str, Any]) -> None:
-    found = read_json(folder.settings, UsageError)
-    differing = [f"{k} {found.get(k)}" for k in wanted if found.get(k) != wanted[k]]
+def _require_same(folder: _Folder, settings: dict[str, Any]) -> None:
+    earlier = read_json(folder.settings, UsageError)
+    differing = [f"{k} {earlier.get(k)}" for k in settings if earlier.get(k) != settings[k]]
     if differing:
         raise UsageError(
             f"{folder.root} holds a demo made with {', '.join(differing)}: pass --overwrite to "
@@ -255,7 +256,7 @@ def _evaluate(
 
 
 def _is_done(artefact: Path, step: str) -> bool:
-    """Tells the step, and whether an earlier demo has left its artefact."""
+    """Prints the step; whether an earlier demo has left its artefact."""
     done = artefact.exists()
     console.note(f"{step}: {artefact} is there" if done else step)
     return done
@@ -266,11 +267,7 @@ def _print(judged: list[Evaluation]) -> None:
         f"Recall in percent: {judged[0].protocol}",
         ("query", *judged[0].figures()),
         [
-            *((e.query, *_cells(e.figures())) for e in judged),
-            ("chance", *_cells(judged[0].chance_figures())),
+            *((e.query, *percents(e.figures())) for e in judged),
+            ("chance", *percents(judged[0].chance_figures())),
         ],
     )
-
-
-def _cells(figures: dict[str, float]) -> list[str]:
-    return [f"{value:.1f}" for value in figures.values()]

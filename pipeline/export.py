@@ -13,49 +13,49 @@ from cir.mining.export import ExampleColumns
 from cir.mining.manifest_export import manifest_columns
 from pipeline import console
 
-_NAMED = 3
-"""Queries that are named where some are left out."""
+_EXAMPLES = 3
+"""Queries that are named of those that are left out."""
 
 
 def run(config: ExportConfig) -> Path:
     """Writes the examples and says what they hold and what was left out; the file's path."""
     refuse_existing(config.out, overwrite=config.overwrite)
     manifest = read_manifest(config.manifest)
-    wanted = _num_negatives(manifest, config)
-    left_out = _left_out(manifest, wanted) if config.format == "n-tuple" else []
-    _require_rows(manifest, config, wanted, left_out)
-    columns = manifest_columns(manifest, config.format, wanted, _image_name(config))
-    write_columns(columns, config.out, _origin(manifest, config, wanted))
+    num_negatives = _num_negatives(manifest, config)
+    left_out = _left_out(manifest, num_negatives) if config.format == "n-tuple" else []
+    _require_rows(manifest, config, num_negatives, left_out)
+    columns = manifest_columns(manifest, config.format, num_negatives, _image_name(config))
+    write_columns(columns, config.out, _origin(manifest, config, num_negatives))
     _print(columns, manifest, config, left_out)
     return config.out
 
 
 def _num_negatives(manifest: Manifest, config: ExportConfig) -> int:
     mined = int(manifest.metadata.options["num_negatives"])
-    wanted = config.num_negatives or mined
-    if wanted > mined:
+    num_negatives = config.num_negatives or mined
+    if num_negatives > mined:
         raise UsageError(
-            f"--num-negatives is {wanted}; {config.manifest} was mined for {mined} a query"
+            f"--num-negatives is {num_negatives}; {config.manifest} was mined for {mined} a query"
         )
-    return wanted
+    return num_negatives
 
 
-def _left_out(manifest: Manifest, wanted: int) -> list[str]:
+def _left_out(manifest: Manifest, num_negatives: int) -> list[str]:
     """The queries that have too few negatives for an n-tuple."""
     counts = manifest.negative_counts.tolist()
-    return [name for name, n in zip(manifest.query_ids, counts, strict=True) if n < wanted]
+    return [name for name, n in zip(manifest.query_ids, counts, strict=True) if n < num_negatives]
 
 
 def _require_rows(
-    manifest: Manifest, config: ExportConfig, wanted: int, left_out: list[str]
+    manifest: Manifest, config: ExportConfig, num_negatives: int, left_out: list[str]
 ) -> None:
     if not len(manifest):
         raise ManifestError(f"{config.manifest} holds no queries: run cir mine again")
     if len(left_out) == len(manifest):
         most = int(manifest.negative_counts.max())
         raise ManifestError(
-            f"no query of {config.manifest} has {wanted} negatives, the most is {most}: pass "
-            f"--num-negatives {most} or another --format"
+            f"no query of {config.manifest} has {num_negatives} negatives, the most is {most}: "
+            f"pass --num-negatives {most} or another --format"
         )
 
 
@@ -67,10 +67,10 @@ def _image_name(config: ExportConfig) -> Callable[[str], str]:
     return lambda image_id: str(dataset.image_path(image_id))
 
 
-def _origin(manifest: Manifest, config: ExportConfig, wanted: int) -> dict[str, object]:
+def _origin(manifest: Manifest, config: ExportConfig, num_negatives: int) -> dict[str, object]:
     return {
         "format": config.format,
-        "num_negatives": wanted,
+        "num_negatives": num_negatives,
         "manifest_sha256": sha256_of(config.manifest),
         "manifest": manifest.metadata.to_json(),
     }
@@ -85,7 +85,7 @@ def _print(
         f"{len(manifest) - len(left_out):,} of {len(manifest):,} queries"
     )
     if left_out:
-        named = ", ".join(left_out[:_NAMED]) + (", ..." if len(left_out) > _NAMED else "")
-        console.note(f"{len(left_out):,} queries left out, of fewer negatives: {named}")
+        examples = ", ".join(left_out[:_EXAMPLES]) + (", ..." if len(left_out) > _EXAMPLES else "")
+        console.note(f"{len(left_out):,} queries left out, of fewer negatives: {examples}")
     if config.dataset is None:
         console.note("images are named by their ids; --dataset FOLDER writes where they are")

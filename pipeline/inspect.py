@@ -26,7 +26,7 @@ _MEGABYTE = 10**6
 
 
 def run(config: InspectConfig) -> Path | None:
-    """Prints the figures of one manifest, or of two; the path of the page where one is wanted."""
+    """Prints the figures of one manifest, or of two; the path of the page where one is written."""
     if config.html:
         refuse_existing(config.html, overwrite=config.overwrite, field="html")
     dataset = Dataset(config.dataset) if config.dataset else None
@@ -73,7 +73,7 @@ def _inspect(config: InspectConfig, manifest: Manifest, dataset: Dataset | None)
     console.note(f"{config.manifest}: {described(manifest)}")
     _print(tables_of_manifest(manifest, hubs))
     if config.html:
-        # Drawing is imported where a page is wanted: without one the figures come at once.
+        # Drawing is imported where a page is written: without one the figures come at once.
         from cir.reporting.manifest_page import write_manifest_page
 
         name = config.manifest.name
@@ -90,7 +90,8 @@ def _compare(
     if not len(joined):
         raise ManifestError(
             f"{config.manifest} and {other} have no query in common, expected manifests of one "
-            f"dataset and split: the first is of {_place(first)}, the second of {_place(second)}"
+            f"dataset and split: the first is of {_split_of(first)}, the second of "
+            f"{_split_of(second)}"
         )
     console.note(f"before: {config.manifest}: {described(first)}")
     console.note(f"after: {other}: {described(second)}")
@@ -107,7 +108,7 @@ def _compare(
         _print_page(config.html, shown, len(joined))
 
 
-def _place(manifest: Manifest) -> str:
+def _split_of(manifest: Manifest) -> str:
     return f"split {manifest.metadata.split} ({manifest.query_ids[0]})"
 
 

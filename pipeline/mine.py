@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from cir.artefacts.checkpoint import Checkpoint
-from cir.artefacts.manifest import Approximation, Manifest, ManifestCounts, write_manifest
+from cir.artefacts.manifest import Manifest, write_manifest
+from cir.artefacts.manifest_metadata import Approximation, ManifestCounts
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import MineConfig
 from cir.data.captions import joined

@@ -10,8 +10,9 @@ from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder, load_encoder, untrained_encoder
 from cir.encoding.published import OPENAI_COLOURS
 from cir.files import refuse_existing
-from cir.pretraining.contrast import Schedule, pretrain, read_squares, save_half
 from cir.pretraining.corpus import Corpus, read_records
+from cir.pretraining.photos import read_squares
+from cir.pretraining.pretrain import PretrainingSchedule, pretrain, save_half
 from cir.pretraining.title_recall import TitleRecall, title_recall
 from cir.runtime import pick_device, seed_all
 from cir.sources.annotations import PhotoRecord
@@ -57,15 +58,15 @@ def _training_photos(config: PretrainConfig) -> tuple[list[Path], Corpus]:
     records: list[PhotoRecord] = []
     for folder in (config.catalog, config.synthetic):
         if folder is not None:
-            found = read_records(folder, ("train",))
+            by_photo = read_records(folder, ("train",))
             dataset = Dataset(folder)
-            files += [dataset.image_path(photo) for photo in found]
-            records += found.values()
+            files += [dataset.image_path(photo) for photo in by_photo]
+            records += by_photo.values()
     return files, Corpus(records)
 
 
-def _schedule(config: PretrainConfig) -> Schedule:
-    return Schedule(
+def _schedule(config: PretrainConfig) -> PretrainingSchedule:
+    return PretrainingSchedule(
         epochs=config.epochs,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
@@ -89,12 +90,12 @@ def _measure(config: PretrainConfig, device: torch.device) -> TitleRecall:
     )
 
 
-def _print(out: Path, found: TitleRecall) -> None:
+def _print(out: Path, measured: TitleRecall) -> None:
     console.table(
-        f"{out}: a held-out photo found by its title, gallery {found.gallery:,}, percent",
-        ("", *(f"R@{k}" for k in found.recall)),
+        f"{out}: a held-out photo found by its title, gallery {measured.gallery:,}, percent",
+        ("", *(f"R@{k}" for k in measured.recall)),
         [
             (name, *(f"{value:.1f}" for value in recall.values()))
-            for name, recall in ((TINY, found.recall), ("chance", found.chance))
+            for name, recall in ((TINY, measured.recall), ("chance", measured.chance))
         ],
     )

@@ -1,10 +1,12 @@
 """`cir data synth`: draws a dataset folder of synthetic garments."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cir.config import SynthConfig
 from cir.files import refuse_existing
-from cir.sources.synthetic import SynthSummary, draw_dataset
+from cir.sources.annotations import CategorySplitCount
+from cir.sources.synthetic import draw_dataset
 from cir.workers import pick_workers
 from pipeline import console
 
@@ -12,7 +14,7 @@ from pipeline import console
 def run(config: SynthConfig) -> Path:
     """Draws the dataset folder and says what it holds."""
     refuse_existing(config.out, overwrite=config.overwrite)
-    summary = draw_dataset(
+    splits = draw_dataset(
         config.out,
         {"dress": config.dress, "shirt": config.shirt, "toptee": config.toptee},
         size=config.size,
@@ -20,16 +22,16 @@ def run(config: SynthConfig) -> Path:
         workers=pick_workers(config.workers),
         progress=console.RichProgress(),
     )
-    _show(config, summary)
+    _show(config, splits)
     return config.out
 
 
-def _show(config: SynthConfig, summary: SynthSummary) -> None:
+def _show(config: SynthConfig, splits: Sequence[CategorySplitCount]) -> None:
     console.table(
         f"Dataset {config.out}",
         ("category", "split", "images", "queries", "targets a query"),
         [
             (c.category, c.split, f"{c.images:,}", f"{c.queries:,}", f"{c.targets:.2f}")
-            for c in summary.shelves
+            for c in splits
         ],
     )

@@ -11,8 +11,8 @@ from cir.data.dataset import Dataset
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.reporting.report import write_report
-from cir.training.run_folder import REPORT_FILE
 from cir.training.metrics_log import RunLog
+from cir.training.run_folder import REPORT_FILE
 from cir.training.train import train
 from pipeline import console
 
@@ -26,10 +26,10 @@ def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
     """
     dataset, embeddings = Dataset(config.dataset), read_embeddings(config.embeddings)
     progress: Progress = console.RichProgress() if processes.main else SILENT
-    told: list[int] = []
+    epochs: list[int] = []
 
-    def tell(line: Mapping[str, Any]) -> None:
-        told.append(line["epoch"])
+    def show(line: Mapping[str, Any]) -> None:
+        epochs.append(line["epoch"])
         console.note(_sentence(line, config.epochs))
 
     folder = train(
@@ -38,12 +38,12 @@ def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
         embeddings,
         read_manifest(config.manifest),
         progress=progress,
-        on_epoch=tell,
+        on_epoch=show,
         processes=processes,
     )
     if not processes.main:
         return folder
-    if config.resume and not told:
+    if config.resume and not epochs:
         console.note(f"{folder} had finished its {config.epochs} epochs: nothing was left to train")
     _conclude(folder, dataset, embeddings, progress)
     return folder

@@ -1,1 +1,12 @@
-"""What stages hand on: vectors and their provenance, the store, the manifest, checkpoints."""
+"""The files that stages hand on: each is written whole or not at all, and says where it is from.
+
+    store         embeddings.h5: vectors of images and captions, with their `provenance`
+    manifest      manifest.parquet: queries with their mined negatives, and `manifest_metadata`
+    checkpoint    a folder of weights
+    query_ranks   per-query results of an evaluation
+    columns       training examples for other libraries
+
+Begin with `read_embeddings` and `read_manifest`. `vectors` holds vectors by key,
+`manifest_statistics` and `manifest_comparison` are arithmetic on manifests, `parquet` is how
+Parquet files are written.
+"""

@@ -1,7 +1,10 @@
-"""A checkpoint folder: weights, what training needs to go on, and where the weights come from.
+"""A checkpoint folder: weights, what training resumes from, and where the weights come from.
 
-`combiner.safetensors`, `clip.safetensors` (the whole encoder, only where a tower was tuned),
-`trainer.pt` (loadable with `weights_only`), `metadata.json`.
+* `combiner.safetensors`: the combiner's weights
+* `clip.safetensors`: the whole encoder, only where one of its towers was tuned
+* `trainer.pt`: the state of the optimiser and of everything else that training resumes from;
+  `torch.load` reads it with `weights_only`
+* `metadata.json`: `CheckpointMetadata`
 """
 
 import hashlib
@@ -10,7 +13,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import safetensors.torch
 import torch
@@ -22,14 +25,14 @@ from cir.errors import CheckpointError
 from cir.files import folder_written_aside, read_json, settle, sha256_of, write_json
 
 SCHEMA_VERSION = 1
-"""Version of the folder's layout; a reader refuses any other."""
+"""Version of the folder's layout; a reader accepts no other."""
 
-COMBINER_FILE = "combiner.safetensors"
-CLIP_FILE = "clip.safetensors"
-TRAINER_FILE = "trainer.pt"
-METADATA_FILE = "metadata.json"
+COMBINER_FILE: Final = "combiner.safetensors"
+CLIP_FILE: Final = "clip.safetensors"
+TRAINER_FILE: Final = "trainer.pt"
+METADATA_FILE: Final = "metadata.json"
 
-_MEND = "train again, or take another checkpoint of the run"
+_MEND: Final = "train again, or take another checkpoint of the run"
 
 
 @dataclass(frozen=True)
@@ -41,33 +44,36 @@ class CheckpointMetadata:
     combiner: str
     """Name of the combiner (`cir.models.combiner.build_combiner`)."""
     dim: int
+    """Components of the vectors that it combines."""
     hidden: int
+    """Width of its inner layers."""
     tune: str
     """Towers of CLIP that were tuned: none, text, image or both."""
     epoch: int
-    """Finished epochs."""
+    """How many epochs were finished when it was saved."""
     provenance: Provenance
     """The encoder of the store that training began with."""
     embeddings_sha256: str
     dev: dict[str, float]
-    """Figures on the dev split, by name; none within an epoch."""
+    """Figures on the dev split by name, recalls in percent; empty where an epoch is under way."""
     config: dict[str, Any]
     """The run's configuration as JSON values."""
     step: int = 0
-    """Steps made of the epoch after the finished ones; 0 at the end of an epoch."""
+    """Steps made of the epoch that is under way; 0 where none is."""
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A checkpoint read back."""
+    """A checkpoint's weights, on the CPU, and what they are."""
 
     folder: Path
     combiner: dict[str, Tensor]
+    """The combiner's `state_dict`."""
     clip: dict[str, Tensor] | None
-    """The tuned encoder's whole state; None where no tower was tuned."""
+    """The tuned encoder's whole `state_dict`; None where no tower was tuned."""
     metadata: CheckpointMetadata
     sha256: str
-    """Identifies the weights: of the combiner, and of CLIP where it was tuned."""
+    """Identifies the weights of the combiner, and of CLIP where it was tuned."""
 
 
 def save_checkpoint(
@@ -77,29 +83,36 @@ def save_checkpoint(
     clip: Mapping[str, Tensor] | None,
     trainer: dict[str, Any],
     metadata: CheckpointMetadata,
-) -> None:
-    """Writes a checkpoint aside and puts it in the place of `folder`.
+) -> str:
+    """Writes a checkpoint aside and moves it to `folder`.
 
     Args:
         folder: The checkpoint folder; one that stands there is replaced.
-        combiner: The combiner's state.
-        clip: The encoder's whole state where a tower is tuned.
-        trainer: What training goes on from: tensors and plain values only.
+        combiner: The combiner's `state_dict`, on any device.
+        clip: The encoder's whole `state_dict` where a tower is tuned, else None.
+        trainer: What training resumes from: tensors and plain values only.
         metadata: What the weights are.
+
+    Returns:
+        What identifies the weights: `Checkpoint.sha256` of the checkpoint read back.
 
     Raises:
         CirError: the folder cannot be written.
     """
     with folder_written_aside(folder) as aside:
-        _write_tensors(aside / COMBINER_FILE, combiner)
+        digests = {COMBINER_FILE: _write_tensors(aside / COMBINER_FILE, combiner)}
         if clip is not None:
-            _write_tensors(aside / CLIP_FILE, clip)
+            digests[CLIP_FILE] = _write_tensors(aside / CLIP_FILE, clip)
         _write_trainer(aside / TRAINER_FILE, trainer)
         write_json(aside / METADATA_FILE, asdict(metadata))
+    return _weights_id(digests)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
     """Reads the weights and metadata of a checkpoint, on the CPU.
+
+    Args:
+        folder: The checkpoint folder, such as `checkpoints/best` of a run.
 
     Raises:
         CheckpointError: the folder is missing, damaged, or of another schema.
@@ -116,12 +129,15 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         combiner=_read_tensors(folder / COMBINER_FILE),
         clip=_read_tensors(clip) if clip.exists() else None,
         metadata=metadata,
-        sha256=_weights_id(folder),
+        sha256=_weights_id(_digests(folder)),
     )
 
 
 def read_trainer(folder: Path) -> dict[str, Any]:
-    """Reads what training goes on from, on the CPU, without running any code of the file.
+    """Reads what training resumes from, on the CPU, without running any code of the file.
+
+    Args:
+        folder: The checkpoint folder.
 
     Raises:
         CheckpointError: the file is missing or damaged.
@@ -139,10 +155,15 @@ def read_trainer(folder: Path) -> dict[str, Any]:
     return state
 
 
-def _write_tensors(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Serialised in memory first: a full disk is then an OSError, as of every other file."""
+def _write_tensors(path: Path, state: Mapping[str, Tensor]) -> str:
+    """Writes tensors and returns the SHA-256 of the file.
+
+    They are serialised in memory first, so that a full disk is an OSError as for every other file.
+    """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    path.write_bytes(safetensors.torch.save(plain))
+    serialised = safetensors.torch.save(plain)
+    path.write_bytes(serialised)
+    return hashlib.sha256(serialised).hexdigest()
 
 
 def _write_trainer(path: Path, trainer: dict[str, Any]) -> None:
@@ -169,20 +190,22 @@ def _read_metadata(path: Path) -> CheckpointMetadata:
             f"{path} has schema version {version}, expected {SCHEMA_VERSION}: {_MEND}"
         )
     try:
-        found = {"step": 0} | values
-        found = {item.name: found[item.name] for item in fields(CheckpointMetadata)}
-        return CheckpointMetadata(**found | {"provenance": Provenance(**found["provenance"])})
+        values = {"step": 0} | values
+        known = {field.name: values[field.name] for field in fields(CheckpointMetadata)}
+        return CheckpointMetadata(**known | {"provenance": Provenance(**known["provenance"])})
     except (KeyError, TypeError) as fault:
         raise CheckpointError(f"{path} lacks or misnames {fault}: {_MEND}") from fault
 
 
-def _weights_id(folder: Path) -> str:
-    """SHA-256 over the name and SHA-256 of each weight file that is there."""
-    lines = [
-        f"{name} {sha256_of(folder / name)}\n"
-        for name in (COMBINER_FILE, CLIP_FILE)
-        if (folder / name).exists()
-    ]
+def _digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each weight file of the folder, by name."""
+    names = [name for name in (COMBINER_FILE, CLIP_FILE) if (folder / name).exists()]
+    return {name: sha256_of(folder / name) for name in names}
+
+
+def _weights_id(digests: Mapping[str, str]) -> str:
+    """SHA-256 over the name and the SHA-256 of each weight file, in their order."""
+    lines = [f"{name} {digest}\n" for name, digest in digests.items()]
     return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from cir.artefacts.parquet import write_parquet
+from cir.errors import UsageError
 from cir.files import written_aside
 
 EXPORT_KEY: Final = b"cir.export"
@@ -23,23 +24,24 @@ def write_columns(
 
     Args:
         columns: Values by name; texts, numbers, or objects of them with the same keys in each row.
-        path: .jsonl, or Parquet whatever else it ends in.
-        origin: What they were made from, as JSON under `EXPORT_KEY`; .jsonl has no place for it.
+        path: A name that ends in .jsonl is written as JSON lines, any other as Parquet.
+        origin: What they were made from, as JSON under `EXPORT_KEY`; .jsonl cannot hold it.
 
     Raises:
+        UsageError: the columns differ in length.
         CirError: the file cannot be written.
     """
-    with written_aside(path) as aside:
-        if path.suffix == _JSONL:
-            _write_lines(columns, aside)
-        else:
-            described = json.dumps(origin, ensure_ascii=False).encode("utf-8")
-            table = pa.table(dict(columns)).replace_schema_metadata({EXPORT_KEY: described})
-            pq.write_table(table, aside, compression="zstd", write_page_checksum=True)
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise UsageError(f"`columns` differ in length ({lengths}); expected a value a row in each")
+    if path.suffix == _JSONL:
+        _write_lines(columns, path)
+    else:
+        write_parquet(pa.table(dict(columns)), path, key=EXPORT_KEY, metadata=origin)
 
 
 def _write_lines(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
-    with path.open("w", encoding="utf-8") as file:
+    with written_aside(path) as aside, aside.open("w", encoding="utf-8") as file:
         for row in zip(*columns.values(), strict=True):
             line = json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False)
             file.write(line + "\n")

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from cir.artefacts.manifest import Manifest, ManifestMetadata
+from cir.artefacts.manifest import Manifest
+from cir.artefacts.manifest_metadata import ManifestMetadata
 from cir.artefacts.manifest_statistics import mean_negatives, nearest_negatives, owners
 
 
@@ -16,15 +17,15 @@ class Turnover:
     """The negatives of the queries that two manifests have in common, a row a common query."""
 
     before_rows: Int64[np.ndarray, " common"]
-    """Its row in the manifest before."""
+    """The query's row in the manifest before."""
     after_rows: Int64[np.ndarray, " common"]
-    """Its row in the manifest after."""
+    """The query's row in the manifest after."""
     kept: Int64[np.ndarray, " common"]
-    """Negatives that it has in both."""
+    """Negatives that the query has in both."""
     lost: Int64[np.ndarray, " common"]
-    """Negatives that it has only before."""
+    """Negatives that the query has only before."""
     new: Int64[np.ndarray, " common"]
-    """Negatives that it has only after."""
+    """Negatives that the query has only after."""
 
     def __len__(self) -> int:
         return len(self.before_rows)
@@ -39,32 +40,32 @@ class Turnover:
 
 
 def turnover(before: Manifest, after: Manifest) -> Turnover:
-    """Compares the negatives of each query that stands in both manifests, as sets of images.
+    """Compares the negatives of each query that both manifests hold, as sets of images.
 
-    A query is the same where its id, its category, its reference and its target are. Common
-    queries come in the order of `before`; there may be none.
+    Two rows are of one query where id, category, reference and target agree. Common queries come
+    in the order of `before`; there may be none.
     """
     row_of = {key: row for row, key in enumerate(_keys(after))}
-    shared = [(row, row_of[key]) for row, key in enumerate(_keys(before)) if key in row_of]
-    rows = np.array(shared, dtype=np.int64).reshape(-1, 2)
+    common = [(row, row_of[key]) for row, key in enumerate(_keys(before)) if key in row_of]
+    rows = np.array(common, dtype=np.int64).reshape(-1, 2)
     images = sorted(set(before.negative_ids) | set(after.negative_ids))
     code_of = {image_id: code for code, image_id in enumerate(images)}
-    had = _uses(before.subset(rows[:, 0]), code_of)
-    has = _uses(after.subset(rows[:, 1]), code_of)
+    earlier = _uses(before.subset(rows[:, 0]), code_of)
+    later = _uses(after.subset(rows[:, 1]), code_of)
     kept, was, now = (
         np.bincount(uses // max(len(images), 1), minlength=len(rows))
-        for uses in (np.intersect1d(had, has, assume_unique=True), had, has)
+        for uses in (np.intersect1d(earlier, later, assume_unique=True), earlier, later)
     )
     return Turnover(rows[:, 0], rows[:, 1], kept, was - kept, now - kept)
 
 
 def _keys(manifest: Manifest) -> list[tuple[str, ...]]:
-    said = (manifest.query_ids, manifest.categories, manifest.reference_ids, manifest.target_ids)
-    return list(zip(*said, strict=True))
+    parts = (manifest.query_ids, manifest.categories, manifest.reference_ids, manifest.target_ids)
+    return list(zip(*parts, strict=True))
 
 
 def _uses(manifest: Manifest, code_of: Mapping[str, int]) -> Int64[np.ndarray, " uses"]:
-    """Each (row, image) of the negatives once, as one number."""
+    """Each distinct (row, image) pair of the negatives, as one number."""
     codes = np.array([code_of[image_id] for image_id in manifest.negative_ids], dtype=np.int64)
     return np.unique(owners(manifest) * len(code_of) + codes)
 
@@ -129,13 +130,13 @@ class ManifestComparison:
 
 def compare_manifests(before: Manifest, after: Manifest) -> ManifestComparison:
     """Joins two manifests by their common queries, of which there may be none."""
-    found = turnover(before, after)
+    common = turnover(before, after)
     return ManifestComparison(
-        before=before.subset(found.before_rows),
-        after=after.subset(found.after_rows),
-        turnover=found,
-        only_before=len(before) - len(found),
-        only_after=len(after) - len(found),
+        before=before.subset(common.before_rows),
+        after=after.subset(common.after_rows),
+        turnover=common,
+        only_before=len(before) - len(common),
+        only_after=len(after) - len(common),
     )
 
 

@@ -1,4 +1,4 @@
-"""What mining gave, in figures: arithmetic on one manifest, without a file or a drawing."""
+"""The figures of one manifest: arithmetic alone, without a file or a drawing."""
 
 import math
 from dataclasses import dataclass
@@ -11,15 +11,14 @@ from cir.artefacts.manifest import Manifest
 from cir.types import KINDS, SCOPES
 
 _DECADE: Final = (1, 2, 5)
-"""Steps within a power of ten: bounds whose logarithms are nearly evenly spaced."""
+"""Steps within a power of ten; the logarithms of such bounds are nearly evenly spaced."""
 _TOP: Final = 0.01
 """Share of the images whose share of all negatives tells how much hubs take."""
 
 
 def owners(manifest: Manifest) -> Int64[np.ndarray, " flat"]:
     """The row of the query that each negative belongs to."""
-    rows: Int64[np.ndarray, " flat"] = np.repeat(np.arange(len(manifest)), manifest.negative_counts)
-    return rows
+    return manifest.negative_positions.pairs()[0]
 
 
 def nearest_negatives(manifest: Manifest) -> Float64[np.ndarray, " queries"]:
@@ -59,15 +58,15 @@ def hardest(manifest: Manifest, most: int) -> Int64[np.ndarray, " chosen"]:
     return np.argsort(gap, kind="stable")[: min(most, int(np.isfinite(gap).sum()))]
 
 
-def wanted(manifest: Manifest) -> int:
-    """How many negatives a query was to get."""
+def num_negatives(manifest: Manifest) -> int:
+    """How many negatives each query was mined for."""
     counts = manifest.negative_counts
     return int(manifest.metadata.options.get("num_negatives", counts.max(initial=0)))
 
 
 def starved(manifest: Manifest) -> Bool[np.ndarray, " queries"]:
-    """Whether the band of each query held fewer candidates than were wanted."""
-    return manifest.candidates_in_band < wanted(manifest)
+    """Whether the band of each query held fewer candidates than the negatives it was mined for."""
+    return manifest.candidates_in_band < num_negatives(manifest)
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class CategoryBand:
 
     @property
     def share(self) -> float:
-        """Starved queries, of all."""
+        """Starved queries as a share of all, in 0..1."""
         return self.starved / self.queries
 
 

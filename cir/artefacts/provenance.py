@@ -1,4 +1,4 @@
-"""Where vectors come from: enough to refuse those of another encoder."""
+"""Where vectors come from: enough to notice those of another encoder."""
 
 from dataclasses import asdict, dataclass
 
@@ -16,7 +16,9 @@ class Provenance:
     weights_sha256: str
     """SHA-256 of the encoder's weights, whatever file they came from (`cir.encoding.encoder`)."""
     preprocess: str
+    """How images were prepared (`cir.encoding.preprocess`)."""
     embed_dim: int
+    """Components of a vector."""
 
     def require_same(
         self, other: "Provenance", ours: str, theirs: str, error: type[CirError]
@@ -29,10 +31,10 @@ class Provenance:
             theirs: What `other` belongs to.
             error: The class to raise.
         """
-        mine, its = asdict(self), asdict(other)
-        differing = [name for name in mine if mine[name] != its[name]]
+        here, there = asdict(self), asdict(other)
+        differing = [name for name in here if here[name] != there[name]]
         if differing:
-            found = ", ".join(
-                f"{name} {mine[name]} here and {its[name]} there" for name in differing
+            values = ", ".join(
+                f"{name} {here[name]} here and {there[name]} there" for name in differing
             )
-            raise error(f"{ours} and {theirs} come from different encoders: {found}")
+            raise error(f"{ours} and {theirs} come from different encoders: {values}")

@@ -1,33 +1,30 @@
 """Per-query results of an evaluation as Parquet, which pandas, polars and duckdb read as it is."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from cir.files import written_aside
+from cir.artefacts.parquet import TEXT, TEXTS, write_parquet
 
 METADATA_KEY: Final = b"cir.evaluation"
 """Parquet's metadata key for the protocol and the provenance, as JSON."""
 
-_TEXT, _TEXTS = pa.string(), pa.list_(pa.string())
 _COLUMNS: Final = {
-    "query_id": _TEXT,
-    "category": _TEXT,
-    "reference_id": _TEXT,
-    "captions": _TEXTS,
-    "text": _TEXT,
-    "target_ids": _TEXTS,
-    "best_target_id": _TEXT,
+    "query_id": TEXT,
+    "category": TEXT,
+    "reference_id": TEXT,
+    "captions": TEXTS,
+    "text": TEXT,
+    "target_ids": TEXTS,
+    "best_target_id": TEXT,
     "rank": pa.int32(),
     "target_distance": pa.float32(),
     "gallery_size": pa.int32(),
     "subset_rank": pa.int32(),
-    "subset_ids": _TEXTS,
-    "retrieved_ids": _TEXTS,
+    "subset_ids": TEXTS,
+    "retrieved_ids": TEXTS,
     "retrieved_distances": pa.list_(pa.float32()),
 }
 
@@ -39,14 +36,11 @@ def write_query_ranks(
 
     Args:
         columns: Those of `cir.evaluation.query_rows`.
-        path: The Parquet file.
+        path: The Parquet file; one that stands there is replaced.
         origin: Protocol and provenance, as JSON values.
 
     Raises:
         CirError: the file cannot be written.
     """
-    described = json.dumps(origin, ensure_ascii=False).encode("utf-8")
-    schema = pa.schema(list(_COLUMNS.items()), metadata={METADATA_KEY: described})
-    table = pa.table(dict(columns), schema=schema)
-    with written_aside(path) as aside:
-        pq.write_table(table, aside, compression="zstd", write_page_checksum=True)
+    table = pa.table(dict(columns), schema=pa.schema(list(_COLUMNS.items())))
+    write_parquet(table, path, key=METADATA_KEY, metadata=origin)

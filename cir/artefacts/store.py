@@ -1,8 +1,13 @@
 """The embedding store, `embeddings.h5`: the only module that knows HDF5.
 
-`/images/id` (N,), `/images/embedding` (N, D) float32 as the encoder gives it, `/images/sha256`
-(N,), `/captions/text` (M,), `/captions/embedding` (M, D), and the images that were left out in
-`/skipped/id` and `/skipped/reason`. Texts are UTF-8; the root attributes say which encoder it was.
+It holds N images, M captions and vectors of D components:
+
+* `/images/id` (N,), `/images/embedding` (N, D) float32 as the encoder gives it, `/images/sha256`
+  (N,)
+* `/captions/text` (M,), `/captions/embedding` (M, D) float32
+* `/skipped/id` and `/skipped/reason`: the images that were left out
+
+Texts are UTF-8; the root attributes say which encoder made the vectors.
 """
 
 import io
@@ -10,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import h5py
 import numpy as np
@@ -23,9 +28,9 @@ from cir.errors import StoreError
 from cir.files import sha256_of, written_aside
 
 SCHEMA_VERSION = 1
-"""Version of the layout above; a reader refuses any other."""
+"""Version of the layout above; a reader accepts no other."""
 
-_MEND = "run cir embed again"
+_MEND: Final = "run cir embed again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +38,9 @@ class Embeddings:
     """What an embedding store holds."""
 
     images: VectorTable
-    """Vectors by image id, not normalised."""
+    """(N, D) float32 vectors by image id, not normalised."""
     captions: VectorTable
-    """Vectors by text, not normalised."""
+    """(M, D) float32 vectors by text, not normalised; M = 0 for a dataset without captions."""
     image_sha256: tuple[str, ...]
     """SHA-256 of each image file, in the order of `images`."""
     provenance: Provenance
@@ -57,10 +62,20 @@ def write_embeddings(
 ) -> None:
     """Writes a store aside and moves it to `path`.
 
+    Args:
+        path: The HDF5 file; one that stands there is replaced.
+        images: (N, D) vectors by image id, as the encoder gives them; written as float32.
+        captions: (M, D) vectors by text, likewise.
+        image_sha256: SHA-256 of each image file, in the order of `images`.
+        provenance: The encoder that made the vectors; `embed_dim` is D.
+        skipped: Images that were left out, with the reason.
+
     Raises:
-        VectorError: a vector has no direction.
+        VectorError: a vector is NaN, infinite or all zero.
+        StoreError: the numbers of vectors, digests and components do not agree.
         CirError: the file cannot be written.
     """
+    _require_shapes(images, captions, image_sha256, provenance)
     for table, what in ((images, "images"), (captions, "captions")):
         require_directions(table.vectors, what)
     texts = {
@@ -82,17 +97,36 @@ def read_embeddings(path: Path) -> Embeddings:
         StoreError: the file is missing, damaged, of another schema, or at odds with itself.
         VectorError: a vector is NaN, infinite or all zero.
     """
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder; expected a store such as embeddings.h5")
     if not path.is_file():
-        raise StoreError(f"no embedding store at {path}: make it with cir embed --out {path}")
+        raise StoreError(f"no embedding store at {path}: make it with cir embed")
     try:
         with h5py.File(path, "r") as file:
-            found = _read(file, path)
+            embeddings = _read(file, path)
     except (OSError, RuntimeError, UnicodeDecodeError) as fault:
         line = " ".join(str(fault).split())
         raise StoreError(f"{path} is damaged or no HDF5 file ({line}): {_MEND}") from fault
-    for table, what in ((found.images, "images"), (found.captions, "captions")):
+    for table, what in ((embeddings.images, "images"), (embeddings.captions, "captions")):
         require_directions(table.vectors, f"{path} ({what})")
-    return found
+    return embeddings
+
+
+def _require_shapes(
+    images: VectorTable, captions: VectorTable, digests: Sequence[str], provenance: Provenance
+) -> None:
+    """Raises StoreError where a reader would not accept what is about to be written."""
+    if len(digests) != len(images.keys):
+        raise StoreError(
+            f"`image_sha256` holds {len(digests)} digests; expected one of each of "
+            f"{len(images.keys)} images"
+        )
+    for table, what in ((images, "images"), (captions, "captions")):
+        if table.vectors.shape[1] != provenance.embed_dim:
+            raise StoreError(
+                f"`{what}` are {table.vectors.shape[1]}-d vectors; {provenance.model} gives "
+                f"{provenance.embed_dim}-d ones"
+            )
 
 
 def _serialised(
@@ -140,18 +174,18 @@ def _read(file: Any, path: Path) -> Embeddings:
 
 
 def _require_schema(file: Any, path: Path) -> None:
-    found = _attribute(file, "schema_version", path)
-    if found != SCHEMA_VERSION:
+    version = _attribute(file, "schema_version", path)
+    if version != SCHEMA_VERSION:
         raise StoreError(
-            f"{path} has schema version {found}, expected {SCHEMA_VERSION}: {_MEND} with this cir"
+            f"{path} has schema version {version}, expected {SCHEMA_VERSION}: {_MEND} with this cir"
         )
     if bool(_attribute(file, "normalized", path)):
-        raise StoreError(f"{path} holds normalised vectors, expected the encoder's own: {_MEND}")
+        raise StoreError(f"{path} holds normalised vectors, expected the encoder's output: {_MEND}")
 
 
 def _provenance(file: Any, path: Path) -> Provenance:
-    found = {item.name: _attribute(file, item.name, path) for item in fields(Provenance)}
-    return Provenance(**found | {"embed_dim": int(found["embed_dim"])})
+    values = {field.name: _attribute(file, field.name, path) for field in fields(Provenance)}
+    return Provenance(**values | {"embed_dim": int(values["embed_dim"])})
 
 
 def _attribute(file: Any, name: str, path: Path) -> Any:
@@ -162,17 +196,17 @@ def _attribute(file: Any, name: str, path: Path) -> Any:
 
 
 def _table(file: Any, keys: str, vectors: str, provenance: Provenance, path: Path) -> VectorTable:
-    """The named rows of one group; each name once, each vector of the encoder's width."""
-    names = _texts(file, keys, path)
+    """The vectors of one group by key; each key once, each vector of the encoder's width."""
+    texts = _texts(file, keys, path)
     rows = _dataset(file, vectors, path)
-    expected = (len(names), provenance.embed_dim)
+    expected = (len(texts), provenance.embed_dim)
     if rows.shape != expected or rows.dtype != np.float32:
         raise StoreError(
             f"{path}: /{vectors} is {rows.shape} {rows.dtype}, expected {expected} float32: {_MEND}"
         )
-    if len(set(names)) != len(names):
+    if len(set(texts)) != len(texts):
         raise StoreError(f"{path}: /{keys} names a row twice: {_MEND}")
-    return VectorTable(names, rows[:])
+    return VectorTable(texts, rows[:])
 
 
 def _texts(file: Any, name: str, path: Path) -> tuple[str, ...]:
@@ -184,7 +218,7 @@ def _texts(file: Any, name: str, path: Path) -> tuple[str, ...]:
 
 
 def _dataset(file: Any, name: str, path: Path) -> Any:
-    found = file.get(name)
-    if not isinstance(found, h5py.Dataset):
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset):
         raise StoreError(f"{path} lacks /{name}: it is cut off or no store of cir; {_MEND}")
-    return found
+    return dataset

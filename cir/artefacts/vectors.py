@@ -11,31 +11,44 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from cir.errors import StoreError, VectorError
+from cir.types import NO_ROW
 from cir.workers import pick_workers
 
-_MISSING: Final = -1
-"""The row of a key that a table does not hold."""
-
-_AT_ONCE: Final = 1024
+_BLOCK: Final = 1024
 """Rows that a thread normalises at once."""
 
 
 @dataclass(frozen=True)
 class VectorTable:
-    """Vectors of which each row has a name: an image id, or a caption's text."""
+    """Vectors of which each row has a key: an image id, or a caption's text.
+
+    Raises:
+        VectorError: the keys are one text, or the vectors are not a row a key.
+    """
 
     keys: tuple[str, ...]
     vectors: Float[np.ndarray, "rows dim"]
+
+    def __post_init__(self) -> None:
+        """Checks that keys and vectors belong together."""
+        require_texts(self.keys, "keys")
+        if self.vectors.ndim != 2 or len(self.vectors) != len(self.keys):
+            shape = tuple(self.vectors.shape)
+            raise VectorError(
+                f"`vectors` have shape {shape}; expected a row for each of {len(self.keys)} keys"
+            )
 
     def rows(self, keys: Sequence[str]) -> Int[np.ndarray, " keys"]:
         """The row of each key.
 
         Raises:
             StoreError: a key has no row; the message counts them and names the first.
+            VectorError: the keys are one text.
         """
-        found = map(self.row_of.get, keys, repeat(_MISSING))
-        rows = np.fromiter(found, dtype=np.int64, count=len(keys))
-        missing = np.flatnonzero(rows == _MISSING)
+        require_texts(keys, "keys")
+        row_or_none = map(self.row_of.get, keys, repeat(NO_ROW))
+        rows = np.fromiter(row_or_none, dtype=np.int64, count=len(keys))
+        missing = np.flatnonzero(rows == NO_ROW)
         if missing.size:
             raise StoreError(
                 f"the embedding store lacks {missing.size} of {len(keys)} wanted rows, the first "
@@ -49,7 +62,7 @@ class VectorTable:
         return taken
 
     def unit(self, keys: Sequence[str], what: str) -> Float32[np.ndarray, "keys dim"]:
-        """The vectors of `keys` in their order, `normalised`."""
+        """The vectors of `keys` in their order, each of length 1; `what` names them in errors."""
         return normalised(self.vectors, what, self.rows(keys))
 
     @cached_property
@@ -65,23 +78,28 @@ def normalised(
 ) -> Float32[np.ndarray, "chosen dim"]:
     """Each row, or each of `rows` in their order, divided by its Euclidean norm, as float32.
 
-    A few rows at a time, beside one another: this takes next to no memory but the result's.
+    Threads take a block of rows at a time, so that next to no memory but the result's is needed.
+
+    Args:
+        vectors: The vectors, of any floating-point dtype.
+        what: Names the vectors in an error.
+        rows: Which of them; all where it is None.
 
     Raises:
-        VectorError: a row has no direction (NaN, infinite or all zero); `what` names the table.
+        VectorError: a row has no direction (NaN, infinite or all zero).
     """
     count = len(vectors) if rows is None else len(rows)
     unit = np.empty((count, vectors.shape[1]), dtype=np.float32)
     lengths = np.empty(count, dtype=vectors.dtype)
 
     def normalise(start: int) -> None:
-        part = slice(start, start + _AT_ONCE)
+        part = slice(start, start + _BLOCK)
         block = vectors[part] if rows is None else vectors[rows[part]]
         lengths[part] = np.linalg.norm(block, axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             unit[part] = block / lengths[part, None]
 
-    starts = range(0, count, _AT_ONCE)
+    starts = range(0, count, _BLOCK)
     with ThreadPoolExecutor(min(pick_workers(None), max(1, len(starts)))) as pool:
         for _ in pool.map(normalise, starts):
             pass
@@ -92,10 +110,20 @@ def normalised(
 def require_directions(
     vectors: Float[np.ndarray, "rows dim"], what: str
 ) -> Float[np.ndarray, " rows"]:
-    """The length of each row; raises VectorError where one is NaN, infinite or all zero."""
+    """The Euclidean length of each row.
+
+    Raises:
+        VectorError: a row is NaN, infinite or all zero; `what` names the vectors.
+    """
     norms: Float[np.ndarray, " rows"] = np.linalg.norm(vectors, axis=1)
     _require_finite(norms, what)
     return norms
+
+
+def require_texts(texts: Sequence[str], name: str) -> None:
+    """Raises VectorError where one text stands in the place of several: its letters are no keys."""
+    if isinstance(texts, str):
+        raise VectorError(f"`{name}` is the text {texts!r}; expected a list of texts")
 
 
 def _require_finite(norms: Float[np.ndarray, " rows"], what: str) -> None:

@@ -1,1 +1,6 @@
-"""A dataset folder: its annotations, its captions as texts, its photos."""
+"""Datasets of composed queries, read from their folders.
+
+`Dataset` (`dataset`) opens a folder; begin there. It reads annotations in FashionIQ's or CIRR's
+form (`forms`) as `Query` objects (`queries`), whose captions become text in `captions`. `images`
+decodes an image file, `image_batches` many of them in worker processes. `audit` checks a folder.
+"""

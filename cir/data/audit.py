@@ -1,4 +1,4 @@
-"""What a dataset folder holds, what it lacks, and what a reader of its figures should know."""
+"""An audit of a dataset folder: what it holds, what it lacks, what its figures rest on."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cir.data.dataset import Dataset, Query
+from cir.data.dataset import Dataset
 from cir.data.forms import FormName
 from cir.data.images import read_image
+from cir.data.queries import Query
 from cir.errors import ImageError
 from cir.files import sha256_of
 from cir.parallel import in_order
@@ -37,7 +38,7 @@ class SplitCount:
 
 @dataclass(frozen=True)
 class Audit:
-    """Everything `cir data check` found."""
+    """What a dataset folder holds and lacks."""
 
     form: FormName
     splits: tuple[SplitCount, ...]
@@ -86,23 +87,22 @@ def audit(
     galleries = {split: dataset.galleries(split) for split in dataset.splits}
     ids = dataset.image_ids()
     files = dataset.image_files if images else {}
-    found = {i: files[i] for i in ids if i in files}
-    broken, digests = _open_all(found, workers, progress)
+    broken, digests = _open_all({i: files[i] for i in ids if i in files}, workers, progress)
     return Audit(
         form=dataset.form,
         splits=tuple(
-            _count(category, split, gallery, [q for q in queries[split] if q.category == category])
+            _count_split(category, split, gallery, _of_category(queries[split], category))
             for split, by_category in galleries.items()
             for category, gallery in by_category.items()
         ),
         images=len(ids),
-        images_in_queries=len(_named(q for some in queries.values() for q in some)),
+        images_in_queries=len(_query_images(q for some in queries.values() for q in some)),
         in_several_categories={s: _in_several(g.values()) for s, g in galleries.items()},
-        val_targets_seen_in_train=_seen(queries.get("train", []), queries.get("val", [])),
+        val_targets_seen_in_train=_targets_in(queries.get("train", []), queries.get("val", [])),
         unknown=_unknown(dataset, queries, galleries),
         missing=tuple(i for i in ids if i not in files) if images else (),
         broken=broken,
-        duplicates=_same_bytes(digests),
+        duplicates=_duplicates(digests),
         images_opened=images,
     )
 
@@ -112,18 +112,23 @@ def _queries_or_none(dataset: Dataset, split: Split) -> list[Query]:
     return dataset.queries(split) if any(file.exists() for file in files) else []
 
 
-def _named(queries: Iterable[Query]) -> set[str]:
+def _of_category(queries: Iterable[Query], category: str) -> list[Query]:
+    return [query for query in queries if query.category == category]
+
+
+def _query_images(queries: Iterable[Query]) -> set[str]:
+    """The references and targets of some queries."""
     return {i for query in queries for i in (query.reference_id, *query.target_ids)}
 
 
-def _mentioned(queries: Iterable[Query]) -> set[str]:
-    """What `_named` gives, and the images that subsets and grades name beside it."""
+def _all_images(queries: Iterable[Query]) -> set[str]:
+    """Every image that some queries name, those of subsets and grades among them."""
     return {
         i for query in queries for i in (query.reference_id, *query.known_ids, *query.subset_ids)
     }
 
 
-def _count(
+def _count_split(
     category: str, split: Split, gallery: Sequence[str], queries: Sequence[Query]
 ) -> SplitCount:
     by_reference, by_text = defaultdict(set), defaultdict(set)
@@ -135,7 +140,7 @@ def _count(
         split=split,
         images=len(gallery),
         queries=len(queries),
-        in_queries=len(_named(queries)),
+        in_queries=len(_query_images(queries)),
         shared_references=sum(len(by_reference[query.reference_id]) > 1 for query in queries),
         ambiguous=sum(len(targets) > 1 for targets in by_text.values()),
         empty_captions=sum(any(not c.strip() for c in query.captions) for query in queries),
@@ -151,8 +156,9 @@ def _in_several(galleries: Iterable[Sequence[str]]) -> int:
     return sum(count > 1 for count in times.values())
 
 
-def _seen(train: Sequence[Query], val: Sequence[Query]) -> int:
-    return len({t for query in val for t in query.target_ids} & _named(train))
+def _targets_in(train: Sequence[Query], val: Sequence[Query]) -> int:
+    """How many targets of val the queries of train name too."""
+    return len({t for query in val for t in query.target_ids} & _query_images(train))
 
 
 def _unknown(
@@ -160,14 +166,15 @@ def _unknown(
     queries: Mapping[Split, Sequence[Query]],
     galleries: Mapping[Split, Mapping[str, Sequence[str]]],
 ) -> dict[str, tuple[str, ...]]:
-    found = {}
-    for split, some in queries.items():
-        for category in sorted({query.category for query in some}):
+    unknown = {}
+    for split, split_queries in queries.items():
+        for category in sorted({query.category for query in split_queries}):
             known = set(galleries[split].get(category, ()))
-            strange = _mentioned(q for q in some if q.category == category) - known
-            if strange:
-                found[str(dataset.captions_file(category, split))] = tuple(sorted(strange))
-    return found
+            images = _all_images(_of_category(split_queries, category))
+            if images - known:
+                file = dataset.captions_file(category, split)
+                unknown[str(file)] = tuple(sorted(images - known))
+    return unknown
 
 
 def _open_all(
@@ -177,7 +184,7 @@ def _open_all(
     broken: dict[str, str] = {}
     digests: dict[str, str] = {}
     with progress.task("audit", len(files), "images") as task:
-        opened = in_order(_open, tuple(files.values()), workers)
+        opened = in_order(_open_image, tuple(files.values()), workers)
         for image_id, (fault, digest) in zip(files, opened, strict=True):
             if fault:
                 broken[image_id] = fault
@@ -187,7 +194,7 @@ def _open_all(
     return broken, digests
 
 
-def _open(path: Path) -> tuple[str, str]:
+def _open_image(path: Path) -> tuple[str, str]:
     """(fault, "") of a broken image, ("", SHA-256) of a good one."""
     try:
         read_image(path)
@@ -196,7 +203,7 @@ def _open(path: Path) -> tuple[str, str]:
     return "", sha256_of(path)
 
 
-def _same_bytes(digests: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+def _duplicates(digests: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
     groups = defaultdict(list)
     for image_id, digest in digests.items():
         groups[digest].append(image_id)

@@ -6,6 +6,8 @@ each; evaluation uses "a and b" (Baldrati et al., CLIP4Cir, CVPR 2022 workshops,
 
 from collections.abc import Sequence
 
+from cir.errors import DatasetError
+
 _EDGES = " \t\r\n.,?!;"
 _JOINT = " and "
 
@@ -27,5 +29,7 @@ def variants(captions: Sequence[str]) -> tuple[str, ...]:
 
 
 def _stated(captions: Sequence[str]) -> list[str]:
-    """The captions that say something, without the punctuation at their edges."""
+    """The captions that are not empty, without the punctuation at their edges."""
+    if isinstance(captions, str):
+        raise DatasetError(f"`captions` is the text {captions!r}; expected a list of texts")
     return [text for text in (caption.strip(_EDGES) for caption in captions) if text]

@@ -1,7 +1,7 @@
 """A dataset folder, with whatever categories its files name, in either form of `cir.data.forms`.
 
 * images in `images/`, flat or in folders of it; in CIRR's form also in `img_raw/`, `train/`, `dev/`
-  and `test1/`, as its own files and those of CLIP4Cir have them
+  and `test1/`, where CIRR and CLIP4Cir put them
 * `captions/cap.<category>.<split>.json`
 * `image_splits/split.<category>.<split>.json`
 
@@ -17,7 +17,7 @@ from typing import get_args
 
 import numpy as np
 
-from cir.data.forms import FormName, RowLocation, recognised
+from cir.data.forms import FormName, RowLocation, recognise_form
 from cir.data.queries import Query
 from cir.errors import DatasetError
 from cir.files import read_json
@@ -47,26 +47,26 @@ class Dataset:
             )
         inner = root / _INNER
         self._annotations = inner if (inner / "captions").is_dir() else root
-        self._form = recognised(self._annotations)
-        found = self._named("captions", "cap") | self._named("image_splits", "split")
-        if not found:
+        self._form = recognise_form(self._annotations)
+        parts = self._annotated("captions", "cap") | self._annotated("image_splits", "split")
+        if not parts:
             raise DatasetError(f"{root} holds no captions/cap.<category>.<split>.json")
-        self.categories: tuple[str, ...] = tuple(sorted({category for category, _ in found}))
+        self.categories: tuple[str, ...] = tuple(sorted({category for category, _ in parts}))
         self.splits: tuple[Split, ...] = tuple(
-            s for s in SPLITS if s in {split for _, split in found}
+            s for s in SPLITS if s in {split for _, split in parts}
         )
 
     @property
     def form(self) -> FormName:
-        """Whose files these are like; evaluation keeps to that benchmark's rules."""
+        """The benchmark whose form the files have; evaluation keeps to its rules."""
         return self._form.name
 
     def captions_file(self, category: str, split: Split) -> Path:
-        """Where a category's queries of a split are."""
+        """The file of a category's queries of a split."""
         return self._annotations / "captions" / self._file_name("cap", category, split)
 
     def split_file(self, category: str, split: Split) -> Path:
-        """Where a category's image ids of a split are."""
+        """The file of a category's image ids of a split."""
         return self._annotations / "image_splits" / self._file_name("split", category, split)
 
     def queries(self, split: Split) -> list[Query]:
@@ -123,21 +123,23 @@ class Dataset:
     @cached_property
     def image_files(self) -> dict[str, Path]:
         """Image id to file, for every image file of the folder."""
-        found = [file for folder in self._image_folders for file in _image_files(folder)]
-        return {file.stem: file for file in sorted(found)}
+        files = [file for folder in self._image_folders for file in _image_files(folder)]
+        return {file.stem: file for file in sorted(files)}
 
     @property
     def _image_folders(self) -> list[Path]:
-        """Those of the form that there are, or the one that should be."""
+        """The form's folders of images that exist, or the one that should."""
         folders = [self.root / name for name in self._form.image_folders]
         return [folder for folder in folders if folder.is_dir()] or folders[:1]
 
     def _file_name(self, prefix: str, category: str, split: Split) -> str:
-        return f"{prefix}.{category}.{self._form.written[split]}.json"
+        if split not in SPLITS:
+            raise DatasetError(f"`split` is {split!r}; expected one of {', '.join(SPLITS)}")
+        return f"{prefix}.{category}.{self._form.split_names[split]}.json"
 
-    def _named(self, folder: str, prefix: str) -> set[tuple[str, Split]]:
+    def _annotated(self, folder: str, prefix: str) -> set[tuple[str, Split]]:
         """(category, split) of every annotation file in a folder."""
-        split_of = {written: split for split, written in self._form.written.items()}
+        split_of = {name: split for split, name in self._form.split_names.items()}
         pattern = re.compile(rf"{prefix}\.(.+)\.({'|'.join(split_of)})\.json")
         files = (self._annotations / folder).glob("*.json")
         names = [pattern.fullmatch(file.name) for file in files]
@@ -147,8 +149,10 @@ class Dataset:
         rows = read_json(file, DatasetError)
         if not isinstance(rows, list):
             raise DatasetError(f"{file}: expected a list of queries, found {type(rows).__name__}")
-        places = (RowLocation(file, category, split, number) for number in range(len(rows)))
-        queries = [self._form.query(row, place) for row, place in zip(rows, places, strict=True)]
+        queries = [
+            self._form.query(row, RowLocation(file, category, split, number))
+            for number, row in enumerate(rows)
+        ]
         if len({query.id for query in queries}) < len(queries):
             raise DatasetError(f"{file}: several rows have one pairid; expected each once")
         return queries
@@ -169,15 +173,19 @@ def hold_out(
         seed: Decides which.
 
     Raises:
-        DatasetError: one of the two would be empty.
+        DatasetError: one of the two would be empty, or `fraction` is no share.
     """
-    held: set[tuple[str, str]] = set()
+    if not 0 < fraction < 1:
+        raise DatasetError(f"`fraction` is {fraction:g}; expected a share between 0 and 1")
+    held_out: set[tuple[str, str]] = set()
     for category in sorted({q.category for q in queries}):
         references = sorted({q.reference_id for q in queries if q.category == category})
         order = np.random.default_rng([seed, len(references)]).permutation(len(references))
-        held.update((category, references[i]) for i in order[: round(fraction * len(references))])
-    train = [q for q in queries if (q.category, q.reference_id) not in held]
-    dev = [q for q in queries if (q.category, q.reference_id) in held]
+        held_out.update(
+            (category, references[i]) for i in order[: round(fraction * len(references))]
+        )
+    train = [q for q in queries if (q.category, q.reference_id) not in held_out]
+    dev = [q for q in queries if (q.category, q.reference_id) in held_out]
     if not train or not dev:
         raise DatasetError(
             f"a dev split of {fraction:g} leaves {len(train)} queries to train on and {len(dev)} "

@@ -1,16 +1,16 @@
 """The forms that annotations are written in, read into the same queries and image ids.
 
-Files have the same names in both, `captions/cap.<category>.<split>.json` and
-`image_splits/split.<category>.<split>.json`; what they hold differs.
+Both forms name files alike, `captions/cap.<category>.<split>.json` and
+`image_splits/split.<category>.<split>.json`; what the files hold differs.
 
 * FashionIQ (Wu et al., CVPR 2021): rows `{candidate, target | targets, captions}` and lists of ids.
 * CIRR (Liu et al., ICCV 2021): rows `{pairid, reference, target_hard, target_soft, caption,
   img_set}` and objects from id to path. The version, rc2, stands for the category, and the test
   split is called test1.
 
-CIRR's `target_hard` is the only hit, as in its own evaluation. `target_soft` grades images that
-annotators compared with it: what has a 1.0 fits as well as the target and is no negative. Some of
-these grades are the reference's, which the caption asks to change, and are left out.
+CIRR's `target_hard` is the only hit, as in CIRR's evaluation. `target_soft` grades images that
+annotators compared with it: an image of grade 1.0 fits as well as the target and is no negative.
+Some of these grades are the reference's, which the caption asks to change, and are left out.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,12 +27,12 @@ FormName = Literal["FashionIQ", "CIRR"]
 _FITS_AS_WELL: Final = 1.0
 """The grade in `target_soft` of an image that is as good as the target."""
 _PEEK: Final = 4096
-"""Bytes of a file that tell its form."""
+"""Bytes at the start of a file that are enough to recognise its form."""
 
 
 @dataclass(frozen=True)
 class RowLocation:
-    """A row of a captions file."""
+    """Which row of which captions file; an error names it."""
 
     file: Path
     category: str
@@ -49,21 +49,21 @@ class RowLocation:
 
 @dataclass(frozen=True)
 class Form:
-    """How to read one form."""
+    """How the files of one form are named and read."""
 
     name: FormName
-    written: Mapping[Split, str]
-    """What each split is called in the names of files."""
+    split_names: Mapping[Split, str]
+    """The name of each split in the names of files."""
     image_folders: tuple[str, ...]
-    """Where images lie, in these folders of the dataset or in folders of theirs."""
+    """Folders of the dataset that hold images, in themselves or in folders of theirs."""
     query: Callable[[Any, RowLocation], Query]
     """Reads a row of a captions file; raises DatasetError."""
     image_ids: Callable[[Any, Path], list[str]]
     """Reads an image split, from its file; raises DatasetError."""
 
 
-def recognised(annotations: Path) -> Form:
-    """The form of a folder that holds captions/ and image_splits/, told by what is in them."""
+def recognise_form(annotations: Path) -> Form:
+    """Recognises the form of a folder that holds captions/ and image_splits/ by their content."""
     split = next(iter(sorted((annotations / "image_splits").glob("split.*.json"))), None)
     captions = next(iter(sorted((annotations / "captions").glob("cap.*.json"))), None)
     is_cirr = _start(split).startswith("{") or '"pairid"' in _start(captions)
@@ -71,7 +71,7 @@ def recognised(annotations: Path) -> Form:
 
 
 def _start(file: Path | None) -> str:
-    """How a file begins; nothing where there is none, or none that can be read."""
+    """How a file begins; an empty text where it is missing or cannot be read."""
     if file is None:
         return ""
     try:
@@ -84,34 +84,34 @@ def _start(file: Path | None) -> str:
 # -------------------------------------------------------------------------------- FashionIQ
 
 
-def _fashioniq_query(row: Any, place: RowLocation) -> Query:
-    """`targets` where a query has several, `target` first."""
+def _fashioniq_query(row: Any, location: RowLocation) -> Query:
+    """Reads a row; a query with several targets names them in `targets`, `target` the first."""
     if not isinstance(row, dict) or not isinstance(row.get("candidate"), str):
-        raise DatasetError(f"{place}: expected an object with a candidate id")
+        raise DatasetError(f"{location}: expected an object with a candidate id")
     captions, targets = row.get("captions"), row.get("targets", [])
     if not _are_texts(captions):
-        raise DatasetError(f"{place}: expected captions as a list of texts")
-    named = [row["target"], *targets] if "target" in row else list(targets)
-    if not _are_texts(named):
-        raise DatasetError(f"{place}: expected target ids as texts")
+        raise DatasetError(f"{location}: expected captions as a list of texts")
+    target_ids = [row["target"], *targets] if "target" in row else list(targets)
+    if not _are_texts(target_ids):
+        raise DatasetError(f"{location}: expected target ids as texts")
     return Query(
-        id=place.query_id(place.row),
-        category=place.category,
+        id=location.query_id(location.row),
+        category=location.category,
         reference_id=row["candidate"],
         captions=tuple(captions),
-        target_ids=tuple(dict.fromkeys(named)),
+        target_ids=tuple(dict.fromkeys(target_ids)),
     )
 
 
-def _listed_ids(found: Any, file: Path) -> list[str]:
-    if not _are_texts(found):
+def _listed_ids(content: Any, file: Path) -> list[str]:
+    if not _are_texts(content):
         raise DatasetError(f"{file}: expected a list of image ids")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(content))
 
 
 FASHIONIQ: Final = Form(
     name="FashionIQ",
-    written={"train": "train", "val": "val", "test": "test"},
+    split_names={"train": "train", "val": "val", "test": "test"},
     image_folders=("images",),
     query=_fashioniq_query,
     image_ids=_listed_ids,
@@ -120,58 +120,58 @@ FASHIONIQ: Final = Form(
 # ------------------------------------------------------------------------------------- CIRR
 
 
-def _cirr_query(row: Any, place: RowLocation) -> Query:
-    """One pair; a test split's has no target."""
+def _cirr_query(row: Any, location: RowLocation) -> Query:
+    """Reads a pair; those of a test split have no target."""
     if not isinstance(row, dict) or not isinstance(row.get("pairid"), int):
-        raise DatasetError(f"{place}: expected an object with a pairid")
+        raise DatasetError(f"{location}: expected an object with a pairid")
     reference, caption = row.get("reference"), row.get("caption")
     if not isinstance(reference, str) or not isinstance(caption, str):
-        raise DatasetError(f"{place}: expected reference and caption as texts")
+        raise DatasetError(f"{location}: expected reference and caption as texts")
     targets = [row["target_hard"]] if "target_hard" in row else []
     if not _are_texts(targets):
-        raise DatasetError(f"{place}: expected target_hard as an image id")
-    own = {reference, *targets}
+        raise DatasetError(f"{location}: expected target_hard as an image id")
+    pair_ids = {reference, *targets}
     return Query(
-        id=place.query_id(row["pairid"]),
-        category=place.category,
+        id=location.query_id(row["pairid"]),
+        category=location.category,
         reference_id=reference,
         captions=(caption,),
         target_ids=tuple(targets),
-        alike_ids=tuple(i for i in _as_good(row, place) if i not in own),
-        subset_ids=tuple(i for i in _members(row, place) if i != reference),
+        alike_ids=tuple(i for i in _equally_good(row, location) if i not in pair_ids),
+        subset_ids=tuple(i for i in _members(row, location) if i != reference),
     )
 
 
-def _as_good(row: dict[str, Any], place: RowLocation) -> list[str]:
+def _equally_good(row: dict[str, Any], location: RowLocation) -> list[str]:
     """The images graded as good as the target."""
     grades = row.get("target_soft", {})
     if not isinstance(grades, dict):
-        raise DatasetError(f"{place}: expected target_soft as an object from image id to grade")
+        raise DatasetError(f"{location}: expected target_soft as an object from image id to grade")
     return [image_id for image_id, grade in grades.items() if grade == _FITS_AS_WELL]
 
 
-def _members(row: dict[str, Any], place: RowLocation) -> list[str]:
-    """The subset that the pair was drawn from, each image once."""
+def _members(row: dict[str, Any], location: RowLocation) -> list[str]:
+    """The images of the subset that the pair was drawn from, each once."""
     subset = row.get("img_set")
     members = subset.get("members") if isinstance(subset, dict) else None
     if not _are_texts(members):
-        raise DatasetError(f"{place}: expected img_set with members, a list of image ids")
+        raise DatasetError(f"{location}: expected img_set with members, a list of image ids")
     return list(dict.fromkeys(members))
 
 
-def _keyed_ids(found: Any, file: Path) -> list[str]:
-    if not isinstance(found, dict):
+def _keyed_ids(content: Any, file: Path) -> list[str]:
+    if not isinstance(content, dict):
         raise DatasetError(f"{file}: expected an object from image id to path")
-    return list(found)
+    return list(content)
 
 
-def _are_texts(found: Any) -> TypeGuard[list[str]]:
-    return isinstance(found, list) and all(isinstance(text, str) for text in found)
+def _are_texts(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 CIRR: Final = Form(
     name="CIRR",
-    written={"train": "train", "val": "val", "test": "test1"},
+    split_names={"train": "train", "val": "val", "test": "test1"},
     image_folders=("img_raw", "images", "train", "dev", "test1"),
     query=_cirr_query,
     image_ids=_keyed_ids,

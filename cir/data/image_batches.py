@@ -1,4 +1,4 @@
-"""Photos decoded and preprocessed by worker processes, batch by batch, the broken ones named."""
+"""Images decoded and preprocessed by worker processes, batch by batch; broken ones are named."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ from cir.data.images import decode_image, image_bytes
 from cir.errors import CirError, ImageError
 
 Preprocessing = Callable[[Image.Image], Float[Tensor, "3 size size"]]
-"""From an RGB photo to what the encoder takes; workers receive it, so it can be pickled."""
+"""From an RGB image to what the encoder takes; worker processes receive it, so pickle takes it."""
 
 _WORKER_DIED = "DataLoader worker"
 """How torch's message begins when a worker was killed; any other RuntimeError is a bug."""
@@ -26,16 +26,16 @@ _WORKER_DIED = "DataLoader worker"
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Photos of one batch; the broken ones are told apart."""
+    """The images of one batch, readable and broken."""
 
     rows: tuple[int, ...]
-    """Which files could be read."""
+    """The files that could be read."""
     pixels: Tensor
-    """(len(rows), 3, size, size), the readable photos; empty where none is."""
+    """(len(rows), 3, size, size) of the readable images; empty where none is."""
     sha256: tuple[str, ...]
     """SHA-256 of each readable file."""
     faults: dict[int, str]
-    """Rows that could not be read, with one line that says why."""
+    """The files that could not be read, by row, with one line that says why."""
 
     def pin_memory(self) -> "ImageBatch":
         """Called by the DataLoader, so that the copy to the GPU runs beside its work."""
@@ -55,20 +55,20 @@ def image_batches(
     Args:
         files: Image files.
         batches: Rows of `files` for each batch.
-        preprocess: Applied to each photo by the worker.
-        workers: Processes; 0 reads in this one.
+        preprocess: Applied to each image by the worker.
+        workers: Processes that read; with 0 this one does.
         pinned: Whether pixels go to page-locked memory.
 
     Raises:
         CirError: a worker was killed.
     """
     loader: DataLoader[Any] = DataLoader(
-        _Photos(files, preprocess),
+        _Files(files, preprocess),
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of rows will do
         num_workers=workers if batches else 0,
-        collate_fn=_collated,
+        collate_fn=_collate,
         pin_memory=pinned,
-        worker_init_fn=_apart,
+        worker_init_fn=_leave_group,
         generator=torch.Generator(),  # else the loader draws from the global one
     )
     stream = iter(loader)
@@ -78,45 +78,45 @@ def image_batches(
         if not str(fault).startswith(_WORKER_DIED):
             raise
         line = str(fault).splitlines()[0]
-        raise CirError(f"{line}; pass a smaller --batch-size or --workers 0") from fault
+        raise CirError(f"{line}; pass a smaller `batch_size`, or `workers=0`") from fault
     finally:
         del stream  # the last reference: ends the workers now, not when a traceback is let go
 
 
-def _apart(_: int) -> None:
-    """Leaves the caller's group: what a terminal sends to all of it is the caller's to answer."""
+def _leave_group(_: int) -> None:
+    """Leaves the caller's process group, so that the terminal's signals reach the caller alone."""
     os.setsid()
 
 
 @dataclass(frozen=True)
-class _Photo:
+class _DecodedImage:
     row: int
     pixels: Tensor | None
     sha256: str
     fault: str
 
 
-class _Photos(TorchDataset[_Photo]):
-    """Decodes one file; its fault is a value, so that no worker dies of it."""
+class _Files(TorchDataset[_DecodedImage]):
+    """Decodes a file at a time; a fault is a value, so that no worker dies of it."""
 
     def __init__(self, files: Sequence[Path], preprocess: Preprocessing) -> None:
         self._files, self._preprocess = files, preprocess
 
-    def __getitem__(self, row: int) -> _Photo:
+    def __getitem__(self, row: int) -> _DecodedImage:
         path = self._files[row]
         try:
             encoded = image_bytes(path)
             pixels = self._preprocess(decode_image(encoded, path))
         except ImageError as fault:
-            return _Photo(row, None, "", str(fault))
-        return _Photo(row, pixels, hashlib.sha256(encoded).hexdigest(), "")
+            return _DecodedImage(row, None, "", str(fault))
+        return _DecodedImage(row, pixels, hashlib.sha256(encoded).hexdigest(), "")
 
 
-def _collated(photos: Sequence[_Photo]) -> ImageBatch:
-    pixels = [photo.pixels for photo in photos if photo.pixels is not None]
+def _collate(images: Sequence[_DecodedImage]) -> ImageBatch:
+    pixels = [image.pixels for image in images if image.pixels is not None]
     return ImageBatch(
-        rows=tuple(photo.row for photo in photos if not photo.fault),
+        rows=tuple(image.row for image in images if not image.fault),
         pixels=torch.stack(pixels) if pixels else torch.empty(0),
-        sha256=tuple(photo.sha256 for photo in photos if not photo.fault),
-        faults={photo.row: photo.fault for photo in photos if photo.fault},
+        sha256=tuple(image.sha256 for image in images if not image.fault),
+        faults={image.row: image.fault for image in images if image.fault},
     )

@@ -1,4 +1,4 @@
-"""Photos read from disk, or one line that says why they cannot be."""
+"""Images read from disk, or one line that says why they cannot be."""
 
 import io
 from pathlib import Path
@@ -13,8 +13,8 @@ def read_image(path: Path, *, least: int | None = None) -> Image.Image:
 
     Args:
         path: The file.
-        least: Pixels a side that suffice: a JPEG is decoded at a half to an eighth of its size
-            where that leaves as much, which is faster.
+        least: Pixels a side that are enough. A JPEG is then decoded at a half to an eighth of its
+            size where that leaves as many, which is faster.
 
     Raises:
         ImageError: the file is missing, empty, truncated, or no image.
@@ -29,14 +29,14 @@ def image_bytes(path: Path) -> bytes:
         ImageError: the file is missing, empty or unreadable.
     """
     try:
-        found = path.read_bytes()
+        encoded = path.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{path} is missing") from None
     except OSError as fault:
         raise ImageError(f"{path} cannot be read ({fault.strerror or fault})") from fault
-    if not found:
+    if not encoded:
         raise ImageError(f"{path} is empty (0 bytes): fetch it again")
-    return found
+    return encoded
 
 
 def decode_image(encoded: bytes, path: Path, *, least: int | None = None) -> Image.Image:
@@ -63,5 +63,5 @@ def _on_white(image: Image.Image) -> Image.Image:
     if "A" not in image.getbands() and "transparency" not in image.info:
         return image.convert("RGB")
     coloured = image.convert("RGBA")
-    ground = Image.new("RGBA", coloured.size, "white")
-    return Image.alpha_composite(ground, coloured).convert("RGB")
+    white = Image.new("RGBA", coloured.size, "white")
+    return Image.alpha_composite(white, coloured).convert("RGB")

@@ -1,4 +1,4 @@
-"""A composed query as every stage sees it, whatever form its dataset is written in."""
+"""A composed query as every stage sees it, in whatever form its dataset is written."""
 
 from dataclasses import dataclass
 

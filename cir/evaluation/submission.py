@@ -56,7 +56,7 @@ def _fashioniq(ranks: Ranks) -> dict[str, Any]:
 
 def _cirr(ranks: Ranks) -> dict[str, Any]:
     """Both files; the category is the version."""
-    split = CIRR.written[ranks.protocol.split]
+    split = CIRR.split_names[ranks.protocol.split]
     whole: dict[str, Any] = {}
     within: dict[str, Any] = {}
     for category in ranks.categories:

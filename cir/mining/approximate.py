@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int32, Int64
 
-from cir.artefacts.manifest import Approximation
+from cir.artefacts.manifest_metadata import Approximation
 from cir.config import Index
 from cir.errors import UsageError
 from cir.mining.engine import mine

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 
 from cir import __version__
-from cir.artefacts.manifest import SCHEMA_VERSION, Manifest, ManifestCounts, ManifestMetadata
+from cir.artefacts.manifest import SCHEMA_VERSION, Manifest
+from cir.artefacts.manifest_metadata import ManifestCounts, ManifestMetadata
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
 from cir.config import MineConfig, MiningOptions, OnStarved, scope_shares
@@ -23,6 +24,7 @@ from cir.mining.plan import Draw, Fill, Plan, draws_of
 from cir.mining.problem import Mined, Problem
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
+from cir.types import NO_ROW
 
 _FILLS: Final[Mapping[OnStarved, Fill]] = {
     "nearest": "nearest",
@@ -175,15 +177,35 @@ def prepare_mining(
     galleries: Mapping[str, Sequence[str]],
     options: MiningOptions,
     processes: Processes = ALONE,
+    *,
+    excluded: Exclusions | None = None,
 ) -> PreparedMining:
     """Builds the gallery and each query's exclusions.
 
-    Args and what it raises are those of `mine_manifest`.
+    Args and what it raises are those of `mine_manifest`. `excluded` is the result of
+    `excluded_images` for the same queries, vectors and options; where it is None, the exclusions
+    are found among the gallery.
     """
     _require_the_same(queries, galleries, embeddings, processes)
     gallery = build_gallery(galleries, embeddings, processes)
     _require_enough(gallery, options)
-    exclusions = find_exclusions(
+    if excluded is None:
+        exclusions = _find_exclusions(queries, gallery, embeddings, options)
+    else:
+        exclusions = excluded.in_gallery(_gallery_rows(embeddings, gallery))
+    return PreparedMining(
+        gallery,
+        embeddings.images.unit([query.target_id for query in queries], "targets"),
+        _category_codes(queries, gallery),
+        exclusions,
+    )
+
+
+def _find_exclusions(
+    queries: Sequence[Query], gallery: Gallery, embeddings: Embeddings, options: MiningOptions
+) -> Exclusions:
+    """The exclusions of each query among this process's part of the gallery."""
+    return find_exclusions(
         queries,
         gallery.ids[gallery.part],
         gallery.vectors,
@@ -192,12 +214,14 @@ def prepare_mining(
         max_target_similarity=options.max_target_similarity,
         exclude_siblings=options.exclude_siblings,
     )
-    return PreparedMining(
-        gallery,
-        embeddings.images.unit([query.target_id for query in queries], "targets"),
-        _category_codes(queries, gallery),
-        exclusions,
-    )
+
+
+def _gallery_rows(embeddings: Embeddings, gallery: Gallery) -> Int64[np.ndarray, " images"]:
+    """For each of the store's images its row in this process's part of the gallery, or `NO_ROW`."""
+    rows = np.full(len(embeddings.images.keys), NO_ROW, dtype=np.int64)
+    ids = gallery.ids[gallery.part]
+    rows[embeddings.images.rows(ids)] = np.arange(len(ids))
+    return rows
 
 
 def build_gallery(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Share:
-    """The rows of a batch that one process has."""
+    """One process's rows of a batch."""
 
     total: int
     rows: slice
@@ -17,8 +17,8 @@ class Share:
 class Dropout(nn.Module):
     """Dropout (Srivastava et al., JMLR 2014), inverted: what is kept is scaled up while training.
 
-    The mask is drawn for the whole batch from torch's generator, so that processes that are seeded
-    alike and have a share each drop, all together, what one process would.
+    The mask is drawn for the whole batch from torch's generator. Processes with equal seeds and a
+    share each therefore drop, together, what one process would.
     """
 
     def __init__(self, p: float) -> None:
@@ -26,7 +26,7 @@ class Dropout(nn.Module):
         super().__init__()
         self.p = p
         self.share: Share | None = None
-        """The rows that come in; None for a batch that is not shared."""
+        """The rows of the batch that come in; None where one process has the whole batch."""
 
     def forward(self, features: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
         """The features, some of them zero where training."""
@@ -39,7 +39,7 @@ class Dropout(nn.Module):
 
 
 def share_masks(module: nn.Module, total: int, rows: slice) -> None:
-    """Tells every dropout in `module` which rows of a batch of `total` come in next."""
+    """Sets the rows of a batch of `total` that come in next, for every dropout in `module`."""
     for each in module.modules():
         if isinstance(each, Dropout):
             each.share = Share(total, rows)

@@ -1,7 +1,7 @@
 """The losses of training, over unit vectors: d(x, y) = 1 - x·y is the cosine distance.
 
-q is a composed query, t its target, c a negative, m the margin. A term is a sum and how much it
-sums up, so that processes that hold a part of a batch each can divide by the whole batch's count.
+q is a composed query, t its target, c a negative, m the margin. A term is a sum and the count that
+it is over, so that processes with a part of a batch each can divide by the whole batch's count.
 """
 
 import math
@@ -39,15 +39,15 @@ class Triplets(Term):
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Candidates that queries are told apart from; each query knows what they are to it."""
+class ContrastCandidates:
+    """A group of candidates of the contrastive term, and what each is to every query."""
 
-    vectors: Float[Tensor, "columns dim"] | Float[Tensor, "batch columns dim"]
-    """Unit vectors, shared by all queries or each query's own; finite where `ignored`, too."""
-    ignored: Bool[Tensor, "batch columns"]
-    """Where a column is no candidate of a query: it neither pulls nor pushes."""
-    positive: Bool[Tensor, "batch columns"] | None = None
-    """Where a column that is not ignored answers a query; nowhere if None."""
+    vectors: Float[Tensor, "candidates dim"] | Float[Tensor, "batch candidates dim"]
+    """Unit vectors, shared by all queries or separate for each; finite where `excluded`, too."""
+    excluded: Bool[Tensor, "batch candidates"]
+    """Where a query does not meet a candidate: it neither pulls nor pushes."""
+    positive: Bool[Tensor, "batch candidates"] | None = None
+    """Where a candidate that is not excluded answers a query; nowhere if None."""
 
 
 def triplet_loss(
@@ -69,7 +69,7 @@ def triplet_loss(
         query: Composed queries, unit vectors.
         target: Their targets, unit vectors.
         negatives: Their negatives, unit vectors where `present`, anything finite elsewhere.
-        present: Which places of `negatives` hold one.
+        present: Which slots of `negatives` hold one.
         margin: m, in cosine distance.
         form: hinge or softplus.
         reduction: mean over all triplets, or over the hardest triplet of each query.
@@ -90,7 +90,7 @@ def triplet_loss(
 
 def contrastive_loss(
     query: Float[Tensor, "batch dim"],
-    columns: Sequence[Columns],
+    groups: Sequence[ContrastCandidates],
     temperature: float | Float[Tensor, ""],
 ) -> Term:
     """Cross entropy of each query's positives among all of its candidates.
@@ -103,28 +103,28 @@ def contrastive_loss(
 
     Args:
         query: Composed queries, unit vectors.
-        columns: The candidates, in any number of groups; each query has a positive in one.
+        groups: The candidates; each query has a positive in at least one group.
         temperature: Divides the cosines.
     """
-    similarities = torch.cat([_similarities(query, group) for group in columns], dim=1)
-    ignored = torch.cat([group.ignored for group in columns], dim=1)
-    positive = torch.cat([_positives(group) for group in columns], dim=1)
+    similarities = torch.cat([_similarities(query, group) for group in groups], dim=1)
+    excluded = torch.cat([group.excluded for group in groups], dim=1)
+    positive = torch.cat([_positives(group) for group in groups], dim=1)
     # Masked after the division: a temperature that is learned has no gradient at infinity.
-    logits = (similarities / temperature).masked_fill(ignored, -math.inf)
+    logits = (similarities / temperature).masked_fill(excluded, -math.inf)
     pulled = logits.masked_fill(~positive, 0).sum(dim=1) / positive.sum(dim=1)
     lost = logits.logsumexp(dim=1) - pulled
     return Term(lost.sum(), lost.new_tensor(float(len(lost))))
 
 
 def _similarities(
-    query: Float[Tensor, "batch dim"], columns: Columns
-) -> Float[Tensor, "batch columns"]:
-    if columns.vectors.ndim == 2:
-        return query @ columns.vectors.T
-    return torch.einsum("bd,bnd->bn", query, columns.vectors)
+    query: Float[Tensor, "batch dim"], group: ContrastCandidates
+) -> Float[Tensor, "batch candidates"]:
+    if group.vectors.ndim == 2:
+        return query @ group.vectors.T
+    return torch.einsum("bd,bnd->bn", query, group.vectors)
 
 
-def _positives(columns: Columns) -> Bool[Tensor, "batch columns"]:
-    if columns.positive is None:
-        return torch.zeros_like(columns.ignored)
-    return columns.positive
+def _positives(group: ContrastCandidates) -> Bool[Tensor, "batch candidates"]:
+    if group.positive is None:
+        return torch.zeros_like(group.excluded)
+    return group.positive

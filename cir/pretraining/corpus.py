@@ -1,4 +1,4 @@
-"""What is known of photos, said in words: the texts that cir-tiny is trained on.
+"""The texts that cir-tiny is trained on, drawn from what is known of photos.
 
 A photo has a title and attributes. A text is the title, or a sentence that states one to three of
 the attributes in the words of `cir.sources.wording`, so that the text tower meets the phrases of

@@ -15,12 +15,12 @@ class Album:
         """
         self._pictures = Pictures(dataset) if dataset else None
         self._names: dict[str, str] = {}
-        self._asked: set[str] = set()
+        self._ids: set[str] = set()
         self._missing: set[str] = set()
 
     def name(self, image_id: str) -> str | None:
         """The class that shows a photo; None where it is gone or there is no dataset."""
-        self._asked.add(image_id)
+        self._ids.add(image_id)
         uri = self._pictures.uri(image_id) if self._pictures else None
         if uri is None:
             self._missing.add(image_id)
@@ -34,13 +34,13 @@ class Album:
 
     @property
     def note(self) -> str | None:
-        """What a reader should know of photos that are not shown; None where all are."""
+        """What a reader should know of photos that are not shown; None where all are shown."""
         if self._pictures is None:
-            return "Photos are left out, ids stand for them: pass --dataset FOLDER to show them."
+            return "Photos are left out, ids stand for them: showing them takes the dataset."
         if not self._missing:
             return None
         first = min(self._missing)
         return (
-            f"{len(self._missing):,} of {len(self._asked):,} photos are missing or broken, their "
+            f"{len(self._missing):,} of {len(self._ids):,} photos are missing or broken, their "
             f"ids stand for them; the first is {first}."
         )

@@ -1,4 +1,4 @@
-"""Queries as cards of photos: what was asked, and lines of what was found for it."""
+"""Queries as cards of photos: the query, and lines of the images retrieved or mined for it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import numpy as np
 
 from cir.artefacts.manifest import Manifest
 from cir.reporting.examples import Outcome, QueryExample, Ranking
-from cir.reporting.finished import FinishedRun, mined_when
 from cir.reporting.pictures import Pictures
+from cir.reporting.run_record import RunRecord, mined_when
 from cir.types import KINDS
 
 _MINED_SHOWN: Final = 4
@@ -49,7 +49,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Card:
-    """A query with its photos, and lines of photos found for it."""
+    """A query with its photos, and lines of photos below it."""
 
     badge: str
     tone: str
@@ -60,7 +60,7 @@ class Card:
     rows: Sequence[Row]
 
 
-def example_card(example: QueryExample, run: FinishedRun, pictures: Pictures) -> Card:
+def example_card(example: QueryExample, run: RunRecord, pictures: Pictures) -> Card:
     """A held-out query with what it retrieved before and after training."""
     query = example.query
     return Card(
@@ -81,13 +81,13 @@ def example_card(example: QueryExample, run: FinishedRun, pictures: Pictures) ->
 
 def _ranking_row(title: str, ranking: Ranking, targets: Sequence[str], pictures: Pictures) -> Row:
     photos = [
-        _photo(pictures, image_id, note=str(place), hit=image_id in targets)
-        for place, image_id in enumerate(ranking.first, start=1)
+        _photo(pictures, image_id, note=str(rank), hit=image_id in targets)
+        for rank, image_id in enumerate(ranking.first, start=1)
     ]
     return Row(title, f"target at rank {ranking.rank:,}", photos)
 
 
-def mined_cards(run: FinishedRun, pictures: Pictures, *, seed: int) -> list[Card]:
+def mined_cards(run: RunRecord, pictures: Pictures, *, seed: int) -> list[Card]:
     """The same queries in the first and the last manifest, drawn at random."""
     row_of = {query_id: row for row, query_id in enumerate(run.last.query_ids)}
     shared = [row for row, query_id in enumerate(run.first.query_ids) if query_id in row_of]
@@ -98,9 +98,9 @@ def mined_cards(run: FinishedRun, pictures: Pictures, *, seed: int) -> list[Card
     ]
 
 
-def _mined_card(run: FinishedRun, first: int, last: int, pictures: Pictures) -> Card:
+def _mined_card(run: RunRecord, first: int, last: int, pictures: Pictures) -> Card:
     manifest = run.first
-    places = [(manifest, first)] if run.last is manifest else [(manifest, first), (run.last, last)]
+    rows = [(manifest, first)] if run.last is manifest else [(manifest, first), (run.last, last)]
     return Card(
         badge=manifest.query_ids[first],
         tone="quiet",
@@ -108,22 +108,22 @@ def _mined_card(run: FinishedRun, first: int, last: int, pictures: Pictures) -> 
         category=manifest.categories[first],
         reference=_photo(pictures, manifest.reference_ids[first]),
         target=_photo(pictures, manifest.target_ids[first], hit=True),
-        rows=[_negatives_row(mined, row, pictures) for mined, row in places],
+        rows=[_negatives_row(mined, row, pictures) for mined, row in rows],
     )
 
 
 def _negatives_row(manifest: Manifest, row: int, pictures: Pictures) -> Row:
-    start = int(manifest.negative_starts[row])
-    count = min(int(manifest.negative_counts[row]), _NEGATIVES_SHOWN)
-    photos = [_negative(manifest, place, pictures) for place in range(start, start + count)]
+    positions = manifest.negative_positions.of(row)[:_NEGATIVES_SHOWN]
+    photos = [_negative(manifest, int(position), pictures) for position in positions]
     distance = float(manifest.target_distances[row])
     return Row(f"Mined {mined_when(manifest)}", f"target at distance {distance:.2f}", photos)
 
 
-def _negative(manifest: Manifest, place: int, pictures: Pictures) -> Photo:
-    kind, distance = KINDS[manifest.negative_kinds[place]], manifest.negative_distances[place]
-    note = f"{kind} {distance:.2f}"
-    return _photo(pictures, manifest.negative_ids[place], note=note, kind=kind)
+def _negative(manifest: Manifest, position: int, pictures: Pictures) -> Photo:
+    """The negative at a position of the manifest's flat fields."""
+    kind = KINDS[manifest.negative_kinds[position]]
+    note = f"{kind} {manifest.negative_distances[position]:.2f}"
+    return _photo(pictures, manifest.negative_ids[position], note=note, kind=kind)
 
 
 def _photo(

@@ -47,9 +47,9 @@ def tables_of_comparison(
         turnover_table(joined),
         changes_table(joined),
         text_histogram("Change of distances", CHANGE, changes(joined), signed=True),
-        kinds_table(joined),
+        kinds_change_table(joined),
         ranks_table({BEFORE: joined.before, AFTER: joined.after}),
-        starved_table(joined),
+        starved_change_table(joined),
         changed_table(joined),
     ]
 
@@ -58,7 +58,7 @@ def comparison_notes(first: Manifest, second: Manifest) -> list[str]:
     """What makes the two less than comparable, a line each."""
     differing = differences(first.metadata, second.metadata)
     return [
-        f"note: {text} ({_told(differing[name][0])}, then {_told(differing[name][1])})"
+        f"note: {text} ({_setting(differing[name][0])}, then {_setting(differing[name][1])})"
         for name, text in _WORTH_A_NOTE.items()
         if name in differing
     ]
@@ -77,21 +77,22 @@ def queries_table(first: Manifest, second: Manifest, joined: ManifestComparison)
 def differences_table(first: Manifest, second: Manifest) -> PageTable:
     """Where the metadata differ."""
     differing = differences(first.metadata, second.metadata)
-    rows = [(name, _told(was), _told(now)) for name, (was, now) in differing.items()]
+    rows = [(name, _setting(was), _setting(now)) for name, (was, now) in differing.items()]
     notes = () if rows else ("Mined with the same options from the same vectors.",)
     return PageTable("What they were mined with", ("option", BEFORE, AFTER), rows, notes)
 
 
 def turnover_table(joined: ManifestComparison) -> PageTable:
     """How many negatives of a query were exchanged."""
-    found = joined.turnover
+    turnover = joined.turnover
+    before, after = turnover.kept + turnover.lost, turnover.kept + turnover.new
     rows = [
-        spread("turnover (1 - Jaccard)", found.values, "{:.2f}"),
-        spread("share kept", found.kept / np.maximum(found.kept + found.lost, 1), "{:.2f}"),
-        spread("share new", found.new / np.maximum(found.kept + found.new, 1), "{:.2f}"),
+        spread("turnover (1 - Jaccard)", turnover.values, "{:.2f}"),
+        spread("share kept", turnover.kept / np.maximum(before, 1), "{:.2f}"),
+        spread("share new", turnover.new / np.maximum(after, 1), "{:.2f}"),
     ]
-    unchanged = int((found.values == 0).sum())
-    note = f"{unchanged:,} of {len(found):,} queries have the same negatives in both."
+    unchanged = int((turnover.values == 0).sum())
+    note = f"{unchanged:,} of {len(turnover):,} queries have the same negatives in both."
     return PageTable("Negatives exchanged, of each query", SPREAD, rows, (note,))
 
 
@@ -114,7 +115,7 @@ def changes(joined: ManifestComparison) -> dict[str, Any]:
     return {TARGETS: joined.target_changes, NEGATIVES: joined.mean_changes}
 
 
-def kinds_table(joined: ManifestComparison) -> PageTable:
+def kinds_change_table(joined: ManifestComparison) -> PageTable:
     """The share of negatives of each kind, before and after."""
     rows = []
     for name, manifest in ((BEFORE, joined.before), (AFTER, joined.after)):
@@ -123,7 +124,7 @@ def kinds_table(joined: ManifestComparison) -> PageTable:
     return PageTable("Negatives by kind", ("", *KINDS, "all"), rows)
 
 
-def starved_table(joined: ManifestComparison) -> PageTable:
+def starved_change_table(joined: ManifestComparison) -> PageTable:
     """Queries of each category whose band was too small, before and after."""
     pairs = zip(bands_by_category(joined.before), bands_by_category(joined.after), strict=True)
     rows = [
@@ -173,7 +174,7 @@ def _moved(
     return (name, *means, *(f"{figure:+,.{digits}f}" for figure in figures))
 
 
-def _told(value: Any) -> str:
+def _setting(value: Any) -> str:
     """A setting; of a SHA-256 the first digits."""
     text = shown(value)
     return text[:SHA_SHOWN] if len(text) == _SHA_LENGTH else text

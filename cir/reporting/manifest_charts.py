@@ -1,4 +1,4 @@
-"""What is in a manifest, or changed between two, as charts."""
+"""The figures of a manifest, or the changes between two, as charts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -16,12 +16,13 @@ from cir.artefacts.manifest_statistics import (
     kinds_by_scope,
     log_bounds,
     log_counts,
-    wanted,
+    num_negatives,
 )
-from cir.reporting.charts import C1, C2, C3, C4, grouped_bars, histograms, lying_bars
+from cir.reporting.charts import grouped_bars, histograms, lying_bars
 from cir.reporting.comparison_tables import AFTER, BEFORE, CHANGE, changes
 from cir.reporting.manifest_tables import DISTANCE, distances, percent
 from cir.reporting.pages import Chart
+from cir.reporting.svg import C1, C2, C3, C4
 from cir.types import KINDS, SCOPES
 
 _KIND_COLOURS: Final = (C3, C2, C4)
@@ -116,7 +117,9 @@ def _rank_chart(manifests: Mapping[str, Manifest], colours: Sequence[str]) -> Ch
 
 def _scope_chart(manifest: Manifest) -> Chart:
     cells = kinds_by_scope(manifest)
-    scopes = {str(scope): cells[place] for place, scope in enumerate(SCOPES) if cells[place].any()}
+    scopes = {
+        str(scope): counts for scope, counts in zip(SCOPES, cells, strict=True) if counts.any()
+    }
     return Chart(
         "Kinds of negatives", "By the scope that they were drawn from.", [_kind_bars(scopes)]
     )
@@ -129,10 +132,10 @@ def _kind_chart(manifests: Mapping[str, Manifest]) -> Chart:
 
 def _kind_bars(cells: Mapping[str, Int64[np.ndarray, " kinds"]]) -> Markup:
     parts = {
-        str(kind): [float(counts[place] / counts.sum()) for counts in cells.values()]
-        for place, kind in enumerate(KINDS)
+        str(kind): [float(counts[code] / counts.sum()) for counts in cells.values()]
+        for code, kind in enumerate(KINDS)
     }
-    told = "; ".join(
+    described = "; ".join(
         f"{name} " + ", ".join(f"{kind} {percent(parts[kind][row])}" for kind in KINDS)
         for row, name in enumerate(cells)
     )
@@ -141,25 +144,25 @@ def _kind_bars(cells: Mapping[str, Int64[np.ndarray, " kinds"]]) -> Markup:
         parts,
         _KIND_COLOURS,
         x_label="share of negatives",
-        described=f"kinds of negatives: {told}",
+        described=f"kinds of negatives: {described}",
     )
 
 
 def _band_chart(manifest: Manifest) -> Chart:
-    held = manifest.candidates_in_band
-    bounds = log_bounds(int(held.max()))
-    empty = int((held == 0).sum())
-    queries = np.append(empty, log_counts(held[held > 0], bounds))
+    sizes = manifest.candidates_in_band
+    bounds = log_bounds(int(sizes.max()))
+    empty = int((sizes == 0).sum())
+    queries = np.append(empty, log_counts(sizes[sizes > 0], bounds))
     drawn = grouped_bars(
         ["0", *_short(bounds)],
         {"queries": queries / len(manifest)},
         (C1,),
         x_label="candidates in the band, up to",
-        described=f"candidates in the band: median {np.median(held):,.0f}, {empty:,} empty bands",
+        described=f"candidates in the band: median {np.median(sizes):,.0f}, {empty:,} empty bands",
     )
     return Chart(
         "Candidates in the band",
-        f"What a query could choose from: fewer than {wanted(manifest)} leave it starved.",
+        f"What a query could choose from: fewer than {num_negatives(manifest)} leave it starved.",
         [drawn],
     )
 
@@ -169,13 +172,13 @@ def _starved_chart(manifest: Manifest) -> list[Chart]:
     bands = bands_by_category(manifest)
     if not any(band.starved for band in bands):
         return []
-    told = ", ".join(f"{band.category} {percent(band.share)}" for band in bands)
+    shares = ", ".join(f"{band.category} {percent(band.share)}" for band in bands)
     drawn = lying_bars(
         [band.category for band in bands],
         {"starved": [band.share for band in bands]},
         (C3,),
         x_label="share of queries",
-        described=f"starved queries by category: {told}",
+        described=f"starved queries by category: {shares}",
     )
     caption = "Share of each category's queries whose band held fewer candidates than wanted."
     return [Chart("Starved queries", caption, [drawn])]

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Shaped
 from markupsafe import Markup
 
-from cir.artefacts.manifest import Manifest, ManifestMetadata
+from cir.artefacts.manifest import Manifest
 from cir.artefacts.manifest_comparison import ManifestComparison
+from cir.artefacts.manifest_metadata import ManifestMetadata
 from cir.artefacts.manifest_statistics import Hubness, starved
 from cir.data.dataset import Dataset
 from cir.reporting import comparison_tables, manifest_tables
@@ -125,7 +126,7 @@ def write_comparison_page(
         second: The manifest after.
         joined: Their `compare_manifests`, with a query in common.
         dataset: Whose photos are shown; None for ids alone.
-        names: What the two are called.
+        names: The names of the two manifests in the page.
         rows: Queries shown, at most.
 
     Raises:
@@ -150,8 +151,8 @@ def write_comparison_page(
         tables=[
             comparison_tables.turnover_table(joined),
             comparison_tables.changes_table(joined),
-            comparison_tables.kinds_table(joined),
-            comparison_tables.starved_table(joined),
+            comparison_tables.kinds_change_table(joined),
+            comparison_tables.starved_change_table(joined),
             comparison_tables.changed_table(joined),
             comparison_tables.queries_table(first, second, joined),
             comparison_tables.differences_table(first, second),
@@ -222,12 +223,12 @@ def _figures(manifest: Manifest, hubs: Hubness) -> list[Figure]:
 
 
 def _changes(joined: ManifestComparison) -> list[Figure]:
-    found, both = joined.turnover, (joined.before, joined.after)
-    unchanged = int((found.values == 0).sum())
+    turnover, both = joined.turnover.values, (joined.before, joined.after)
+    unchanged = int((turnover == 0).sum())
     short = [int(starved(manifest).sum()) for manifest in both]
     return [
         Figure("Queries in common", f"{len(joined):,}", "all figures are of these"),
-        Figure("Turnover", f"{found.values.mean():.2f}", "mean of 1 - Jaccard of the negatives"),
+        Figure("Turnover", f"{turnover.mean():.2f}", "mean of 1 - Jaccard of the negatives"),
         Figure("Unchanged", f"{unchanged:,}", "queries with the same negatives"),
         Figure("Starved", f"{short[0]:,} → {short[1]:,}", "queries"),
         Figure("Distance to target", _means([m.target_distances for m in both], 3), "mean"),

@@ -17,8 +17,8 @@ from cir.artefacts.manifest_statistics import (
     log_bounds,
     log_counts,
     nearest_negatives,
+    num_negatives,
     starved,
-    wanted,
 )
 from cir.reporting.pages import PageTable
 from cir.reporting.text_bars import NARROW, WIDE, bar_table, text_histogram
@@ -63,7 +63,7 @@ def described(manifest: Manifest) -> str:
 
 def counts_table(manifest: Manifest, hubs: Hubness) -> PageTable:
     """What the rows hold, beside what mining counted."""
-    own = {
+    of_rows = {
         "queries": len(manifest),
         "starved": int(starved(manifest).sum()),
         "categories": len(set(manifest.categories)),
@@ -71,19 +71,14 @@ def counts_table(manifest: Manifest, hubs: Hubness) -> PageTable:
         "images used as negatives": len(hubs.ids),
         "images never used": hubs.never_used,
     }
-    mined = _mined_counts(manifest)
+    mined = asdict(manifest.metadata.counts)
     rows = [
-        (name.replace("_", " "), _number(own.get(name)), _number(mined.get(name)))
-        for name in dict.fromkeys((*own, *mined))
-        if own.get(name) is not None or name in mined
+        (name.replace("_", " "), _number(of_rows.get(name)), _number(mined.get(name)))
+        for name in dict.fromkeys((*of_rows, *mined))
+        if of_rows.get(name) is not None or name in mined
     ]
-    notes = () if own["starved"] == mined.get("starved") else (_OTHERWISE_STARVED,)
+    notes = () if of_rows["starved"] == mined.get("starved") else (_OTHERWISE_STARVED,)
     return PageTable("Counts", ("", "of the rows", "told by cir mine"), rows, notes)
-
-
-def _mined_counts(manifest: Manifest) -> dict[str, Any]:
-    """Every count of the metadata by name, whichever this manifest has."""
-    return asdict(manifest.metadata.counts)
 
 
 def distances_table(manifest: Manifest) -> PageTable:
@@ -113,8 +108,11 @@ def distances(manifest: Manifest) -> dict[str, Any]:
 def kinds_table(manifest: Manifest) -> PageTable:
     """The share of negatives of each scope and kind."""
     cells = kinds_by_scope(manifest)
-    used = [place for place in range(len(SCOPES)) if cells[place].any()]
-    rows = [shares_row(SCOPES[place], cells[place], int(cells.sum())) for place in used]
+    rows = [
+        shares_row(scope, counts, int(cells.sum()))
+        for scope, counts in zip(SCOPES, cells, strict=True)
+        if counts.any()
+    ]
     whole = shares_row("all", cells.sum(axis=0), int(cells.sum()))
     title = "Negatives by scope and kind"
     return PageTable(title, ("scope", *KINDS, "all"), [*rows, whole] if len(rows) > 1 else rows)
@@ -144,7 +142,7 @@ def ranks_table(manifests: Mapping[str, Manifest]) -> PageTable:
 
 
 def percent(share: float) -> str:
-    """A share of 1 as a reader takes it in."""
+    """A share in 0..1 as percent."""
     return f"{100 * share:.1f} %"
 
 
@@ -158,7 +156,7 @@ def starved_table(manifest: Manifest) -> PageTable:
         )
         for b in bands
     ]
-    note = f"Starved: fewer than the {wanted(manifest)} wanted candidates in the band."
+    note = f"Starved: fewer than the {num_negatives(manifest)} wanted candidates in the band."
     columns = ("category", "queries", "starved", "share", "in band, median")
     return PageTable("Starved queries by category", columns, rows, (note,))
 
@@ -180,13 +178,13 @@ def hubs_table(manifest: Manifest, hubs: Hubness) -> PageTable:
 def hub_notes(hubs: Hubness) -> tuple[str, ...]:
     """How unevenly images are used, and over which images that was measured."""
     images = len(hubs.population)
-    told = (
+    notes = (
         f"The most used 1 % of {images:,} images take {percent(hubs.top_share)} of all negatives.",
         f"Skewness of how often each of them is used: {hubs.skewness:.2f} (0: evenly).",
     )
     if hubs.gallery_size is not None:
-        return told
-    return (*told, "Images never used are unknown here: --dataset FOLDER counts them in.")
+        return notes
+    return (*notes, "Images never used are unknown here: counting them takes the dataset.")
 
 
 def hardest_table(manifest: Manifest) -> PageTable:
@@ -209,9 +207,9 @@ def hardest_table(manifest: Manifest) -> PageTable:
 
 
 def _nearest_id(manifest: Manifest, row: int) -> str:
-    start = int(manifest.negative_starts[row])
-    own = slice(start, start + int(manifest.negative_counts[row]))
-    return manifest.negative_ids[own][int(manifest.negative_distances[own].argmin())]
+    positions = manifest.negative_positions.of(row)
+    nearest = int(positions[manifest.negative_distances[positions].argmin()])
+    return manifest.negative_ids[nearest]
 
 
 def _number(value: Any) -> str:

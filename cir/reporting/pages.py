@@ -1,6 +1,6 @@
-"""Pages that need nothing beside themselves: the parts that they share."""
+"""What the pages share: figures, charts, tables, and the templates that they are filled into."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -56,8 +56,13 @@ def write_page(path: Path, template: str, **values: Any) -> None:
         aside.write_text(html, encoding="utf-8")
 
 
+def percents(figures: Mapping[str, float]) -> list[str]:
+    """Recalls, already in percent, as the cells of a table."""
+    return [f"{value:.1f}" for value in figures.values()]
+
+
 def shown(value: Any) -> str:
-    """A setting as a reader takes it in."""
+    """A setting as text for a reader."""
     if value is None:
         return "–"
     if isinstance(value, bool):

@@ -17,12 +17,12 @@ from cir.models.combiner import SumCombiner
 from cir.models.composer import composer_of
 from cir.progress import SILENT, Progress
 from cir.reporting.cards import OUTCOME_TEXTS, example_card, mined_cards
+from cir.reporting.epoch_figures import series
 from cir.reporting.examples import OUTCOMES, SHOWN_IMAGES, Examples, draw_examples
-from cir.reporting.finished import FinishedRun, read_run
-from cir.reporting.measured import series
-from cir.reporting.pages import SHA_SHOWN, Figure, PageTable, shown, write_page
+from cir.reporting.pages import SHA_SHOWN, Figure, PageTable, percents, shown, write_page
 from cir.reporting.pictures import Pictures
 from cir.reporting.run_charts import run_charts
+from cir.reporting.run_record import RunRecord, read_run
 from cir.runtime import pick_device
 from cir.workers import pick_workers
 
@@ -56,27 +56,27 @@ def write_report(
         CheckpointError: the run folder lacks what training writes.
         ManifestError: its manifests are damaged.
     """
-    found = read_run(run)
+    record = read_run(run)
     pictures = Pictures(dataset)
-    examples, protocol = _examples(found, dataset, embeddings, progress)
+    examples, protocol = _examples(record, dataset, embeddings, progress)
     write_page(
         path,
         "report.html.j2",
         title=title,
-        subtitle=_subtitle(found),
-        figures=_figures(found, dataset, held_out=sum(examples.counts.values())),
-        charts=run_charts(found),
+        subtitle=_subtitle(record),
+        figures=_figures(record, dataset, held_out=sum(examples.counts.values())),
+        charts=run_charts(record),
         protocol=protocol,
         outcomes=[(name, OUTCOME_TEXTS[name], examples.counts[name]) for name in OUTCOMES],
-        examples=[example_card(example, found, pictures) for example in examples.shown],
-        mined=mined_cards(found, pictures, seed=_SEED),
-        tables=[_epochs(found), *_tables(evaluation)],
-        settings=_settings(found, embeddings),
+        examples=[example_card(example, record, pictures) for example in examples.shown],
+        mined=mined_cards(record, pictures, seed=_SEED),
+        tables=[_epochs(record), *_tables(evaluation)],
+        settings=_settings(record, embeddings),
     )
     return path
 
 
-def _subtitle(run: FinishedRun) -> str:
+def _subtitle(run: RunRecord) -> str:
     metadata = run.checkpoint.metadata
     strategies = dict.fromkeys(mined.strategy for mined in run.mined.epochs)
     tuned = "" if metadata.tune == "none" else f", {metadata.tune} tuned"
@@ -85,7 +85,7 @@ def _subtitle(run: FinishedRun) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _figures(run: FinishedRun, dataset: Dataset, held_out: int) -> list[Figure]:
+def _figures(run: RunRecord, dataset: Dataset, held_out: int) -> list[Figure]:
     gallery = len({i for ids in dataset.galleries("train").values() for i in ids})
     starved = run.last.metadata.counts.starved
     best = f"mean of R@10 and R@50; plain sum → epoch {run.best_epoch}"
@@ -105,11 +105,11 @@ def _duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def _reached(run: FinishedRun) -> str:
+def _reached(run: RunRecord) -> str:
     return run.unfinished or f"{run.epochs[-1].epoch} epochs, with evaluation and mining"
 
 
-def _epochs(run: FinishedRun) -> PageTable:
+def _epochs(run: RunRecord) -> PageTable:
     """Every epoch in figures."""
     strategies = {mined.epoch: mined.strategy for mined in run.mined.epochs}
     losses = list(series(run.epochs, "losses"))
@@ -133,7 +133,7 @@ def _recalls(dev: Mapping[str, float]) -> list[str]:
     return [f"{dev[name]:.1f}" for name in (*_RECALLS, "headline")]
 
 
-def _change(run: FinishedRun, name: str) -> str:
+def _change(run: RunRecord, name: str) -> str:
     """A figure of the plain sum, and of the best epoch."""
     return f"{run.plain_sum[name]:.1f} → {run.best[name]:.1f}"
 
@@ -143,7 +143,7 @@ def _categories(manifest: Manifest) -> str:
     return f"in {len(names)} categories" if len(names) > 1 else f"of {names[0]}"
 
 
-def _settings(run: FinishedRun, embeddings: Embeddings) -> list[tuple[str, list[tuple[str, str]]]]:
+def _settings(run: RunRecord, embeddings: Embeddings) -> list[tuple[str, list[tuple[str, str]]]]:
     metadata = run.checkpoint.metadata
     origin = {
         "encoder": metadata.provenance.model,
@@ -171,9 +171,9 @@ def _tables(evaluations: Sequence[Evaluation]) -> list[PageTable]:
     first = evaluations[0]
     notes = list(dict.fromkeys(note for e in evaluations for note in e.notes()))
     columns = list(first.figures())
-    means = [[e.query, *_cells(e.figures())] for e in evaluations]
+    means = [[e.query, *percents(e.figures())] for e in evaluations]
     by_category = [
-        [c.category, e.query, f"{c.queries:,}", f"{c.gallery_size:,}", *_cells(c.figures())]
+        [c.category, e.query, f"{c.queries:,}", f"{c.gallery_size:,}", *percents(c.figures())]
         for number, _ in enumerate(first.categories)
         for e in evaluations
         for c in (e.categories[number],)
@@ -182,7 +182,7 @@ def _tables(evaluations: Sequence[Evaluation]) -> list[PageTable]:
         PageTable(
             f"Evaluation: {first.protocol}",
             ["mean over categories", *columns],
-            [*means, ["chance", *_cells(first.chance_figures())]],
+            [*means, ["chance", *percents(first.chance_figures())]],
             notes,
         ),
         PageTable(
@@ -193,12 +193,8 @@ def _tables(evaluations: Sequence[Evaluation]) -> list[PageTable]:
     ]
 
 
-def _cells(figures: Mapping[str, float]) -> list[str]:
-    return [f"{value:.1f}" for value in figures.values()]
-
-
 def _examples(
-    run: FinishedRun, dataset: Dataset, embeddings: Embeddings, progress: Progress
+    run: RunRecord, dataset: Dataset, embeddings: Embeddings, progress: Progress
 ) -> tuple[Examples, Protocol]:
     """Draws from the dev queries, which training has seen nothing of."""
     device = pick_device("auto")

@@ -1,24 +1,14 @@
-"""What a run measured, as charts."""
+"""The figures of a run as charts."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from cir.reporting.charts import (
-    C1,
-    C2,
-    C3,
-    C4,
-    C5,
-    COLOURS,
-    Line,
-    histograms,
-    line_chart,
-    stacked_bars,
-)
-from cir.reporting.finished import FinishedRun, mined_when
-from cir.reporting.measured import TOTAL, series
-from cir.reporting.mined import Spread
+from cir.reporting.charts import Line, histograms, line_chart, stacked_bars
+from cir.reporting.epoch_figures import TOTAL, series
+from cir.reporting.mined_epochs import Spread
 from cir.reporting.pages import Chart
+from cir.reporting.run_record import RunRecord, mined_when
+from cir.reporting.svg import C1, C2, C3, C4, C5, COLOURS
 from cir.types import KINDS
 
 _RECALLS: Final = {"R@1": C3, "R@10": C1, "R@50": C2}
@@ -27,7 +17,7 @@ _PARTS: Final = (C1, C5, C2, C3, C4)
 """Colours of what an epoch's time goes to; what is left over comes last."""
 
 
-def run_charts(run: FinishedRun) -> list[Chart]:
+def run_charts(run: RunRecord) -> list[Chart]:
     """Every chart that the run has measurements for."""
     return [
         _recall_chart(run),
@@ -43,7 +33,7 @@ def run_charts(run: FinishedRun) -> list[Chart]:
     ]
 
 
-def _recall_chart(run: FinishedRun) -> Chart:
+def _recall_chart(run: RunRecord) -> Chart:
     epochs = [one.epoch for one in run.epochs]
     trained = [
         Line(name, epochs, [one.dev[name] for one in run.epochs], colour)
@@ -66,7 +56,7 @@ def _recall_chart(run: FinishedRun) -> Chart:
     )
 
 
-def _active_chart(run: FinishedRun) -> list[Chart]:
+def _active_chart(run: RunRecord) -> list[Chart]:
     """Nothing where no triplet term is trained."""
     shares = {one.epoch: one.active_share for one in run.epochs if one.active_share is not None}
     if not shares:
@@ -82,20 +72,20 @@ def _active_chart(run: FinishedRun) -> list[Chart]:
     ]
 
 
-def _loss_chart(run: FinishedRun) -> list[Chart]:
+def _loss_chart(run: RunRecord) -> list[Chart]:
     """The total and each of its terms, on scales of their own; one alone is drawn large."""
-    found = series(run.epochs, "losses")
-    others = [values for name, values in found.items() if name != TOTAL]
-    alone = len(others) == 1 and others[0] == found.get(TOTAL)
-    terms = [name for name in found if name != TOTAL or not alone]
+    losses = series(run.epochs, "losses")
+    others = [values for name, values in losses.items() if name != TOTAL]
+    alone = len(others) == 1 and others[0] == losses.get(TOTAL)
+    terms = [name for name in losses if name != TOTAL or not alone]
     if not terms:
         return []
     drawings = [
         line_chart(
-            [Line(name, *found[name], COLOURS[number % len(COLOURS)])],
+            [Line(name, *losses[name], COLOURS[number % len(COLOURS)])],
             y_label="loss",
             title=name if len(terms) > 1 else "",
-            described=f"{name} by epoch: {_listed(found[name][1])}",
+            described=f"{name} by epoch: {_listed(losses[name][1])}",
             from_zero=False,
             small=len(terms) > 1,
         )
@@ -106,14 +96,14 @@ def _loss_chart(run: FinishedRun) -> list[Chart]:
     return [Chart("Loss", about, drawings, small=len(terms) > 1)]
 
 
-def _movement_chart(run: FinishedRun) -> list[Chart]:
+def _movement_chart(run: RunRecord) -> list[Chart]:
     """Nothing where negatives were mined once."""
     mined = run.mined.epochs
     if len(mined) < 2:
         return []
     lines = [
-        _spread_line(name, [(one.epoch, spread) for one, spread in found if spread], colour)
-        for name, found, colour in (
+        _spread_line(name, [(one.epoch, spread) for one, spread in spreads if spread], colour)
+        for name, spreads, colour in (
             ("target", [(one, one.targets) for one in mined], C1),
             ("mined negatives", [(one, one.negatives) for one in mined], C2),
         )
@@ -129,12 +119,12 @@ def _movement_chart(run: FinishedRun) -> list[Chart]:
     ]
 
 
-def _turnover_chart(run: FinishedRun) -> list[Chart]:
+def _turnover_chart(run: RunRecord) -> list[Chart]:
     """Nothing where no two manifests have a query in common."""
-    found = [(one.epoch, one.turnover) for one in run.mined.epochs if one.turnover]
-    if not found:
+    turnovers = [(one.epoch, one.turnover) for one in run.mined.epochs if one.turnover]
+    if not turnovers:
         return []
-    line = _spread_line("turnover", found, C1, scale=100)
+    line = _spread_line("turnover", turnovers, C1, scale=100)
     described = f"turnover of negatives, percent, by epoch: {_listed(line.values)}"
     return [
         Chart(
@@ -159,7 +149,7 @@ def _spread_line(
     )
 
 
-def _distance_chart(run: FinishedRun) -> Chart:
+def _distance_chart(run: RunRecord) -> Chart:
     panels = {
         f"mined {mined_when(manifest)}": {
             "target": manifest.target_distances,
@@ -174,7 +164,7 @@ def _distance_chart(run: FinishedRun) -> Chart:
     )
 
 
-def _kinds_chart(run: FinishedRun) -> Chart:
+def _kinds_chart(run: RunRecord) -> Chart:
     mined = [(one.epoch, one.kinds) for one in run.epochs if one.kinds]
     parts: dict[str, list[float]] = {kind: [kinds[kind] for _, kinds in mined] for kind in KINDS}
     shares = ", ".join(f"{kind} {values[-1]:.0%}" for kind, values in parts.items())
@@ -186,13 +176,13 @@ def _kinds_chart(run: FinishedRun) -> Chart:
     )
 
 
-def _rate_chart(run: FinishedRun) -> list[Chart]:
-    found = series(run.epochs, "rates")
-    if not found:
+def _rate_chart(run: RunRecord) -> list[Chart]:
+    rates = series(run.epochs, "rates")
+    if not rates:
         return []
     lines = [
         Line(name.replace("_", " "), *values, colour)
-        for (name, values), colour in zip(found.items(), COLOURS, strict=False)
+        for (name, values), colour in zip(rates.items(), COLOURS, strict=False)
     ]
     described = "; ".join(f"{line.label} by epoch: {_listed(line.values)}" for line in lines)
     return [
@@ -204,7 +194,7 @@ def _rate_chart(run: FinishedRun) -> list[Chart]:
     ]
 
 
-def _time_chart(run: FinishedRun) -> Chart:
+def _time_chart(run: RunRecord) -> Chart:
     """Seconds by part where they are known, and what is left over."""
     names = list(series(run.epochs, "parts"))
     parts = {name: [one.parts.get(name, 0.0) for one in run.epochs] for name in names[:4]}
@@ -225,8 +215,8 @@ def _time_chart(run: FinishedRun) -> Chart:
     return Chart("Wall time", about, [drawing])
 
 
-def _others_chart(run: FinishedRun) -> list[Chart]:
-    """Whatever else moved: a learned temperature, and what this page has not heard of."""
+def _others_chart(run: RunRecord) -> list[Chart]:
+    """Every other figure that changed: a learned temperature, and figures unknown to this page."""
     drawings = [
         line_chart(
             [Line(name, *values, C1)],

@@ -18,7 +18,7 @@ ones leave room for two columns more."""
 _BINS: Final = 16
 _STEPS: Final = (1, 2, 5)
 _LEAST_WIDTH: Final = 1e-3
-"""Of a bin: smaller differences of a cosine tell nothing."""
+"""Width of the narrowest bin: smaller differences of a cosine mean nothing."""
 _ROUNDING: Final = 1e-6
 
 
@@ -60,7 +60,7 @@ def round_edges(values: Float[np.ndarray, " values"]) -> Float64[np.ndarray, " e
     power = math.floor(math.log10(max((high - low) / _BINS, _LEAST_WIDTH)) + _ROUNDING)
     widths = (step * 10.0**p for p in (power, power + 1) for step in _STEPS)
     bounds = ((math.floor(low / w), math.floor(high / w) + 1, w) for w in widths)
-    first, last, width = next(found for found in bounds if found[1] - found[0] <= _BINS)
+    first, last, width = next(b for b in bounds if b[1] - b[0] <= _BINS)
     return np.arange(first, last + 1) * width
 
 

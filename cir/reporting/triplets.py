@@ -19,7 +19,7 @@ HARDEST_TAG, STARVED_TAG, CHANGED_TAG = "hardest", "starved", "changed most"
 _SEED: Final = 0
 """Of the choice of rows: the same manifest always shows the same ones."""
 _NEGATIVES_SHOWN: Final = 10
-"""Negatives of a row that are shown, the nearest; how many there are is told."""
+"""Negatives of a row that are shown, the nearest first; the page says how many there are."""
 
 
 @dataclass(frozen=True)
@@ -66,33 +66,33 @@ class Triplet:
     @property
     def kinds(self) -> list[str]:
         """The kinds of its negatives, in the order of `KINDS`."""
-        found = {negative.kind for group in self.groups for negative in group.negatives}
-        return [kind for kind in KINDS if kind in found]
+        present = {negative.kind for group in self.groups for negative in group.negatives}
+        return [kind for kind in KINDS if kind in present]
 
 
 def manifest_triplets(manifest: Manifest, album: Album, most: int) -> list[Triplet]:
     """The hardest rows, then others spread evenly over categories and kinds."""
     first = hardest(manifest, HARDEST)
-    short, foremost = starved(manifest), set(first.tolist())
-    made = []
+    is_starved, foremost = starved(manifest), set(first.tolist())
+    triplets = []
     for row in spread_rows(manifest, first, most).tolist():
-        tags = [HARDEST_TAG] * (row in foremost) + [STARVED_TAG] * bool(short[row])
-        made.append(
+        tags = [HARDEST_TAG] * (row in foremost) + [STARVED_TAG] * bool(is_starved[row])
+        triplets.append(
             _triplet(manifest, row, album, tags, [_group(NEGATIVES, manifest, row, album, {})])
         )
-    return made
+    return triplets
 
 
 def comparison_triplets(joined: ManifestComparison, album: Album, most: int) -> list[Triplet]:
     """The rows that changed most, then others spread evenly over categories and kinds."""
     first = joined.most_changed(MOST_CHANGED)
-    short, foremost = starved(joined.after), set(first.tolist())
-    made = []
+    is_starved, foremost = starved(joined.after), set(first.tolist())
+    triplets = []
     for row in spread_rows(joined.after, first, most).tolist():
-        tags = [CHANGED_TAG] * (row in foremost) + [STARVED_TAG] * bool(short[row])
+        tags = [CHANGED_TAG] * (row in foremost) + [STARVED_TAG] * bool(is_starved[row])
         groups = _exchanged(joined, row, album)
-        made.append(_triplet(joined.after, row, album, tags, groups))
-    return made
+        triplets.append(_triplet(joined.after, row, album, tags, groups))
+    return triplets
 
 
 def spread_rows(
@@ -158,37 +158,34 @@ def _exchanged(joined: ManifestComparison, row: int, album: Album) -> list[Group
 def _group(
     title: str, manifest: Manifest, row: int, album: Album, marks: Mapping[str, str]
 ) -> Group:
-    own = _own(manifest, row)
-    order = np.argsort(manifest.negative_distances[own], kind="stable")[:_NEGATIVES_SHOWN]
-    negatives = [_negative(manifest, own.start + int(at), album, marks) for at in order]
+    positions = manifest.negative_positions.of(row)
+    order = np.argsort(manifest.negative_distances[positions], kind="stable")[:_NEGATIVES_SHOWN]
+    negatives = [_negative(manifest, position, album, marks) for position in positions[order]]
     return Group(title.capitalize(), _detail(manifest, row, len(negatives)), negatives)
 
 
 def _detail(manifest: Manifest, row: int, shown: int) -> str:
     count = int(manifest.negative_counts[row])
-    told = (
+    detail = (
         f"target at distance {manifest.target_distances[row]:.3f}, "
         f"rank {manifest.target_ranks[row]:,}; {manifest.candidates_in_band[row]:,} in band"
     )
-    return told if shown == count else f"{told}; nearest {shown} of {count:,} negatives"
+    return detail if shown == count else f"{detail}; nearest {shown} of {count:,} negatives"
 
 
-def _negative(manifest: Manifest, at: int, album: Album, marks: Mapping[str, str]) -> Negative:
-    image_id = manifest.negative_ids[at]
+def _negative(
+    manifest: Manifest, position: np.integer, album: Album, marks: Mapping[str, str]
+) -> Negative:
+    """The negative at a position of the manifest's flat fields."""
+    image_id = manifest.negative_ids[position]
     return Negative(
         shot=shot(image_id, album),
-        distance=f"{manifest.negative_distances[at]:.3f}",
-        kind=KINDS[manifest.negative_kinds[at]],
-        scope=SCOPES[manifest.negative_scopes[at]],
+        distance=f"{manifest.negative_distances[position]:.3f}",
+        kind=KINDS[manifest.negative_kinds[position]],
+        scope=SCOPES[manifest.negative_scopes[position]],
         mark=marks.get(image_id, ""),
     )
 
 
-def _ids(manifest: Manifest, row: int) -> tuple[str, ...]:
-    return manifest.negative_ids[_own(manifest, row)]
-
-
-def _own(manifest: Manifest, row: int) -> slice:
-    """Where a row's negatives are in the flat fields."""
-    start = int(manifest.negative_starts[row])
-    return slice(start, start + int(manifest.negative_counts[row]))
+def _ids(manifest: Manifest, row: int) -> list[str]:
+    return [manifest.negative_ids[position] for position in manifest.negative_positions.of(row)]

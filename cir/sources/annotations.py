@@ -14,7 +14,7 @@ RECORD_KEY: Final = "photos"
 
 @dataclass(frozen=True)
 class QueryRow:
-    """A query as its captions file holds it."""
+    """A query as a captions file holds it."""
 
     reference: str
     targets: Sequence[str]
@@ -32,13 +32,32 @@ class QueryRow:
 
 
 @dataclass(frozen=True)
-class Shelved:
-    """One category's split: its photos and its queries."""
+class CategorySplitCount:
+    """Figures of one category's split."""
+
+    category: str
+    split: Split
+    images: int
+    queries: int
+    targets: float
+    """Images that fit a query, on average."""
+
+
+@dataclass(frozen=True)
+class CategorySplit:
+    """One category's split: its images and its queries."""
 
     category: str
     split: Split
     ids: Sequence[str]
     queries: Sequence[QueryRow]
+
+    def count(self) -> CategorySplitCount:
+        """How many images, queries and targets there are."""
+        targets = sum(len(query.targets) for query in self.queries) / max(len(self.queries), 1)
+        return CategorySplitCount(
+            self.category, self.split, len(self.ids), len(self.queries), targets
+        )
 
 
 @dataclass(frozen=True)
@@ -60,13 +79,13 @@ class PhotoRecord:
         }
 
 
-def write_annotations(root: Path, shelves: Sequence[Shelved]) -> None:
+def write_annotations(root: Path, splits: Sequence[CategorySplit]) -> None:
     """Writes captions/cap.*.json and image_splits/split.*.json."""
-    for shelf in shelves:
-        name = f"{shelf.category}.{shelf.split}.json"
-        rows = [query.to_json() for query in shelf.queries]
+    for split in splits:
+        name = f"{split.category}.{split.split}.json"
+        rows = [query.to_json() for query in split.queries]
         write_json(root / "captions" / f"cap.{name}", rows)
-        write_json(root / "image_splits" / f"split.{name}", list(shelf.ids))
+        write_json(root / "image_splits" / f"split.{name}", list(split.ids))
 
 
 def write_records(file: Path, records: Mapping[str, PhotoRecord], more: Mapping[str, Any]) -> None:

@@ -40,11 +40,11 @@ def read_catalog_csv(
     _, header = next(lines, (0, []))
     if not header:
         raise DatasetError(f"{path} is empty: expected a header and a row a photo")
-    _require(path, header, (id_column, *needed))
+    _require_columns(path, header, (id_column, *needed))
     rows: dict[str, dict[str, str]] = {}
     malformed, repeated = [], []
     for number, fields in lines:
-        row = _row(header, fields, joins_commas=free_column == header[-1])
+        row = _row_or_none(header, fields, joins_commas=free_column == header[-1])
         if row is None or not row[id_column]:
             malformed.append(number)
         elif row[id_column] in rows:
@@ -72,7 +72,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise DatasetError(f"{path} is not readable as CSV: {fault}") from fault
 
 
-def _require(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:
+def _require_columns(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:
     missing = [column for column in columns if column not in header]
     if missing:
         raise UsageError(
@@ -80,7 +80,10 @@ def _require(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:
         )
 
 
-def _row(header: list[str], fields: list[str], *, joins_commas: bool) -> dict[str, str] | None:
+def _row_or_none(
+    header: list[str], fields: list[str], *, joins_commas: bool
+) -> dict[str, str] | None:
+    """Column to text; None where the line has too few or too many fields."""
     if joins_commas and len(fields) > len(header):
         last = len(header) - 1
         fields = [*fields[:last], ", ".join(fields[last:])]

@@ -1,7 +1,7 @@
-"""Attributes read from the words of a product's name: "Striped Polo T-shirt" is striped, a polo.
+"""Facets of a product (pattern, neck), from the words of its name and from a catalogue's columns.
 
-A facet (pattern, neck) holds at most one value; a name that says nothing about it leaves it
-unstated, which is not the same as plain.
+"Striped Polo T-shirt" is striped and a polo. A facet has at most one value; a name that says
+nothing about it leaves it unstated, which is not the same as plain.
 """
 
 import re
@@ -93,13 +93,29 @@ _PATTERNS: Final = {
 }
 
 
+_FACET_OF_COLUMN: Final[Mapping[str, str]] = {
+    "articletype": "type",
+    "producttype": "type",
+    "basecolour": "colour",
+    "basecolor": "colour",
+    "color": "colour",
+}
+"""Columns that `cir.sources.wording` knows under another name."""
+
+
+def facet_of(column: str) -> str:
+    """The facet that a column of the catalogue states: `baseColour` is the colour."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|[_\W]+", " ", column).lower().strip()
+    return _FACET_OF_COLUMN.get(spaced.replace(" ", ""), spaced)
+
+
 def read_facets(name: str) -> dict[str, str]:
     """The facets that a product's name states, in the order of `_WORDS`."""
     text = _NOT_ATTRIBUTES.sub(" ", name.lower())
     text = " ".join(text.replace("-", " ").replace("_", " ").split())
-    found = {facet: _first(patterns, text) for facet, patterns in _PATTERNS.items()}
-    return {facet: value for facet, value in found.items() if value is not None}
+    values = {facet: _first_value(patterns, text) for facet, patterns in _PATTERNS.items()}
+    return {facet: value for facet, value in values.items() if value is not None}
 
 
-def _first(patterns: list[tuple[str, re.Pattern[str]]], text: str) -> str | None:
+def _first_value(patterns: list[tuple[str, re.Pattern[str]]], text: str) -> str | None:
     return next((value for value, pattern in patterns if pattern.search(text)), None)

@@ -16,13 +16,14 @@ import numpy as np
 from cir.sources.wording import Change
 
 _MOST_TARGETS: Final = 20
-"""A query that more photos answer says too little to be asked."""
+"""Attributes that more photos have than this are no query: it would say too little."""
 _ONE_CHANGE: Final = 0.5
 """Share of queries that change one attribute where photos for both sorts exist."""
 _TRIES: Final = 6
-"""Targets drawn for a query; the one asked for least often so far is taken."""
+"""Targets drawn for a query; the one that the fewest queries have so far is taken."""
 
 Key = tuple[str | None, ...]
+"""A photo's attributes: the value of every facet, None where it is unstated, and its category."""
 _MASKED: Final = "*"
 
 
@@ -37,19 +38,19 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class PhotoGroup:
     """Photos that may answer each other's queries."""
 
     attributes: Sequence[Mapping[str, str]]
     """Facet to value of each photo; a facet may be left unstated."""
-    kinds: Sequence[str]
-    """What must agree besides: the photos' own category."""
+    categories: Sequence[str]
+    """A query's photos are all of one category."""
     lookalikes: Sequence[Hashable]
-    """Photos of equal value here are near-identical and never asked for from each other."""
+    """Photos of equal value here are near-identical; none is a target of another."""
 
 
 def pair_photos(
-    shelf: Shelf,
+    group: PhotoGroup,
     references: Sequence[int],
     rng: np.random.Generator,
     *,
@@ -58,22 +59,22 @@ def pair_photos(
     """One query for each entry of `references` that has a target, none twice.
 
     Args:
-        shelf: The photos.
+        group: The photos.
         references: Rows of reference photos, repeated for several queries each.
         rng: Draws the targets.
         at_most: Queries that suffice; the references after them go unused.
     """
-    index = _Index(shelf)
-    asked: dict[int, set[Key]] = defaultdict(set)
-    wanted: dict[Key, int] = defaultdict(int)
+    index = _Index(group)
+    used: dict[int, set[Key]] = defaultdict(set)
+    times: dict[Key, int] = defaultdict(int)
     pairs: list[Pair] = []
     for reference in references:
         if len(pairs) == at_most:
             break
-        key = index.draw(reference, asked[reference], wanted, rng)
+        key = index.draw(reference, used[reference], times, rng)
         if key is not None:
-            asked[reference].add(key)
-            wanted[key] += 1
+            used[reference].add(key)
+            times[key] += 1
             pairs.append(index.pair(reference, key, rng))
     return pairs
 
@@ -81,45 +82,52 @@ def pair_photos(
 class _Index:
     """Photos by their attributes, and attributes by what they share when one or two are masked."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
-        self._facets = sorted({facet for photo in shelf.attributes for facet in photo})
+    def __init__(self, group: PhotoGroup) -> None:
+        self._group = group
+        self._facets = sorted({facet for photo in group.attributes for facet in photo})
         self._photos: dict[Key, list[int]] = defaultdict(list)
-        self._keys = [self._key(row) for row in range(len(shelf.attributes))]
+        self._keys = [self._key(row) for row in range(len(group.attributes))]
         for row, key in enumerate(self._keys):
             self._photos[key].append(row)
         self._masks = [m for n in (1, 2) for m in combinations(range(len(self._facets)), n)]
         self._shared: dict[tuple[tuple[int, ...], Key], list[Key]] = defaultdict(list)
         for key in self._photos:
             for mask in self._masks:
-                self._shared[mask, _mask(key, mask)].append(key)
+                self._shared[mask, _masked(key, mask)].append(key)
         self._reachable: dict[Key, dict[tuple[int, ...], list[Key]]] = {}
 
     def draw(
         self,
         reference: int,
-        asked: set[Key],
-        wanted: Mapping[Key, int],
+        used: set[Key],
+        times: Mapping[Key, int],
         rng: np.random.Generator,
     ) -> Key | None:
-        """The attributes to ask for, one or two changes away from the reference's."""
-        reachable = self._from(self._keys[reference])
+        """Draws the attributes of a target, one or two changes away from the reference's.
+
+        Args:
+            reference: Row of the reference photo.
+            used: Attributes that other queries of the reference have already.
+            times: How many queries have each attributes so far.
+            rng: Draws.
+        """
+        reachable = self._reachable_from(self._keys[reference])
         by_count = [[mask for mask in reachable if len(mask) == n] for n in (1, 2)]
         if not any(by_count):
             return None
         masks = by_count[int(rng.random() >= _ONE_CHANGE)] or by_count[0] or by_count[1]
-        drawn = _drawn([reachable[mask] for mask in masks], rng)
-        fit = [key for key in drawn if key not in asked and self._answers(reference, key)]
-        return min(fit, key=lambda key: wanted.get(key, 0), default=None)
+        drawn = _draw_keys([reachable[mask] for mask in masks], rng)
+        fit = [key for key in drawn if key not in used and self._targets(reference, key)]
+        return min(fit, key=lambda key: times.get(key, 0), default=None)
 
     def pair(self, reference: int, key: Key, rng: np.random.Generator) -> Pair:
-        """The query that asks for `key`, its first target drawn among those that fit."""
-        answers = self._answers(reference, key)
-        first = answers[int(rng.integers(len(answers)))]
+        """The query for photos with the attributes `key`, its first target drawn among them."""
+        targets = self._targets(reference, key)
+        first = targets[int(rng.integers(len(targets)))]
         before = self._keys[reference]
         return Pair(
             reference=reference,
-            targets=(first, *(row for row in answers if row != first)),
+            targets=(first, *(row for row in targets if row != first)),
             changes=tuple(
                 Change(facet, old, new)
                 for facet, old, new in zip(self._facets, before, key, strict=False)
@@ -128,34 +136,34 @@ class _Index:
         )
 
     def _key(self, row: int) -> Key:
-        photo = self._shelf.attributes[row]
-        return (*(photo.get(facet) for facet in self._facets), self._shelf.kinds[row])
+        photo = self._group.attributes[row]
+        return (*(photo.get(facet) for facet in self._facets), self._group.categories[row])
 
-    def _from(self, key: Key) -> dict[tuple[int, ...], list[Key]]:
+    def _reachable_from(self, key: Key) -> dict[tuple[int, ...], list[Key]]:
         """Attributes that differ from `key` in the whole of a mask and nowhere else, by mask."""
         if key not in self._reachable:
-            near = {mask: self._across(key, mask) for mask in self._masks}
-            self._reachable[key] = {mask: keys for mask, keys in near.items() if keys}
+            by_mask = {mask: self._differing(key, mask) for mask in self._masks}
+            self._reachable[key] = {mask: keys for mask, keys in by_mask.items() if keys}
         return self._reachable[key]
 
-    def _across(self, key: Key, mask: tuple[int, ...]) -> list[Key]:
+    def _differing(self, key: Key, mask: tuple[int, ...]) -> list[Key]:
         return [
             other
-            for other in self._shared[mask, _mask(key, mask)]
+            for other in self._shared[mask, _masked(key, mask)]
             if len(self._photos[other]) <= _MOST_TARGETS
             and all(other[i] is not None and other[i] != key[i] for i in mask)
         ]
 
-    def _answers(self, reference: int, key: Key) -> list[int]:
-        lookalikes = self._shelf.lookalikes
+    def _targets(self, reference: int, key: Key) -> list[int]:
+        lookalikes = self._group.lookalikes
         return [r for r in self._photos[key] if lookalikes[r] != lookalikes[reference]]
 
 
-def _mask(key: Key, mask: tuple[int, ...]) -> Key:
+def _masked(key: Key, mask: tuple[int, ...]) -> Key:
     return tuple(_MASKED if i in mask else value for i, value in enumerate(key))
 
 
-def _drawn(choices: Sequence[Sequence[Key]], rng: np.random.Generator) -> list[Key]:
+def _draw_keys(choices: Sequence[Sequence[Key]], rng: np.random.Generator) -> list[Key]:
     """Draws what to change, then to what; the root keeps one rich facet from ruling all."""
     weights = np.sqrt([len(keys) for keys in choices])
     masks = rng.choice(len(choices), size=_TRIES, p=weights / weights.sum())

@@ -1,7 +1,7 @@
 """A FashionIQ-shaped dataset of drawn garments.
 
-Every image has its own generator, seeded by the dataset's seed and its place, so the same seed
-gives the same bytes for any number of worker processes.
+Every image has a generator of its own, seeded by the dataset's seed and the image's number, so that
+the same seed gives the same bytes for any number of worker processes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +16,17 @@ from cir.errors import UsageError
 from cir.files import folder_written_aside
 from cir.parallel import in_order
 from cir.progress import SILENT, Progress
-from cir.sources.annotations import PhotoRecord, QueryRow, Shelved, write_annotations, write_records
+from cir.sources.annotations import (
+    CategorySplit,
+    CategorySplitCount,
+    PhotoRecord,
+    QueryRow,
+    write_annotations,
+    write_records,
+)
 from cir.sources.drawing import draw
 from cir.sources.garments import GARMENTS, draw_garments
-from cir.sources.pairing import Shelf, pair_photos
+from cir.sources.pairing import PhotoGroup, pair_photos
 from cir.sources.wording import captions, title
 from cir.types import Split
 
@@ -34,25 +41,6 @@ _QUERIES_PER_IMAGE: Final = 0.8
 _TWICE: Final = 1 / 3
 """Share of references that are asked about twice, so that half of the queries share theirs."""
 _GARMENTS_STREAM, _QUERIES_STREAM, _DRAWING_STREAM = range(3)
-
-
-@dataclass(frozen=True)
-class SynthShelf:
-    """Figures of one category's split."""
-
-    category: str
-    split: Split
-    images: int
-    queries: int
-    targets: float
-    """Images that fit a query, on average."""
-
-
-@dataclass(frozen=True)
-class SynthSummary:
-    """What was drawn."""
-
-    shelves: tuple[SynthShelf, ...]
 
 
 @dataclass(frozen=True)
@@ -81,8 +69,8 @@ def draw_dataset(
     seed: int = 0,
     workers: int = 1,
     progress: Progress = SILENT,
-) -> SynthSummary:
-    """Draws a dataset folder.
+) -> tuple[CategorySplitCount, ...]:
+    """Draws a dataset folder and counts what is in it.
 
     Args:
         out: Folder to make; one that is there is replaced.
@@ -93,70 +81,76 @@ def draw_dataset(
         progress: Told of every image.
 
     Raises:
-        UsageError: a category is unknown or has too few images to make queries.
+        UsageError: a category is unknown or has too few images to make queries, or `size` is not
+            above 0.
     """
-    _require(counts)
-    garments = [g for number, c in enumerate(GARMENTS) for g in _shelf(c, counts, number, seed)]
-    shelves = list(_shelves(garments, seed))
+    _require_counts(counts)
+    if size < 1:
+        raise UsageError(f"`size` is {size}; expected pixels above 0")
+    garments = [g for number, c in enumerate(GARMENTS) for g in _garments(c, counts, number, seed)]
+    splits = list(_category_splits(garments, seed))
     with folder_written_aside(out) as aside:
         (aside / "images").mkdir()
         jobs = [_Job(aside / "images" / f"{g.id}.jpg", g, size) for g in garments]
         with progress.task("drawing", len(jobs), "images") as task:
-            for _ in in_order(_draw, jobs, workers):
+            for _ in in_order(_draw_image, jobs, workers):
                 task.advance()
-        write_annotations(aside, shelves)
+        write_annotations(aside, splits)
         write_records(aside / RECORDS, {g.id: _record(g) for g in garments}, {"seed": seed})
-    return SynthSummary(tuple(_count(shelf) for shelf in shelves))
+    return tuple(split.count() for split in splits)
 
 
-def _require(counts: Mapping[str, int]) -> None:
+def _require_counts(counts: Mapping[str, int]) -> None:
     unknown = sorted(counts.keys() - GARMENTS.keys())
     if unknown:
         raise UsageError(
-            f"no garments called {', '.join(unknown)}; there are {', '.join(GARMENTS)}"
+            f"`counts` names {', '.join(unknown)}; there are garments of {', '.join(GARMENTS)}"
         )
-    few = [f"--{category} {n}" for category, n in counts.items() if 0 < n < LEAST]
+    few = [f"`{category}` is {n}" for category, n in counts.items() if n < 0 or 0 < n < LEAST]
     if few:
-        raise UsageError(f"{', '.join(few)}: expected 0 or at least {LEAST} images")
+        raise UsageError(f"{', '.join(few)}; expected 0 or at least {LEAST} images")
 
 
-def _shelf(category: str, counts: Mapping[str, int], number: int, seed: int) -> Iterator[_Garment]:
-    """One category's garments, split by split."""
+def _garments(
+    category: str, counts: Mapping[str, int], number: int, seed: int
+) -> Iterator[_Garment]:
+    """One category's garments, split by split; `number` is the category's own."""
     start = 0
-    for place, split in enumerate(SPLITS):
-        end = _end(counts.get(category, 0), place)
-        rng = np.random.default_rng([seed, _GARMENTS_STREAM, number, place])
+    for split_number, split in enumerate(SPLITS):
+        end = _end(counts.get(category, 0), split_number)
+        rng = np.random.default_rng([seed, _GARMENTS_STREAM, number, split_number])
         drawn = draw_garments(category, end - start, rng)
-        for position, attributes in enumerate(drawn, start):
-            image_seed = (seed, _DRAWING_STREAM, number, position)
-            yield _Garment(f"{category}-{position:05d}", category, split, attributes, image_seed)
+        for row, attributes in enumerate(drawn, start):
+            image_seed = (seed, _DRAWING_STREAM, number, row)
+            yield _Garment(f"{category}-{row:05d}", category, split, attributes, image_seed)
         start = end
 
 
-def _end(count: int, place: int) -> int:
-    """Images of a category up to and with the split at `place`."""
-    return round(count * sum(_SHARES[split] for split in SPLITS[: place + 1]))
+def _end(count: int, split_number: int) -> int:
+    """Images of a category in the splits up to and with this one."""
+    return round(count * sum(_SHARES[split] for split in SPLITS[: split_number + 1]))
 
 
-def _shelves(garments: Sequence[_Garment], seed: int) -> Iterator[Shelved]:
+def _category_splits(garments: Sequence[_Garment], seed: int) -> Iterator[CategorySplit]:
     for number, category in enumerate(GARMENTS):
-        for place, split in enumerate(SPLITS):
-            here = [g for g in garments if (g.category, g.split) == (category, split)]
-            rng = np.random.default_rng([seed, _QUERIES_STREAM, number, place])
-            if here:
-                yield Shelved(category, split, [g.id for g in here], _queries(here, rng))
+        for split_number, split in enumerate(SPLITS):
+            members = [g for g in garments if (g.category, g.split) == (category, split)]
+            rng = np.random.default_rng([seed, _QUERIES_STREAM, number, split_number])
+            if members:
+                ids = [garment.id for garment in members]
+                yield CategorySplit(category, split, ids, _queries(members, rng))
 
 
 def _queries(garments: Sequence[_Garment], rng: np.random.Generator) -> list[QueryRow]:
     """Queries among one split's garments, about half of them sharing their reference."""
-    shelf = Shelf(
+    group = PhotoGroup(
         attributes=[garment.attributes for garment in garments],
-        kinds=[garment.category for garment in garments],
+        categories=[garment.category for garment in garments],
         lookalikes=range(len(garments)),
     )
-    wanted = round(len(garments) * _QUERIES_PER_IMAGE)
-    references = _references(len(garments), wanted, rng)
-    pairs = pair_photos(shelf, references, rng, at_most=wanted)
+    count = round(len(garments) * _QUERIES_PER_IMAGE)
+    references = _references(len(garments), count, rng)
+    pairs = pair_photos(group, references, rng, at_most=count)
     return [
         QueryRow(
             garments[pair.reference].id,
@@ -167,14 +161,14 @@ def _queries(garments: Sequence[_Garment], rng: np.random.Generator) -> list[Que
     ]
 
 
-def _references(images: int, wanted: int, rng: np.random.Generator) -> list[int]:
+def _references(images: int, queries: int, rng: np.random.Generator) -> list[int]:
     """Rows of reference images, a third of them twice, and then the rest as substitutes."""
     rows = rng.permutation(images).tolist()
-    needed = round(wanted / (1 + _TWICE))
-    return [*rows[: wanted - needed], *rows[:needed], *rows[needed:]]
+    distinct = round(queries / (1 + _TWICE))
+    return [*rows[: queries - distinct], *rows[:distinct], *rows[distinct:]]
 
 
-def _draw(job: _Job) -> None:
+def _draw_image(job: _Job) -> None:
     """Draws and writes one image, in whichever process."""
     garment = job.garment
     job.file.write_bytes(draw(garment.category, garment.attributes, job.size, garment.seed))
@@ -183,9 +177,3 @@ def _draw(job: _Job) -> None:
 def _record(garment: _Garment) -> PhotoRecord:
     words = title(GARMENTS[garment.category], garment.attributes)
     return PhotoRecord(garment.category, garment.split, words, garment.attributes)
-
-
-def _count(shelf: Shelved) -> SynthShelf:
-    queries = shelf.queries
-    targets = sum(len(query.targets) for query in queries) / max(len(queries), 1)
-    return SynthShelf(shelf.category, shelf.split, len(shelf.ids), len(queries), targets)

@@ -1,8 +1,13 @@
-"""What an epoch's steps are trained against: mined negatives, a search while training, a bank."""
+"""The candidates that a query is trained against: mined, online, bank, batch, reference.
+
+`Negatives` are a query's own: mined beforehand (`manifest_negatives`), or found among the current
+vectors at every step (`online_negatives`). The other groups are candidates of the contrastive term:
+the targets of the batch (`batch_candidates`), every target of the training split (`Bank`), and the
+query's reference (`reference_candidates`).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import torch
@@ -11,17 +16,15 @@ from torch import Tensor
 
 from cir.artefacts.vectors import normalised
 from cir.mining.online import OnlineNegatives
-from cir.models.losses import Columns
-from cir.training.batches import Batch, TrainingRows, named_columns
-from cir.training.towers import Features
-
-_ABSENT: Final = -1
-"""The place of an image that the bank does not hold."""
+from cir.models.losses import ContrastCandidates
+from cir.training.batches import Batch, TrainingRows, contains
+from cir.training.features import Features
+from cir.types import NO_ROW
 
 
 @dataclass(frozen=True)
 class Negatives:
-    """The vectors of a batch's negatives, however they were found."""
+    """The vectors of a batch's negatives, mined or found online."""
 
     vectors: Float[Tensor, "batch negatives dim"]
     present: Bool[Tensor, "batch negatives"]
@@ -39,21 +42,21 @@ def manifest_negatives(
 
 
 def online_negatives(gallery: OnlineNegatives, rows: TrainingRows) -> NegativeSource:
-    """The valid images nearest to each query, searched for at every step.
+    """A source that searches the valid images nearest to each query at every step.
 
     Args:
-        gallery: What is searched; its vectors get no gradient.
-        rows: Say which images are no negatives of a query.
+        gallery: The index to search; its vectors get no gradient.
+        rows: Hold the images that are no negatives of a query.
     """
 
     def search(batch: Batch, images: Features, query: Float[Tensor, "batch dim"]) -> Negatives:
-        return Negatives(*gallery.nearest(query, rows.barred.take(batch.queries).pairs()))
+        return Negatives(*gallery.nearest(query, rows.excluded.take(batch.queries).pairs()))
 
     return search
 
 
 class Bank:
-    """Every target of the training split, as its vector was when the epoch began."""
+    """Every target of the training split, with its vector of the epoch's beginning."""
 
     def __init__(
         self,
@@ -69,65 +72,99 @@ class Bank:
             device: Where the run trains.
         """
         self._vectors = torch.from_numpy(normalised(vectors, "the bank")).to(device)
-        self._place = np.full(images.max(initial=-1) + 2, _ABSENT, dtype=np.int64)
-        self._place[images] = np.arange(len(images))
+        self._index = np.full(images.max(initial=-1) + 2, NO_ROW, dtype=np.int64)
+        """By row of the store, and once more for rows beyond the last image of the bank."""
+        self._index[images] = np.arange(len(images))
 
-    def columns(
-        self, rows: TrainingRows, own: Batch, whole: Batch, *, mined: bool, positive: bool
-    ) -> Columns:
-        """The bank as candidates of a batch's queries; an image of the batch itself is ignored.
+    def candidates(
+        self, rows: TrainingRows, part: Batch, batch: Batch, *, mined: bool, positive: bool
+    ) -> ContrastCandidates:
+        """The bank as candidates of some queries; the images of their batch are excluded.
 
         Args:
-            rows: Say what is no negative of a query, and what answers it.
-            own: The queries.
-            whole: The batch, whose targets are candidates already.
+            rows: Hold the images that are no negatives of a query, and those that answer it.
+            part: The queries.
+            batch: The whole batch, whose targets are candidates already.
             mined: Whether the queries' negatives are candidates already, too.
-            positive: Whether what answers a query is a positive, and not ignored.
+            positive: Whether an answer of a query is a positive, and not excluded.
         """
-        ignored = self._named(*rows.barred.take(own.queries).pairs(), len(own))
+        excluded = self._among(*rows.excluded.take(part.queries).pairs(), len(part))
         answers = None
         if positive:
-            answers = self._named(*rows.answers.take(own.queries).pairs(), len(own))
-            ignored &= ~answers
-        in_batch = self._places(whole.target)
-        ignored[:, in_batch[in_batch != _ABSENT]] = True
+            answers = self._among(*rows.answers.take(part.queries).pairs(), len(part))
+            excluded &= ~answers
+        in_batch = self._indices(batch.target)
+        excluded[:, in_batch[in_batch != NO_ROW]] = True
         if mined:
-            query, place = np.nonzero(own.present)
-            ignored |= self._named(query, own.negatives[query, place], len(own))
+            query, slot = np.nonzero(part.present)
+            excluded |= self._among(query, part.negatives[query, slot], len(part))
         if answers is not None:
-            answers &= ~ignored
+            answers &= ~excluded
         device = self._vectors.device
-        return Columns(
+        return ContrastCandidates(
             self._vectors,
-            torch.from_numpy(ignored).to(device),
+            torch.from_numpy(excluded).to(device),
             None if answers is None else torch.from_numpy(answers).to(device),
         )
 
-    def _named(
+    def _among(
         self,
         queries: Int64[np.ndarray, " pairs"],
         images: Int64[np.ndarray, " pairs"],
         count: int,
     ) -> Bool[np.ndarray, "batch bank"]:
         """[i, j] is true where (i, image j of the bank) is among the pairs."""
-        place = self._places(images)
-        held = place != _ABSENT
-        named = np.zeros((count, len(self._vectors)), dtype=bool)
-        named[queries[held], place[held]] = True
-        return named
+        indices = self._indices(images)
+        held = indices != NO_ROW
+        among = np.zeros((count, len(self._vectors)), dtype=bool)
+        among[queries[held], indices[held]] = True
+        return among
 
-    def _places(self, images: Int64[np.ndarray, " images"]) -> Int64[np.ndarray, " images"]:
-        """Where each image stands in the bank, or `_ABSENT`."""
-        places: Int64[np.ndarray, " images"] = self._place[np.minimum(images, len(self._place) - 1)]
-        return places
+    def _indices(self, images: Int64[np.ndarray, " images"]) -> Int64[np.ndarray, " images"]:
+        """The index of each image in the bank, or `NO_ROW`."""
+        indices: Int64[np.ndarray, " images"] = self._index[
+            np.minimum(images, len(self._index) - 1)
+        ]
+        return indices
 
 
-def reference_columns(
+def batch_candidates(
+    target: Float[Tensor, "whole dim"],
+    rows: TrainingRows,
+    part: Batch,
+    batch: Batch,
+    first: int,
+    *,
+    positive: bool,
+) -> ContrastCandidates:
+    """The targets of a whole batch as candidates of some of its queries.
+
+    Args:
+        target: Unit vectors of the targets.
+        rows: Hold the images that are no negatives of a query, and those that answer it.
+        part: The queries.
+        batch: The whole batch.
+        first: The index of the first of the queries in it.
+        positive: Whether other answers of a query are positives, and not excluded.
+    """
+    excluded = contains(rows.excluded.take(part.queries), batch.target)
+    answers = contains(rows.answers.take(part.queries), batch.target)
+    own_target = np.zeros_like(excluded)
+    own_target[np.arange(len(part)), first + np.arange(len(part))] = True
+    positives = own_target | answers if positive else own_target
+    return ContrastCandidates(
+        target,
+        torch.from_numpy((excluded | answers) & ~positives).to(target.device),
+        torch.from_numpy(positives).to(target.device),
+    )
+
+
+def reference_candidates(
     reference: Float[Tensor, "batch dim"],
     target: Float[Tensor, "batch dim"],
     duplicate_threshold: float,
-) -> Columns:
-    """Each query's own reference as its candidate, but where it shows the target itself.
+) -> ContrastCandidates:
+    """Each query's own reference as its candidate, unless it shows the target itself.
 
     Args:
         reference: Unit vectors.
@@ -135,44 +172,15 @@ def reference_columns(
         duplicate_threshold: Cosine from which both show the same.
     """
     same = torch.einsum("bd,bd->b", reference, target) >= duplicate_threshold
-    return Columns(reference[:, None], same[:, None])
+    return ContrastCandidates(reference[:, None], same[:, None])
 
 
 @dataclass(frozen=True, eq=False)
-class Sources:
-    """What the steps of an epoch take their candidates from."""
+class CandidateSources:
+    """Where the steps of an epoch take their candidates from."""
 
     rows: TrainingRows
     negatives: NegativeSource = manifest_negatives
     bank: Bank | None = None
     duplicate_threshold: float = 1.0
     """Cosine from which two images show the same."""
-
-    def batch_columns(
-        self,
-        target: Float[Tensor, "whole dim"],
-        own: Batch,
-        whole: Batch,
-        first: int,
-        *,
-        positive: bool,
-    ) -> Columns:
-        """The targets of a whole batch as candidates of some of its queries.
-
-        Args:
-            target: Their unit vectors.
-            own: The queries.
-            whole: The batch that they are of.
-            first: Where in it they begin.
-            positive: Whether other answers of a query are positives, and not ignored.
-        """
-        barred = named_columns(self.rows.barred.take(own.queries), whole.target)
-        answers = named_columns(self.rows.answers.take(own.queries), whole.target)
-        diagonal = np.zeros_like(barred)
-        diagonal[np.arange(len(own)), first + np.arange(len(own))] = True
-        pulled = diagonal | answers if positive else diagonal
-        return Columns(
-            target,
-            torch.from_numpy((barred | answers) & ~pulled).to(target.device),
-            torch.from_numpy(pulled).to(target.device),
-        )

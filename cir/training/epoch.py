@@ -1,4 +1,4 @@
-"""One epoch: the steps over every batch, and the means of what they lost."""
+"""One pass over the batches of an epoch: the steps, and the means of their losses."""
 
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -10,38 +10,40 @@ import numpy as np
 from torch import Tensor
 
 from cir.errors import TrainingError
-from cir.processes import ALONE, Processes
-from cir.progress import SILENT, Progress
+from cir.processes import Processes
+from cir.progress import SILENT, Progress, Task
 from cir.runtime import seed_all
 from cir.training.batches import Batch
-from cir.training.features import Features
-from cir.training.step import Learner, StepLosses
-from cir.training.candidates import Sources
+from cir.training.candidates import CandidateSources
+from cir.training.features import Features, Towers
 from cir.training.metrics_log import EpochLosses
-from cir.training.towers import Tower
+from cir.training.step import Learner, StepLosses
 
 StepListener = Callable[[Mapping[str, Any]], None]
-"""Told of every step: its losses, the learning rate, the length of its gradient."""
+"""Called after every step with its losses, its learning rate and the length of its gradient."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Which epoch of how many, in a run of which seed."""
+class StepPosition:
+    """Where the steps of an epoch are in the run; decides learning rates and random draws."""
 
     epoch: int
+    """The first is 1."""
     epochs: int
+    """Of the run."""
     seed: int = 0
+    """Of the run."""
 
-    def done(self, step: int, steps: int) -> float:
+    def share_done(self, step: int, steps: int) -> float:
         """Share of the run that is done after `step` of the epoch's `steps`."""
         return (self.epoch - 1 + step / steps) / self.epochs
 
 
 class Means:
-    """Means over an epoch in which each query counts the same; sums that can be gone on with."""
+    """Means over an epoch in which each query counts the same, as sums that can go on later."""
 
     def __init__(self, queries: int = 0, sums: Mapping[str, float] | None = None) -> None:
-        """Begins at nothing, or where another one had got to."""
+        """Begins at nothing, or where another one ended."""
         self.queries = queries
         self.sums = dict(sums or {})
 
@@ -72,86 +74,78 @@ class EpochProgress:
     step: int
     """Steps that are made."""
     means: Means
-    """Over them."""
+    """Over these steps."""
 
 
 BetweenSteps = Callable[[EpochProgress], None]
-"""Called with what was reached before each update, once the loss of the next step has shown the
-weights to be sound, and after the last update of the epoch."""
+"""Called before each update, once the loss of the step has shown that the weights are sound, and
+after the last update of the epoch. It may save, or end the epoch by raising."""
 
 
 def train_epoch(
     learner: Learner,
-    sources: Sources,
+    towers: Towers,
+    sources: CandidateSources,
     batches: Sequence[Batch],
+    position: StepPosition,
     *,
-    images: Tower,
-    texts: Tower,
-    place: Place,
-    reached: EpochProgress | None = None,
-    decodes: bool = False,
+    resumed: EpochProgress | None = None,
     on_step: StepListener = lambda figures: None,
-    between: BetweenSteps = lambda reached: None,
+    between_steps: BetweenSteps = lambda progress: None,
     progress: Progress = SILENT,
-    processes: Processes = ALONE,
 ) -> EpochLosses:
     """Takes a step for every batch that is left.
 
-    What a step draws at random depends on the seed, the epoch and the step alone.
+    The random draws of a step depend on the seed, the epoch and the step alone.
 
     Args:
-        learner: What is updated.
-        sources: What the batches were drawn from, and what they are trained against.
-        batches: The epoch, drawn, and whole.
-        images: Gives the features of images.
-        texts: Gives the features of texts.
-        place: Decides the learning rate, and what is drawn.
-        reached: How far the epoch has come already; None begins it.
-        decodes: Whether each image of a batch is decoded for it; only told.
-        on_step: Told of every step.
-        between: May save what was reached, or stop the epoch by raising.
+        learner: The weights, and how they are updated.
+        towers: Give the features of images and texts.
+        sources: The rows that the batches were drawn from, and the candidates of their queries.
+        batches: All batches of the epoch.
+        position: Decides the learning rate and the random draws.
+        resumed: How far the epoch has come already; None begins it.
+        on_step: Called after every step.
+        between_steps: Called before every update and at the end.
         progress: Shows queries and decoded images per second, the loss and the learning rate.
-        processes: Those that take a part of every batch each.
 
     Raises:
         TrainingError: a loss or its gradient is not finite; the weights are those before.
     """
     learner.combiner.train()
-    start, means = (reached.step, reached.means) if reached else (0, Means())
-    left, rows = batches[start:], sources.rows
-    label = f"epoch {place.epoch}/{place.epochs}"
+    done, means = (resumed.step, resumed.means) if resumed else (0, Means())
+    left = batches[done:]
+    label = f"epoch {position.epoch}/{position.epochs}"
     with (
         progress.task(label, sum(map(len, left)), "queries") as task,
-        closing(_encoded(left, images, texts, processes)) as encoded,
+        closing(_encoded(left, towers, learner.processes)) as encoded,
     ):
-        for step, (batch, features) in enumerate(zip(left, encoded, strict=True), start + 1):
-            where = f"epoch {place.epoch}, step {step}"
-            ids = [rows.query_ids[row] for row in batch.queries]
-            seed_all(place.seed, place.epoch, step)
+        for step, (batch, features) in enumerate(zip(left, encoded, strict=True), done + 1):
+            seed_all(position.seed, position.epoch, step)
             losses = learner.losses(batch, sources, *features)
+            where = f"epoch {position.epoch}, step {step}"
+            ids = [sources.rows.query_ids[row] for row in batch.queries]
             _require_finite("loss", losses.total, where, ids)
-            between(EpochProgress(step - 1, means))
+            between_steps(EpochProgress(step - 1, means))
             gradient = learner.backward(losses, features)
-            if not learner.scaled:
+            if not learner.scales_gradients:
                 _require_finite("gradient", gradient, where, ids)
-            rate = learner.update(place.done(step, len(batches)))
+            rate = learner.update(position.share_done(step, len(batches)))
             means.add(losses, len(batch))
             on_step({**vars(losses), "learning_rate": rate, "gradient": gradient})
-            if decodes:
-                task.tally(images=len(np.unique(batch.images)))
-            task.advance(len(batch), loss=losses.total.item(), lr=rate)
-    between(EpochProgress(len(batches), means))
-    return means.of_epoch(learner.learning_rate(place.done(1, 1)))
+            _show(task, batch, losses, rate, decoded=towers.decodes_images)
+    between_steps(EpochProgress(len(batches), means))
+    return means.of_epoch(learner.learning_rate(position.share_done(1, 1)))
 
 
 def _encoded(
-    batches: Sequence[Batch], images: Tower, texts: Tower, processes: Processes
+    batches: Sequence[Batch], towers: Towers, processes: Processes
 ) -> Generator[tuple[Features, Features], None, None]:
     """The features of this process's part of each batch; a fault in one process ends all."""
     parts = [batch.part(processes.part(len(batch))) for batch in batches]
     steps = zip(
-        images.steps([part.images for part in parts]),
-        texts.steps([part.text for part in parts]),
+        towers.images.steps([part.images for part in parts]),
+        towers.texts.steps([part.text for part in parts]),
         strict=True,
     )
     for _ in parts:
@@ -160,10 +154,17 @@ def _encoded(
         yield features
 
 
+def _show(task: Task, batch: Batch, losses: StepLosses, rate: float, *, decoded: bool) -> None:
+    """Moves the progress of the epoch on by a batch."""
+    if decoded:
+        task.tally(images=len(np.unique(batch.images)))
+    task.advance(len(batch), loss=losses.total.item(), lr=rate)
+
+
 def _require_finite(name: str, figure: Tensor, where: str, ids: Sequence[str]) -> None:
     value = figure.item()
     if not math.isfinite(value):
         raise TrainingError(
-            f"the {name} is {value} at {where}: try a smaller --learning-rate, or fp32; the last "
-            f"checkpoint is untouched; the batch was {', '.join(ids)}"
+            f"the {name} is {value} at {where}: try a smaller `learning_rate`, or "
+            f"`precision='fp32'`; the last checkpoint is untouched; the batch was {', '.join(ids)}"
         )

@@ -1,11 +1,21 @@
-"""The features of one training step, by row of the store's table, and their way back.
+"""Where the features of a training step come from: the store's vectors, or a tower being tuned.
 
-Those that are encoded at once are part of the loss's graph. Those that are encoded in chunks are
-not: the loss's own backward ends at them, and `backward` takes it on, a chunk at a time, so that
-the memory of the tower's activations is that of a chunk, however large the batch.
+A `Tower` gives the `Features` of an epoch, step by step; `Features` gives vectors by row of the
+store's table, and carries the gradient back into the tower. A tower that is not tuned gives the
+store's vectors: nothing is decoded, tokenised or encoded. A tuned one encodes every distinct image
+or text of a batch once, with gradients. The encoder stays in evaluation mode all the while, so that
+the statistics of its BatchNorm layers keep what pretraining gathered: batches of fine-tuning are
+too small and too alike to replace them.
+
+Features that are encoded all at once are part of the loss's graph. Those encoded in chunks are not:
+the loss's own backward ends at them, and `Features.backward` takes the gradient on, a chunk at a
+time, so that the memory of the tower's activations is that of a chunk, however large the batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -14,17 +24,30 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from cir.data.image_batches import ImageBatch
+from cir.encoding.embedding import photos_of
+from cir.encoding.encoder import Encoder
+from cir.errors import ImageError
+
 Encode = Callable[[Tensor], Tensor]
 """An encoder's tower: inputs on its device to their vectors."""
 Chunk = Sequence[Tensor]
 """Inputs that are encoded together, in the parts that they came in: a row an input."""
+Rows = Int64[np.ndarray, " _"]
+"""Rows of the store's table."""
+ChunkedRows = list[list[Rows]]
+"""A step's rows, by the chunks that are encoded at once, each by the parts that are decoded."""
+
+_DECODED_AT_ONCE = 32
+"""Images that a worker decodes at once; it is at most two such parts ahead."""
 
 
 @runtime_checkable
 class Features(Protocol):
-    """The features of one step's images or texts, by row of the store's table."""
+    """The features of one step's images or texts."""
 
-    def __call__(self, rows: Int64[np.ndarray, "*shape"]) -> Float[Tensor, "*shape dim"]: ...
+    def __call__(self, rows: Int64[np.ndarray, "*shape"]) -> Float[Tensor, "*shape dim"]:
+        """The vectors of some rows of the store's table."""
 
     def backward(self) -> None:
         """Takes the gradient on into the tower, once the loss's own backward has run."""
@@ -54,8 +77,8 @@ class EncodedFeatures:
 
     def __call__(self, rows: Int64[np.ndarray, "*shape"]) -> Float[Tensor, "*shape dim"]:
         """An embedding look-up, whose backward adds up in a fixed order, unlike indexing's."""
-        places = torch.from_numpy(np.searchsorted(self._rows, rows)).to(self._features.device)
-        return functional.embedding(places, self._features)
+        indices = torch.from_numpy(np.searchsorted(self._rows, rows)).to(self._features.device)
+        return functional.embedding(indices, self._features)
 
     def backward(self) -> None:
         """Nothing: the loss's backward went through the tower."""
@@ -81,18 +104,18 @@ class CachedFeatures(EncodedFeatures):
         """Encodes every chunk.
 
         Args:
-            rows: What the features of the chunks, one after the other, are called.
+            rows: The rows of the store that the inputs of the chunks belong to, in their order.
             chunks: The inputs, in the memory of the processor.
             encode: The tower.
             device: Where it runs.
         """
         with torch.no_grad():
-            features = torch.cat([encode(joined(chunk, device)) for chunk in chunks])
+            features = torch.cat([encode(joined_chunk(chunk, device)) for chunk in chunks])
         super().__init__(rows, features.requires_grad_())
         self._chunks, self._encode, self._device = chunks, encode, device
 
     def backward(self) -> None:
-        """Encodes again what has a gradient; one row at least, so that every parameter gets one."""
+        """Encodes rows with a gradient again; one at least, so that every parameter gets one."""
         gradient = self._features.grad
         if gradient is None:
             return
@@ -103,12 +126,138 @@ class CachedFeatures(EncodedFeatures):
             rows = slice(start, start + sum(map(len, chunk)))
             kept = moved[rows]
             if kept.any():
-                encoded = self._encode(joined(chunk, self._device)[kept])
+                encoded = self._encode(joined_chunk(chunk, self._device)[kept])
                 torch.autograd.backward(encoded, gradient[rows][kept])
             start = rows.stop
         self._chunks = []
 
 
-def joined(chunk: Chunk, device: torch.device) -> Tensor:
+@runtime_checkable
+class Tower(Protocol):
+    """Gives the features of an epoch, step by step."""
+
+    def steps(self, rows_of_steps: Sequence[Rows]) -> Iterator[Features]:
+        """One `Features` a step, which has at least the rows of that step."""
+
+
+class FrozenTower:
+    """Vectors of the store, kept on the device."""
+
+    def __init__(self, vectors: Float[np.ndarray, "rows dim"], device: torch.device) -> None:
+        self._features = StoredFeatures(torch.from_numpy(vectors).to(device))
+
+    def steps(self, rows_of_steps: Sequence[Rows]) -> Iterator[Features]:
+        """The same table for every step."""
+        return (self._features for _ in rows_of_steps)
+
+
+class TextTower:
+    """The text tower, tuned: every distinct text of a step is encoded."""
+
+    def __init__(
+        self, encoder: Encoder, texts: Sequence[str], encode_batch: int | None = None
+    ) -> None:
+        """Tokenises every text.
+
+        Args:
+            encoder: Its text tower is tuned.
+            texts: The text of each row of the store's table.
+            encode_batch: Texts encoded at once, at most; None encodes a step's all at once.
+        """
+        self._encoder = encoder
+        self._tokens = encoder.tokenize(texts)
+        self._encode_batch = encode_batch
+
+    def steps(self, rows_of_steps: Sequence[Rows]) -> Iterator[Features]:
+        """Encodes when its turn comes, with the weights of that moment."""
+        for rows in map(np.unique, rows_of_steps):
+            cut = _cut(rows, self._encode_batch)
+            chunks = [[self._tokens[torch.from_numpy(part)]] for part in cut]
+            yield _encoded(rows, chunks, self._encoder.encode_texts, self._encoder.device)
+
+
+class ImageTower:
+    """The image tower, tuned: every distinct image of a step is decoded by workers and encoded."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        files: Sequence[Path],
+        workers: int,
+        encode_batch: int | None = None,
+    ) -> None:
+        """Prepares to decode.
+
+        Args:
+            encoder: Its image tower is tuned.
+            files: The image file of each row of the store's table.
+            workers: Processes that decode; 0 decodes in this one.
+            encode_batch: Images encoded at once, at most; None encodes a step's all at once.
+        """
+        self._encoder = encoder
+        self._files = files
+        self._workers = workers
+        self._encode_batch = encode_batch
+
+    def steps(self, rows_of_steps: Sequence[Rows]) -> Iterator[Features]:
+        """Workers decode ahead; a step's images are encoded when its turn comes."""
+        distinct = [np.unique(rows) for rows in rows_of_steps]
+        steps = [self._parts(rows) for rows in distinct]
+        in_order = [part.tolist() for step in steps for chunk in step for part in chunk]
+        with closing(photos_of(self._encoder, self._files, in_order, self._workers)) as photos:
+            for rows, step in zip(distinct, steps, strict=True):
+                yield self._features(rows, step, photos)
+
+    def _features(
+        self,
+        rows: Int64[np.ndarray, " distinct"],
+        chunked: ChunkedRows,
+        photos: Iterator[ImageBatch],
+    ) -> Features:
+        chunks = [[_pixels(next(photos)) for _ in chunk] for chunk in chunked]
+        return _encoded(rows, chunks, self._encoder.encode_images, self._encoder.device)
+
+    def _parts(self, rows: Int64[np.ndarray, " distinct"]) -> ChunkedRows:
+        return [_cut(chunk, _DECODED_AT_ONCE) for chunk in _cut(rows, self._encode_batch)]
+
+
+@dataclass(frozen=True)
+class Towers:
+    """The towers that features of images and of texts come from."""
+
+    images: Tower
+    texts: Tower
+
+    @property
+    def decodes_images(self) -> bool:
+        """Whether every step decodes its images."""
+        return isinstance(self.images, ImageTower)
+
+
+def _encoded(
+    rows: Int64[np.ndarray, " distinct"],
+    chunks: Sequence[Chunk],
+    encode: Encode,
+    device: torch.device,
+) -> Features:
+    """Features in the loss's graph where all fit into one chunk, else cached."""
+    if len(chunks) > 1:
+        return CachedFeatures(rows, chunks, encode, device)
+    return EncodedFeatures(rows, encode(joined_chunk(chunks[0], device)))
+
+
+def _pixels(photos: ImageBatch) -> Float[Tensor, "part 3 size size"]:
+    if photos.faults:
+        raise ImageError(next(iter(photos.faults.values())))
+    return photos.pixels
+
+
+def _cut(rows: Rows, length: int | None) -> list[Rows]:
+    """Rows cut into parts of `length`, the last perhaps shorter; None does not cut."""
+    length = length or len(rows)
+    return [rows[start : start + length] for start in range(0, len(rows), length)]
+
+
+def joined_chunk(chunk: Chunk, device: torch.device) -> Tensor:
     """The parts of a chunk as one tensor on `device`."""
     return torch.cat([part.to(device, non_blocking=True) for part in chunk])

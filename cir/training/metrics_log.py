@@ -1,12 +1,14 @@
-"""What a run measured: a line of JSON an epoch, and another of the time that it took.
+"""The log of a run: a line of figures an epoch, and another of the seconds that it took.
 
-What is measured is the run's own, the same however often it was interrupted. Its times are those of
-a machine and a day, and stand in a file of their own.
+The figures are those of the run, the same however often it was interrupted. The seconds are those
+of a machine and a day, and are kept in a file of their own.
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +22,8 @@ from cir.types import KINDS
 
 METRICS_FILE: Final = "metrics.jsonl"
 TIMES_FILE: Final = "times.jsonl"
+PARTS: Final = ("train", "embed", "evaluate", "mine")
+"""The parts of an epoch's time; the rest goes to saving and the like."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class EpochMetrics:
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> "EpochMetrics":
-        """What `to_json` gave before mining."""
+        """Reads the result of `to_json`."""
         known = line["loss"] is not None
         losses = EpochLosses(**{name: line[name] for name in _LOSSES}) if known else None
         return cls(line["epoch"], losses, line["dev"], line["manifest"])
@@ -81,42 +85,77 @@ class RunLog:
         Raises:
             CheckpointError: a file is damaged.
         """
-        self._metrics, self._times = run / METRICS_FILE, run / TIMES_FILE
-        self._measured = _read_lines(self._metrics)
-        self._took = _read_lines(self._times)[: len(self._measured)]
+        self._metrics_file, self._times_file = run / METRICS_FILE, run / TIMES_FILE
+        self._figures = _read_lines(self._metrics_file)
+        self._times = _read_lines(self._times_file)[: len(self._figures)]
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """What every epoch measured, with the seconds that it took where they are on record."""
-        times = [*self._took, *[{}] * (len(self._measured) - len(self._took))]
-        return [line | took for line, took in zip(self._measured, times, strict=True)]
+        """The figures of every epoch, with the seconds that it took where they are on record."""
+        times = [*self._times, *[{}] * (len(self._figures) - len(self._times))]
+        return [line | seconds for line, seconds in zip(self._figures, times, strict=True)]
 
     @property
     def epochs(self) -> int:
         """Epochs on record, epoch 0 included."""
-        return len(self._measured)
+        return len(self._figures)
 
     def best_headline(self) -> float:
         """The best dev headline so far; minus infinity where nothing is on record."""
-        return max((line["dev"]["headline"] for line in self._measured), default=-math.inf)
+        return max((line["dev"]["headline"] for line in self._figures), default=-math.inf)
 
     def keep(self, epochs: int) -> None:
         """Drops the lines of later epochs, which are about to be trained again."""
-        if epochs < len(self._measured):
-            self._measured = self._measured[:epochs]
-            _write_lines(self._metrics, self._measured)
+        if epochs < len(self._figures):
+            self._figures = self._figures[:epochs]
+            _write_lines(self._metrics_file, self._figures)
 
-    def append(self, metrics: EpochMetrics, took: Mapping[str, Any]) -> None:
-        """Adds an epoch, which counts from its line of `metrics.jsonl` on, written last.
+    def append(self, metrics: EpochMetrics, seconds: Mapping[str, Any]) -> None:
+        """Adds an epoch; its line of `metrics.jsonl` is written last, and makes it count.
 
         Args:
-            metrics: What it measured.
-            took: Its seconds, as JSON values.
+            metrics: Its figures.
+            seconds: Its seconds, as `Clock.seconds` gives them.
         """
-        self._took = [*self._took[: self.epochs], {"epoch": metrics.epoch, **took}]
-        _write_lines(self._times, self._took)
-        self._measured = [*self._measured, metrics.to_json()]
-        _write_lines(self._metrics, self._measured)
+        self._times = [*self._times[: self.epochs], {"epoch": metrics.epoch, **seconds}]
+        _write_lines(self._times_file, self._times)
+        self._figures = [*self._figures, metrics.to_json()]
+        _write_lines(self._metrics_file, self._figures)
+
+
+class Clock:
+    """Measures an epoch from the moment it is made, on top of an earlier clock's seconds."""
+
+    def __init__(self, earlier: Mapping[str, Any] | None = None) -> None:
+        """Starts.
+
+        Args:
+            earlier: The result of `seconds` when the epoch was interrupted; None for a new epoch.
+        """
+        before = earlier or {"seconds": 0.0, "parts": {}}
+        self._started = time.perf_counter() - before["seconds"]
+        self._parts = dict.fromkeys(PARTS, 0.0) | dict(before["parts"])
+        self._open: tuple[str, float] | None = None
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Counts the block's seconds as those of one of `PARTS`."""
+        self._open = name, time.perf_counter()
+        try:
+            yield
+        finally:
+            self._parts, self._open = self._now(), None
+
+    def seconds(self) -> dict[str, Any]:
+        """The seconds of the epoch so far, and those of each part, as JSON values."""
+        parts = {name: round(value, 3) for name, value in self._now().items()}
+        return {"seconds": round(time.perf_counter() - self._started, 3), "parts": parts}
+
+    def _now(self) -> dict[str, float]:
+        if self._open is None:
+            return self._parts
+        name, since = self._open
+        return self._parts | {name: self._parts[name] + time.perf_counter() - since}
 
 
 def manifest_figures(manifest: Manifest) -> dict[str, float]:
@@ -147,8 +186,8 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as fault:
         raise CheckpointError(
-            f"{path} is damaged ({fault}): train again with --overwrite"
+            f"{path} is damaged ({fault}): train again with `overwrite=True`"
         ) from fault
     if any(line.get("epoch") != number for number, line in enumerate(lines)):
-        raise CheckpointError(f"{path} lacks an epoch: train again with --overwrite")
+        raise CheckpointError(f"{path} lacks an epoch: train again with `overwrite=True`")
     return lines

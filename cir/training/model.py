@@ -1,6 +1,6 @@
-"""What a run trains: a combiner, and CLIP where a tower is tuned."""
+"""The model that a run trains: a combiner, and CLIP where a tower is tuned."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,14 +8,13 @@ from torch import Tensor, nn
 
 from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.store import Embeddings
-from cir.data.captions import joined
-from cir.data.dataset import Dataset, Query
+from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
 from cir.encoding.refresh import with_captions, with_images
 from cir.errors import CheckpointError
-from cir.models.layerwise import ParameterGroup, layerwise_groups
+from cir.models.optim import ParameterGroup, layerwise_groups
 from cir.progress import SILENT, Progress
-from cir.training.towers import FrozenTower, ImageTower, TextTower, Tower
+from cir.training.features import FrozenTower, ImageTower, TextTower, Tower, Towers
 
 
 @dataclass(frozen=True)
@@ -30,65 +29,74 @@ class Model:
     encode_batch: int | None = None
     """Images or texts that a tuned tower encodes at once; None encodes a step's all at once."""
 
-    def clip_groups(self, layer_decay: float) -> list[ParameterGroup]:
-        """The parameters of the tuned towers by layer; all others of CLIP are frozen by this.
+    def clip_groups(self, learning_rate: float, layer_decay: float) -> list[ParameterGroup]:
+        """Groups the parameters of the tuned towers by layer, and freezes all others of CLIP.
 
         Args:
-            layer_decay: What a layer's learning rate is multiplied by, seen from the one after it.
+            learning_rate: Peak rate of a tower's last layer.
+            layer_decay: A layer's rate as a share of the next one's.
         """
         if self.encoder is None:
             return []
         self.encoder.clip.requires_grad_(False)
         towers = [self.encoder.image_parameters()] if self.tunes_image else []
         towers += [self.encoder.text_parameters()] if self.tunes_text else []
-        groups = [group for tower in towers for group in layerwise_groups(tower, layer_decay)]
+        groups = [
+            group
+            for tower in towers
+            for group in layerwise_groups(tower, learning_rate, layer_decay)
+        ]
         for group in groups:
             for parameter in group.parameters:
                 parameter.requires_grad_(True)
         return groups
 
-    def image_tower(
+    def towers(
         self, embeddings: Embeddings, dataset: Dataset, *, device: torch.device, workers: int
-    ) -> Tower:
-        """Gives images' features by row of the store's images."""
-        if self.encoder is None or not self.tunes_image:
-            return FrozenTower(embeddings.images.vectors, device)
-        files = [dataset.image_path(image_id) for image_id in embeddings.images.keys]
-        return ImageTower(self.encoder, files, workers, self.encode_batch)
+    ) -> Towers:
+        """The towers that give features by row of the store's images and captions.
 
-    def text_tower(self, embeddings: Embeddings, device: torch.device) -> Tower:
-        """Gives texts' features by row of the store's captions."""
-        if self.encoder is None or not self.tunes_text:
-            return FrozenTower(embeddings.captions.vectors, device)
-        return TextTower(self.encoder, embeddings.captions.keys, self.encode_batch)
+        Args:
+            embeddings: The store.
+            dataset: Has the image files, which are read where the image tower is tuned.
+            device: Where the run trains.
+            workers: Processes that decode images.
+        """
+        images: Tower = FrozenTower(embeddings.images.vectors, device)
+        texts: Tower = FrozenTower(embeddings.captions.vectors, device)
+        if self.encoder is not None and self.tunes_image:
+            files = [dataset.image_path(image_id) for image_id in embeddings.images.keys]
+            images = ImageTower(self.encoder, files, workers, self.encode_batch)
+        if self.encoder is not None and self.tunes_text:
+            texts = TextTower(self.encoder, embeddings.captions.keys, self.encode_batch)
+        return Towers(images, texts)
 
-    def embedded(
+    def encoded_again(
         self,
         embeddings: Embeddings,
         dataset: Dataset,
-        queries: Sequence[Query],
-        galleries: Mapping[str, Sequence[str]],
+        image_ids: Iterable[str],
+        texts: Iterable[str],
         *,
         workers: int,
         progress: Progress = SILENT,
     ) -> Embeddings:
-        """The vectors as the tuned towers give them now; the store itself where none is tuned.
+        """The vectors that the tuned towers give now; the store itself where none is tuned.
 
         Args:
             embeddings: The store that training began with.
-            dataset: Where the image files are.
-            queries: Whose images and joined captions are wanted.
-            galleries: Image ids that are wanted as well, by category.
-            workers: Processes that decode.
+            dataset: Has the image files.
+            image_ids: The images to encode where the image tower is tuned; no others are left.
+            texts: The captions to encode where the text tower is tuned; no others are left.
+            workers: Processes that decode images.
             progress: Shows images and captions per second.
         """
         now = embeddings
         if self.encoder is not None and self.tunes_image:
-            named = (i for q in queries for i in (q.reference_id, *q.target_ids))
-            ids = {*named, *(i for gallery in galleries.values() for i in gallery)}
-            now = with_images(now, self.encoder, dataset, ids, workers=workers, progress=progress)
+            now = with_images(
+                now, self.encoder, dataset, image_ids, workers=workers, progress=progress
+            )
         if self.encoder is not None and self.tunes_text:
-            texts = [joined(query.captions) for query in queries]
             now = with_captions(now, self.encoder, texts, progress=progress)
         return now
 
@@ -97,7 +105,7 @@ class Model:
         return None if self.encoder is None else self.encoder.clip.state_dict()
 
     def load(self, checkpoint: Checkpoint) -> None:
-        """Takes the weights of `checkpoint`.
+        """Loads the weights of `checkpoint`.
 
         Raises:
             CheckpointError: they do not fit.

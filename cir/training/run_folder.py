@@ -1,4 +1,4 @@
-"""The folder of a training run: made, refused, or gone on with."""
+"""The folder of a training run: its files, and whether a run may be made or resumed in it."""
 
 import shutil
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ MANIFESTS: Final = "manifests"
 REPORT_FILE: Final = "report.html"
 TENSORBOARD: Final = "tensorboard"
 
-_NOT_OF_THE_RUN: Final = (
+_CHANGEABLE: Final = (
     *("out", "resume", "overwrite", "save_minutes", "device", "workers", "tracker", "log_every"),
 )
 """Settings that a resumed run may change: where it lies, what it runs on, how it is watched."""
@@ -27,8 +27,8 @@ def manifest_file(run: Path, epoch: int) -> Path:
 
 def latest_manifest(run: Path, epoch: int) -> Path | None:
     """The manifest mined last, after `epoch` or before; None where there is none."""
-    found = (manifest_file(run, number) for number in range(epoch, -1, -1))
-    return next((file for file in found if file.is_file()), None)
+    files = (manifest_file(run, number) for number in range(epoch, -1, -1))
+    return next((file for file in files if file.is_file()), None)
 
 
 def checkpoint(run: Path, name: str) -> Path:
@@ -39,12 +39,12 @@ def checkpoint(run: Path, name: str) -> Path:
 def require_usable(
     run: Path, settings: Mapping[str, Any], *, resume: bool, overwrite: bool
 ) -> None:
-    """Checks that a run may be made or gone on with, and changes nothing.
+    """Checks that a run may be made or resumed, and changes nothing.
 
     Args:
         run: The run folder.
         settings: The run's configuration as JSON values.
-        resume: Whether to go on with the run that is there.
+        resume: Whether to resume the run that is there.
         overwrite: Whether a run that is there is replaced.
 
     Raises:
@@ -57,7 +57,7 @@ def require_usable(
     refuse_existing(run, overwrite=overwrite)
     if run.exists() and not (run / CONFIG_FILE).is_file():
         raise UsageError(
-            f"{run} holds no {CONFIG_FILE}, so it is no run and is not replaced: pass another --out"
+            f"{run} holds no {CONFIG_FILE}, so it is no run and is not replaced: pass another `out`"
         )
 
 
@@ -71,14 +71,14 @@ def make(run: Path, settings: Mapping[str, Any]) -> None:
 def _require_same_settings(run: Path, settings: Mapping[str, Any]) -> None:
     if not (run / CONFIG_FILE).is_file():
         raise UsageError(
-            f"no run to resume in {run}: it holds no {CONFIG_FILE}; leave out --resume"
+            f"no run to resume in {run}: it holds no {CONFIG_FILE}; leave out `resume`"
         )
-    found = read_json(run / CONFIG_FILE, CheckpointError)
-    names = [name for name in settings if name not in _NOT_OF_THE_RUN]
+    of_run = read_json(run / CONFIG_FILE, CheckpointError)
+    names = [name for name in settings if name not in _CHANGEABLE]
     faults = [
-        f"`{name}` is {settings[name]}, the run in {run} has {found.get(name)}"
+        f"`{name}` is {settings[name]}, the run in {run} has {of_run.get(name)}"
         for name in names
-        if found.get(name) != settings[name]
+        if of_run.get(name) != settings[name]
     ]
     if faults:
         raise ConfigError([*faults, "a run is resumed with its own settings"])

@@ -1,4 +1,4 @@
-"""A run that is asked to stop: by SIGTERM from a scheduler, or by Ctrl-C."""
+"""How SIGTERM from a scheduler, or Ctrl-C, stops a run."""
 
 import os
 import signal
@@ -12,84 +12,85 @@ from typing import Final
 from cir.errors import StoppedError
 from cir.processes import Processes
 
-_HEEDED: Final = (signal.SIGTERM, signal.SIGINT)
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Whether to stop has been asked for, and whether that can wait for the end of a step.
+    """Whether a signal has asked the run to stop, and whether the run stops at once or later.
 
-    What is redone on resuming is left at once. Of several processes none leaves by itself, for the
-    others would wait for it: they agree between two steps.
+    Between two epochs it stops at once, for that work is done again on resuming. Within an epoch it
+    stops between two steps. Several processes stop together between two steps, for no process may
+    leave while others wait for it.
     """
 
     def __init__(self, run: Path, processes: Processes) -> None:
         self._run = run
         self._processes = processes
-        self._asked: signal.Signals | None = None
-        self._waits = processes.count > 1
+        self._received: signal.Signals | None = None
+        self._deferred = processes.count > 1
 
-    def agreed(self) -> signal.Signals | None:
-        """The signal that any of the processes was sent; all of them ask at the same point."""
+    def received_by_any(self) -> signal.Signals | None:
+        """The signal that any process received; all processes call this at the same point."""
         if self._processes.count == 1:
-            return self._asked
-        told = self._processes.all_gather_object(self._asked)
-        return next((sent for sent in told if sent is not None), None)
+            return self._received
+        received = self._processes.all_gather_object(self._received)
+        return next((one for one in received if one is not None), None)
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Inside the block a signal is only remembered, for `agreed` to tell.
+    def deferred(self) -> Iterator[None]:
+        """Inside the block a signal does not stop the run; `received_by_any` tells of it.
 
         Raises:
-            StoppedError: a signal came, and nobody asked `agreed` in time.
+            StoppedError: a signal came after the last call of `received_by_any`.
         """
         if self._processes.count > 1:
             yield
             return
-        self._waits = True
+        self._deferred = True
         try:
             yield
         finally:
-            self._waits = False
-        if self._asked is not None:
-            raise self._stopped(self._asked)
+            self._deferred = False
+        if self._received is not None:
+            raise self._stopped(self._received)
 
     def receive(self, number: int, _: FrameType | None) -> None:
-        """Takes a signal; the second one ends the program as if it were not handle_stop_signals."""
-        if self._asked is not None:
+        """Handles a signal; the second one ends the program, as if signals were not handled."""
+        if self._received is not None:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        self._asked = signal.Signals(number)
-        if not self._waits:
-            raise self._stopped(self._asked)
+        self._received = signal.Signals(number)
+        if not self._deferred:
+            raise self._stopped(self._received)
 
-    def _stopped(self, sent: signal.Signals) -> StoppedError:
+    def _stopped(self, received: signal.Signals) -> StoppedError:
         return StoppedError(
-            sent,
-            f"stopped by {sent.name} between two epochs; what {self._run} holds was saved "
-            f"before: go on with --resume",
+            received,
+            f"stopped by {received.name} between two epochs; what {self._run} holds was saved "
+            f"before: go on with `resume=True`",
         )
 
 
 @contextmanager
 def handle_stop_signals(run: Path, processes: Processes) -> Iterator[StopRequest]:
-    """SIGTERM and SIGINT stop the run inside the block; before and after, they are as they were.
+    """SIGTERM and SIGINT stop the run inside the block; their handlers are restored after it.
 
-    Only the main thread is sent signals; in any other one the block runs unheeding.
+    Only the main thread receives signals; in another thread the block runs without handlers.
 
     Args:
-        run: The run folder, which messages name.
+        run: The run folder, for messages.
         processes: Those that train together.
 
     Raises:
         StoppedError: a signal came outside of a step.
     """
-    wish = StopRequest(run, processes)
+    stop = StopRequest(run, processes)
     if threading.current_thread() is not threading.main_thread():
-        yield wish
+        yield stop
         return
-    before = {number: signal.signal(number, wish.receive) for number in _HEEDED}
+    before = {number: signal.signal(number, stop.receive) for number in _STOP_SIGNALS}
     try:
-        yield wish
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

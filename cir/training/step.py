@@ -1,54 +1,50 @@
-"""One step of training: features to a composed query, a query to a loss, a loss to an update."""
+"""One update: features to composed queries, queries to a loss, the loss to new weights.
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+Of several processes, each takes a part of the batch. The targets of all are gathered, every term is
+divided by the whole batch's count, and gradients are summed, so that the weights move as those of
+one process would.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import Parameter, functional
+from torch.nn import functional
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim import AdamW
 
 from cir.models.dropout import share_masks
-from cir.models.losses import Columns, Term, Triplets
+from cir.models.losses import ContrastCandidates, Term, Triplets
+from cir.models.optim import (
+    MAX_GRADIENT_NORM,
+    WeightAverage,
+    learning_rate_factor,
+    set_learning_rates,
+    trained_parameters,
+)
 from cir.processes import ALONE, Processes
-from cir.models.averaging import WeightAverage
 from cir.training.batches import Batch
-from cir.training.gathering import gathered, summed
-from cir.models.layerwise import ParameterGroup
-from cir.training.candidates import Negatives, Sources, reference_columns
+from cir.training.candidates import (
+    CandidateSources,
+    Negatives,
+    batch_candidates,
+    reference_candidates,
+)
+from cir.training.features import Features
 from cir.training.objective import Objective
-from cir.training.towers import Features
 from cir.types import LossTerm, Schedule
-
-_LONGEST_GRADIENT: Final = 1.0
-"""Norm that gradients are clipped to."""
-_WARM_UP: Final = 0.05
-"""Share of the run over which the learning rate rises."""
-_PEAK: Final = "peak"
-"""An optimiser group's own key: its learning rate at the end of the warm-up."""
-
-
-@dataclass(frozen=True)
-class Optimisation:
-    """AdamW's settings."""
-
-    learning_rate: float
-    clip_learning_rate: float
-    weight_decay: float
-    schedule: Schedule = "cosine"
 
 
 @dataclass(frozen=True)
 class StepLosses:
-    """The losses of one step over its whole batch; what is not trained is None."""
+    """The losses of one step over its whole batch; None for a term that is not trained."""
 
     total: Float[Tensor, ""]
-    """Carries the gradient of this process's share, which is the whole where it is alone."""
+    """Carries the gradient of this process's part of the batch, the whole where it is alone."""
     triplet: Float[Tensor, ""] | None
     active_share: Float[Tensor, ""] | None
     """Share of the triplets that violate the margin."""
@@ -58,15 +54,20 @@ class StepLosses:
 
 
 class Learner:
-    """A combiner, and tuned towers if any, with what updates them."""
+    """A combiner and the tuned towers, if any, with the optimiser that updates them.
+
+    A step is `losses`, then `backward`, then `update`.
+    """
 
     def __init__(
         self,
         combiner: nn.Module,
-        clip_groups: Sequence[ParameterGroup],
         objective: Objective,
-        optimisation: Optimisation,
+        optimiser: AdamW,
         accelerator: Accelerator,
+        *,
+        learning_rate: float,
+        schedule: Schedule = "cosine",
         ema: float = 0.0,
         processes: Processes = ALONE,
     ) -> None:
@@ -74,71 +75,59 @@ class Learner:
 
         Args:
             combiner: On the accelerator's device.
-            clip_groups: Parameters of the tuned towers; none where no tower is tuned.
             objective: The loss, on the accelerator's device.
-            optimisation: AdamW's settings.
+            optimiser: Of `build_optimiser`, over the parameters of the combiner, the objective and
+                the tuned towers.
             accelerator: Device, precision and the scaling of fp16's gradients.
+            learning_rate: The combiner's at its peak, of which `update` tells.
+            schedule: How learning rates change over the run.
             ema: Decay of the moving average of all that is trained; 0 averages nothing.
             processes: Those that take a part of every batch each.
         """
         self.combiner = combiner
         self.objective = objective
-        self._accelerator = accelerator
-        self._processes = processes
-        rate = optimisation.learning_rate
-        groups = [
-            *_groups([*combiner.parameters(), *objective.parameters()], rate),
-            *(
-                group
-                for layer in clip_groups
-                for group in _groups(
-                    layer.parameters, layer.scale * optimisation.clip_learning_rate
-                )
-            ),
-        ]
-        self.parameters = [parameter for group in groups for parameter in group["params"]]
-        """All that is trained."""
-        self._optimiser = accelerator.prepare(
-            AdamW(groups, weight_decay=optimisation.weight_decay, fused=True)
-        )
-        self._peak, self._schedule = rate, optimisation.schedule
+        self.processes = processes
+        self.parameters = trained_parameters(optimiser)
         self.average = WeightAverage(self.parameters, ema)
+        self._accelerator = accelerator
+        self._optimiser = accelerator.prepare(optimiser)
+        self._peak, self._schedule = learning_rate, schedule
 
     @property
-    def scaled(self) -> bool:
-        """Whether gradients are scaled, as fp16's are: an update that is too long is left out."""
+    def scales_gradients(self) -> bool:
+        """Whether gradients are scaled, as fp16's are: an update of infinite ones is skipped."""
         return self._accelerator.scaler is not None
 
     def losses(
-        self, whole: Batch, sources: Sources, images: Features, texts: Features
+        self, batch: Batch, sources: CandidateSources, images: Features, texts: Features
     ) -> StepLosses:
         """The losses of one batch, ready for `backward`.
 
         Args:
-            whole: The rows of all processes.
-            sources: Where their negatives and other candidates come from.
+            batch: The rows of all processes.
+            sources: Where negatives and other candidates come from.
             images: Gives the features of the images of this process's part.
             texts: Gives the features of its texts.
         """
-        share = self._processes.part(len(whole))
-        own = whole.part(share)
-        if self._processes.count > 1:
-            share_masks(self.combiner, len(whole), share)
+        rows = self.processes.part(len(batch))
+        part = batch.part(rows)
+        if self.processes.count > 1:
+            share_masks(self.combiner, len(batch), rows)
         with self._accelerator.autocast():
-            query = self.combiner(images(own.reference), texts(own.text))
-        target = functional.normalize(images(own.target), dim=-1)
+            query = self.combiner(images(part.reference), texts(part.text))
+        target = functional.normalize(images(part.target), dim=-1)
         negatives = None
-        if self.objective.negatives:
-            found = sources.negatives(own, images, query.detach())
-            negatives = Negatives(functional.normalize(found.vectors, dim=-1), found.present)
-        columns = self._columns(target, own, whole, share.start, sources, images)
-        return self._of_whole(self.objective(query, target, negatives, columns))
+        if self.objective.needs_negatives:
+            raw = sources.negatives(part, images, query.detach())
+            negatives = Negatives(functional.normalize(raw.vectors, dim=-1), raw.present)
+        candidates = self._candidates(target, part, batch, sources, images)
+        return self._over_whole_batch(self.objective(query, target, negatives, candidates))
 
     def backward(self, losses: StepLosses, encoded: Sequence[Features]) -> Float[Tensor, ""]:
-        """Prepares an update; returns the length of the gradient before it is clipped.
+        """Computes and clips the gradient; returns its length before it is clipped.
 
         Args:
-            losses: Of `losses`.
+            losses: The result of `losses`.
             encoded: The features that they were computed from.
         """
         self._optimiser.zero_grad()
@@ -147,7 +136,7 @@ class Learner:
             features.backward()
         self._sum_gradients()
         length: Float[Tensor, ""] = self._accelerator.clip_grad_norm_(
-            self.parameters, _LONGEST_GRADIENT
+            self.parameters, MAX_GRADIENT_NORM
         )
         return length
 
@@ -157,11 +146,9 @@ class Learner:
         Args:
             done: Share of the run's steps that are done, this one included.
         """
-        factor = learning_rate_factor(done, self._schedule)
-        for group in self._optimiser.param_groups:
-            group["lr"] = factor * group[_PEAK]
+        set_learning_rates(self._optimiser, learning_rate_factor(done, self._schedule))
         self._optimiser.step()
-        self.objective.bound()
+        self.objective.clamp_temperature()
         self.average.update()
         return self.learning_rate(done)
 
@@ -170,7 +157,7 @@ class Learner:
         return learning_rate_factor(done, self._schedule) * self._peak
 
     def state(self) -> dict[str, Any]:
-        """What the updates go on from: tensors and plain values."""
+        """The state that updates go on from, as tensors and plain values."""
         scaler = self._accelerator.scaler
         return {
             "optimiser": self._optimiser.state_dict(),
@@ -180,98 +167,105 @@ class Learner:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes up what `state` gave, once the weights saved beside it are loaded."""
+        """Restores the result of `state`, once the weights saved beside it are loaded."""
         self._optimiser.load_state_dict(state["optimiser"])
         self.objective.load_state_dict(state["objective"])
         self.average.load_state(state["average"])
         if self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(state["scaler"])
 
-    def _columns(
+    def _candidates(
         self,
         target: Tensor,
-        own: Batch,
-        whole: Batch,
-        first: int,
-        sources: Sources,
+        part: Batch,
+        batch: Batch,
+        sources: CandidateSources,
         images: Features,
-    ) -> list[Columns]:
-        """The candidates of the contrastive term, but for the negatives."""
-        term = self.objective.contrastive
-        if term is None:
+    ) -> list[ContrastCandidates]:
+        """The candidates of the contrastive term, without the negatives."""
+        objective, rows = self.objective, sources.rows
+        if not objective.contrasts:
             return []
-        everyone = gathered(target, len(whole), self._processes)
-        columns = [sources.batch_columns(everyone, own, whole, first, positive=term.positive)]
-        if term.reference:
-            reference = functional.normalize(images(own.reference), dim=-1)
-            columns.append(reference_columns(reference, target, sources.duplicate_threshold))
+        positive, first = objective.positive, self.processes.part(len(batch)).start
+        targets = gathered(target, len(batch), self.processes)
+        groups = [batch_candidates(targets, rows, part, batch, first, positive=positive)]
+        if "reference" in objective.candidates:
+            reference = functional.normalize(images(part.reference), dim=-1)
+            groups.append(reference_candidates(reference, target, sources.duplicate_threshold))
         if sources.bank is not None:
-            columns.append(
-                sources.bank.columns(
-                    sources.rows, own, whole, mined=term.mined, positive=term.positive
-                )
+            mined = "mined" in objective.candidates
+            groups.append(
+                sources.bank.candidates(rows, part, batch, mined=mined, positive=positive)
             )
-        return columns
+        return groups
 
-    def _of_whole(self, terms: Mapping[LossTerm, tuple[float, Term]]) -> StepLosses:
-        """Means over the whole batch; the total's gradient is that of this process's share."""
-        values: dict[str, Tensor] = {}
-        shares: list[Tensor] = []
-        for name, (weight, term) in terms.items():
-            count = summed(term.count, self._processes).clamp(min=1)
-            shares.append(weight * term.summed / count)
-            values[name] = summed(term.summed, self._processes) / count
+    def _over_whole_batch(self, terms: Mapping[LossTerm, Term]) -> StepLosses:
+        """Means over the whole batch; the total's gradient is that of this process's part."""
+        means: dict[str, Tensor] = {}
+        parts: list[Tensor] = []
+        for name, term in terms.items():
+            count = summed(term.count, self.processes).clamp(min=1)
+            parts.append(self.objective.weights[name] * term.summed / count)
+            means[name] = summed(term.summed, self.processes) / count
             if isinstance(term, Triplets):
-                values["active_share"] = summed(term.active, self._processes) / count
-        share = torch.stack(shares).sum()
+                means["active_share"] = summed(term.active, self.processes) / count
+        part = torch.stack(parts).sum()
         return StepLosses(
-            total=share + (summed(share, self._processes) - share.detach()),
-            triplet=values.get("triplet"),
-            active_share=values.get("active_share"),
-            contrastive=values.get("contrastive"),
-            temperature=self._temperature(share),
+            total=part + (summed(part, self.processes) - part.detach()),
+            triplet=means.get("triplet"),
+            active_share=means.get("active_share"),
+            contrastive=means.get("contrastive"),
+            temperature=self._temperature(part),
         )
 
     def _temperature(self, like: Tensor) -> Tensor | None:
-        if self.objective.contrastive is None:
+        if not self.objective.contrasts:
             return None
         return torch.as_tensor(self.objective.temperature).detach().to(like)
 
     def _sum_gradients(self) -> None:
-        """Each process has the gradient of its share; that of the whole is their sum."""
-        if self._processes.count == 1:
+        """Each process has the gradient of its part; that of the whole batch is their sum."""
+        if self.processes.count == 1:
             return
         present = [p.grad for p in self.parameters if p.grad is not None]
-        flat = summed(parameters_to_vector(present), self._processes)
+        flat = summed(parameters_to_vector(present), self.processes)
         vector_to_parameters(flat, present)
 
 
-def learning_rate_factor(done: float, schedule: Schedule = "cosine") -> float:
-    """What the peak learning rate is multiplied by.
-
-    cosine is a linear warm-up, then a cosine to zero: Loshchilov and Hutter, SGDR (ICLR 2017),
-    equation 5, without restarts.
+def gathered(part: Float[Tensor, "part dim"], total: int, processes: Processes) -> Tensor:
+    """The rows of all processes, in the order of their parts; gradients find their way back.
 
     Args:
-        done: Share of the run's steps that are done, this one included, in [0, 1].
-        schedule: cosine, or constant.
+        part: This process's rows: `processes.part(total)` of them.
+        total: Rows of all processes.
+        processes: Those that hold a part each.
     """
-    if schedule == "constant":
-        return 1.0
-    if done < _WARM_UP:
-        return done / _WARM_UP
-    return 0.5 * (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP)))
+    if processes.count == 1:
+        return part
+    whole: Tensor = _Gathered.apply(part, total, processes)
+    return whole
 
 
-def _groups(parameters: Sequence[Parameter], peak: float) -> Iterator[dict[str, Any]]:
-    """Matrices decay; biases and the gains of norms, which are vectors, do not."""
-    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
-    vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
-    yield from _group(matrices, {_PEAK: peak})
-    yield from _group(vectors, {_PEAK: peak, "weight_decay": 0.0})
+def summed(tensor: Tensor, processes: Processes) -> Tensor:
+    """The sum of a tensor over all processes, without gradients."""
+    total = tensor.detach().clone()
+    if processes.count > 1:
+        import torch.distributed as dist
+
+        dist.all_reduce(total)
+    return total
 
 
-def _group(parameters: Iterable[Parameter], settings: dict[str, float]) -> Iterator[dict[str, Any]]:
-    listed = list(parameters)
-    if listed:
-        yield {"params": listed, **settings}
+class _Gathered(torch.autograd.Function):
+    """Each process's rows among zeros, summed; each row's gradient is summed likewise."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor, total: int, processes: Processes) -> Tensor:
+        ctx.part, ctx.processes = processes.part(total), processes
+        among_zeros = part.new_zeros(total, part.shape[1])
+        among_zeros[ctx.part] = part
+        return summed(among_zeros, processes)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return summed(gradients[0], ctx.processes)[ctx.part], None, None

@@ -69,7 +69,7 @@ class Trackers:
         if not self._accelerator.is_main_process:
             return
         self._accelerator.log_with = [_MAKERS[n](run, settings, updates) for n in self._names]
-        with _refusal_told():
+        with _refusal_in_one_line():
             self._accelerator.init_trackers(_PROJECT)
 
     def step(self, figures: Mapping[str, Any]) -> None:
@@ -121,16 +121,16 @@ _MAKERS: Final[Mapping[str, Callable[[Path, Mapping[str, Any], int], GeneralTrac
 def _require_wandb() -> None:
     if find_spec(WANDB) is None:
         raise UsageError(
-            "--tracker wandb: the package wandb is not installed; run pip install 'cir[wandb]', or "
-            "leave it out"
+            "`tracker='wandb'`: the package wandb is not installed; run pip install 'cir[wandb]', "
+            "or leave it out"
         )
     if os.environ.get("WANDB_MODE", "online") not in _SENDING_NOTHING:
-        with _refusal_told():
+        with _refusal_in_one_line():
             importlib.import_module(WANDB).login()
 
 
 @contextmanager
-def _refusal_told() -> Iterator[None]:
+def _refusal_in_one_line() -> Iterator[None]:
     """Says in one line why Weights & Biases does not open."""
     try:
         yield
@@ -138,7 +138,7 @@ def _refusal_told() -> Iterator[None]:
         if not type(fault).__module__.startswith(WANDB):
             raise
         raise UsageError(
-            f"--tracker wandb: {' '.join(str(fault).split())} Set WANDB_API_KEY, or "
+            f"`tracker='wandb'`: {' '.join(str(fault).split())} Set WANDB_API_KEY, or "
             f"WANDB_MODE=offline to keep the figures in the run folder"
         ) from fault
 

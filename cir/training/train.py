@@ -1,4 +1,4 @@
-"""Training as one call: the inputs are checked against one another, then the engine runs."""
+"""Training as one call: checks the inputs against one another, then starts or resumes a run."""
 
 from pathlib import Path
 
@@ -11,10 +11,9 @@ from cir.models.composer import LAST
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.training import run_folder
-from cir.training.assembly import assemble
-from cir.training.trainer import Engine, EpochListener
 from cir.training.signals import handle_stop_signals
 from cir.training.train_data import build_train_set
+from cir.training.trainer import EpochListener, Trainer
 
 
 def train(
@@ -27,10 +26,10 @@ def train(
     on_epoch: EpochListener = lambda line: None,
     processes: Processes = ALONE,
 ) -> Path:
-    """Trains a run, or goes on with it from what was saved last.
+    """Trains a run, or resumes it from its last checkpoint.
 
     SIGTERM and SIGINT save the run and end it. Several processes take a part of every batch each
-    and move the weights as one would; the main one alone judges and writes.
+    and move the weights as one would; the main one alone evaluates and writes.
 
     Args:
         config: The run's settings.
@@ -38,14 +37,14 @@ def train(
         embeddings: The store that `manifest` was mined from.
         manifest: The negatives of the first epoch.
         progress: Shows each epoch's queries, loss and learning rate, and what follows.
-        on_epoch: Told of every epoch.
+        on_epoch: Called after every epoch.
         processes: Those that train together.
 
     Returns:
         The run folder.
 
     Raises:
-        UsageError: the run folder exists, or is none to resume.
+        UsageError: the run folder exists, or there is none to resume.
         ConfigError: the run to resume has other settings.
         ManifestError: the manifest does not belong to the store or the dataset.
         WeightsError, StoreError: the encoder to tune cannot be had, or is not the store's.
@@ -60,24 +59,22 @@ def train(
     data = build_train_set(
         dataset, embeddings, manifest, dev_fraction=config.dev_fraction, seed=config.seed
     )
-    parts = assemble(config, embeddings, processes)
-    with handle_stop_signals(config.out, processes) as wish:
-        engine = Engine(
-            config, dataset, embeddings, data, parts, wish, progress, on_epoch, processes
-        )
+    trainer = Trainer(config, data, processes=processes, progress=progress, on_epoch=on_epoch)
+    trainer.setup(dataset, embeddings)
+    with handle_stop_signals(config.out, processes) as stop:
         try:
-            if processes.broadcast_from_main(lambda: _prepared(config)):
-                engine.resume()
+            if processes.broadcast_from_main(lambda: _make_ready(config)):
+                trainer.resume()
             else:
-                engine.begin()
-            engine.run()
+                trainer.begin()
+            trainer.train(stop)
         finally:
-            parts.trackers.finish()
+            trainer.close()
     return config.out
 
 
-def _prepared(config: TrainConfig) -> bool:
-    """Makes the run folder ready; whether there is something to resume in it."""
+def _make_ready(config: TrainConfig) -> bool:
+    """Makes the run folder ready; whether it holds a checkpoint to resume from."""
     last = run_folder.checkpoint(config.out, LAST)
     settle(last)
     sweep(config.out)

@@ -1,4 +1,4 @@
-"""What a run trains on, and what it is judged by: the training split, cut in two by reference."""
+"""The data of a run: the training split, cut by reference into queries to train on and dev."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from cir.errors import ConfigError, ManifestError
 from cir.mining.manifest import usable_queries
 
 SPLIT: Final = "train"
-_MEND = "run cir mine again"
+_MINE_AGAIN = "run cir mine again"
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class TrainSet:
     queries: tuple[Query, ...]
     """Those trained on, in the order of `manifest`."""
     dev: tuple[Query, ...]
-    """Those that choose the best epoch; their references are in no training query."""
+    """Those by which the best epoch is chosen; no training query has their references."""
     galleries: Mapping[str, Sequence[str]]
     manifest: Manifest
     """The rows of the given manifest that are trained on."""
     mining: MiningOptions
-    """How the manifest was mined, and how it is mined again."""
+    """How the manifest was mined, and is mined again."""
 
 
 def build_train_set(
@@ -57,7 +57,7 @@ def build_train_set(
     if not len(rows):
         raise ManifestError(
             f"none of the manifest's {len(manifest)} queries is left to train on beside the dev "
-            f"split: {_MEND} on the whole training split"
+            f"split: {_MINE_AGAIN} on the whole training split"
         )
     kept = manifest.subset(rows)
     return TrainSet(
@@ -74,7 +74,8 @@ def _mining_options(manifest: Manifest) -> MiningOptions:
         return MiningOptions(**manifest.metadata.options)
     except (TypeError, ConfigError) as fault:
         raise ManifestError(
-            f"the manifest was mined with options that this cir does not know ({fault}): {_MEND}"
+            f"the manifest was mined with options that this cir does not know ({fault}): "
+            f"{_MINE_AGAIN}"
         ) from fault
 
 
@@ -86,28 +87,28 @@ def _require_same_store(manifest: Manifest, embeddings: Embeddings) -> None:
     if metadata.embeddings_sha256 != embeddings.sha256:
         raise ManifestError(
             f"the manifest was mined from a store with SHA-256 {metadata.embeddings_sha256[:12]}…; "
-            f"{embeddings.path} has {embeddings.sha256[:12]}…: {_MEND} on it, or pass the store it "
-            f"came from as --embeddings"
+            f"{embeddings.path} has {embeddings.sha256[:12]}…: {_MINE_AGAIN} on it, or pass the "
+            f"store it came from as `embeddings`"
         )
     if metadata.split != SPLIT:
         raise ManifestError(
             f"the manifest holds queries of split {metadata.split!r}, expected {SPLIT!r}: "
-            f"{_MEND} with --split {SPLIT}"
+            f"{_MINE_AGAIN} with `split={SPLIT!r}`"
         )
 
 
 def _require_known(manifest: Manifest, known: Mapping[str, Query], dataset: Dataset) -> None:
-    """Every row of the manifest is the dataset's query of that id."""
-    strange = [
+    """Raises ManifestError unless every row is the dataset's query of that id."""
+    unknown = [
         row
         for row, query_id in enumerate(manifest.query_ids)
         if query_id not in known or not _same(manifest, row, known[query_id])
     ]
-    if strange:
+    if unknown:
         raise ManifestError(
-            f"{len(strange)} of the manifest's {len(manifest)} queries, the first "
-            f"{manifest.query_ids[strange[0]]}, are not those of split {SPLIT} in {dataset.root}: "
-            f"pass the dataset it was mined from, or {_MEND}"
+            f"{len(unknown)} of the manifest's {len(manifest)} queries, the first "
+            f"{manifest.query_ids[unknown[0]]}, are not those of split {SPLIT} in {dataset.root}: "
+            f"pass the dataset it was mined from, or {_MINE_AGAIN}"
         )
 
 

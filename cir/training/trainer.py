@@ -1,396 +1,313 @@
-"""The engine of a run: epochs of steps, each epoch judged, saved and mined after.
+"""A training run: set up, then epochs of steps, each evaluated, saved and mined after.
 
-An epoch ends in this order: evaluate on dev, save `last` (the point of no return: a run that is
-killed later goes on from here), save `best` if it is, mine, write the line of `metrics.jsonl`.
-What comes after `last` follows from it, and is done again on resuming where it is missing. Within
-an epoch `last` is saved every few minutes, and when the run is asked to stop. All randomness is a
-function of (seed, epoch, step), so a resumed run ends as one that was never killed.
+An epoch ends in this order: evaluate on dev, save `last` (from here on a killed run goes on from
+this epoch), save `best` if it is the best, mine, write the line of `metrics.jsonl`. All that comes
+after `last` follows from it, and is done again on resuming where it is missing. Within an epoch
+`last` is saved every few minutes, and when the run is asked to stop. All randomness is a function
+of (seed, epoch, step), so a resumed run ends as one that was never killed.
 """
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
+import torch
 from torch import nn
 
-from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
+from cir.artefacts.manifest import write_manifest
 from cir.artefacts.store import Embeddings
-from cir.config import MiningOptions, TrainConfig
-from cir.data.captions import joined
+from cir.config import TrainConfig
 from cir.data.dataset import Dataset
-from cir.errors import ManifestError, StoppedError, UsageError
-from cir.evaluation.evaluator import Evaluator
-from cir.evaluation.protocol import Protocol
-from cir.evaluation.recall import recalls
-from cir.mining.manifest import PreparedMining, mine_manifest, prepare_mining
-from cir.mining.online import OnlineNegatives
-from cir.mining.exclusions.rules import excluded_images
+from cir.errors import StoppedError, UsageError
 from cir.models.combiner import SumCombiner
-from cir.models.composition import composed_queries
 from cir.models.composer import BEST, LAST
 from cir.processes import Processes
 from cir.progress import PartsOf, Progress
-from cir.spellings import curriculum
+from cir.runtime import pick_device
 from cir.training import run_folder
-from cir.training.assembly import Assembly
-from cir.training.batches import Batch, TrainingRows, draw_batches, training_rows
-from cir.training.clock import Clock
-from cir.training.candidates import (
-    Bank,
-    NegativeSource,
-    Sources,
-    manifest_negatives,
-    online_negatives,
-)
-from cir.training.metrics_log import EpochLosses, EpochMetrics, RunLog, manifest_figures
+from cir.training.batches import Batch, TrainingRows, draw_batches
+from cir.training.builders import build_accelerator, build_learner, build_model
 from cir.training.checkpoints import Checkpoints, ResumeState
-from cir.training.epoch import Place, EpochProgress, train_epoch
+from cir.training.dev import DevEvaluator
+from cir.training.epoch import EpochProgress, StepPosition, train_epoch
+from cir.training.metrics_log import Clock, EpochLosses, EpochMetrics, RunLog, manifest_figures
+from cir.training.remining import Remining
 from cir.training.signals import StopRequest
-from cir.training.train_data import SPLIT, TrainSet
-
-PROTOCOL: Final = Protocol(split=SPLIT, gallery="full", reference="kept", captions="joined")
-"""How dev is evaluated: among all images of the training split."""
+from cir.training.trackers import Trackers
+from cir.training.train_data import TrainSet
+from cir.training.vectors import CurrentVectors
+from cir.workers import pick_workers
 
 EpochListener = Callable[[Mapping[str, Any]], None]
-"""Told of every line of `metrics.jsonl` as it is written, with its seconds of `times.jsonl`."""
+"""Called with every line of `metrics.jsonl` as it is written, and its seconds of `times.jsonl`."""
 
 
-class Engine:
-    """One run: its model, its data, and where it has got to."""
+class Trainer:
+    """One run. `setup` it, then `begin` or `resume`, then `train`, and `close` it in any case."""
 
     def __init__(
         self,
         config: TrainConfig,
-        dataset: Dataset,
-        embeddings: Embeddings,
         data: TrainSet,
-        parts: Assembly,
-        wish: StopRequest,
+        *,
+        processes: Processes,
         progress: Progress,
         on_epoch: EpochListener,
-        processes: Processes,
     ) -> None:
+        """Keeps what the run is to be.
+
+        Args:
+            config: The run's settings.
+            data: What it trains on, and is evaluated on.
+            processes: Those that train together.
+            progress: Shows each epoch's queries, loss and learning rate, and what follows.
+            on_epoch: Called after every epoch.
+        """
         self._config = config
-        self._run = config.out
-        self._dataset = dataset
-        self._store = embeddings
         self._data = data
-        self._wish = wish
+        self._processes = processes
         self._progress = progress
         self._on_epoch = on_epoch
-        self._processes = processes
-        self._device = parts.device
-        self._workers = parts.workers
-        self._trackers = parts.trackers
-        self._model = parts.model
-        self._learner = parts.learner
-        self._checkpoints = Checkpoints(config, embeddings, parts.model, parts.learner, processes)
-        self._images = self._model.image_tower(
-            embeddings, dataset, device=self._device, workers=self._workers
-        )
-        self._texts = self._model.text_tower(embeddings, self._device)
-        excluded = excluded_images(
-            data.queries,
-            embeddings,
-            data.mining.duplicate_threshold,
-            max_target_similarity=data.mining.max_target_similarity,
-            exclude_siblings=data.mining.exclude_siblings,
-        )
-        self._barred = {query.id: excluded.of(row) for row, query in enumerate(data.queries)}
-        self._evaluator = Evaluator(
-            data.dev, data.galleries, embeddings, [PROTOCOL], device=self._device
-        )
-        self._ground: PreparedMining | None = None
-        """What the last mining began with."""
-        self._manifest = data.manifest
-        """The negatives that the next epoch trains on."""
-        self._current = embeddings
-        """The vectors as the model gave them at the end of the last epoch."""
-        self._finished = 0
-        self._reached: EpochProgress | None = None
-        """How far the epoch after the finished ones has come, where it was interrupted."""
         self._clock = Clock()
-        self._saved = time.monotonic()
+        self._finished = 0
+        """Epochs that are finished."""
+        self._interrupted: EpochProgress | None = None
+        """How far the epoch after them has come, where the run was interrupted within it."""
+
+    def setup(self, dataset: Dataset, embeddings: Embeddings) -> None:
+        """Builds the parts of the run, with initial weights by its seed; writes nothing.
+
+        Args:
+            dataset: Has the image files.
+            embeddings: The store to train on.
+
+        Raises:
+            UsageError: the device, the precision or a tracker is not to be had.
+            WeightsError, StoreError: the encoder to tune cannot be had, or is not the store's.
+        """
+        device = pick_device(self._config.device)
+        self._setup_model(embeddings, device)
+        self._setup_vectors(dataset, embeddings, device)
+        self._setup_evaluation(embeddings, device)
+        self._setup_negatives(device)
+        self._setup_checkpoints(embeddings)
 
     def begin(self) -> None:
-        """Judges and saves the state before training, as epoch 0."""
-        self._log = RunLog(self._run)
-        self._trackers.start(self._run, self._config.to_json())
+        """Evaluates and saves the state before training, as epoch 0."""
+        self._log = RunLog(self._config.out)
+        self._trackers.start(self._config.out, self._config.to_json())
         with self._learner.average.in_place():
-            self._conclude(0, None)
+            self._end_epoch(0, None)
 
     def resume(self) -> None:
-        """Takes up what was saved last, and does again what was cut short after it was saved."""
-        standing, updates = self._checkpoints.restore()
-        self._finished, self._clock = standing.epoch, Clock(standing.took)
-        self._log = RunLog(self._run)
+        """Restores the last checkpoint, and does again what was cut short after it was saved."""
+        state, updates = self._checkpoints.restore()
+        self._finished, self._clock = state.epoch, Clock(state.seconds)
+        self._log = RunLog(self._config.out)
         if self._processes.main:
             self._log.keep(self._finished + 1)
-        self._trackers.start(self._run, self._config.to_json(), updates)
-        concluded = self._processes.broadcast_from_main(lambda: self._log.epochs > self._finished)
-        self._manifest = self._processes.broadcast_from_main(
-            partial(self._mined_last, self._finished - (not concluded))
-        )
-        if standing.reached is not None:
-            self._reached = standing.reached
-            if standing.gallery is not None:
-                self._current = dataclasses.replace(self._store, images=standing.gallery)
+        self._trackers.start(self._config.out, self._config.to_json(), updates)
+        complete = self._processes.broadcast_from_main(lambda: self._log.epochs > self._finished)
+        self._negatives.restore(self._config.out, self._finished - (not complete))
+        if state.progress is not None:
+            self._resume_within_epoch(state.progress, state)
             return
         with self._learner.average.in_place():
             if self._finished:
-                self._embed(self._finished)
-            if standing.metrics is not None and not concluded:
-                self._follow_up(standing.metrics)
+                self._encode_again(self._finished)
+            if state.metrics is not None and not complete:
+                self._complete_epoch(state.metrics)
 
-    def run(self) -> None:
-        """Trains the epochs that are left."""
+    def train(self, stop: StopRequest) -> None:
+        """Trains the epochs that are left.
+
+        Raises:
+            TrainingError: a loss is not finite.
+            StoppedError: a signal stopped the run, which is saved.
+        """
         left = range(self._finished + 1, self._config.epochs + 1)
         if not left:
             return
-        done = self._reached.means.queries if self._reached else 0
-        queries = len(left) * len(self._manifest) - done
+        done = self._interrupted.means.queries if self._interrupted else 0
+        queries = len(left) * len(self._negatives.manifest) - done
         with self._progress.task("run", queries, "queries") as whole:
             for epoch in left:
-                losses = self._train(epoch, PartsOf(whole, self._progress))
+                losses = self._train_epoch(epoch, stop, PartsOf(whole, self._progress))
                 with self._learner.average.in_place():
-                    self._embed(epoch)
-                    self._conclude(epoch, losses)
+                    self._encode_again(epoch)
+                    self._end_epoch(epoch, losses)
 
-    def _mined_last(self, epoch: int) -> Manifest:
-        """The manifest mined last, after `epoch` or before."""
-        mined = run_folder.latest_manifest(self._run, epoch)
-        return self._data.manifest if mined is None else read_manifest(mined)
+    def close(self) -> None:
+        """Closes the trackers."""
+        self._trackers.finish()
 
-    def _mined_after(self, epoch: int) -> bool:
-        """Whether the next epoch trains on negatives of the model as it is after this one."""
-        return not self._online and ((epoch > 0 and self._config.remine) or self._new_stage(epoch))
+    def _setup_model(self, embeddings: Embeddings, device: torch.device) -> None:
+        config = self._config
+        accelerator = build_accelerator(config.out, device, config.precision)
+        self._model = build_model(config, embeddings, device)
+        trackers = [name for name in config.tracker if name != "none" and self._processes.main]
+        self._trackers = Trackers(accelerator, trackers, config.log_every)
+        self._learner = build_learner(config, self._model, accelerator, self._processes)
 
-    def _new_stage(self, epoch: int) -> bool:
-        """Whether the curriculum wants other negatives after this epoch than those at hand."""
-        return self._mining_after(epoch).strategy != self._manifest.metadata.strategy
+    def _setup_vectors(
+        self, dataset: Dataset, embeddings: Embeddings, device: torch.device
+    ) -> None:
+        self._vectors = CurrentVectors(
+            self._model,
+            self._data,
+            dataset,
+            embeddings,
+            workers=pick_workers(self._config.workers),
+            processes=self._processes,
+            progress=self._progress,
+        )
+        self._towers = self._vectors.towers(device)
 
-    def _mining_after(self, epoch: int) -> MiningOptions:
-        """How the next epoch's negatives are mined."""
-        mining = self._data.mining
-        if self._config.curriculum is None:
-            return mining
-        stages = curriculum(self._config.curriculum)
-        return dataclasses.replace(mining, strategy=stages.strategy(epoch + 1))
+    def _setup_evaluation(self, embeddings: Embeddings, device: torch.device) -> None:
+        self._dev = DevEvaluator(self._data, embeddings, device, self._processes)
 
-    @property
-    def _online(self) -> bool:
-        return self._config.online_top_k is not None
+    def _setup_negatives(self, device: torch.device) -> None:
+        self._negatives = Remining(
+            self._config,
+            self._data,
+            self._vectors,
+            device=device,
+            processes=self._processes,
+            progress=self._progress,
+        )
 
-    def _train(self, epoch: int, progress: Progress) -> EpochLosses:
-        """One pass over the manifest, or what is left of it."""
-        config, reached, self._reached = self._config, self._reached, None
-        if reached is None:
+    def _setup_checkpoints(self, embeddings: Embeddings) -> None:
+        self._checkpoints = Checkpoints(
+            self._config, embeddings, self._model, self._learner, self._processes
+        )
+
+    def _resume_within_epoch(self, progress: EpochProgress, state: ResumeState) -> None:
+        """Goes on with the vectors that the epoch began with."""
+        self._interrupted = progress
+        if state.images is not None:
+            self._vectors.restore_images(state.images)
+
+    def _train_epoch(self, epoch: int, stop: StopRequest, progress: Progress) -> EpochLosses:
+        """One pass over the manifest, or the rest of an interrupted one."""
+        resumed, self._interrupted = self._interrupted, None
+        if resumed is None:
             self._clock = Clock()
-        sources = self._sources()
+        sources = self._negatives.sources()
+        batches = self._draw_batches(sources.rows, epoch)
+        with self._clock.part("train"), stop.deferred():
+            return train_epoch(
+                self._learner,
+                self._towers,
+                sources,
+                batches,
+                StepPosition(epoch, self._config.epochs, self._config.seed),
+                resumed=resumed,
+                on_step=self._trackers.step,
+                between_steps=partial(self._save_or_stop, stop, epoch, len(batches)),
+                progress=progress,
+            )
+
+    def _draw_batches(self, rows: TrainingRows, epoch: int) -> list[Batch]:
+        """The batches of an epoch.
+
+        Raises:
+            UsageError: some process would have no part of a batch.
+        """
+        config = self._config
         batches = draw_batches(
-            sources.rows,
+            rows,
             batch_size=config.batch_size,
             seed=config.seed,
             epoch=epoch,
-            negatives=self._learner.objective.negatives and not self._online,
+            negatives=self._learner.objective.needs_negatives and config.online_top_k is None,
             row_negatives=config.row_negatives,
         )
-        self._require_parts(batches)
-        with self._clock.part("train"), self._wish.waiting():
-            return train_epoch(
-                self._learner,
-                sources,
-                batches,
-                images=self._images,
-                texts=self._texts,
-                place=Place(epoch, config.epochs, config.seed),
-                reached=reached,
-                decodes=self._model.tunes_image,
-                on_step=self._trackers.step,
-                between=partial(self._between, epoch, len(batches)),
-                progress=progress,
-                processes=self._processes,
-            )
-
-    def _require_parts(self, batches: list[Batch]) -> None:
-        """Raises UsageError unless every process has a part of every batch."""
         smallest, count = min(map(len, batches)), self._processes.count
         if smallest < count:
             raise UsageError(
-                f"--batch-size {self._config.batch_size} gives batches of {smallest} queries; "
+                f"`batch_size` is {config.batch_size}, which gives batches of {smallest} queries; "
                 f"expected at least {count}, one for each process"
             )
+        return batches
 
-    def _between(self, epoch: int, steps: int, reached: EpochProgress) -> None:
-        """Saves within an epoch where it is time to, and stops where that is asked for."""
-        sent = self._wish.agreed()
-        due = time.monotonic() - self._saved >= 60 * self._config.save_minutes
-        if reached.step and (sent or (due and reached.step < steps)):
-            self._save_within(epoch, reached)
-        if sent:
+    def _save_or_stop(
+        self, stop: StopRequest, epoch: int, steps: int, progress: EpochProgress
+    ) -> None:
+        """Between two steps, saves where that is due, and stops where that is asked for."""
+        received = stop.received_by_any()
+        due = self._checkpoints.is_due
+        if progress.step and (received or (due and progress.step < steps)):
+            self._save_within_epoch(epoch, progress)
+        if received:
             raise StoppedError(
-                sent,
-                f"stopped by {sent.name} at epoch {epoch}, step {reached.step} of {steps}; saved "
-                f"in {run_folder.checkpoint(self._run, LAST)}: go on with --resume",
+                received,
+                f"stopped by {received.name} at epoch {epoch}, step {progress.step} of {steps}; "
+                f"saved in {run_folder.checkpoint(self._config.out, LAST)}: go on with "
+                f"`resume=True`",
             )
 
-    def _save_within(self, epoch: int, reached: EpochProgress) -> None:
-        took = self._clock.seconds()
-        gallery = self._current.images if self._trains_against_tuned_images else None
-        standing = ResumeState(epoch - 1, took, reached=reached, gallery=gallery)
+    def _save_within_epoch(self, epoch: int, progress: EpochProgress) -> None:
+        images = self._vectors.now.images if self._steps_use_moved_images else None
+        state = ResumeState(epoch - 1, self._clock.seconds(), progress=progress, images=images)
         with self._learner.average.in_place():
-            self._checkpoints.save(LAST, standing)
-        self._saved = time.monotonic()
+            self._checkpoints.save(LAST, state)
 
     @property
-    def _trains_against_tuned_images(self) -> bool:
-        """Whether steps use the vectors that the model gave of images when the epoch began."""
-        return self._model.tunes_image and (self._online or self._banked)
+    def _steps_use_moved_images(self) -> bool:
+        """Whether steps use the vectors that the model gave of images when the epoch began.
 
-    @property
-    def _banked(self) -> bool:
-        contrastive = self._learner.objective.contrastive
-        return contrastive is not None and contrastive.bank
+        Exclusions and the bank, of the contrastive term, do, and the search for online negatives.
+        """
+        online = self._config.online_top_k is not None
+        return self._model.tunes_image and (online or self._learner.objective.contrasts)
 
-    def _sources(self) -> Sources:
-        """What the next epoch is trained on and against."""
-        rows = training_rows(
-            self._manifest,
-            self._store.images,
-            self._store.captions,
-            barred=self._barred,
-            answers={query.id: query.target_ids for query in self._data.queries},
-        )
-        return Sources(
-            rows,
-            self._search(rows) if self._online else manifest_negatives,
-            self._bank() if self._banked else None,
-            self._data.mining.duplicate_threshold,
-        )
+    def _encode_again(self, epoch: int) -> None:
+        """Brings the vectors to evaluate and mine with up to date with the model."""
+        if self._model.encoder is not None:
+            with self._clock.part("embed"):
+                self._vectors.encode_again(mined=self._negatives.is_due(epoch))
 
-    def _search(self, rows: TrainingRows) -> NegativeSource:
-        """Negatives found while training, among the vectors of now."""
-        named = {i for gallery in self._data.galleries.values() for i in gallery}
-        ids = [i for i in self._current.images.keys if i in named]
-        gallery = OnlineNegatives(
-            self._current.images.take(ids),
-            self._store.images.rows(ids),
-            self._config.online_top_k or 0,
-            self._device,
-        )
-        return online_negatives(gallery, rows)
-
-    def _bank(self) -> Bank:
-        """Every target that is trained on, as its vector is now."""
-        ids = sorted({query.target_id for query in self._data.queries})
-        return Bank(self._current.images.take(ids), self._store.images.rows(ids), self._device)
-
-    def _embed(self, epoch: int) -> None:
-        """Brings the current vectors up to date with the model: what is judged, and mined with."""
-        if self._model.encoder is None:
-            return
-        mined = self._data.queries if self._mined_after(epoch) else ()
-        with self._clock.part("embed"):
-            self._current = self._processes.broadcast_from_main(
-                lambda: self._model.embedded(
-                    self._store,
-                    self._dataset,
-                    [*mined, *self._data.dev],
-                    self._data.galleries,
-                    workers=self._workers,
-                    progress=self._progress,
-                )
-            )
-
-    def _conclude(self, epoch: int, losses: EpochLosses | None) -> None:
-        """Judges and saves an epoch: from here on it counts."""
+    def _end_epoch(self, epoch: int, losses: EpochLosses | None) -> None:
+        """Evaluates and saves an epoch, and completes it."""
         dev = self._evaluate(self._model.combiner, "combiner")
         metrics = EpochMetrics(epoch, losses, dev, manifest=None)
-        self._checkpoints.save(LAST, self._concluding(metrics))
-        self._saved = time.monotonic()
-        self._follow_up(metrics)
+        self._checkpoints.save(LAST, ResumeState(epoch, self._clock.seconds(), metrics))
+        self._complete_epoch(metrics)
 
-    def _concluding(self, metrics: EpochMetrics) -> ResumeState:
-        return ResumeState(metrics.epoch, self._clock.seconds(), metrics)
-
-    def _follow_up(self, metrics: EpochMetrics) -> None:
-        """What follows from a saved epoch: the best checkpoint, the next manifest, the line."""
+    def _complete_epoch(self, metrics: EpochMetrics) -> None:
+        """Saves the best checkpoint, mines, and writes the line of an epoch that is saved."""
+        epoch = metrics.epoch
         if metrics.dev["headline"] > self._log.best_headline():
-            self._checkpoints.save(BEST, self._concluding(metrics))
-        mined = self._next_manifest(metrics.epoch)
-        plain = self._evaluate(SumCombiner(), "sum") if metrics.epoch == 0 else None
-        figures = manifest_figures(self._manifest) if mined else None
-        self._finished = metrics.epoch
+            self._checkpoints.save(BEST, ResumeState(epoch, self._clock.seconds(), metrics))
+        manifest = self._mine(epoch)
+        plain = self._evaluate(SumCombiner(), "sum") if epoch == 0 else None
+        self._finished = epoch
         if self._processes.main:
-            self._tell(dataclasses.replace(metrics, manifest=figures, sum=plain))
+            self._report(dataclasses.replace(metrics, manifest=manifest, sum=plain))
 
-    def _tell(self, metrics: EpochMetrics) -> None:
-        """Writes the epoch's line, and tells who listens."""
+    def _mine(self, epoch: int) -> Mapping[str, float] | None:
+        """Mines the next epoch's manifest where due, and writes it; its figures if it is new."""
+        due = self._negatives.is_due(epoch)
+        if due:
+            with self._clock.part("mine"):
+                sha256 = self._checkpoints.last_sha256()
+                self._negatives.mine(epoch, self._model.combiner, sha256)
+        elif epoch:
+            return None
+        manifest = self._negatives.manifest
+        if self._processes.main:
+            write_manifest(manifest, run_folder.manifest_file(self._config.out, epoch))
+        return manifest_figures(manifest)
+
+    def _evaluate(self, combiner: nn.Module, query: str) -> dict[str, float]:
+        """Figures on the dev split."""
+        with self._clock.part("evaluate"):
+            return self._dev.figures(self._vectors.now, combiner, query)
+
+    def _report(self, metrics: EpochMetrics) -> None:
+        """Writes the epoch's line, and sends it to the trackers and to the caller."""
         self._log.append(metrics, self._clock.seconds())
         line = self._log.lines[-1]
         self._trackers.epoch(line)
         self._on_epoch(line)
-
-    def _next_manifest(self, epoch: int) -> bool:
-        """Writes the manifest of the next epoch where it is a new one; the first always is."""
-        if self._mined_after(epoch):
-            with self._clock.part("mine"):
-                self._manifest = self._mine(epoch)
-        elif epoch:
-            return False
-        if self._processes.main:
-            write_manifest(self._manifest, run_folder.manifest_file(self._run, epoch))
-        return True
-
-    def _mine(self, epoch: int) -> Manifest:
-        queries = self._data.queries
-        texts = [joined(query.captions) for query in queries]
-        combiner, current = self._model.combiner, self._current
-        mined = mine_manifest(
-            queries,
-            current,
-            self._data.galleries,
-            # Composed once: processors may differ in the last bits of a combiner's products.
-            self._processes.broadcast_from_main(
-                lambda: composed_queries(queries, texts, current, combiner, self._device)
-            ),
-            self._mining_after(epoch),
-            query="combiner",
-            split=SPLIT,
-            epoch=epoch,
-            checkpoint_sha256=self._checkpoints.last_sha256(),
-            device=self._device,
-            progress=self._progress,
-            processes=self._processes,
-            prepared=self._mining_ground(),
-        )
-        if not len(mined):
-            raise ManifestError(
-                f"mining after epoch {epoch} dropped every query as starved: mine the first "
-                f"manifest with --on-starved nearest or random, or pass --no-remine"
-            )
-        return dataclasses.replace(
-            mined, metadata=dataclasses.replace(mined.metadata, curriculum=self._config.curriculum)
-        )
-
-    def _mining_ground(self) -> PreparedMining:
-        """Of the current images: found once, and again after each epoch that moves them."""
-        if self._ground is None or self._model.tunes_image:
-            self._ground = prepare_mining(
-                self._data.queries,
-                self._current,
-                self._data.galleries,
-                self._data.mining,
-                self._processes,
-            )
-        return self._ground
-
-    def _evaluate(self, combiner: nn.Module, query: str) -> dict[str, float]:
-        """Figures on the dev split, judged once for all processes."""
-        with self._clock.part("evaluate"):
-            found = self._processes.broadcast_from_main(
-                lambda: self._evaluator.judge(self._current, combiner.to(self._device))
-            )
-        return recalls(found[0], query).figures()

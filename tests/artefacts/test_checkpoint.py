@@ -80,6 +80,16 @@ def test_what_is_saved_is_read_back(folder: Path) -> None:
     assert found.folder == folder
 
 
+@pytest.mark.parametrize("clip", [None, tensors(1)], ids=["combiner", "with clip"])
+def test_what_is_written_is_identified_as_what_is_read(tmp_path: Path, clip: Any) -> None:
+    metadata = dataclasses.replace(METADATA, tune="none" if clip is None else "text")
+    trainer: dict[str, Any] = {"epoch": 2}
+    written = save_checkpoint(
+        tmp_path / "last", combiner=tensors(0), clip=clip, trainer=trainer, metadata=metadata
+    )
+    assert written == read_checkpoint(tmp_path / "last").sha256
+
+
 def test_the_folder_holds_these_files(folder: Path, tmp_path: Path) -> None:
     both = saved(
         tmp_path / "both", clip=tensors(1), metadata=dataclasses.replace(METADATA, tune="text")

@@ -12,13 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cir.artefacts.manifest import (
-    Manifest,
-    ManifestCounts,
-    ManifestMetadata,
-    read_manifest,
-    write_manifest,
-)
+from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
+from cir.artefacts.manifest_metadata import ManifestCounts, ManifestMetadata
 from cir.artefacts.provenance import Provenance
 from cir.errors import CirError, ManifestError
 from cir.types import KINDS, SCOPES

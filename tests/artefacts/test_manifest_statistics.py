@@ -18,8 +18,8 @@ from cir.artefacts.manifest_statistics import (
     log_counts,
     mean_negatives,
     nearest_negatives,
+    num_negatives,
     starved,
-    wanted,
 )
 from cir.data.dataset import Dataset
 from cir.types import KINDS, SCOPES
@@ -82,7 +82,7 @@ def test_the_hardest_rows_have_the_nearest_negatives(manifest: Manifest) -> None
 
 
 def test_starved_queries_are_counted_by_category(manifest: Manifest) -> None:
-    assert wanted(manifest) == 6
+    assert num_negatives(manifest) == 6
     short = [held < 6 for held in manifest.candidates_in_band]
     assert starved(manifest).tolist() == short
     bands = bands_by_category(manifest)
@@ -100,7 +100,7 @@ def test_a_manifest_that_lacks_the_wanted_number_takes_its_largest(manifest: Man
     bare = dataclasses.replace(
         manifest, metadata=dataclasses.replace(manifest.metadata, options={})
     )
-    assert wanted(bare) == max(manifest.negative_counts)
+    assert num_negatives(bare) == max(manifest.negative_counts)
 
 
 def test_kinds_are_counted_by_scope(manifest: Manifest) -> None:

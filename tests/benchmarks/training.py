@@ -31,14 +31,15 @@ from cir.encoding.encoder import untrained_encoder
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import recalls
-from cir.mining.manifest import mine_manifest, prepare_mining
 from cir.mining.exclusions.rules import excluded_images
+from cir.mining.manifest import mine_manifest, prepare_mining
 from cir.models.composition import composed_queries
-from cir.training.assembly import Assembly, assemble
 from cir.training.batches import Batch, draw_batches, training_rows
-from cir.training.candidates import Bank, Negatives, Sources
-from cir.training.epoch import Place, train_epoch
-from cir.training.towers import FrozenTower
+from cir.training.builders import build_accelerator, build_learner, build_model
+from cir.training.candidates import Bank, CandidateSources, Negatives
+from cir.training.epoch import StepPosition, train_epoch
+from cir.training.features import FrozenTower, Towers
+from cir.training.step import Learner
 
 CPU = torch.device("cpu")
 SPLIT = "train"
@@ -50,9 +51,8 @@ class World(NamedTuple):
     dataset: Dataset
     embeddings: Embeddings
     manifest: Manifest
-    sources: Sources
-    images: FrozenTower
-    texts: FrozenTower
+    sources: CandidateSources
+    towers: Towers
 
     def batches(self, epoch: int, size: int) -> list[Batch]:
         return draw_batches(self.sources.rows, batch_size=size, seed=0, epoch=epoch)
@@ -71,9 +71,10 @@ def main() -> None:
 
     world = opened(options.dataset, options.embeddings, options.manifest)
     config = TrainConfig(combiner=options.combiner, device="cpu", out=Path("unused"))
-    parts = assemble(config, world.embeddings)
-    alone, epochs = interleaved(world, parts, config, options.repeats)
-    judge, mine = judging(world, parts), mining(world, parts)
+    accelerator = build_accelerator(config.out, CPU, config.precision)
+    learner = build_learner(config, build_model(config, world.embeddings, CPU), accelerator)
+    alone, epochs = interleaved(world, learner, config, options.repeats)
+    judge, mine = judging(world, learner), mining(world, learner)
     judged = [seconds(judge) for _ in range(options.repeats)]
     mined = [seconds(mine) for _ in range(options.repeats)]
     rows = len(world.sources.rows)
@@ -84,7 +85,7 @@ def main() -> None:
     row("epoch", epochs, alone)
     row("evaluation of val", judged, epochs, "of an epoch")
     row("mining again", mined, epochs, "of an epoch")
-    encoded, stored = encoding_again(world, parts, options.sample, options.repeats)
+    encoded, stored = encoding_again(world, learner, options.sample, options.repeats)
     row(f"an update of {options.sample} rows from the store", stored, stored)
     row("the same, encoded again by RN50x4", encoded, stored)
 
@@ -92,49 +93,40 @@ def main() -> None:
 def opened(dataset: Path, embeddings: Path, manifest: Path) -> World:
     """Reads everything and looks every row up."""
     data, store, mined = Dataset(dataset), read_embeddings(embeddings), read_manifest(manifest)
-    queries = {query.id: query for query in data.queries(SPLIT)}
-    excluded = excluded_images(list(queries.values()), store, 0.99)
-    rows = training_rows(
-        mined,
-        store.images,
-        store.captions,
-        barred={query_id: excluded.of(row) for row, query_id in enumerate(queries)},
-        answers={query_id: query.target_ids for query_id, query in queries.items()},
-    )
+    queries = data.queries(SPLIT)
+    rows = training_rows(mined, store, queries, excluded_images(queries, store, 0.99))
     targets = sorted(set(mined.target_ids))
     bank = Bank(store.images.take(targets), store.images.rows(targets), CPU)
     return World(
         data,
         store,
         mined,
-        Sources(rows, bank=bank),
-        FrozenTower(store.images.vectors, CPU),
-        FrozenTower(store.captions.vectors, CPU),
+        CandidateSources(rows, bank=bank),
+        Towers(FrozenTower(store.images.vectors, CPU), FrozenTower(store.captions.vectors, CPU)),
     )
 
 
 def interleaved(
-    world: World, parts: Assembly, config: TrainConfig, repeats: int
+    world: World, learner: Learner, config: TrainConfig, repeats: int
 ) -> tuple[list[float], list[float]]:
     """Seconds of the passes alone and of whole epochs, in turn, after one of each unmeasured."""
     alone, epochs = [], []
     for epoch in range(repeats + 1):
         batches = world.batches(epoch, config.batch_size)
-        alone.append(sum(passes(world, parts, batches)))
-        epochs.append(seconds(lambda: train(world, parts, batches, epoch, repeats + 1)))  # noqa: B023
+        alone.append(sum(passes(world, learner, batches)))
+        epochs.append(seconds(lambda: train(world, learner, batches, epoch, repeats + 1)))  # noqa: B023
     return alone[1:], epochs[1:]
 
 
-def passes(world: World, parts: Assembly, batches: list[Batch]) -> Iterator[float]:
+def passes(world: World, learner: Learner, batches: list[Batch]) -> Iterator[float]:
     """Seconds of the forward and backward pass of each batch, everything else at hand."""
-    learner = parts.learner
-    image, text = next(world.images.steps([None])), next(world.texts.steps([None]))
+    image, text = next(world.towers.images.steps([None])), next(world.towers.texts.steps([None]))
     for batch in batches:
         reference, words = image(batch.reference), text(batch.text)
         target = functional.normalize(image(batch.target), dim=-1)
         negatives = functional.normalize(image(batch.negatives), dim=-1)
         against = Negatives(negatives, torch.from_numpy(batch.present))
-        columns = learner._columns(target, batch, batch, 0, world.sources, image)
+        candidates = learner._candidates(target, batch, batch, world.sources, image)
         learner.combiner.zero_grad()
 
         def work(
@@ -142,36 +134,30 @@ def passes(world: World, parts: Assembly, batches: list[Batch]) -> Iterator[floa
             words: Any = words,
             target: Any = target,
             against: Any = against,
-            columns: Any = columns,
+            candidates: Any = candidates,
         ) -> None:
             query = learner.combiner(reference, words)
-            terms = learner.objective(query, target, against, columns)
-            sum(weight * term.mean for weight, term in terms.values()).backward()
+            terms = learner.objective(query, target, against, candidates)
+            weights = learner.objective.weights
+            sum(weights[name] * term.mean for name, term in terms.items()).backward()
 
         yield seconds(work)
 
 
-def train(world: World, parts: Assembly, batches: list[Batch], epoch: int, epochs: int) -> None:
+def train(world: World, learner: Learner, batches: list[Batch], epoch: int, epochs: int) -> None:
     """One epoch as `cir train` runs it."""
-    place = Place(epoch + 1, epochs)
-    train_epoch(
-        parts.learner,
-        world.sources,
-        batches,
-        images=world.images,
-        texts=world.texts,
-        place=place,
-    )
+    position = StepPosition(epoch + 1, epochs)
+    train_epoch(learner, world.towers, world.sources, batches, position)
 
 
-def judging(world: World, parts: Assembly) -> Callable[[], object]:
+def judging(world: World, learner: Learner) -> Callable[[], object]:
     """Judges the val split, looked up once, as that of dev is in a run."""
     queries, galleries = world.dataset.queries("val"), world.dataset.galleries("val")
     evaluator = Evaluator(queries, galleries, world.embeddings, [Protocol("val")], device=CPU)
-    return lambda: recalls(evaluator.judge(world.embeddings, parts.learner.combiner)[0], "combiner")
+    return lambda: recalls(evaluator.judge(world.embeddings, learner.combiner)[0], "combiner")
 
 
-def mining(world: World, parts: Assembly) -> Callable[[], object]:
+def mining(world: World, learner: Learner) -> Callable[[], object]:
     """Mines the manifest of the next epoch, from images that are the same after each."""
     queries, galleries = world.dataset.queries(SPLIT), world.dataset.galleries(SPLIT)
     options = MiningOptions(**world.manifest.metadata.options)
@@ -181,7 +167,7 @@ def mining(world: World, parts: Assembly) -> Callable[[], object]:
         queries,
         world.embeddings,
         galleries,
-        composed_queries(queries, texts, world.embeddings, parts.learner.combiner, CPU),
+        composed_queries(queries, texts, world.embeddings, learner.combiner, CPU),
         options,
         query="combiner",
         split=SPLIT,
@@ -193,7 +179,7 @@ def mining(world: World, parts: Assembly) -> Callable[[], object]:
 
 
 def encoding_again(
-    world: World, parts: Assembly, sample: int, repeats: int
+    world: World, learner: Learner, sample: int, repeats: int
 ) -> tuple[list[float], list[float]]:
     """Seconds of an update whose batch a frozen RN50x4 encodes, and of one from the store."""
     encoder = untrained_encoder("RN50x4", preprocess="targetpad", device=CPU)
@@ -208,7 +194,7 @@ def encoding_again(
             encoder.encode_texts(encoder.tokenize(texts))
 
     stored = [
-        seconds(lambda: train(world, parts, [batch], 0, 1)) for _ in range(max(repeats, 5) + 1)
+        seconds(lambda: train(world, learner, [batch], 0, 1)) for _ in range(max(repeats, 5) + 1)
     ]
     encoded = [seconds(encode) for _ in range(min(repeats, 3))]
     update = median(stored[1:])

@@ -98,7 +98,7 @@ class World:
             self,
             vectors=self.vectors[:0],
             embeddings=dataclasses.replace(
-                self.embeddings, images=VectorTable(images.keys, images.vectors[:0])
+                self.embeddings, images=VectorTable(images.keys, images.vectors[:, :0])
             ),
         )
         np.save(folder / "queries.npy", self.vectors)

@@ -97,7 +97,7 @@ def test_a_signal_to_the_whole_group_leaves_the_workers_alone(photos: list[Path]
 
 
 def test_a_killed_worker_is_one_line(photos: list[Path]) -> None:
-    with pytest.raises(CirError, match=r"DataLoader worker .*--workers 0") as caught:
+    with pytest.raises(CirError, match=r"DataLoader worker .*`workers=0`") as caught:
         list(image_batches(photos, [range(1)], suicide, workers=1, pinned=False))
     assert "\n" not in str(caught.value)
 

@@ -68,7 +68,7 @@ class Threads(Processes):
         start, stop = (round(total * share) for share in self.shares[self.rank : self.rank + 2])
         return slice(start, stop)
 
-    def told(self, value: Any) -> list[Any]:
+    def all_gather_object(self, value: Any) -> list[Any]:
         return self.meeting.exchanged(self.rank, value)
 
     def gathered(self, array: np.ndarray) -> list[np.ndarray]:
@@ -78,7 +78,7 @@ class Threads(Processes):
 
 
 @contextmanager
-def one_thread() -> Iterator[ThreadPoolExecutor]:
+def one_thread(threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
     """In place of `scanning_threads`, which sets what threads have in common."""
     with ThreadPoolExecutor(1) as pool:
         yield pool
@@ -91,7 +91,7 @@ def mined_in_shards(
     count = len(shares) + 1
     meeting = Meeting(count)
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(count) as pool:
-        for module in ("streaming", "nearcopies"):
+        for module in ("scan.stream", "exclusions.near_duplicates", "exclusions.rules"):
             patch.setattr(f"cir.mining.{module}.scanning_threads", one_thread)
         processes = [Threads(rank, shares, meeting) for rank in range(count)]
         running = [pool.submit(mined, world, options, block_size, own) for own in processes]
@@ -147,7 +147,6 @@ def assert_same(found: Manifest, expected: Manifest) -> None:
             "number": st.sampled_from((torch.float32, torch.bfloat16)),
         }
     ),
-    st.sampled_from((1, 7, 1 << 21)),
 )
 def test_any_parts_of_a_gallery_give_the_manifest_of_the_whole(
     world: Mapping[str, Any],
@@ -155,7 +154,6 @@ def test_any_parts_of_a_gallery_give_the_manifest_of_the_whole(
     filters: Mapping[str, Any],
     shares: Sequence[float],
     machine: Mapping[str, Any],
-    at_once: int,
 ) -> None:
     made = random_world(**world)
     most = len({i for gallery in made.galleries.values() for i in gallery})
@@ -163,8 +161,7 @@ def test_any_parts_of_a_gallery_give_the_manifest_of_the_whole(
         **{**options, **filters, "num_negatives": min(options["num_negatives"], most)}
     )
     expected = mined(made, asked, 256)
-    with on_machine(**machine), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cir.mining.scan.shards._AT_ONCE", at_once)
+    with on_machine(**machine):
         for found in mined_in_shards(made, asked, shares, 5):
             assert_same(found, expected)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cir.models.losses import Columns, contrastive_loss, triplet_loss
+from cir.models.losses import ContrastCandidates, contrastive_loss, triplet_loss
 
 PRESENT = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 0]], dtype=torch.bool)
 
@@ -46,7 +46,7 @@ def plain_contrastive(query, groups, temperature):
         for group in groups:
             vectors = group.vectors if group.vectors.ndim == 2 else group.vectors[i]
             for j, vector in enumerate(vectors):
-                if group.ignored[i, j]:
+                if group.excluded[i, j]:
                     continue
                 weight = torch.exp(cosine(q, vector) / temperature)
                 everything = everything + weight
@@ -56,10 +56,12 @@ def plain_contrastive(query, groups, temperature):
     return losses
 
 
-def batch_columns(target: torch.Tensor, ignored: torch.Tensor | None = None) -> Columns:
+def batch_candidates(
+    target: torch.Tensor, excluded: torch.Tensor | None = None
+) -> ContrastCandidates:
     """Targets of a batch, each the positive of its own query."""
     own = torch.eye(len(target), dtype=torch.bool)
-    return Columns(target, torch.zeros_like(own) if ignored is None else ignored, own)
+    return ContrastCandidates(target, torch.zeros_like(own) if excluded is None else excluded, own)
 
 
 def require_same_gradients(found, expected, inputs) -> None:
@@ -109,18 +111,18 @@ def test_without_triplets_the_loss_is_zero_and_has_a_gradient(places, reduction)
 
 
 @pytest.mark.parametrize("temperature", [0.05, 1.0])
-def test_contrastive_is_the_plain_loop_over_every_group_of_columns(temperature):
+def test_contrastive_is_the_plain_loop_over_every_group(temperature):
     query, target = units(5, 6, seed=9), units(5, 6, seed=10)
     negatives, bank = units(5, 3, 6, seed=15), units(7, 6, seed=16)
     inputs = [tensor.requires_grad_() for tensor in (query, target, negatives, bank)]
-    ignored = torch.zeros(5, 5, dtype=torch.bool)
-    ignored[0, 1] = ignored[3, 0] = ignored[3, 4] = True
+    excluded = torch.zeros(5, 5, dtype=torch.bool)
+    excluded[0, 1] = excluded[3, 0] = excluded[3, 4] = True
     absent = torch.rand(5, 3, generator=torch.Generator().manual_seed(1)) < 0.4
     known = torch.rand(5, 7, generator=torch.Generator().manual_seed(2)) < 0.2
     groups = [
-        batch_columns(target, ignored),
-        Columns(negatives, absent),
-        Columns(bank, torch.zeros(5, 7, dtype=torch.bool), known),
+        batch_candidates(target, excluded),
+        ContrastCandidates(negatives, absent),
+        ContrastCandidates(bank, torch.zeros(5, 7, dtype=torch.bool), known),
     ]
     assert known.any()
     found = contrastive_loss(query, groups, temperature)
@@ -131,22 +133,22 @@ def test_contrastive_is_the_plain_loop_over_every_group_of_columns(temperature):
 
 
 def test_contrastive_gradients_agree_with_differences():
-    ignored = torch.tensor([[0, 1, 0], [0, 0, 0], [0, 0, 0]], dtype=torch.bool)
+    excluded = torch.tensor([[0, 1, 0], [0, 0, 0], [0, 0, 0]], dtype=torch.bool)
     absent = torch.tensor([[False, True], [False, False], [True, True]])
 
     def loss(query, target, negatives, temperature):
-        columns = [batch_columns(target, ignored), Columns(negatives, absent)]
-        return contrastive_loss(query, columns, temperature).mean
+        candidates = [batch_candidates(target, excluded), ContrastCandidates(negatives, absent)]
+        return contrastive_loss(query, candidates, temperature).mean
 
     inputs = [units(3, 4, seed=11), units(3, 4, seed=12), units(3, 2, 4, seed=13)]
     temperature = torch.tensor(0.5, dtype=torch.float64)
     assert torch.autograd.gradcheck(loss, [t.requires_grad_() for t in (*inputs, temperature)])
 
 
-def test_an_ignored_target_gets_no_gradient_from_that_query():
+def test_an_excluded_target_gets_no_gradient_from_that_query():
     query, target = units(2, 4, seed=13), units(2, 4, seed=14).requires_grad_()
-    ignored = torch.tensor([[False, True], [True, False]])
-    loss = contrastive_loss(query, [batch_columns(target, ignored)], 0.05).mean
+    excluded = torch.tensor([[False, True], [True, False]])
+    loss = contrastive_loss(query, [batch_candidates(target, excluded)], 0.05).mean
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(target.grad, torch.zeros_like(target))
@@ -154,5 +156,5 @@ def test_an_ignored_target_gets_no_gradient_from_that_query():
 
 def test_a_perfect_batch_loses_what_the_temperature_says():
     eye = torch.eye(3)
-    loss = contrastive_loss(eye, [batch_columns(eye)], 0.5).mean
+    loss = contrastive_loss(eye, [batch_candidates(eye)], 0.5).mean
     assert loss.item() == pytest.approx(-math.log(math.e**2 / (math.e**2 + 2)))

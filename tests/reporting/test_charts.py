@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from cir.reporting.charts import C1, C2, C3, grouped_bars, histograms, lying_bars
+from cir.reporting.charts import grouped_bars, histograms, lying_bars
+from cir.reporting.svg import C1, C2, C3
 
 
 def boxes(svg: str, colour: str) -> list[tuple[float, float, float]]:

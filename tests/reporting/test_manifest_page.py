@@ -189,7 +189,7 @@ def test_without_a_dataset_ids_stand_for_photos(
     text = (tmp_path / "page.html").read_text()
     assert shown.photos == 0
     assert shown.note == (
-        "Photos are left out, ids stand for them: pass --dataset FOLDER to show them."
+        "Photos are left out, ids stand for them: showing them takes the dataset."
     )
     assert shown.note in text
     assert "data:image" not in text

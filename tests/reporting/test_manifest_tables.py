@@ -78,7 +78,7 @@ def test_hubs_have_their_share_of_the_queries(manifest: Manifest) -> None:
     for image_id, times, share in table.rows:
         assert int(times) == manifest.negative_ids.count(image_id)
         assert share == f"{100 * int(times) / len(manifest):.1f} %"
-    assert "--dataset FOLDER" in table.notes[-1]
+    assert "never used are unknown" in table.notes[-1]
 
 
 def test_hardest_rows_name_their_nearest_negative(manifest: Manifest) -> None:
@@ -121,11 +121,13 @@ def test_turnover_is_told_with_what_was_kept_and_new(joined: ManifestComparison)
 
 def test_before_stands_before_after(joined: ManifestComparison) -> None:
     was, now = joined.before, joined.after
-    kinds = comparison_tables.kinds_table(joined).rows
+    kinds = comparison_tables.kinds_change_table(joined).rows
     for row, manifest in zip(kinds, (was, now), strict=True):
         shares = [100 * np.mean(manifest.negative_kinds == kind) for kind in range(len(KINDS))]
         np.testing.assert_allclose(figures(row[1:-1]), shares, atol=0.05001)
-    for category, queries, before, after, change in comparison_tables.starved_table(joined).rows:
+    for category, queries, before, after, change in comparison_tables.starved_change_table(
+        joined
+    ).rows:
         rows = [row for row, name in enumerate(was.categories) if name == category]
         short = [int(sum(m.candidates_in_band[row] < 6 for row in rows)) for m in (was, now)]
         assert [int(queries), int(before), int(after)] == [len(rows), *short]

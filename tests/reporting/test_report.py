@@ -13,7 +13,8 @@ import torch
 from cir import __version__
 from cir.artefacts.checkpoint import SCHEMA_VERSION, CheckpointMetadata, save_checkpoint
 from cir.artefacts.manifest import SCHEMA_VERSION as MANIFEST_SCHEMA
-from cir.artefacts.manifest import Manifest, ManifestCounts, ManifestMetadata, write_manifest
+from cir.artefacts.manifest import Manifest, write_manifest
+from cir.artefacts.manifest_metadata import ManifestCounts, ManifestMetadata
 from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
 from cir.data.dataset import Dataset
@@ -21,9 +22,10 @@ from cir.errors import CheckpointError
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.recall import Protocol, evaluate
 from cir.models.combiner import SumCombiner, TextOnly, build_combiner
-from cir.reporting.charts import C1, C2, Line, histograms, line_chart, stacked_bars
+from cir.reporting.charts import Line, histograms, line_chart, stacked_bars
 from cir.reporting.examples import DRAWN, SHOWN_IMAGES, draw_examples
 from cir.reporting.report import write_report
+from cir.reporting.svg import C1, C2
 from cir.types import KINDS
 from tests.support.worlds import random_embeddings, small_dataset
 

@@ -11,10 +11,10 @@ from cir.artefacts.manifest import Manifest, write_manifest
 from cir.data.dataset import Dataset
 from cir.models.combiner import build_combiner
 from cir.models.composer import find_checkpoint
-from cir.reporting.finished import FinishedRun
-from cir.reporting.measured import measured, series
-from cir.reporting.mined import read_mined
+from cir.reporting.epoch_figures import epoch_figures, series
+from cir.reporting.mined_epochs import read_mined
 from cir.reporting.run_charts import run_charts
+from cir.reporting.run_record import RunRecord
 from tests.support.checkpoints import HIDDEN, saved
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings
@@ -53,8 +53,8 @@ def charts(tmp_path: Path, lines: list[dict[str, object]], *manifests: Manifest)
     dim = manifests[0].metadata.provenance.embed_dim
     combiner = build_combiner("attention-fusion", dim=dim, hidden=HIDDEN)
     folder = saved(tmp_path / "best", combiner, manifests[0].metadata.provenance)
-    epochs = [measured(one) for one in lines]
-    run = FinishedRun({}, epochs, DEV, read_mined(files), find_checkpoint(folder))
+    epochs = [epoch_figures(one) for one in lines]
+    run = RunRecord({}, epochs, DEV, read_mined(files), find_checkpoint(folder))
     return {chart.title: "".join(map(str, chart.drawings)) for chart in run_charts(run)}
 
 
@@ -62,20 +62,15 @@ def described(drawn: str) -> list[str]:
     return re.findall(r'aria-label="([^"]+)"', drawn)
 
 
-def test_a_term_nobody_has_heard_of_has_its_own_curve(tmp_path, manifest):
+def test_an_unknown_number_that_changes_has_a_curve(tmp_path, manifest):
     lines = [line(0)] + [
-        line(
-            epoch,
-            losses={"total": 3.0 - epoch, "novel": epoch / 4},
-            size=7,
-            temperature=epoch,
-            loss=None,
-        )
-        for epoch in (1, 2)
+        line(epoch, size=7, temperature=epoch, novel={"term": epoch / 4}) for epoch in (1, 2)
     ]
     drawn = charts(tmp_path, lines, manifest)
-    assert described(drawn["Loss"]) == ["total by epoch: 2, 1", "novel by epoch: 0.25, 0.5"]
-    assert described(drawn["Further figures"]) == ["temperature by epoch: 1, 2"]
+    assert described(drawn["Further figures"]) == [
+        "temperature by epoch: 1, 2",
+        "novel / term by epoch: 0.25, 0.5",
+    ]
 
 
 def test_the_terms_of_a_line_itself(tmp_path, manifest):
@@ -144,5 +139,5 @@ def test_distances_and_turnover_are_drawn_of_each_mining(tmp_path, manifest):
 
 
 def test_a_series_skips_epochs_without_a_value():
-    epochs = [measured(line(0)), measured(line(1, novel=2)), measured(line(2))]
+    epochs = [epoch_figures(line(0)), epoch_figures(line(1, novel=2)), epoch_figures(line(2))]
     assert series(epochs, "others") == {"novel": ([1], [2])}

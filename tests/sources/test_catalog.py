@@ -17,9 +17,10 @@ from PIL import Image
 from cir.config import CatalogConfig
 from cir.data.dataset import SPLITS, Dataset
 from cir.errors import CirError, DatasetError, UsageError
-from cir.sources.catalog import CatalogColumns, CatalogSummary, facet_of, make_catalog, safe_name
+from cir.sources.catalog import CatalogSummary, make_catalog
 from cir.sources.catalog_csv import read_catalog_csv
-from cir.sources.facets import read_facets
+from cir.sources.catalog_photos import CatalogColumns, safe_name
+from cir.sources.facets import facet_of, read_facets
 from cir.sources.thumbnails import near_identical
 from pipeline import catalog as catalog_stage
 from tests.support.folders import contents

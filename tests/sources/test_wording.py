@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cir.sources.garments import SHARES
-from cir.sources.wording import Change, captions, one_of, title, with_article
+from cir.sources.nouns import one_of, with_article
+from cir.sources.wording import Change, captions, title
 
 NAVY = Change("colour", "black", "navy blue")
 STRIPES = Change("pattern", "solid", "striped")

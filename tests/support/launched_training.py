@@ -102,11 +102,7 @@ def _broken(dataset: Dataset, out: Path, processes: Processes) -> None:
     def refuse(*_: object) -> None:
         raise ImageError("a photo is broken")
 
-    name = (
-        "cir.data.image_batches.decode_image"
-        if processes.rank
-        else "cir.data.image_batches.no_name"
-    )
+    name = f"cir.data.image_batches.{'decode_image' if processes.rank else 'no_name'}"
     try:
         with processes.fail_together(), mock.patch(name, refuse, create=True):
             trained(dataset, out, processes, tune="image", epochs=1)

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from cir import __version__
-from cir.artefacts.manifest import SCHEMA_VERSION, Manifest, ManifestCounts, ManifestMetadata
+from cir.artefacts.manifest import SCHEMA_VERSION, Manifest
+from cir.artefacts.manifest_metadata import ManifestCounts, ManifestMetadata
 from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
 from cir.data.dataset import Dataset, Query

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +18,7 @@ from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import MiningOptions, Sampling
 from cir.data.dataset import Query
+from cir.mining.engine import mine
 from cir.mining.manifest import mine_manifest
 from cir.types import Strategy
 from tests.support.oracle import check_manifest
@@ -58,9 +60,8 @@ class World:
 def on_machine(*, tile: int, number: torch.dtype, threads: int = 2, **_: int) -> Iterator[None]:
     """Mines in tiles of so many gallery rows, in another arithmetic and number of threads."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cir.mining.scan.stream._TILE", tile)
-        patch.setattr("cir.mining.engine.quickest_number", lambda _: number)
-        patch.setattr("cir.mining.numerics.threads.pick_workers", lambda _: threads)
+        there = partial(mine, tile_size=tile, arithmetic=number, threads=threads)
+        patch.setattr("cir.mining.approximate.mine", there)
         yield
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import pytest
 import torch
 
 from cir.artefacts.checkpoint import read_checkpoint, read_trainer
@@ -18,7 +19,9 @@ from cir.data.dataset import Dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
 from cir.processes import ALONE, Processes
+from cir.training import checkpoints, dev, remining, trainer
 from cir.training.metrics_log import METRICS_FILE
+from cir.training.step import Learner
 from cir.training.train import train
 from pipeline.flags import flag
 from tests.support.mined import random_manifest
@@ -35,6 +38,16 @@ SETTINGS = {
     "workers": 0,
     "learning_rate": 1e-2,
 }
+
+
+STAGES = {
+    "train_epoch": trainer,
+    "recalls": dev,
+    "save_checkpoint": checkpoints,
+    "mine_manifest": remining,
+    "write_manifest": trainer,
+}
+"""What is called at each stage of an epoch, and where from."""
 
 
 class Killed(BaseException):
@@ -152,3 +165,29 @@ def assert_same(straight: Path, other: Path) -> None:
     assert state(straight) == state(other)
     for ours, theirs in zip(optimiser(straight).values(), optimiser(other).values(), strict=True):
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def saved_at(out: Path) -> tuple[int, int]:
+    """The epochs that are finished in `last`, and the steps of the next one."""
+    metadata = read_checkpoint(out / "checkpoints/last").metadata
+    return metadata.epoch, metadata.step
+
+
+class Interrupted:
+    """Stands in for `Learner.update`: does something once it has been called so many times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int, what: Callable[[], None]) -> None:
+        self._left = at
+        update = Learner.update
+
+        def counted(learner: Learner, done: float) -> float:
+            self._left -= 1
+            if self._left == 0:
+                what()
+            return update(learner, done)
+
+        monkeypatch.setattr(Learner, "update", counted)
+
+
+def killing() -> None:
+    raise Killed

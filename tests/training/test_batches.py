@@ -1,5 +1,6 @@
 """Batches against the definitions, one row at a time."""
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cir.data.captions import variants
-from cir.training.batches import TrainingRows, draw_batches, named_columns, ragged, training_rows
+from cir.ragged import Ragged
+from cir.training.batches import TrainingRows, contains, draw_batches, training_rows
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings
 
@@ -25,23 +27,21 @@ def rows_of(queries: int) -> TrainingRows:
         text_counts=counts,
         negatives=number[:, None] * 100 + np.arange(3),
         present=np.arange(3) < (number % 4)[:, None],
-        barred=ragged([[n + 1000, n + 2000] for n in range(queries)]),
-        answers=ragged([[n + 2000] for n in range(queries)]),
+        excluded=Ragged.of_lists([[n + 1000, n + 2000] for n in range(queries)]),
+        answers=Ragged.of_lists([[n + 2000] for n in range(queries)]),
     )
 
 
 def test_a_manifest_becomes_rows_of_the_store(dataset):
     embeddings = random_embeddings(dataset)
     manifest = random_manifest(dataset, embeddings)
-    queries = {query.id: query for query in dataset.queries("train")}
-    barred = {i: embeddings.images.rows([q.reference_id]) for i, q in queries.items()}
-    rows = training_rows(
-        manifest,
-        embeddings.images,
-        embeddings.captions,
-        barred=barred,
-        answers={i: (*query.target_ids, "elsewhere") for i, query in queries.items()},
-    )
+    queries = [
+        dataclasses.replace(query, target_ids=(*query.target_ids, "elsewhere"))
+        for query in reversed(dataset.queries("train"))
+    ]
+    excluded = [embeddings.images.rows([query.reference_id]) for query in queries]
+    rows = training_rows(manifest, embeddings, queries, Ragged.of_lists(excluded))
+    by_id = {query.id: index for index, query in enumerate(queries)}
     images, texts = embeddings.images.keys, embeddings.captions.keys
     start = 0
     for row, query_id in enumerate(rows.query_ids):
@@ -54,10 +54,10 @@ def test_a_manifest_becomes_rows_of_the_store(dataset):
         kept = rows.negatives[row][rows.present[row]]
         assert [images[i] for i in kept] == list(manifest.negative_ids[start:stop])
         start = stop
-        queried = np.array([row])
-        assert rows.barred.take(queried).images.tolist() == barred[query_id].tolist()
-        known = [images[i] for i in rows.answers.take(queried).images]
-        assert known == list(queries[query_id].target_ids)
+        index = by_id[query_id]
+        assert rows.excluded.of(row).tolist() == excluded[index].tolist()
+        known = [images[image] for image in rows.answers.of(row)]
+        assert known == list(queries[index].target_ids[:-1])
 
 
 @settings(deadline=None, max_examples=50)
@@ -112,24 +112,12 @@ def test_batches_without_negatives_name_none():
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 8), st.sets(st.integers(0, 8))), min_size=1, max_size=12))
-def test_named_columns_are_the_plain_loop(batch):
+def test_contains_is_the_plain_loop(batch):
     images = np.array([own for own, _ in batch], dtype=np.int64)
-    found = named_columns(ragged([sorted(named) for _, named in batch]), images)
+    found = contains(Ragged.of_lists([sorted(named) for _, named in batch]), images)
     for i, (_, named) in enumerate(batch):
         for j, image in enumerate(images):
             assert found[i, j] == (image in named)
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.lists(st.lists(st.integers(0, 99), max_size=4), min_size=1), st.data())
-def test_some_of_the_ragged_rows_in_any_order(images, data):
-    chosen = data.draw(st.lists(st.integers(0, len(images) - 1)))
-    taken = ragged(images).take(np.array(chosen, dtype=np.int64))
-    assert len(taken) == len(chosen)
-    queries, found = taken.pairs()
-    assert list(zip(queries.tolist(), found.tolist(), strict=True)) == [
-        (place, image) for place, query in enumerate(chosen) for image in images[query]
-    ]
 
 
 def test_a_part_of_a_batch_is_its_rows():

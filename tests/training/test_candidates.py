@@ -7,9 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cir.mining.online import OnlineNegatives
-from cir.training.batches import Batch, TrainingRows, draw_batches, ragged
+from cir.ragged import Ragged
+from cir.training.batches import Batch, TrainingRows, draw_batches
+from cir.training.candidates import (
+    Bank,
+    batch_candidates,
+    online_negatives,
+    reference_candidates,
+)
 from cir.training.features import StoredFeatures
-from cir.training.candidates import Bank, Sources, online_negatives, reference_columns
 
 CPU = torch.device("cpu")
 IMAGES = 12
@@ -21,7 +27,7 @@ def rows_of(seed: int, queries: int = 9) -> TrainingRows:
     target = rng.integers(0, IMAGES, queries)
     reference = rng.integers(0, IMAGES, queries)
     answers = [np.unique([own, *rng.integers(0, IMAGES, rng.integers(0, 3))]) for own in target]
-    barred = [
+    excluded = [
         np.unique([*known, own, *rng.integers(0, IMAGES, rng.integers(0, 3))])
         for own, known in zip(reference, answers, strict=True)
     ]
@@ -33,13 +39,13 @@ def rows_of(seed: int, queries: int = 9) -> TrainingRows:
         text_counts=np.ones(queries, dtype=np.int64),
         negatives=rng.integers(0, IMAGES, (queries, 3)),
         present=rng.random((queries, 3)) < 0.7,
-        barred=ragged(barred),
-        answers=ragged(answers),
+        excluded=Ragged.of_lists(excluded),
+        answers=Ragged.of_lists(answers),
     )
 
 
-def images_of(kept, query: int) -> set[int]:
-    return set(kept.images[kept.starts[query] : kept.starts[query + 1]].tolist())
+def images_of(lists: Ragged, query: int) -> set[int]:
+    return set(lists.of(int(query)).tolist())
 
 
 worlds = given(st.integers(0, 10_000), st.booleans())
@@ -47,40 +53,40 @@ worlds = given(st.integers(0, 10_000), st.booleans())
 
 @settings(deadline=None, max_examples=60)
 @worlds
-def test_batch_columns_are_the_definition(seed, positive):
+def test_batch_candidates_are_the_definition(seed, positive):
     rows = rows_of(seed)
     whole = draw_batches(rows, batch_size=6, seed=seed, epoch=1)[0]
     first = len(whole) // 2
     own = whole.part(slice(first, len(whole)))
     vectors = torch.randn(len(whole), 4)
-    found = Sources(rows).batch_columns(vectors, own, whole, first, positive=positive)
+    found = batch_candidates(vectors, rows, own, whole, first, positive=positive)
     assert found.vectors is vectors
     for i, query in enumerate(own.queries):
         for j, image in enumerate(whole.target.tolist()):
             answer = image in images_of(rows.answers, query)
             pulls = j == first + i or (positive and answer)
-            no_negative = image in images_of(rows.barred, query)
+            no_negative = image in images_of(rows.excluded, query)
             assert found.positive[i, j] == pulls
-            assert found.ignored[i, j] == (no_negative and not pulls)
+            assert found.excluded[i, j] == (no_negative and not pulls)
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10_000), st.booleans(), st.booleans())
-def test_bank_columns_are_the_definition(seed, positive, mined):
+def test_bank_candidates_are_the_definition(seed, positive, mined):
     rows = rows_of(seed)
     held = np.unique(rows.target)
     whole = draw_batches(rows, batch_size=4, seed=seed, epoch=1)[0]
     own = whole.part(slice(1, len(whole)))
     bank = Bank(np.random.default_rng(seed).standard_normal((len(held), 5)), held, CPU)
-    found = bank.columns(rows, own, whole, mined=mined, positive=positive)
+    found = bank.candidates(rows, own, whole, mined=mined, positive=positive)
     assert (found.positive is not None) == positive
     for i, query in enumerate(own.queries):
         own_negatives = set(own.negatives[i][own.present[i]].tolist())
         for j, image in enumerate(held.tolist()):
             answer = positive and image in images_of(rows.answers, query)
             counted = image in whole.target or (mined and image in own_negatives)
-            no_negative = image in images_of(rows.barred, query) and not answer
-            assert found.ignored[i, j] == (counted or no_negative)
+            no_negative = image in images_of(rows.excluded, query) and not answer
+            assert found.excluded[i, j] == (counted or no_negative)
             if positive:
                 assert found.positive[i, j] == (answer and not counted)
 
@@ -89,11 +95,11 @@ def test_the_bank_holds_unit_vectors():
     bank = Bank(np.array([[3.0, 4.0], [0.0, 2.0]]), np.array([5, 9]), CPU)
     rows = rows_of(0)
     batch = draw_batches(rows, batch_size=4, seed=0, epoch=1)[0]
-    found = bank.columns(rows, batch, batch, mined=False, positive=False)
+    found = bank.candidates(rows, batch, batch, mined=False, positive=False)
     torch.testing.assert_close(found.vectors, torch.tensor([[0.6, 0.8], [0.0, 1.0]]))
 
 
-def test_a_batch_asks_online_with_what_is_barred_for_its_queries():
+def test_an_online_search_excludes_what_its_queries_exclude():
     rng = np.random.default_rng(3)
     vectors = rng.standard_normal((IMAGES, 6)).astype(np.float32)
     rows = rows_of(3)
@@ -105,7 +111,7 @@ def test_a_batch_asks_online_with_what_is_barred_for_its_queries():
     found = online_negatives(gallery, rows)(batch, StoredFeatures(query), query)
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     for i, row in enumerate(chosen):
-        valid = [image for image in range(IMAGES) if image not in images_of(rows.barred, row)]
+        valid = [image for image in range(IMAGES) if image not in images_of(rows.excluded, row)]
         nearest = sorted(valid, key=lambda image: -float(units[image] @ query[i].numpy()))[:2]
         here = found.vectors[i][found.present[i]].numpy()
         np.testing.assert_allclose(here, units[nearest], rtol=1e-5)
@@ -131,7 +137,7 @@ def test_some_of_the_negatives_are_drawn_anew_and_evenly():
 def test_a_reference_that_shows_its_target_is_no_candidate():
     target = torch.eye(3)
     reference = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.6, 0.0, 0.8]])
-    found = reference_columns(reference, target, 0.8)
+    found = reference_candidates(reference, target, 0.8)
     assert torch.equal(found.vectors[:, 0], reference)
-    assert found.ignored[:, 0].tolist() == [False, True, True]
+    assert found.excluded[:, 0].tolist() == [False, True, True]
     assert found.positive is None

@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from cir.data import image_batches
 from cir.data.dataset import Dataset
+from cir.data.images import read_image
 from cir.encoding.encoder import Encoder
-from cir.training.features import Features
-from cir.training.towers import FrozenTower, ImageTower, TextTower, Tower
+from cir.errors import ImageError
+from cir.training.features import Features, FrozenTower, ImageTower, TextTower, Tower
 from tests.support.activations import Activations
 from tests.support.micro import micro_encoder
 
@@ -172,10 +173,78 @@ def test_each_distinct_image_is_decoded_once_a_step(
 ) -> None:
     read: list[str] = []
     genuine = image_batches.image_bytes
-    monkeypatch.setattr(image_batches, "image_bytes", lambda path: read.append(path) or genuine(path))
+    monkeypatch.setattr(
+        image_batches, "image_bytes", lambda path: read.append(path) or genuine(path)
+    )
     steps: Iterator[Features] = tower_of("image", micro_encoder(), dataset, 8).steps([ROWS, ROWS])
     for features in steps:
         contrast(features(ROWS)).backward()
         features.backward()
     assert len(read) == 2 * IMAGES
     assert len(set(read)) == IMAGES
+
+
+# ------------------------------------------------------------------------------- towers
+
+STEPS = [np.array([5, 1, 5, 2]), np.array([0]), np.arange(40) % 37]
+"""Rows of three steps, some repeated; the last are more than a worker decodes at once."""
+
+
+@pytest.fixture(scope="module")
+def still_encoder() -> Encoder:
+    return micro_encoder(tower="resnet")
+
+
+def files_of(dataset):
+    return [dataset.image_path(image_id) for image_id in dataset.image_ids()[:37]]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_tuned_images_are_what_the_encoder_gives(dataset, still_encoder, workers):
+    files = files_of(dataset)
+    steps = ImageTower(still_encoder, files, workers).steps(STEPS)
+    for rows, features in zip(STEPS, steps, strict=True):
+        pixels = torch.stack([still_encoder.preprocess(read_image(files[row])) for row in rows])
+        expected = still_encoder.encode_images(pixels)
+        torch.testing.assert_close(features(rows), expected, rtol=1e-4, atol=1e-5)
+        again = features(rows[:, None])
+        assert again.shape == (len(rows), 1, still_encoder.dim)
+        assert torch.equal(again[:, 0], features(rows))
+        assert features(rows).requires_grad
+
+
+def test_tuned_texts_are_what_the_encoder_gives(still_encoder):
+    texts = [f"is {number} shades darker" for number in range(40)]
+    for rows, features in zip(STEPS, TextTower(still_encoder, texts).steps(STEPS), strict=True):
+        expected = still_encoder.encode_texts(still_encoder.tokenize([texts[row] for row in rows]))
+        torch.testing.assert_close(features(rows), expected, rtol=1e-4, atol=1e-5)
+        assert features(rows).requires_grad
+
+
+def test_texts_are_encoded_with_the_weights_of_their_step():
+    encoder = micro_encoder(tower="vit")
+    steps = TextTower(encoder, ["a", "b"]).steps([np.array([0]), np.array([0])])
+    before = next(steps)(np.array([0]))
+    with torch.no_grad():
+        encoder.clip.text_projection.mul_(-1)
+    torch.testing.assert_close(next(steps)(np.array([0])), -before)
+
+
+def test_frozen_vectors_are_gathered_as_they_are():
+    vectors = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
+    tower = FrozenTower(vectors, torch.device("cpu"))
+    for rows, features in zip(STEPS, tower.steps(STEPS), strict=True):
+        assert np.array_equal(features(rows).numpy(), vectors[rows])
+        assert not features(rows).requires_grad
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_image_is_one_line(dataset, still_encoder, tmp_path, workers):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no photo")
+    steps = ImageTower(still_encoder, [*files_of(dataset)[:2], broken], workers).steps(
+        [np.arange(3)]
+    )
+    with pytest.raises(ImageError, match=f"{broken} is no image") as refused:
+        next(steps)
+    assert "\n" not in str(refused.value)

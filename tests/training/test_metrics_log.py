@@ -4,15 +4,15 @@ from contextlib import suppress
 
 import pytest
 
-from cir.training import clock as module
-from cir.training.clock import Clock
+from cir.training import metrics_log
+from cir.training.metrics_log import Clock
 
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, which a test may move."""
     at = [100.0]
-    monkeypatch.setattr(module.time, "perf_counter", lambda: at[0])
+    monkeypatch.setattr(metrics_log.time, "perf_counter", lambda: at[0])
     return at
 
 

@@ -12,14 +12,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from cir.config import TrainConfig
 from cir.errors import ConfigError, UsageError
 from cir.training import trackers
-from cir.training.machine import accelerator_for
+from cir.training.builders import build_accelerator
 from cir.training.trackers import Trackers, updates_made
 
 CPU = torch.device("cpu")
 
 
 def opened(run: Path, *names: str, every: int = 2, updates: int = 0):
-    accelerator = accelerator_for(run, CPU, "fp32")
+    accelerator = build_accelerator(run, CPU, "fp32")
     made = Trackers(accelerator, names, every)
     made.start(run, {"epochs": 2}, updates)
     return accelerator, made

@@ -14,6 +14,7 @@ from numba.misc.appdirs import AppDirs
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _MINING: Final = Path(__file__).parent.parent
+_SETTINGS: Any = numba.config
 
 
 def compiled(function: Function) -> Function:
@@ -58,26 +59,27 @@ def _cache_folders() -> Iterable[Path]:
     of each folder holds a digest of all sources of mining.
     """
     folder = f"cir-mining-{sources_digest(_MINING)}"
-    if numba.config.CACHE_DIR:
-        yield Path(numba.config.CACHE_DIR) / folder
+    if _SETTINGS.CACHE_DIR:
+        yield Path(_SETTINGS.CACHE_DIR) / folder
     yield _MINING / "__pycache__" / folder
-    yield Path(AppDirs("numba", appauthor=False).user_cache_dir) / folder
+    users: Any = AppDirs
+    yield Path(users("numba", appauthor=False).user_cache_dir) / folder
 
 
 _CACHE: Final = first_writable(_cache_folders())
 """None where nothing can be written: then every process compiles for itself."""
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
+class _Cache(FunctionCache):
     """A function's machine code on disk; a full or lost disk costs time, and fails nothing."""
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         with suppress(OSError):
-            return super().load_overload(signature, target_context)
+            return super().load_overload(signature, target_context)  # type: ignore[no-untyped-call]
 
     def save_overload(self, signature: Any, data: Any) -> None:
         with suppress(OSError):
-            super().save_overload(signature, data)
+            super().save_overload(signature, data)  # type: ignore[no-untyped-call]
 
 
 def _compiled(function: Function, *, fastmath: bool) -> Function:
@@ -86,10 +88,9 @@ def _compiled(function: Function, *, fastmath: bool) -> Function:
         nogil=True, error_model="numpy", fastmath=fastmath, _nrt=False
     )(function)
     if _CACHE is not None:
-        settings: Any = numba.config
-        before, settings.CACHE_DIR = settings.CACHE_DIR, str(_CACHE)
+        before, _SETTINGS.CACHE_DIR = _SETTINGS.CACHE_DIR, str(_CACHE)
         try:
-            made._cache = _Cache(function)
+            made._cache = _Cache(function)  # type: ignore[no-untyped-call]
         finally:
-            settings.CACHE_DIR = before
+            _SETTINGS.CACHE_DIR = before
     return cast("Function", made)

@@ -102,7 +102,8 @@ def offer(query, index, row, tile, vector, pools, result, scratch):
 def _offer_nearest_first(pool, row, tile, vector, scratch):
     """Offers as many candidates as the pool keeps, those of greatest code, and then the rest."""
     codes = pool.codes
-    first, lowest = _code_of_nearest(row.codes, codes, pool.keys.shape[0]), (codes[0, 0], codes[1, 0])
+    first = _code_of_nearest(row.codes, codes, pool.keys.shape[0])
+    lowest = codes[0, 0], codes[1, 0]
     for part in range(2):
         codes[part, 0] = max(lowest[part], first)
     _offer_range(pool, row, tile, vector, scratch, _LEAST_HASH, _GREATEST_HASH)
@@ -120,9 +121,7 @@ def _offer_nearest_first(pool, row, tile, vector, scratch):
 def _offer_least_hashed_first(pool, row, tile, vector, scratch):
     """Offers several times as many as the pool keeps, those of least hash, and then the rest."""
     kept = pool.keys.shape[0]
-    likely = min(
-        _GREATEST_HASH, np.floor(_GREATEST_HASH * _LIKELY * kept / row.codes.shape[0])
-    )
+    likely = min(_GREATEST_HASH, np.floor(_GREATEST_HASH * _LIKELY * kept / row.codes.shape[0]))
     _offer_range(pool, row, tile, vector, scratch, _LEAST_HASH, likely)
     if likely < _GREATEST_HASH and pool.size[0] < kept:
         _offer_range(pool, row, tile, vector, scratch, likely + 1, _GREATEST_HASH)

@@ -85,7 +85,9 @@ def _doubted(
     """The cost of pairs in doubt, spread over all; squares are cumulated along the axes."""
     cut = np.outer(_between(queries, width.axes), _between(gallery, width.axes))
     kept = [np.sqrt(each[:, width.axes - 1]) for each in (queries, gallery)]
-    lost = [_LOSS[dtype] * _between(each, width.split_axes, width.axes) for each in (queries, gallery)]
+    lost = [
+        _LOSS[dtype] * _between(each, width.split_axes, width.axes) for each in (queries, gallery)
+    ]
     if width.axes < queries.shape[1]:
         lost = [each + turning_error(queries.shape[1], width.axes) for each in lost]
     rounded = np.outer(lost[0], kept[1]) + np.outer(kept[0], lost[1])

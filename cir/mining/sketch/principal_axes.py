@@ -52,8 +52,8 @@ class Rotation:
         """Makes axes orthonormal within double precision that are so within single precision."""
         wide = axes.astype(np.float64)
         # A step of Newton and Schulz squares what single precision left of A'A - I.
-        self._axes: Float64[np.ndarray, "dim width"] = 1.5 * wide - 0.5 * wide @ (wide.T @ wide)
-        self._narrow = self._axes.astype(np.float32)
+        self.axes: Float64[np.ndarray, "dim width"] = 1.5 * wide - 0.5 * wide @ (wide.T @ wide)
+        self._narrow = self.axes.astype(np.float32)
         self.error = turning_error(*axes.shape)
         """How far coordinates may be off, as a length."""
 
@@ -61,9 +61,9 @@ class Rotation:
         self, given: Float32[Tensor, "rows dim"], mean: Float64[np.ndarray, " dim"]
     ) -> Float32[Tensor, "rows width"]:
         """The coordinates of unit vectors less a mean, where the vectors are."""
-        centre = torch.from_numpy((mean @ self._axes).astype(np.float32)).to(given.device)
+        centre = torch.from_numpy((mean @ self.axes).astype(np.float32)).to(given.device)
         if given.device.type != "cpu":
-            return (given.double() @ torch.from_numpy(self._axes).to(given.device)).float() - centre
+            return (given.double() @ torch.from_numpy(self.axes).to(given.device)).float() - centre
         vectors = given.numpy()
         total = np.tile(-centre.numpy(), (len(vectors), 1))
         part = np.empty_like(total)

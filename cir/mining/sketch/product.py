@@ -33,7 +33,7 @@ from torch import Tensor
 
 from cir.mining.numerics.cosine import product_error
 from cir.mining.numerics.threads import scanning_threads
-from cir.mining.sketch.cost_model import Width, cheapest_width
+from cir.mining.sketch.cost_model import SMALL_WORK, Width, cheapest_width
 from cir.mining.sketch.principal_axes import Moments, PrincipalAxes, moments_of
 
 RunParts = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]
@@ -116,6 +116,7 @@ class Sketch:
         width: Width | None = None,
         *,
         ceiling: bool = False,
+        small_work: int = SMALL_WORK,
         run_parts: RunParts = map,
     ) -> None:
         """Fits the sketch.
@@ -130,6 +131,7 @@ class Sketch:
             width: Axes to keep; by default those that cost least, together with the pairs that will
                 have to be compared exactly.
             ceiling: Whether products are upper bounds of the similarities, whatever was cut off.
+            small_work: With fewer pairs than these, all axes are kept.
             run_parts: Sketches parts of the queries, one after the other or side by side.
         """
         self.dtype, self._device, self._ceiling = dtype, device, ceiling
@@ -150,6 +152,7 @@ class Sketch:
                 dtype,
                 len(queries),
                 len(gallery),
+                small_work,
             )
         self.width, self._rotation = width, axes.first(width.axes)
         self._second = _SECOND_DIGITS if width.split_axes else 0.0
@@ -209,7 +212,11 @@ class Sketch:
     def _query_side(self, queries: Float32[np.ndarray, "queries dim"], part: slice) -> Side:
         """The side of some of the queries."""
         return self._side(
-            queries[part], self._query_mean, self._gallery_mean, -self.offsets[part], of_queries=True
+            queries[part],
+            self._query_mean,
+            self._gallery_mean,
+            -self.offsets[part],
+            of_queries=True,
         )
 
     def _side(
@@ -221,7 +228,7 @@ class Sketch:
         *,
         of_queries: bool,
     ) -> Side:
-        """Centres, rotates, cuts and rounds; `vectors · other_mean + constants` is among columns."""
+        """Centres, rotates, cuts, rounds; `vectors · other_mean + constants` is among columns."""
         moments = moments_of(vectors, mean, other_mean)
         constant = torch.from_numpy(moments.along_other + constants).to(self._device)
         head, cut, error = self._head(vectors, moments, mean)

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cir.artefacts.vectors import normalised
-from cir.mining.scan.request import ThresholdQueries, PoolRequest
-from cir.mining.scan.result import ScanResult, merged, empty_result
-from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, gumbel, hash_keys, hash_of
-from cir.mining.scan.kernel import BARRED, Sketched, Tile, scan
 from cir.mining.numerics.cosine import product_error
+from cir.mining.scan.kernel import EXCLUDED, Tile, scan_tile
+from cir.mining.scan.request import PoolRequest, ThresholdQueries
+from cir.mining.scan.result import ScanResult, empty_pools, merged
+from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, gumbel, hash_keys, hash_of
+from cir.mining.sketch.product import Sketched
 from cir.types import SCOPES
 from tests.support.oracle import cosines
 
@@ -41,7 +42,7 @@ class Drawn:
     tile: int
     wrong: float
     """How far sketched similarities may be off."""
-    number: torch.dtype
+    dtype: torch.dtype
 
 
 drawn = st.builds(
@@ -52,7 +53,7 @@ drawn = st.builds(
     kept=st.integers(1, 9),
     tile=st.sampled_from((1, 5, 16, 70)),
     wrong=st.sampled_from((0.0, 1e-3, 0.05, 0.6)),
-    number=st.sampled_from((torch.bfloat16, torch.float32)),
+    dtype=st.sampled_from((torch.bfloat16, torch.float32)),
 )
 
 
@@ -66,31 +67,31 @@ class World:
         self.gallery = lattice(rng, count, drawn.dim)
         self.similar = np.stack([cosines(query, self.gallery) for query in self.queries])
         self.distances = np.float32(1) - self.similar
-        self.names = np.sort(rng.choice(3 * count, count, replace=False))
-        self.barred = rng.random((QUERIES, count)) < 0.1
+        self.global_rows = np.sort(rng.choice(3 * count, count, replace=False))
+        self.excluded = rng.random((QUERIES, count)) < 0.1
         self.members = rng.random((2, count)) < 0.5
-        self.zeros = rng.uniform(-1, 1, QUERIES)
-        self.asked = self._asked()
-        self.wanted = self._wanted()
+        self.offsets = rng.uniform(-1, 1, QUERIES)
+        self.thresholds = self._thresholds()
+        self.pools = self._pools()
 
     def key(self, query: int) -> Key:
         """At a candidate or about one, or anywhere."""
-        rng, place = self.rng, self.rng.integers(len(self.names))
-        row = rng.choice([self.names[place], -1, LAST])
+        rng, place = self.rng, self.rng.integers(len(self.global_rows))
+        row = rng.choice([self.global_rows[place], -1, LAST])
         if rng.random() < 0.2:
             return float(np.float32(rng.uniform(-0.2, 2.2))), row
         return float(self.distances[query, place]), row
 
-    def _asked(self) -> ThresholdQueries:
+    def _thresholds(self) -> ThresholdQueries:
         borders = [[self.key(query) for _ in range(3)] for query in range(QUERIES)]
         return ThresholdQueries(
             vectors=self.queries,
             categories=self.rng.integers(0, 2, QUERIES),
-            border_distances=np.array([[k[0] for k in own] for own in borders], np.float32),
-            border_rows=np.array([[k[1] for k in own] for own in borders]),
+            distances=np.array([[k[0] for k in own] for own in borders], np.float32),
+            rows=np.array([[k[1] for k in own] for own in borders]),
         )
 
-    def _wanted(self) -> PoolRequest:
+    def _pools(self) -> PoolRequest:
         """Six pools, some of whose intervals are empty, open or both one."""
         pools, rng = 6, self.rng
         lows, highs = (np.empty((QUERIES, pools, 2), object) for _ in range(2))
@@ -123,76 +124,77 @@ class World:
         """Products off by what the stated error allows, mostly by all of it."""
         shape = QUERIES, len(places)
         off = self.rng.choice([-1, 1], shape) * self.rng.choice([1, self.rng.random()], shape)
-        products = self.similar[:, places].astype(np.float64) - self.zeros[:, None]
-        products = torch.from_numpy(products + off * self.drawn.wrong).float().to(self.drawn.number)
-        narrow = self.drawn.number == torch.bfloat16
+        products = self.similar[:, places].astype(np.float64) - self.offsets[:, None]
+        products = torch.from_numpy(products + off * self.drawn.wrong).float().to(self.drawn.dtype)
+        narrow = self.drawn.dtype == torch.bfloat16
         codes = products.view(torch.int16 if narrow else torch.int32).numpy()
-        codes[self.barred[:, places]] = BARRED
+        codes[self.excluded[:, places]] = EXCLUDED
         error = self.drawn.wrong + product_error(self.drawn.dim)
-        return Sketched(codes, 16 if narrow else 0, self.zeros, np.full(QUERIES, error))
+        return Sketched(codes, 16 if narrow else 0, self.offsets, np.full(QUERIES, error))
 
-    def scan_tile(self, places: np.ndarray, found: ScanResult) -> None:
+    def scan(self, places: np.ndarray, found: ScanResult) -> None:
         """Scans some of the gallery, tile after tile."""
         for start in range(0, len(places), self.drawn.tile):
             part = places[start : start + self.drawn.tile]
             members = np.ascontiguousarray(self.members[:, part])
-            names = self.names[part]
-            tile = Tile(self.gallery[part], names, names.astype(np.uint32), members)
+            rows = self.global_rows[part]
+            tile = Tile(self.gallery[part], rows, rows.astype(np.uint32))
             error = product_error(self.drawn.dim)
-            scan(self.sketched(part), tile, self.asked, self.wanted, found, error)
+            sketched = self.sketched(part)
+            scan_tile(sketched, tile, members, self.thresholds, self.pools, found, error)
 
     def nothing(self) -> ScanResult:
-        return empty_result(QUERIES, len(self.wanted.scopes), self.drawn.kept, 3)
+        return empty_pools(QUERIES, len(self.pools.scopes), self.drawn.kept, 3)
 
     # ------------------------------------------------------------------- the same in plain loops
 
     def valid(self, query: int, scope: str) -> list[int]:
-        own = self.members[self.asked.categories[query]]
+        own = self.members[self.thresholds.categories[query]]
         fits = {"same-category": own, "other-category": ~own, "any": np.ones_like(own)}[scope]
-        return np.flatnonzero(fits & ~self.barred[query]).tolist()
+        return np.flatnonzero(fits & ~self.excluded[query]).tolist()
 
     def before(self, query: int, border: int, scope: str) -> int:
-        asked = self.asked
-        end = asked.border_distances[query, border], asked.border_rows[query, border]
+        thresholds = self.thresholds
+        end = thresholds.distances[query, border], thresholds.rows[query, border]
         return sum(
-            (self.distances[query, place], self.names[place]) < end
+            (self.distances[query, place], self.global_rows[place]) < end
             for place in self.valid(query, scope)
         )
 
     def pool(self, query: int, pool: int) -> list[tuple[float, int, float]]:
         """(key, row, distance) of whom the pool keeps, the best first."""
         entries = []
-        for place in self.valid(query, SCOPES[self.wanted.scopes[pool]]):
-            distance, name = self.distances[query, place], int(self.names[place])
+        for place in self.valid(query, SCOPES[self.pools.scopes[pool]]):
+            distance, name = self.distances[query, place], int(self.global_rows[place])
             if self._may_enter(query, pool, (distance, name)):
                 entries.append((self._key(query, pool, distance, name), name, float(distance)))
         return sorted(entries)[: self.drawn.kept]
 
     def _may_enter(self, query: int, pool: int, key: tuple[np.float32, int]) -> bool:
-        wanted = self.wanted
-        lows = zip(wanted.low_distances[query, pool], wanted.low_rows[query, pool], strict=True)
-        highs = zip(wanted.high_distances[query, pool], wanted.high_rows[query, pool], strict=True)
+        pools = self.pools
+        lows = zip(pools.low_distances[query, pool], pools.low_rows[query, pool], strict=True)
+        highs = zip(pools.high_distances[query, pool], pools.high_rows[query, pool], strict=True)
         return any(low <= key < high for low, high in zip(lows, highs, strict=True))
 
     def _key(self, query: int, pool: int, distance: np.float32, name: int) -> float:
-        priority = self.wanted.priorities[pool]
-        word = hash_of(np.uint32(name), *self.wanted.hash_keys[query, pool])
+        priority = self.pools.priorities[pool]
+        word = hash_of(np.uint32(name), *self.pools.hash_keys[query, pool])
         return {
             NEAREST: float(distance),
             UNIFORM: float(word),
-            SOFTMAX: float(distance) / self.wanted.temperature - gumbel(word),
+            SOFTMAX: float(distance) / self.pools.temperature - gumbel(word),
         }[priority]
 
     def check(self, found: ScanResult) -> None:
         for query in range(QUERIES):
             for border in range(3):
                 expected = [self.before(query, border, scope) for scope in ("any", "same-category")]
-                assert found.nearer[query, border].tolist() == expected
+                assert found.counts_below[query, border].tolist() == expected
             full = True
-            for pool in range(len(self.wanted.scopes)):
-                if pool == self.wanted.first_fill and full:
+            for pool in range(len(self.pools.scopes)):
+                if pool == self.pools.first_fill and full:
                     break
-                if not self.wanted.needed[query, pool]:
+                if not self.pools.needed[query, pool]:
                     assert found.sizes[query, pool] == 0
                     continue
                 own = self.pool(query, pool)
@@ -208,7 +210,7 @@ class World:
 def test_a_scan_finds_what_plain_loops_find(drawn: Drawn) -> None:
     world = World(drawn)
     found = world.nothing()
-    world.pass_by(world.rng.permutation(drawn.gallery), found)
+    world.scan(world.rng.permutation(drawn.gallery), found)
     world.check(found)
 
 
@@ -218,7 +220,7 @@ def test_scans_of_parts_are_merged_into_one(drawn: Drawn, parts: int) -> None:
     world, several = World(drawn), []
     for places in np.array_split(world.rng.permutation(drawn.gallery), parts):
         several.append(world.nothing())
-        world.pass_by(places, several[-1])
+        world.scan(places, several[-1])
     found = merged(several)
     world.check(found)
     for query, pool in np.ndindex(found.sizes.shape):
@@ -244,11 +246,11 @@ def test_a_heap_keeps_the_least_rows_of_one_distance(kept: int) -> None:
     asked = ThresholdQueries(
         vector, np.zeros(1, np.int64), np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
     )
-    found = empty_result(1, 1, kept, 1)
+    found = empty_pools(1, 1, kept, 1)
     for names in np.split(rng.permutation(4 * count), 4):
         codes = np.zeros((1, count), np.int32)
         sketched = Sketched(codes, 0, np.ones(1), np.full(1, product_error(2)))
         words, nobody = names.astype(np.uint32), np.zeros((0, count), np.bool_)
-        tile = Tile(np.repeat(vector, count, axis=0), names, words, nobody)
-        scan(sketched, tile, asked, wanted, found, product_error(2))
+        tile = Tile(np.repeat(vector, count, axis=0), names, words)
+        scan_tile(sketched, tile, nobody, asked, wanted, found, product_error(2))
     assert sorted(found.rows[0, 0].tolist()) == list(range(kept))

@@ -1,4 +1,4 @@
-"""What is mined hangs on no tile, block, thread or arithmetic, and is what plain loops find."""
+"""What is mined depends on no tile, block, thread or arithmetic, and is what plain loops find."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from cir.artefacts.vectors import normalised
-from cir.mining import streaming, threads
 from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.plan import Draw, Plan
@@ -61,12 +60,12 @@ def world() -> Problem:
     asked = table[rng.integers(0, GALLERY, QUERIES)] + 0.3 * rng.standard_normal((QUERIES, 24))
     asked[::9] = table[:QUERIES:9]
     targets = rng.integers(0, GALLERY, QUERIES)
-    barred = [{int(own), *rng.integers(0, GALLERY, 5).tolist()} for own in targets]
+    excluded = [{int(own), *rng.integers(0, GALLERY, 5).tolist()} for own in targets]
     return Problem(
         normalised(asked, "queries"),
         gallery[targets],
         gallery,
-        exclusions_of(barred),
+        exclusions_of(excluded),
         rng.integers(0, 2, QUERIES),
         rng.random((2, GALLERY)) < 0.6,
     )
@@ -75,9 +74,7 @@ def world() -> Problem:
 @cache
 def usual(name: str) -> Mined:
     """In one tile and block, by one thread, in float32."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "pick_workers", lambda workers: 1)
-        return mine(world(), plan(name), arithmetic=torch.float32)
+    return mine(world(), plan(name), arithmetic=torch.float32, threads=1)
 
 
 def assert_same(found: Mined, expected: Mined) -> None:
@@ -89,30 +86,23 @@ def assert_same(found: Mined, expected: Mined) -> None:
 
 @pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize(
-    ("tile", "chunk", "block", "workers", "number"),
+    ("tile", "block", "threads", "dtype"),
     [
-        (2048, 4096, 512, 3, torch.bfloat16),
-        (64, 128, 7, 2, torch.float32),
-        (64, 128, 7, 4, torch.bfloat16),
-        (7, 50, 40, 1, torch.bfloat16),
-        (333, 333, 1, 2, torch.float32),
-        (100, 300, 13, 1, torch.bfloat16),
+        (2048, 512, 3, torch.bfloat16),
+        (64, 7, 2, torch.float32),
+        (20, 7, 4, torch.bfloat16),  # sketched together: 320 rows, and 13
+        (7, 40, 1, torch.bfloat16),
+        (333, 1, 2, torch.float32),
+        (1, 13, 1, torch.bfloat16),
     ],
 )
-def test_nothing_hangs_on_how_the_work_is_cut(
-    name: str,
-    tile: int,
-    chunk: int,
-    block: int,
-    workers: int,
-    number: torch.dtype,
-    monkeypatch: pytest.MonkeyPatch,
+def test_nothing_depends_on_how_the_work_is_cut(
+    name: str, tile: int, block: int, threads: int, dtype: torch.dtype
 ) -> None:
-    expected = usual(name)
-    monkeypatch.setattr(streaming, "_TILE", tile)
-    monkeypatch.setattr(streaming, "_CHUNK", chunk)
-    monkeypatch.setattr(threads, "pick_workers", lambda _: workers)
-    assert_same(mine(world(), plan(name), block_size=block, arithmetic=number), expected)
+    found = mine(
+        world(), plan(name), tile_size=tile, block_size=block, threads=threads, arithmetic=dtype
+    )
+    assert_same(found, usual(name))
 
 
 def test_the_worlds_starve_some_queries_and_fill_others() -> None:
@@ -186,12 +176,10 @@ class Listening:
         raise AssertionError("mining counts nothing on the way")
 
 
-def test_progress_counts_the_gallery_once_for_each_scan(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "_TILE", 50)
-    monkeypatch.setattr(streaming, "_CHUNK", 200)
+def test_progress_counts_the_gallery_once_for_each_scan() -> None:
     once, twice = Listening(), Listening()
-    mine(world(), plan("semi-hard"), progress=once)
-    mine(world(), plan("window"), progress=twice)
+    mine(world(), plan("semi-hard"), tile_size=15, progress=once)
+    mine(world(), plan("window"), tile_size=15, progress=twice)
     assert once.heard == [("mine", GALLERY, "images")]
     assert [label for label, _, _ in twice.heard] == ["rank", "mine"]
     assert (once.advanced, twice.advanced) == (GALLERY, 2 * GALLERY)

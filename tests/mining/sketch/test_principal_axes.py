@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cir.artefacts.vectors import normalised
-from cir.mining.sketch.principal_axes import PrincipalAxes, Rotation
+from cir.mining.sketch.principal_axes import PrincipalAxes, Rotation, moments_of
 from tests.support.vectors import unit
 
 
@@ -26,9 +26,12 @@ def test_coordinates_are_within_the_stated_error(dim: int, width: int) -> None:
 
 def test_axes_become_orthonormal_within_double_precision() -> None:
     rough = np.linalg.qr(np.random.default_rng(0).standard_normal((72, 20)))[0].astype(np.float32)
-    vectors = np.eye(72, dtype=np.float32)
-    coordinates = turned(vectors, np.zeros(72), Rotation(rough)).astype(np.float64)
-    assert np.abs(coordinates.T @ coordinates - np.eye(20)).max() < 1e-6
+    axes = Rotation(rough).axes
+    off = np.abs(rough.astype(np.float64).T @ rough - np.eye(20)).max()
+    assert np.abs(axes.T @ axes - np.eye(20)).max() < 1e-14 < 1e-8 < off
+    # Coordinates are those along the same axes: of unit vectors, their components.
+    coordinates = turned(np.eye(72, dtype=np.float32), np.zeros(72), Rotation(rough))
+    np.testing.assert_allclose(coordinates, axes, rtol=2**-24, atol=0)
 
 
 def test_the_first_axes_hold_what_differs_most() -> None:
@@ -42,3 +45,13 @@ def test_the_first_axes_hold_what_differs_most() -> None:
     assert rotation is not None
     found = turned(normalised(queries, "test"), np.zeros(4), rotation)
     assert found.shape == (500, 2)
+
+
+@pytest.mark.parametrize("dim", [1, 7, 640])
+def test_moments_are_those_of_float64(dim: int) -> None:
+    vectors, rng = unit(20, dim), np.random.default_rng(0)
+    mean, other = rng.standard_normal((2, dim))
+    wide, found = vectors.astype(np.float64), moments_of(vectors, mean, other)
+    np.testing.assert_allclose(found.along, wide @ mean, atol=1e-12)
+    np.testing.assert_allclose(found.along_other, wide @ other, atol=1e-12)
+    np.testing.assert_allclose(found.square, np.square(wide).sum(axis=1), atol=1e-12)

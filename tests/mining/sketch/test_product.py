@@ -8,14 +8,13 @@ import pytest
 import torch
 
 from cir.artefacts.vectors import normalised
-from cir.mining import width as module
 from cir.mining.numerics.cosine import product_error
-from cir.mining.sketch.product import Sketch, joined, quickest_number
 from cir.mining.sketch.cost_model import Width
+from cir.mining.sketch.product import Sketch, concatenated_sides, fastest_dtype
 from tests.support.vectors import unit
 
 CPU: Final = torch.device("cpu")
-NUMBERS: Final = (torch.bfloat16, torch.float32)
+DTYPES: Final = (torch.bfloat16, torch.float32)
 DIM: Final = 72
 ROWS: Final = 150
 
@@ -69,12 +68,12 @@ def strayed(
 ) -> tuple[np.ndarray, np.ndarray]:
     """How far the product is off for each pair, beyond the product's last rounding; the bound."""
     tile = sketch.tile(gallery)
-    out = torch.empty(len(queries), len(gallery), dtype=sketch.number)
+    out = torch.empty(len(queries), len(gallery), dtype=sketch.dtype)
     sketched = sketch.multiply(slice(0, len(queries)), tile, out)
-    truth = queries.astype(np.float64) @ gallery.T.astype(np.float64) - sketched.zeros[:, None]
+    truth = queries.astype(np.float64) @ gallery.T.astype(np.float64) - sketched.offsets[:, None]
     product, bounds = out.float().numpy().astype(np.float64), sketched.errors[:, None]
     low, high = (
-        torch.from_numpy(side).float().to(sketch.number).double().numpy()
+        torch.from_numpy(side).float().to(sketch.dtype).double().numpy()
         for side in (truth - bounds, truth + bounds)
     )
     assert (low <= product).all()
@@ -83,90 +82,88 @@ def strayed(
 
 
 def sketched(
-    queries: np.ndarray, gallery: np.ndarray, number: torch.dtype, width: int | None, heavy: int = 0
+    queries: np.ndarray, gallery: np.ndarray, dtype: torch.dtype, width: int | None, split: int = 0
 ) -> Sketch:
     borders = np.random.default_rng(5).uniform(-1, 1, (len(queries), 2)).astype(np.float32)
-    kept = None if width is None else Width(width, heavy)
-    return Sketch(queries, gallery, borders, number, CPU, kept)
+    kept = None if width is None else Width(width, split)
+    return Sketch(queries, gallery, borders, dtype, CPU, kept)
 
 
-@pytest.mark.parametrize("number", NUMBERS, ids=str)
-@pytest.mark.parametrize(("width", "heavy"), [(8, 8), (33, 0), (71, 16), (72, 0), (None, 0)])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("width", "split"), [(8, 8), (33, 0), (71, 16), (72, 0), (None, 0)])
 @pytest.mark.parametrize("make", WORLDS)
 def test_no_product_strays_beyond_the_bound(
-    make: Make, width: int | None, heavy: int, number: torch.dtype
+    make: Make, width: int | None, split: int, dtype: torch.dtype
 ) -> None:
     queries, gallery = made(make, 40, 1), made(make, ROWS, 2)
-    strayed(queries, gallery, sketched(queries, gallery, number, width, heavy))
+    strayed(queries, gallery, sketched(queries, gallery, dtype, width, split))
 
 
-@pytest.mark.parametrize("number", NUMBERS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("width", [1, 8, 40, 72])
 @pytest.mark.parametrize("make", WORLDS)
-def test_no_similarity_is_above_its_ceiling(make: Make, width: int, number: torch.dtype) -> None:
+def test_no_similarity_is_above_its_ceiling(make: Make, width: int, dtype: torch.dtype) -> None:
     queries, gallery = made(make, 40, 1), made(make, ROWS, 2)
     borders = np.full((40, 1), 0.99, np.float32)
-    sketch = Sketch(queries, gallery, borders, number, CPU, Width(width), ceiling=True)
-    out = torch.empty(40, ROWS, dtype=number)
+    sketch = Sketch(queries, gallery, borders, dtype, CPU, Width(width), ceiling=True)
+    out = torch.empty(40, ROWS, dtype=dtype)
     sketched = sketch.multiply(slice(0, 40), sketch.tile(gallery), out)
     least = queries.astype(np.float64) @ gallery.T.astype(np.float64) - 0.99
-    least = torch.from_numpy(least - sketched.errors[:, None]).float().to(number).double().numpy()
+    least = torch.from_numpy(least - sketched.errors[:, None]).float().to(dtype).double().numpy()
     assert (out.double().numpy() >= least).all()
 
 
-def test_two_numbers_for_heavy_axes_take_most_of_the_rounding_away() -> None:
+def test_two_numbers_for_split_axes_take_most_of_the_rounding_away() -> None:
     queries, gallery = made(low_rank, 40, 1), made(low_rank, ROWS, 2)
     one, two = (
-        strayed(queries, gallery, sketched(queries, gallery, torch.bfloat16, 16, heavy))[1]
-        for heavy in (0, 16)
+        strayed(queries, gallery, sketched(queries, gallery, torch.bfloat16, 16, split))[1]
+        for split in (0, 16)
     )
     assert two.max() < 0.2 * one.max()
 
 
-@pytest.mark.parametrize("number", NUMBERS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("others", SHAPED)
 def test_the_bound_holds_for_rows_unlike_those_that_the_axes_were_fitted_to(
-    others: Make, number: torch.dtype
+    others: Make, dtype: torch.dtype
 ) -> None:
     queries, gallery, strangers = (
         made(low_rank, 40, 1),
         made(low_rank, ROWS, 2),
         made(others, 90, 3),
     )
-    strayed(queries, strangers, sketched(queries, gallery, number, 16))
-    strayed(queries, -gallery, sketched(queries, gallery, number, 16))
+    strayed(queries, strangers, sketched(queries, gallery, dtype, 16))
+    strayed(queries, -gallery, sketched(queries, gallery, dtype, 16))
 
 
-@pytest.mark.parametrize(("number", "times"), [(torch.bfloat16, 30), (torch.float32, 200)])
+@pytest.mark.parametrize(("dtype", "times"), [(torch.bfloat16, 30), (torch.float32, 200)])
 @pytest.mark.parametrize(("make", "width"), [(unit, 72), (unit, 40), (low_rank, 8), (clustered, 8)])
-def test_the_bound_is_not_vacuous(
-    make: Make, width: int, number: torch.dtype, times: float
-) -> None:
+def test_the_bound_is_not_vacuous(make: Make, width: int, dtype: torch.dtype, times: float) -> None:
     queries, gallery = made(make, 200, 1), made(make, 400, 2)
-    off, bounds = strayed(queries, gallery, sketched(queries, gallery, number, width))
+    off, bounds = strayed(queries, gallery, sketched(queries, gallery, dtype, width))
     assert bounds.max() < times * off.max()
     assert bounds.max() < 1
 
 
-@pytest.mark.parametrize("number", NUMBERS, ids=str)
-def test_few_axes_suffice_for_vectors_that_crowd_along_few(number: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_few_axes_suffice_for_vectors_that_crowd_along_few(dtype: torch.dtype) -> None:
     queries, gallery = made(low_rank, 400, 1), made(low_rank, ROWS, 2)
     cut, whole = (
-        strayed(queries, gallery, sketched(queries, gallery, number, w))[1] for w in (8, 72)
+        strayed(queries, gallery, sketched(queries, gallery, dtype, w))[1] for w in (8, 72)
     )
     assert cut.max() < 2 * whole.max() + 1e-4
 
 
-def chosen_width(make: Make, number: torch.dtype) -> int:
+def chosen_width(make: Make, dtype: torch.dtype) -> int:
     queries, gallery = made(make, 3200, 1, dim=256), made(make, 3200, 2, dim=256)
     borders = np.full((3200, 1), 0.2, np.float32)
-    return Sketch(queries, gallery, borders, number, CPU).width.axes
+    return Sketch(queries, gallery, borders, dtype, CPU).width.axes
 
 
-@pytest.mark.parametrize("number", NUMBERS, ids=str)
-def test_the_width_is_what_the_vectors_ask_for(number: torch.dtype) -> None:
-    assert chosen_width(low_rank, number) == 16
-    assert chosen_width(unit, number) == 256
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_the_width_is_what_the_vectors_ask_for(dtype: torch.dtype) -> None:
+    assert chosen_width(low_rank, dtype) == 16
+    assert chosen_width(unit, dtype) == 256
 
 
 def test_small_work_is_cut_nowhere() -> None:
@@ -177,22 +174,20 @@ def test_small_work_is_cut_nowhere() -> None:
 
 @pytest.mark.parametrize("queries", [1, 2, 63, 64, 65, 129, 2047, 2048, 2049, 3000, 4097])
 @pytest.mark.parametrize("gallery", [1, 65, 2049, 4200])
-def test_any_number_of_rows_is_sampled(
-    queries: int, gallery: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_SMALL", 0)
+def test_any_number_of_rows_is_sampled(queries: int, gallery: int) -> None:
     asked, shown = made(low_rank, queries, 1, dim=65), made(low_rank, gallery, 2, dim=65)
-    sketch = sketched(asked, shown, torch.float32, None)
+    borders = np.zeros((queries, 1), np.float32)
+    sketch = Sketch(asked, shown, borders, torch.float32, CPU, small_work=0)
     assert len(sketch.queries.columns) == queries
     strayed(asked, shown[:50], sketch)
 
 
-@pytest.mark.parametrize("number", NUMBERS, ids=str)
-def test_sides_are_taken_apart_and_joined(number: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_sides_are_taken_apart_and_joined(dtype: torch.dtype) -> None:
     queries, gallery = made(uneven, 20, 1), made(uneven, ROWS, 2)
-    sketch = sketched(queries, gallery, number, 40)
+    sketch = sketched(queries, gallery, dtype, 40)
     whole = sketch.tile(gallery)
-    parts = joined([sketch.tile(gallery[:70]), sketch.tile(gallery[70:])])
+    parts = concatenated_sides([sketch.tile(gallery[:70]), sketch.tile(gallery[70:])])
     rows = np.random.default_rng(0).permutation(ROWS)[:31]
     for one, other in (
         (parts, whole),
@@ -215,18 +210,18 @@ def test_the_doubt_of_a_row_is_the_bound_that_it_alone_would_have() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("number", NUMBERS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("rows", "dim"), [(8, 4096), (600, 640), (3000, 72)])
-def test_the_bound_holds_on_a_gpu(rows: int, dim: int, number: torch.dtype) -> None:
+def test_the_bound_holds_on_a_gpu(rows: int, dim: int, dtype: torch.dtype) -> None:
     """Few rows of many components too, whose sums a GPU may add up in parts."""
     queries, gallery = made(far_from_zero, rows, 1, dim), made(far_from_zero, rows, 2, dim)
     borders = np.zeros((rows, 1), np.float32)
     for width in (dim, dim // 2):
-        sketch = Sketch(queries, gallery, borders, number, torch.device("cuda"), Width(width))
+        sketch = Sketch(queries, gallery, borders, dtype, torch.device("cuda"), Width(width))
         strayed(queries, gallery, sketch)
 
 
 def test_the_quicker_arithmetic_is_found_and_kept() -> None:
-    assert quickest_number(torch.device("cuda")) == torch.bfloat16
-    assert quickest_number(CPU) in NUMBERS
-    assert quickest_number(CPU) is quickest_number(CPU)
+    assert fastest_dtype(torch.device("cuda")) == torch.bfloat16
+    assert fastest_dtype(CPU) in DTYPES
+    assert fastest_dtype(CPU) is fastest_dtype(CPU)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import shutil
 from itertools import pairwise
 
@@ -17,14 +16,12 @@ from cir.data.dataset import hold_out
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.errors import ConfigError, ImageError, ManifestError, StoreError, UsageError
 from cir.evaluation.evaluator import Evaluator
-from cir.training import engine
-from cir.training.step import Learner, learning_rate_factor
+from cir.training import trainer
+from cir.training.step import Learner
 from cir.training.train import train
 from tests.support.micro import micro_encoder
 from tests.support.mined import random_manifest
 from tests.support.runs import EPOCHS, SETTINGS, config_of, metrics, run, state, weights
-
-# ------------------------------------------------------------------------------- what it writes
 
 
 def test_writes_exactly_the_files_of_the_contract(straight):
@@ -130,12 +127,11 @@ def test_every_combiner_learns_its_triplets_in_every_precision(
 
 
 def test_fp16_needs_cuda(tmp_path, dataset, embeddings):
-    with pytest.raises(UsageError, match=r"fp16 trains on CUDA only, not on cpu; use bf16"):
+    message = r"`precision='fp16'` trains on CUDA only, not on cpu; use bf16"
+    with pytest.raises(UsageError, match=message):
         run(tmp_path / "run", dataset, embeddings, precision="fp16")
     assert not (tmp_path / "run").exists()
 
-
-# ------------------------------------------------------------------------------- what it moves
 
 TOWERS = {"none": (), "text": ("text",), "image": ("image",), "both": ("image", "text")}
 
@@ -275,9 +271,9 @@ def test_only_texts_that_the_captions_stand_for_are_trained_on(
     tmp_path, dataset, encoded, encoder, monkeypatch
 ):
     drawn = []
-    plain = engine.draw_batches
+    plain = trainer.draw_batches
     monkeypatch.setattr(
-        engine,
+        trainer,
         "draw_batches",
         lambda *a, **k: drawn.append((a[0], plain(*a, **k))) or drawn[-1][1],
     )
@@ -294,9 +290,6 @@ def test_the_encoder_to_tune_is_that_of_the_store(tmp_path, dataset, embeddings,
     with pytest.raises(StoreError, match=r"come from different encoders: model micro-resnet"):
         run(tmp_path / "run", dataset, embeddings, tune="text")
     assert not (tmp_path / "run").exists()
-
-
-# ------------------------------------------------------------------------------- what it refuses
 
 
 def test_other_settings_are_refused_all_at_once(straight, dataset, embeddings):
@@ -366,21 +359,3 @@ def test_a_manifest_of_another_dataset_is_refused(tmp_path, dataset, embeddings,
     other = dataclasses.replace(manifest, **{field: values})
     with pytest.raises(ManifestError, match=r"1 of the manifest's 32 queries, the first .* train"):
         train(config_of(tmp_path / "run"), dataset, embeddings, other)
-
-
-# ------------------------------------------------------------------------------- schedule
-
-
-def test_the_learning_rate_rises_then_falls_to_zero():
-    rates = [learning_rate_factor(step / 1000) for step in range(1001)]
-    peak = int(np.argmax(rates))
-    assert rates[peak] == 1
-    assert peak == 50
-    assert rates[25] == pytest.approx(0.5)
-    assert all(a < b for a, b in pairwise(rates[: peak + 1]))
-    assert all(a > b for a, b in pairwise(rates[peak:]))
-    assert math.isclose(rates[-1], 0, abs_tol=1e-12)
-
-
-def test_a_constant_learning_rate_is_constant():
-    assert {learning_rate_factor(step / 10, "constant") for step in range(11)} == {1.0}

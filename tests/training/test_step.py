@@ -5,14 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 from cir.artefacts.checkpoint import read_checkpoint
 from cir.data.dataset import Dataset
 from cir.errors import UsageError
-from cir.models.dropout import Dropout, share_masks
 from cir.processes import Processes
 from pipeline.cli import FAILED
 from tests.support.launched_training import ASKED, BROKEN, STOPPED, trained
@@ -62,7 +59,7 @@ def test_all_stop_at_the_same_step_and_go_on(two):
     folder, said = two
     line = (
         f"stopped by SIGTERM at epoch 2, step 2 of 3; saved in "
-        f"{folder / STOPPED}/checkpoints/last: go on with --resume"
+        f"{folder / STOPPED}/checkpoints/last: go on with `resume=True`"
     )
     assert {f"process {rank} {line}" for rank in (0, 1)} <= set(said.splitlines())
     assert_same(folder / "terms", folder / STOPPED)
@@ -87,7 +84,7 @@ def test_the_command_says_in_one_line_what_ended_both(tmp_path, files):
 
 def test_a_batch_too_small_to_share_is_refused(tmp_path, dataset, embeddings):
     with pytest.raises(
-        UsageError, match=r"--batch-size 2 gives batches of 1 queries; .* at least 5"
+        UsageError, match=r"`batch_size` is 2, which gives batches of 1 queries; .* at least 5"
     ):
         run(tmp_path / "run", dataset, embeddings, batch_size=2, processes=Lonely(0, 5))
 
@@ -102,27 +99,3 @@ class Lonely(Processes):
 
     def broadcast_from_main(self, make):
         return make()
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("number", [torch.float32, torch.bfloat16])
-def test_masks_of_all_parts_are_that_of_the_whole(count, number):
-    dropout, features = Dropout(0.4), torch.randn(11, 6).to(number)
-    torch.manual_seed(3)
-    whole = dropout(features)
-    parts = []
-    for rank in range(count):
-        rows = Processes(rank, count).part(11)
-        share_masks(dropout, 11, rows)
-        torch.manual_seed(3)
-        parts.append(dropout(features[rows]))
-    assert torch.equal(torch.cat(parts), whole)
-
-
-def test_dropout_drops_its_share_and_keeps_the_mean():
-    dropout, ones = Dropout(0.3), torch.ones(400, 500)
-    dropped = dropout(ones)
-    assert (dropped == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
-    assert dropped.mean().item() == pytest.approx(1, abs=0.01)
-    assert set(np.unique(dropped)) == {0.0, np.float32(1 / np.float32(0.7))}
-    assert dropout.eval()(ones) is ones

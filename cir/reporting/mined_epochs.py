@@ -1,4 +1,4 @@
-"""What a run's manifests say of one another: distances that move, negatives that change."""
+"""How negatives change over a run: the distances of each mining, and the turnover between two."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from cir.artefacts.manifest_comparison import turnover
 
 @dataclass(frozen=True)
 class Spread:
-    """How values lie."""
+    """Mean and quartiles of some values."""
 
     mean: float
     low: float

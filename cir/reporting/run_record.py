@@ -10,18 +10,18 @@ from cir.artefacts.manifest import Manifest
 from cir.errors import CheckpointError
 from cir.files import read_json
 from cir.models.composer import find_checkpoint
-from cir.reporting.measured import Measured, measured
-from cir.reporting.mined import MinedEpochs, read_mined
+from cir.reporting.epoch_figures import EpochFigures, epoch_figures
+from cir.reporting.mined_epochs import MinedEpochs, read_mined
 from cir.training.metrics_log import RunLog
 from cir.training.run_folder import CONFIG_FILE, MANIFESTS
 
 
 @dataclass(frozen=True, eq=False)
-class FinishedRun:
-    """What a run folder holds of the epochs that are finished."""
+class RunRecord:
+    """What a run folder holds of the epochs that are finished, of a run at its end or not."""
 
     config: Mapping[str, Any]
-    epochs: Sequence[Measured]
+    epochs: Sequence[EpochFigures]
     plain_sum: Mapping[str, float]
     """The plain sum's figures on the dev split."""
     mined: MinedEpochs
@@ -50,12 +50,12 @@ class FinishedRun:
 
     @property
     def unfinished(self) -> str | None:
-        """How far a run has come that is still going, or was stopped; None for one at its end."""
-        done, wanted = self.epochs[-1].epoch, self.config.get("epochs", 0)
-        return f"{done} of {wanted} epochs so far" if done < wanted else None
+        """How many epochs are finished of a run that goes on or was stopped; None at its end."""
+        done, planned = self.epochs[-1].epoch, self.config.get("epochs", 0)
+        return f"{done} of {planned} epochs so far" if done < planned else None
 
 
-def read_run(run: Path) -> FinishedRun:
+def read_run(run: Path) -> RunRecord:
     """Reads what the report needs of a run folder.
 
     Raises:
@@ -66,9 +66,9 @@ def read_run(run: Path) -> FinishedRun:
     manifests = sorted((run / MANIFESTS).glob("epoch-*.parquet"))
     if not lines or not manifests:
         raise CheckpointError(f"{run} holds no finished epoch: expected a run folder of cir train")
-    return FinishedRun(
+    return RunRecord(
         config=read_json(run / CONFIG_FILE, CheckpointError),
-        epochs=[measured(line) for line in lines],
+        epochs=[epoch_figures(line) for line in lines],
         plain_sum=lines[0]["sum"],
         mined=read_mined(manifests),
         checkpoint=find_checkpoint(run),
@@ -76,6 +76,6 @@ def read_run(run: Path) -> FinishedRun:
 
 
 def mined_when(manifest: Manifest) -> str:
-    """Which model a manifest was mined with."""
+    """After which epoch a manifest was mined, in words."""
     epoch = manifest.metadata.epoch
     return f"after epoch {epoch}" if epoch else "before training"

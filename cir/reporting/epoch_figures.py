@@ -1,6 +1,7 @@
-"""What a run's lines say of an epoch, sorted for charts: the one place that knows their names.
+"""The figures of an epoch, sorted for charts: the one place of a report that knows their names.
 
-A number that is not known here is no fault: it is charted under its own name.
+A line holds what `cir.training.metrics_log` writes. A number that is not known here is charted
+under its own name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,20 +9,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 TOTAL: Final = "total"
-"""The loss that is descended, whatever it is the sum of."""
+"""The loss that training minimises, the weighted sum of the terms."""
 
-_TERMS: Final = {"loss": TOTAL, "triplet": "triplet", "contrastive": "contrastive"}
-"""Losses that stand in the line itself; others stand in `losses`, by name."""
+_LOSSES: Final = {"loss": TOTAL, "triplet": "triplet", "contrastive": "contrastive"}
+"""Entries of a line that are losses, with their names in charts."""
 _RATE: Final = "learning_rate"
 _PARTS: Final = "parts"
-_KNOWN: Final = {*_TERMS, "losses", "epoch", "seconds", _PARTS, "active_share", "dev", "sum"} | {
-    "manifest"
-}
+_KNOWN: Final = {*_LOSSES, "epoch", "seconds", _PARTS, "active_share", "dev", "sum", "manifest"}
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One epoch; what it did not measure is missing from its mappings."""
+class EpochFigures:
+    """The figures of one epoch; a mapping lacks what was not measured."""
 
     epoch: int
     """0 is the state before training."""
@@ -43,35 +42,33 @@ class Measured:
     """Further numbers by name."""
 
 
-def measured(line: Mapping[str, Any]) -> Measured:
+def epoch_figures(line: Mapping[str, Any]) -> EpochFigures:
     """Sorts one line of `cir.training.metrics_log.RunLog`."""
-    flat = {TOTAL: line["loss"]} if "loss" in line else {}
-    flat |= {term: line.get(name) for name, term in _TERMS.items() if name != "loss"}
     unknown = {name: value for name, value in line.items() if name not in _KNOWN}
-    return Measured(
+    return EpochFigures(
         epoch=line["epoch"],
-        losses=_numbers(flat | dict(line.get("losses") or {})),
-        rates=_numbers({k: v for k, v in unknown.items() if _RATE in k}),
+        losses=_numbers({name: line.get(entry) for entry, name in _LOSSES.items()}),
+        rates=_numbers({name: value for name, value in unknown.items() if _RATE in name}),
         active_share=line.get("active_share"),
         seconds=line.get("seconds", 0.0),
         parts=_numbers(line.get(_PARTS) or {}),
         dev=line["dev"],
         kinds=line["manifest"],
-        others=_numbers({k: v for k, v in unknown.items() if _RATE not in k}),
+        others=_numbers({name: value for name, value in unknown.items() if _RATE not in name}),
     )
 
 
 def series(
-    epochs: Sequence[Measured], field: str
+    epochs: Sequence[EpochFigures], field: str
 ) -> dict[str, tuple[Sequence[int], Sequence[float]]]:
-    """Epochs and values of each name that stands in a mapping of any of the epochs."""
-    found: dict[str, tuple[list[int], list[float]]] = {}
-    for one in epochs:
-        for name, value in getattr(one, field).items():
-            at, values = found.setdefault(name, ([], []))
-            at.append(one.epoch)
+    """Epochs and values of each name that a mapping of any of the epochs holds."""
+    curves: dict[str, tuple[list[int], list[float]]] = {}
+    for figures in epochs:
+        for name, value in getattr(figures, field).items():
+            numbers, values = curves.setdefault(name, ([], []))
+            numbers.append(figures.epoch)
             values.append(value)
-    return dict(found)
+    return dict(curves)
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -1,0 +1,107 @@
+"""The parts of a run that its configuration alone decides, each built by one function."""
+
+from pathlib import Path
+from typing import Final
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from cir.artefacts.store import Embeddings
+from cir.config import TrainConfig
+from cir.encoding.checkpointing import checkpoint_activations
+from cir.encoding.origin import encoder_of_store
+from cir.errors import UsageError
+from cir.models.combiner import build_combiner
+from cir.models.optim import ParameterGroup, build_optimiser
+from cir.processes import ALONE, Processes
+from cir.runtime import seed_all
+from cir.spellings import candidates, loss_weights
+from cir.training.model import Model
+from cir.training.objective import Objective
+from cir.training.step import Learner
+
+_MIXED_PRECISION: Final = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+def build_accelerator(run: Path, device: torch.device, precision: str) -> Accelerator:
+    """Makes accelerate's Accelerator: the precision of the steps, and fp16's scaling.
+
+    Args:
+        run: The run folder.
+        device: Where the run trains.
+        precision: fp32, bf16 or fp16.
+
+    Raises:
+        UsageError: fp16 is asked for where it would not train.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise UsageError(f"`precision='fp16'` trains on CUDA only, not on {device}; use bf16")
+    # accelerate keeps one state a process; a second run in it may have another precision
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(
+        cpu=device.type == "cpu", mixed_precision=_MIXED_PRECISION[precision], project_dir=str(run)
+    )
+
+
+def build_model(config: TrainConfig, embeddings: Embeddings, device: torch.device) -> Model:
+    """Makes the combiner with initial weights by the seed, and loads the encoder to tune.
+
+    Raises:
+        WeightsError, StoreError: the encoder cannot be had, or is not the store's.
+    """
+    seed_all(config.seed)
+    dim = embeddings.provenance.embed_dim
+    combiner = build_combiner(
+        config.combiner, dim=dim, hidden=config.hidden, dropout=config.dropout
+    ).to(device)
+    encoder = None
+    if config.tune != "none":
+        encoder = encoder_of_store(
+            embeddings, weights=config.weights, device=device, precision=config.precision
+        )
+        if config.checkpoint_activations:
+            checkpoint_activations(encoder.clip)
+    return Model(
+        combiner,
+        encoder,
+        tunes_image=config.tune in ("image", "both"),
+        tunes_text=config.tune in ("text", "both"),
+        encode_batch=config.encode_batch,
+    )
+
+
+def build_objective(config: TrainConfig) -> Objective:
+    """Makes the loss."""
+    return Objective(
+        loss_weights(config.loss),
+        margin=config.margin,
+        triplet_form=config.triplet_form,
+        triplet_reduction=config.triplet_reduction,
+        candidates=candidates(config.contrast),
+        other_targets=config.other_targets,
+        temperature=config.temperature,
+        learn_temperature=config.learn_temperature,
+    )
+
+
+def build_learner(
+    config: TrainConfig, model: Model, accelerator: Accelerator, processes: Processes = ALONE
+) -> Learner:
+    """Makes the loss, and the optimiser of all that is trained."""
+    objective = build_objective(config).to(accelerator.device)
+    beside_clip = [*model.combiner.parameters(), *objective.parameters()]
+    groups = [
+        ParameterGroup(beside_clip, config.combiner_rate),
+        *model.clip_groups(config.clip_learning_rate, config.layer_decay),
+    ]
+    return Learner(
+        model.combiner,
+        objective,
+        build_optimiser(groups, config.weight_decay),
+        accelerator,
+        learning_rate=config.combiner_rate,
+        schedule=config.schedule,
+        ema=config.ema,
+        processes=processes,
+    )
