@@ -20,7 +20,7 @@ from cir.runtime import pick_device
 Vectors = npt.ArrayLike
 """A table of numbers, a vector a row: array, tensor, list of lists, data frame, Arrow column."""
 
-Rows = npt.ArrayLike
+Rows = npt.ArrayLike | Sequence[Set[int]]
 """For each query a row, or several: array, tensor, list (of lists), data frame, Arrow column."""
 
 Items = Any
