@@ -19,7 +19,6 @@ import dataclasses
 import gc
 import json
 import multiprocessing
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -120,7 +119,7 @@ def main() -> None:
         strategy=OPTIONS.strategy,
         negatives=OPTIONS.num_negatives,
         candidates=OPTIONS.candidates,
-        cores=len(os.sched_getaffinity(0)),
+        cores=usable_cores(),
     )
     print("\n".join(["", *lines, "", legend]))  # noqa: T201
     if asked.json:
