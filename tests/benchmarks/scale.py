@@ -41,6 +41,7 @@ from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.faiss_index import CandidateIndex, IndexKind
 from cir.mining.manifest import plan_of
 from cir.mining.problem import Problem
+from cir.workers import usable_cores
 
 SIZES = (37_825, 378_250, 1_000_000)
 CONTESTANTS = ("flat", "ivf", "hnsw", "ivfpq")
