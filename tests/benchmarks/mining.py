@@ -65,7 +65,8 @@ memory above what stood there with the vectors loaded. no negative, starved: sha
 none, or fewer than asked, that are valid and of the wanted kind (semi-hard where the row says no
 other). reference used: share of queries with their reference image as a negative. agrees: of
 {sample} sampled queries, the share with exactly the negatives of brute force, which was itself held
-against tests.support.oracle on {compared}; where chance decides, with as many, each of the right band.
+against tests.support.oracle on {compared}; where chance decides, with as many, each of the right
+band.
 first call: a tiny problem before the clock starts (compiled code loaded, threads started).
 cir: from vectors in memory to the manifest on disk. sentence-transformers: `mine_hard_negatives`
 with vectors for nothing. FAISS flat: the band picked from what it found, off the clock.
