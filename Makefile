@@ -1,18 +1,25 @@
-# make demo and make test set up what they need in .venv and are quick the second time.
+# make demo, make check and make test set up what they need in .venv and are quick the second time.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DOCS_READY := .venv/.docs-ready
 
-.PHONY: demo test lint format docs clean
+# Each test process computes in one thread, so that two processes keep two cores busy.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+.PHONY: demo check test lint format docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)
 	$(BIN)/cir demo
 
+check: lint
+	$(PYTEST) -m "not slow"
+
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,7 +1,6 @@
 """Writes the page of commands from the command line itself, so that the two never differ."""
 
 from collections.abc import Iterator
-from itertools import groupby
 from typing import Any, Final, get_args
 
 import typer
@@ -10,7 +9,7 @@ from mkdocs.structure.pages import Page
 from pipeline.cli import app
 
 _MARK: Final = "<!-- every command -->"
-_OTHERS: Final = "Options"
+_ARGUMENTS: Final = "Arguments"
 _VALUES: Final[dict[Any, str]] = {int: "N", float: "X"}
 
 
@@ -28,30 +27,24 @@ def _lines(command: Any, name: str) -> Iterator[str]:
             yield from _lines(subcommand, f"{name} {word}")
         return
     yield f"## {name}\n\n{command.help}\n"
-    taken = [parameter for parameter in command.params if not _is_help(parameter)]
-    panels = sorted(taken, key=lambda parameter: _first(taken, _panel(parameter)))
-    for panel, parameters in groupby(panels, key=_panel):
+    taken = [parameter for parameter in command.params if "--help" not in parameter.opts]
+    panels = list(dict.fromkeys(map(_panel, taken)))
+    panels.sort(key=lambda panel: panel != _ARGUMENTS)
+    for panel in panels:
         yield f"**{panel}**\n\n| option | default | what it does |\n|---|---|---|"
-        yield from (_row(parameter) for parameter in parameters)
+        yield from (_row(parameter) for parameter in taken if _panel(parameter) == panel)
         yield ""
 
 
-def _is_help(parameter: Any) -> bool:
-    return parameter.name == "help" or "--help" in parameter.opts
-
-
 def _panel(parameter: Any) -> str:
-    return getattr(parameter, "rich_help_panel", None) or _OTHERS
-
-
-def _first(parameters: list[Any], panel: str) -> int:
-    return next(place for place, each in enumerate(parameters) if _panel(each) == panel)
+    """The heading that `--help` shows a parameter under."""
+    return getattr(parameter, "rich_help_panel", None) or _ARGUMENTS
 
 
 def _row(parameter: Any) -> str:
     """One row of a table; what is typed is code, and no text opens a column of its own."""
-    cells = (_spelling(parameter), _default(parameter), parameter.help or "")
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |"
+    cells = (_spelling(parameter), _default(parameter), (parameter.help or "").replace("<", "&lt;"))
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _spelling(parameter: Any) -> str:
@@ -61,7 +54,8 @@ def _spelling(parameter: Any) -> str:
     if getattr(parameter, "is_flag", False):
         return flags
     values = (parameter.metavar or _value(parameter.type_descriptor.annotation)).split("|")
-    return f"{flags} " + " · ".join(f"`{value}`" for value in values)
+    shown = " · ".join(f"`{value}`" for value in values)
+    return f"{flags}<br>{shown}" if len(values) > 1 else f"{flags} {shown}"
 
 
 def _value(annotation: Any) -> str:

@@ -115,7 +115,9 @@ def main() -> None:
         "--all-images", action="store_true", help="every image of the store is the gallery"
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=OPTIONS, default=list(OPTIONS))
-    parser.add_argument("--references", type=int, default=20, help="held against tests.support.oracle")
+    parser.add_argument(
+        "--references", type=int, default=20, help="held against tests.support.oracle"
+    )
     asked = parser.parse_args()
 
     world, name = vectors.world_of(parser, asked, all_images=asked.all_images)
@@ -132,7 +134,8 @@ def main() -> None:
         print(f"{each}: {rows:,} rows, {negatives:,} negatives agree")  # noqa: T201
     pairs = len(world.queries) * len(world.ids)
     print(  # noqa: T201
-        f"{name}: {pairs:,} pairs by brute force, itself as tests.support.oracle on {compared} queries; "
+        f"{name}: {pairs:,} pairs by brute force, "
+        f"itself as tests.support.oracle on {compared} queries; "
         f"{time.perf_counter() - started:.0f} s"
     )
 

@@ -1,10 +1,10 @@
 """Brute force at full size: every cosine of every query, by its definition, in minutes.
 
-`tests.support.oracle` says what is right in plain loops, a fraction of a second a query. Here the same
-definitions are arrays: each cosine is a sum by halving in float32, compiled and over all pairs (no
-bound, no shortcut), and validity, bands and ranks are masks over the gallery. It shares no code
-with the miner but the normalisation; `require_agreement` holds it against `tests.support.oracle`. Of the
-filters, it knows the duplicate threshold alone.
+`tests.support.oracle` says what is right in plain loops, a fraction of a second a query. Here the
+same definitions are arrays: each cosine is a sum by halving in float32, compiled and over all pairs
+(no bound, no shortcut), and validity, bands and ranks are masks over the gallery. It shares no code
+with the miner but the normalisation; `require_agreement` holds it against `tests.support.oracle`.
+Of the filters, it knows the duplicate threshold alone.
 """
 
 from collections import defaultdict
@@ -18,8 +18,8 @@ from numba import njit, prange
 from cir.artefacts.vectors import normalised
 from cir.config import MiningOptions
 from cir.types import KINDS
-from tests.support import oracle
 from tests.benchmarks.vectors import World
+from tests.support import oracle
 
 _BLOCK = 256
 """Queries whose distances are held at once."""

@@ -28,6 +28,7 @@ from jaxtyping import Int64
 
 from cir.config import MiningOptions
 from cir.errors import CirError
+from cir.workers import usable_cores
 from tests.benchmarks import vectors
 from tests.benchmarks.brute import BruteForce, require_agreement
 from tests.benchmarks.judging import Answer, Judgement, judged
@@ -64,7 +65,8 @@ memory above what stood there with the vectors loaded. no negative, starved: sha
 none, or fewer than asked, that are valid and of the wanted kind (semi-hard where the row says no
 other). reference used: share of queries with their reference image as a negative. agrees: of
 {sample} sampled queries, the share with exactly the negatives of brute force, which was itself held
-against tests.support.oracle on {compared}; where chance decides, with as many, each of the right band.
+against tests.support.oracle on {compared}; where chance decides, with as many, each of the right
+band.
 first call: a tiny problem before the clock starts (compiled code loaded, threads started).
 cir: from vectors in memory to the manifest on disk. sentence-transformers: `mine_hard_negatives`
 with vectors for nothing. FAISS flat: the band picked from what it found, off the clock.
@@ -103,7 +105,9 @@ def main() -> None:
     vectors.add_arguments(parser, split="train")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--sample", type=int, default=300, help="queries held against brute force")
-    parser.add_argument("--references", type=int, default=10, help="held against tests.support.oracle")
+    parser.add_argument(
+        "--references", type=int, default=10, help="held against tests.support.oracle"
+    )
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", choices=CONTESTANTS, default=list(CONTESTANTS)
     )
@@ -225,7 +229,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _machine() -> str:
-    cores, threads = len(os.sched_getaffinity(0)), os.environ.get("OMP_NUM_THREADS")
+    cores, threads = usable_cores(), os.environ.get("OMP_NUM_THREADS")
     return f"{cores} cores" + (f", OMP_NUM_THREADS={threads}" if threads else "")
 
 

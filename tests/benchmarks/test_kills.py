@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.benchmarks.kills import survived
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_run_killed_for_good_ends_as_one_never_killed(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ FILTERS: dict[str, dict[str, Any]] = {
 FILTERS["all"] = {name: value for own in FILTERS.values() for name, value in own.items()}
 
 
+@pytest.mark.slow
 @example(
     world={"seed": 0, "dim": 1, "images": 9, "count": 1, "categories": 1, "whole": False},
     options={"num_negatives": 1, "margin": 0.05, "duplicate_threshold": 0.5},

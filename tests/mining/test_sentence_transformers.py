@@ -20,6 +20,8 @@ from pipeline.export import run
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings
 
+pytestmark = pytest.mark.slow
+
 DIM = 12
 QUERIES = [f"q{number}" for number in range(40)]
 CORPUS = [f"d{number}" for number in range(90)]

@@ -38,6 +38,8 @@ from tests.support.mining_worlds import (
 )
 from tests.support.worlds import random_embeddings, write_store
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "60"))
 

@@ -13,6 +13,8 @@ from cir.files import sha256_of
 from pipeline import demo
 from tests.support.micro import micro_encoder
 
+pytestmark = pytest.mark.slow
+
 ARTEFACTS = {"demo.json", "dataset", "embeddings.h5", "manifest.parquet", "run", "report.html"}
 
 

@@ -51,7 +51,9 @@ def random_embeddings(
     )
     return Embeddings(
         images=VectorTable(tuple(ids), rng.standard_normal((len(ids), dim)).astype(np.float32)),
-        captions=VectorTable(tuple(texts), rng.standard_normal((len(texts), dim)).astype(np.float32)),
+        captions=VectorTable(
+            tuple(texts), rng.standard_normal((len(texts), dim)).astype(np.float32)
+        ),
         image_sha256=tuple(f"{number:064x}" for number in range(len(ids))),
         provenance=Provenance("micro", "random", "0" * 64, "targetpad", dim),
         skipped={},
