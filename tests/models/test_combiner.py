@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cir.config import TrainConfig
 from cir.errors import UsageError
 from cir.models.combiner import (
     AttentionFusionCombiner,
@@ -191,6 +192,10 @@ def test_built_by_name_at_the_published_widths(name, kind, parameters):
         combiner = build_combiner(name, dim=640, hidden=512)
     assert isinstance(combiner, kind)
     assert sum(p.numel() for p in combiner.parameters()) == parameters
+
+
+def test_attention_fusion_is_by_itself_as_wide_as_training_makes_it():
+    assert AttentionFusionCombiner().gate.out_features == TrainConfig.hidden
 
 
 def test_an_unknown_name_lists_the_known():

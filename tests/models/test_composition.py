@@ -50,6 +50,16 @@ def test_a_diverged_combiner_is_named() -> None:
         compose(combiner, vectors(0), vectors(1), device=CPU)
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 0.0])
+def test_composed_queries_without_a_direction_are_counted(value: float) -> None:
+    class OneRowDiverged(nn.Module):
+        def forward(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+            return image.index_fill(0, torch.tensor([3]), value)
+
+    with pytest.raises(VectorError, match=r"^1 of 11 composed .* direction, the first in row 3:"):
+        compose(OneRowDiverged(), vectors(0), vectors(1), device=CPU)
+
+
 def test_queries_take_their_own_image_and_text(dataset: Dataset) -> None:
     store, queries = random_embeddings(dataset), dataset.queries("train")
     texts = [store.captions.keys[n % 3] for n in range(len(queries))]
