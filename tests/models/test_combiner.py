@@ -203,3 +203,9 @@ def test_an_unknown_name_lists_the_known():
         UsageError, match=r"no combiner 'mlp'.*gated-sum, attention-fusion, clip4cir, sum"
     ):
         build_combiner("mlp", dim=4, hidden=4)
+
+
+@pytest.mark.parametrize("wrong", [{"dim": 0}, {"hidden": 0}, {"dropout": 1.0}, {"dropout": -0.1}])
+def test_impossible_widths_are_refused(wrong):
+    with pytest.raises(UsageError, match="expected widths of at least 1"):
+        build_combiner("gated-sum", **{"dim": 4, "hidden": 4} | wrong)
