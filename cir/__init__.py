@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
+
     from cir.encoding.retriever import Retriever
 
 __version__ = "0.1.0"
 
 
 def load(
-    path: "str | Path", *, weights: "str | Path | None" = None, device: str = "auto"
+    path: "str | Path",
+    *,
+    weights: "str | Path | None" = None,
+    device: "str | torch.device" = "auto",
 ) -> "Retriever":
     """A trained model, ready to encode photos and texts and to compose queries.
 
@@ -33,11 +38,10 @@ def load(
 
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, or `weights` are another encoder's.
-        UsageError: the device is not on this machine, or the run's encoder is no published one.
+        UsageError: an argument is of another kind, the device is not on this machine, or the run's
+            encoder is no published one.
         WeightsError: the encoder's weights cannot be had.
     """
-    from pathlib import Path
-
     from cir.encoding.retriever import load_retriever
 
-    return load_retriever(Path(path), weights=Path(weights) if weights else None, device=device)
+    return load_retriever(path, weights=weights, device=str(device))

@@ -20,6 +20,7 @@ from cir.types import (
     Composition,
     MiningComposition,
     OtherTargets,
+    Sampling,
     Schedule,
     Scope,
     Split,
@@ -33,7 +34,6 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Preprocess = Literal["targetpad", "squarepad", "clip"]
 OnError = Literal["fail", "skip"]
 OnStarved = Literal["nearest", "random", "drop", "fail"]
-Sampling = Literal["top", "random", "softmax"]
 Index = Literal["auto", "flat", "ivf", "hnsw", "ivfpq"]
 CombinerName = Literal["gated-sum", "attention-fusion", "clip4cir", "sum"]
 Tune = Literal["none", "text", "image", "both"]

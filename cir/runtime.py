@@ -17,7 +17,7 @@ def pick_device(name: str) -> torch.device:
     Of several GPUs, each process that a launcher started on a machine takes one.
 
     Raises:
-        UsageError: the device is not on this machine.
+        UsageError: there is no such device, or it is not on this machine.
     """
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
@@ -26,7 +26,10 @@ def pick_device(name: str) -> torch.device:
         raise UsageError(f"`device={name!r}`: this machine has none; pass `device='auto'` or cpu")
     if name == "cuda" and "LOCAL_RANK" in os.environ:
         return torch.device(name, int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"`device` is {name!r}; expected auto, cpu, cuda or mps") from None
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

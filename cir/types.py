@@ -1,5 +1,43 @@
 """The words of the field and the axes of its arrays: the one glossary of this package.
 
+Composed image retrieval: a reference image and a text that modifies it find a target image.
+
+    query            a reference and its captions; composed, one vector
+    reference        the image that a query starts from
+    target           the image that a query is to find; a query may have several
+    gallery          the images that may be retrieved
+    encoder          CLIP, which turns images and texts into vectors
+    combiner         the module that composes a reference's vector and a text's into a query's
+    embedding store  the file of all vectors of a dataset, `embeddings.h5`
+    Recall@K         the share of queries with a target among their K nearest images
+
+Training pulls a query towards its target and pushes it away from negatives, which mining finds:
+
+    positive         what answers a query: its target
+    candidate        a gallery image that may become a negative of a query
+    exclusion        a gallery image that is no candidate: the reference, a target, their copies
+    valid            not excluded; eligible: valid, and passed by every filter of a plan
+    negative         a candidate that was chosen for a query
+    margin           the distance by which a negative is to be farther than the target
+    hard             nearer than the target
+    semi-hard        farther than the target, by less than the margin
+    easy             the rest
+    band             the valid candidates of one kind: hard, semi-hard, easy, or any
+    scope            where a negative is drawn from: the query's category, the others, or anywhere
+    draw             a share of each query's negatives, of one scope and band
+    quota            how many negatives a draw gives a query
+    starved          said of a query whose bands hold fewer candidates than it is to get negatives
+    fill             what a starved query gets from outside its bands
+    manifest         the file of queries with their mined negatives, `manifest.parquet`
+
+How mining scans a gallery:
+
+    threshold        a (distance, gallery row) below which candidates are counted
+    pool             the best candidates kept of a scope and band, for a draw or a fill
+    tile             the gallery rows that a block of queries is compared with at once
+    shard            the part of a gallery that one of several processes holds
+    sketch           shortened vectors, whose products tell most candidates apart
+
 Arrays are annotated with jaxtyping, and the tests check every annotated call at run time.
 The axes, wherever they appear:
 
@@ -16,17 +54,20 @@ The axes, wherever they appear:
 from typing import Final, Literal, get_args
 
 Strategy = Literal["random", "hard", "semi-hard", "category-aware"]
-"""How negatives are chosen. The fifth, `online`, happens while training (`cir.mining.online`)."""
+"""How negatives are chosen before training; while training, `cir.mining.online` finds others."""
 
 Kind = Literal["hard", "semi-hard", "easy"]
 """Where a candidate c lies for a query q with target t and margin m, d = cosine distance:
 hard d(q,c) < d(q,t); semi-hard d(q,t) < d(q,c) < d(q,t) + m; easy otherwise."""
 
 Band = Literal["hard", "semi-hard", "easy", "any"]
-"""The kind that is wanted; `any` is every valid candidate."""
+"""The kind that a draw asks for; `any` is every valid candidate."""
 
 Scope = Literal["same-category", "other-category", "any"]
 """The part of the gallery that a negative was drawn from."""
+
+Sampling = Literal["top", "random", "softmax"]
+"""Which members of a band are drawn: the nearest, any alike, or nearer ones more often."""
 
 Composition = Literal["reference", "text", "sum", "combiner"]
 """How a query becomes one vector (`cir.models.composition`)."""

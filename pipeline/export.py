@@ -9,7 +9,8 @@ from cir.config import ExportConfig
 from cir.data.dataset import Dataset
 from cir.errors import ManifestError, UsageError
 from cir.files import refuse_existing, sha256_of
-from cir.mining.export import ExampleColumns, manifest_columns
+from cir.mining.export import ExampleColumns
+from cir.mining.manifest_export import manifest_columns
 from pipeline import console
 
 _EXAMPLES = 3

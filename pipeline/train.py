@@ -45,11 +45,13 @@ def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
         return folder
     if config.resume and not epochs:
         console.note(f"{folder} had finished its {config.epochs} epochs: nothing was left to train")
-    _conclude(folder, dataset, embeddings, progress)
+    _print_results(folder, dataset, embeddings, progress)
     return folder
 
 
-def _conclude(folder: Path, dataset: Dataset, embeddings: Embeddings, progress: Progress) -> None:
+def _print_results(
+    folder: Path, dataset: Dataset, embeddings: Embeddings, progress: Progress
+) -> None:
     """Prints the table of the epochs and writes the report."""
     lines = RunLog(folder).lines
     _print_epochs(lines)

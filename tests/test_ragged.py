@@ -37,3 +37,11 @@ def test_where_keeps_the_chosen_rows_of_each_owner(lists):
     made = Ragged.of_lists(lists)
     even = [[row for row in rows if row % 2 == 0] for rows in lists]
     assert lists_of(made.where(made.rows % 2 == 0)) == even
+
+
+@given(LISTS)
+def test_of_lengths_numbers_rows_on(lists):
+    lengths = np.array([len(rows) for rows in lists], dtype=np.int64)
+    made = Ragged.of_lengths(lengths)
+    assert made.lengths.tolist() == lengths.tolist()
+    assert made.rows.tolist() == list(range(lengths.sum()))

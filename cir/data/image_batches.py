@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from cir.data.images import decode_image, image_bytes
+from cir.data.images import decode_image, image_bytes, upright
 from cir.errors import CirError, ImageError
 
 Preprocessing = Callable[[Image.Image], Float[Tensor, "3 size size"]]
@@ -29,13 +29,13 @@ class ImageBatch:
     """The images of one batch, readable and broken."""
 
     rows: tuple[int, ...]
-    """The files that could be read."""
+    """The images that could be read."""
     pixels: Tensor
     """(len(rows), 3, size, size) of the readable images; empty where none is."""
     sha256: tuple[str, ...]
-    """SHA-256 of each readable file."""
+    """SHA-256 of each readable file; empty for an image that came decoded."""
     faults: dict[int, str]
-    """The files that could not be read, by row, with one line that says why."""
+    """The images that could not be read, by row, with one line that says why."""
 
     def pin_memory(self) -> "ImageBatch":
         """Called by the DataLoader, so that the copy to the GPU runs beside its work."""
@@ -43,18 +43,18 @@ class ImageBatch:
 
 
 def image_batches(
-    files: Sequence[Path],
+    images: Sequence[Path | Image.Image],
     batches: Sequence[Sequence[int]],
     preprocess: Preprocessing,
     *,
     workers: int,
     pinned: bool,
 ) -> Generator[ImageBatch, None, None]:
-    """Reads the files of each batch, in order, ahead of the caller.
+    """Reads the images of each batch, in order, ahead of the caller.
 
     Args:
-        files: Image files.
-        batches: Rows of `files` for each batch.
+        images: Image files, or images that are decoded already.
+        batches: Rows of `images` for each batch.
         preprocess: Applied to each image by the worker.
         workers: Processes that read; with 0 this one does.
         pinned: Whether pixels go to page-locked memory.
@@ -63,7 +63,7 @@ def image_batches(
         CirError: a worker was killed.
     """
     loader: DataLoader[Any] = DataLoader(
-        _Files(files, preprocess),
+        _Images(images, preprocess),
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of rows will do
         num_workers=workers if batches else 0,
         collate_fn=_collate,
@@ -96,14 +96,16 @@ class _DecodedImage:
     fault: str
 
 
-class _Files(TorchDataset[_DecodedImage]):
+class _Images(TorchDataset[_DecodedImage]):
     """Decodes a file at a time; a fault is a value, so that no worker dies of it."""
 
-    def __init__(self, files: Sequence[Path], preprocess: Preprocessing) -> None:
-        self._files, self._preprocess = files, preprocess
+    def __init__(self, images: Sequence[Path | Image.Image], preprocess: Preprocessing) -> None:
+        self._images, self._preprocess = images, preprocess
 
     def __getitem__(self, row: int) -> _DecodedImage:
-        path = self._files[row]
+        path = self._images[row]
+        if isinstance(path, Image.Image):
+            return _DecodedImage(row, self._preprocess(upright(path)), "", "")
         try:
             encoded = image_bytes(path)
             pixels = self._preprocess(decode_image(encoded, path))

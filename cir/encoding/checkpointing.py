@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cir.errors import UsageError
 
-_MEND = "leave out --checkpoint-activations, or pass --encode-batch to need less memory"
+_MEND = "pass `checkpoint_activations=False`, or `encode_batch` to need less memory"
 
 
 def checkpoint_activations(clip: nn.Module) -> None:

@@ -120,8 +120,8 @@ def _missing(dataset: Dataset, ids: Sequence[str], on_error: OnError) -> dict[st
     if missing and on_error == "fail":
         raise ImageError(
             f"{len(missing)} of {len(ids)} images are missing, the first {missing[0]}: expected "
-            f"{dataset.expected_file(missing[0])}; add them, or pass --on-error skip to leave them "
-            f"out"
+            f"{dataset.expected_file(missing[0])}; add them, or pass `on_error='skip'` to leave "
+            f"them out"
         )
     return {i: f"no file in {dataset.expected_file(i).parent}" for i in missing}
 
@@ -155,7 +155,7 @@ class _Images:
         return cls(ids, saved["vectors"], tuple(saved["sha256"].tolist()), dict(skipped), len(ids))
 
     @classmethod
-    def joined(cls, parts: Sequence["_Images"], dim: int) -> "_Images":
+    def concatenated(cls, parts: Sequence["_Images"], dim: int) -> "_Images":
         """Several, one after the other."""
         return cls(
             ids=tuple(i for part in parts for i in part.ids),
@@ -182,17 +182,17 @@ class _Run:
         ids = list(files)
         spans = spans_of(range(len(ids)), self._block_rows)
         keys = {span: self._images_key(files, _of(ids, span)) for span in spans}
-        found = {span: part for span in spans if (part := self._load(keys[span]))}
-        left = [span for span in spans if span not in found]
+        parts = {span: part for span in spans if (part := self._load(keys[span]))}
+        left = [span for span in spans if span not in parts]
         with self.progress.task("images", sum(map(len, left)), "images") as task:
             for span, part in self._encoded(files, left, task):
                 self.saved.save(keys[span], part.to_arrays())
-                found[span] = part
-        return _Images.joined([found[span] for span in spans], self.encoder.dim)
+                parts[span] = part
+        return _Images.concatenated([parts[span] for span in spans], self.encoder.dim)
 
     def captions(self, texts: Sequence[str]) -> Float[np.ndarray, "rows dim"]:
         """Encodes texts block by block, but for the blocks that are done already."""
-        found = []
+        parts = []
         with self.progress.task("captions", len(texts), "captions") as task:
             for span in spans_of(range(len(texts)), self._block_rows):
                 some = _of(texts, span)
@@ -203,8 +203,8 @@ class _Run:
                     self.saved.save(key, block)
                 else:
                     task.advance(len(some))
-                found.append(block["vectors"])
-        return stacked(found, self.encoder.dim)
+                parts.append(block["vectors"])
+        return stacked(parts, self.encoder.dim)
 
     @property
     def _block_rows(self) -> int:
@@ -235,12 +235,12 @@ class _Run:
         with closing(photos_of(self.encoder, paths, in_order, self.workers)) as stream:
             for span, some in batches.items():
                 parts = [self._batch(photos, ids, task) for photos in islice(stream, len(some))]
-                yield span, _Images.joined(parts, self.encoder.dim)
+                yield span, _Images.concatenated(parts, self.encoder.dim)
 
     def _batch(self, photos: ImageBatch, ids: Sequence[str], task: Task) -> _Images:
         if photos.faults and self.on_error == "fail":
             fault = next(iter(photos.faults.values()))
-            raise ImageError(f"{fault}; --on-error skip leaves broken images out")
+            raise ImageError(f"{fault}; `on_error='skip'` leaves broken images out")
         vectors = encode_photos(self.encoder, photos, ids)
         task.advance(len(photos.rows) + len(photos.faults))
         return _Images(
@@ -258,7 +258,7 @@ def _of(items: Sequence[str], span: range) -> list[str]:
 def _state(path: Path) -> tuple[int, int]:
     """Size and time of change of a file, in bytes and nanoseconds; zeros where it is gone."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return 0, 0
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns

@@ -1,11 +1,13 @@
 """Images and captions through the encoder, batch by batch."""
 
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from cir.data.image_batches import ImageBatch, image_batches
@@ -19,17 +21,17 @@ _NAMED = 3
 
 def image_vectors(
     encoder: Encoder,
-    files: Sequence[Path],
+    photos: Sequence[Path | Image.Image],
     *,
     batch_size: int,
     workers: int,
     progress: Progress = SILENT,
 ) -> Float[np.ndarray, "rows dim"]:
-    """The encoder's output for each image file, as it comes.
+    """The encoder's output for each photo, not normalised.
 
     Args:
         encoder: Used in the mode (train or eval) that it is in.
-        files: Image files.
+        photos: Image files, or images that are decoded already.
         batch_size: Images encoded at once.
         workers: Processes that decode and preprocess; 0 does it in this one.
         progress: Told of every batch.
@@ -38,21 +40,33 @@ def image_vectors(
         ImageError: a file cannot be read; the first in order is named.
         VectorError: an output has no direction.
     """
-    names = [str(file) for file in files]
-    found = []
-    with progress.task("images", len(files), "images") as task:
-        for photos in photos_of(encoder, files, spans_of(range(len(files)), batch_size), workers):
-            if photos.faults:
-                raise ImageError(next(iter(photos.faults.values())))
-            found.append(encode_photos(encoder, photos, names))
-            task.advance(len(photos.rows))
-    return stacked(found, encoder.dim)
+    names = [
+        f"photo {row}" if isinstance(photo, Image.Image) else str(photo)
+        for row, photo in enumerate(photos)
+    ]
+    batches, parts = spans_of(range(len(photos)), batch_size), []
+    with (
+        progress.task("images", len(photos), "images") as task,
+        closing(photos_of(encoder, photos, batches, workers)) as stream,
+    ):
+        for batch in stream:
+            if batch.faults:
+                raise ImageError(next(iter(batch.faults.values())))
+            parts.append(encode_photos(encoder, batch, names))
+            task.advance(len(batch.rows))
+    return stacked(parts, encoder.dim)
 
 
 def caption_vectors(
     encoder: Encoder, texts: Sequence[str], *, batch_size: int, progress: Progress = SILENT
 ) -> Float[np.ndarray, "rows dim"]:
-    """The encoder's output for each text, as it comes.
+    """The encoder's output for each text, not normalised.
+
+    Args:
+        encoder: Used in the mode (train or eval) that it is in.
+        texts: Cut at the model's context length.
+        batch_size: Texts encoded at once.
+        progress: Told of every batch.
 
     Raises:
         VectorError: an output has no direction.
@@ -62,11 +76,14 @@ def caption_vectors(
 
 
 def photos_of(
-    encoder: Encoder, files: Sequence[Path], batches: Sequence[Sequence[int]], workers: int
+    encoder: Encoder,
+    photos: Sequence[Path | Image.Image],
+    batches: Sequence[Sequence[int]],
+    workers: int,
 ) -> Generator[ImageBatch, None, None]:
-    """Reads batches of photos as `encoder` takes them; `batches` are rows of `files`."""
+    """Reads batches of photos as `encoder` takes them; `batches` are rows of `photos`."""
     return image_batches(
-        files,
+        photos,
         batches,
         encoder.preprocess,
         workers=workers,
@@ -88,15 +105,15 @@ def encode_photos(
 def encode_texts(
     encoder: Encoder, texts: Sequence[str], batch_size: int, task: Task
 ) -> Float[np.ndarray, "rows dim"]:
-    """The vectors of texts; tells a task that is under way of every batch."""
-    found = []
+    """The vectors of texts; `task`, which is under way, is told of every batch."""
+    parts = []
     for span in spans_of(range(len(texts)), batch_size):
         some = texts[span.start : span.stop]
         with torch.inference_mode():
             encoded = encoder.encode_texts(encoder.tokenize(some).to(encoder.device))
-        found.append(_checked(encoded, some, encoder))
+        parts.append(_checked(encoded, some, encoder))
         task.advance(len(some))
-    return stacked(found, encoder.dim)
+    return stacked(parts, encoder.dim)
 
 
 def stacked(parts: Sequence[Float[np.ndarray, "_ dim"]], dim: int) -> Float[np.ndarray, "rows dim"]:
@@ -121,6 +138,6 @@ def _checked(
         raise VectorError(
             f"{encoder.provenance.model} in {encoder.precision} gives NaN, infinite or all-zero "
             f"vectors for {wrong.size} of a batch of {len(names)}, as for {named}: "
-            "pass --precision fp32, or other weights"
+            "pass `precision='fp32'`, or other `weights`"
         )
     return vectors

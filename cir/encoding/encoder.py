@@ -309,31 +309,31 @@ def _renamed(clip: nn.Module, read: ReadWeights) -> dict[str, Tensor]:
 
 
 def _require_fit(
-    model: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor], file: Path
+    model: str, expected: Mapping[str, Tensor], given: Mapping[str, Tensor], file: Path
 ) -> None:
     """Raises WeightsError, naming the first difference, unless names and shapes agree."""
-    missing = [name for name in expected if name not in found and not name.endswith(_COUNTER)]
-    unknown = [name for name in found if name not in expected]
-    misshapen = [n for n in expected.keys() & found if expected[n].shape != found[n].shape]
+    missing = [name for name in expected if name not in given and not name.endswith(_COUNTER)]
+    unknown = [name for name in given if name not in expected]
+    misshapen = [n for n in expected.keys() & given if expected[n].shape != given[n].shape]
     if not (missing or unknown or misshapen):
         return
-    width, other = _width(expected), _width(found)
-    if other is not None and other != width:
+    width, given_width = _width(expected), _width(given)
+    if given_width is not None and given_width != width:
         raise WeightsError(
-            f"{file} holds {other}-d weights of another architecture; "
-            f"--model {model} expects {width}-d"
+            f"{file} holds {given_width}-d weights of another architecture; "
+            f"`model={model!r}` expects {width}-d"
         )
     differences = [
         *(f"it lacks {name}" for name in missing[:1]),
         *(f"{name} is unknown" for name in unknown[:1]),
         *(
-            f"{name} is {tuple(found[name].shape)}, expected {tuple(expected[name].shape)}"
+            f"{name} is {tuple(given[name].shape)}, expected {tuple(expected[name].shape)}"
             for name in sorted(misshapen)[:1]
         ),
     ]
     count = len(missing) + len(unknown) + len(misshapen)
     raise WeightsError(
-        f"{file} holds weights of another architecture than --model {model} expects "
+        f"{file} holds weights of another architecture than `model={model!r}` expects "
         f"({count} differences: {'; '.join(differences)}): pass the model it was made for"
     )
 

@@ -58,7 +58,7 @@ def build_preprocess(
         UsageError: there is no such transform.
     """
     if name not in _MOST_RATIO:
-        raise UsageError(f"--preprocess is {name!r}; expected one of {', '.join(_MOST_RATIO)}")
+        raise UsageError(f"`preprocess` is {name!r}; expected one of {', '.join(_MOST_RATIO)}")
     return PhotoTransform(_MOST_RATIO[name], size, tuple(mean), tuple(std))
 
 

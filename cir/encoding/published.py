@@ -98,16 +98,16 @@ class Published:
         repository, file = self._repository
         names = [file] if file else [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]
         for name in names if repository else []:
-            found = huggingface_hub.try_to_load_from_cache(repository, name)
-            if isinstance(found, str):
-                return Path(found)
+            path = huggingface_hub.try_to_load_from_cache(repository, name)
+            if isinstance(path, str):
+                return Path(path)
         return None
 
     def _out_of_reach(self) -> str:
         return (
             f"the {self.tag} weights of {self.model} are not on this machine and cannot be "
-            f"downloaded: fetch {self._address} and pass --model {self.model} "
-            f"--pretrained {self.tag} --weights FILE"
+            f"downloaded: fetch {self._address} and pass `model={self.model!r}` "
+            f"`pretrained={self.tag!r}` `weights=FILE`"
         )
 
 
@@ -122,7 +122,7 @@ def find_published(model: str, tag: str | None) -> Published:
         near = _near(tag or DEFAULT_TAG, tags)
         raise UsageError(
             f"{model} has no weights called {tag or DEFAULT_TAG!r}; "
-            f"expected --pretrained {' or '.join(near) or 'with --weights FILE'}"
+            f"expected `pretrained` {' or '.join(near) or 'with `weights=FILE`'}"
         )
     return Published(model, tag or DEFAULT_TAG)
 
@@ -151,7 +151,7 @@ def require_model(model: str) -> None:
         near = (
             " or ".join(_near(model, names)) or f"one of {len(names)} open_clip names or cir-tiny"
         )
-        raise UsageError(f"--model is {model!r}, which open_clip does not know; expected {near}")
+        raise UsageError(f"`model` is {model!r}, which open_clip does not know; expected {near}")
 
 
 def within_reach(address: str) -> bool:
@@ -168,8 +168,8 @@ def within_reach(address: str) -> bool:
         return False
 
 
-def _near(wanted: str, names: list[str]) -> list[str]:
+def _near(name: str, names: list[str]) -> list[str]:
     """Names that read alike, whatever their case; all of them where there are few."""
     by_lower = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(wanted.lower(), by_lower, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
     return [by_lower[name] for name in close] or (names if len(names) <= 8 else [])

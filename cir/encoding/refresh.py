@@ -23,13 +23,13 @@ def with_images(
     workers: int,
     progress: Progress = SILENT,
 ) -> Embeddings:
-    """The store with the images asked for, encoded again, and no others: none is stale.
+    """The store with some images encoded again, and no others: none is stale.
 
     Args:
         embeddings: Says which images there are; one that it skipped stays out.
         encoder: Its image tower has changed.
         dataset: Where the image files are.
-        image_ids: Which images are wanted.
+        image_ids: The images to encode.
         workers: Processes that decode.
         progress: Shows images per second.
 
@@ -37,8 +37,8 @@ def with_images(
         ImageError: an image file can no longer be read.
         VectorError: the encoder gives vectors without a direction.
     """
-    wanted = set(image_ids)
-    rows = [row for row, image_id in enumerate(embeddings.images.keys) if image_id in wanted]
+    chosen = set(image_ids)
+    rows = [row for row, image_id in enumerate(embeddings.images.keys) if image_id in chosen]
     ids = tuple(embeddings.images.keys[row] for row in rows)
     files = [dataset.image_path(image_id) for image_id in ids]
     vectors = image_vectors(encoder, files, batch_size=_BATCH, workers=workers, progress=progress)
@@ -49,17 +49,17 @@ def with_images(
 def with_captions(
     embeddings: Embeddings, encoder: Encoder, texts: Iterable[str], *, progress: Progress = SILENT
 ) -> Embeddings:
-    """The store with the texts asked for, encoded again, and no others: none is stale.
+    """The store with some texts encoded again, and no others: none is stale.
 
     Args:
         embeddings: Gives everything else.
         encoder: Its text tower has changed.
-        texts: Which texts are wanted.
+        texts: The texts to encode.
         progress: Shows captions per second.
 
     Raises:
         VectorError: the encoder gives vectors without a direction.
     """
-    wanted = tuple(sorted(set(texts)))
-    vectors = caption_vectors(encoder, wanted, batch_size=_BATCH, progress=progress)
-    return dataclasses.replace(embeddings, captions=VectorTable(wanted, vectors))
+    distinct = tuple(sorted(set(texts)))
+    vectors = caption_vectors(encoder, distinct, batch_size=_BATCH, progress=progress)
+    return dataclasses.replace(embeddings, captions=VectorTable(distinct, vectors))

@@ -1,28 +1,39 @@
 """A trained model ready for use: photos and texts to vectors, both to a query."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from PIL import Image
 
 from cir.artefacts.vectors import normalised
-from cir.data.images import read_image, upright
-from cir.encoding.embedding import caption_vectors, spans_of, stacked
+from cir.config import EmbedConfig
+from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
+from cir.encoding.inputs import (
+    feature_rows,
+    photo_list,
+    require_count,
+    require_path,
+    require_photo,
+    require_text,
+    text_list,
+)
 from cir.encoding.origin import encoder_of_checkpoint
+from cir.errors import VectorError
 from cir.models.composer import Composer, composer_of, find_checkpoint
 from cir.models.composition import compose
+from cir.progress import SILENT, Progress
 from cir.runtime import pick_device
+from cir.workers import pick_workers
 
 Photo = str | Path | Image.Image
 """A file, or an image that is decoded already."""
 
-_BATCH: Final = 64
-"""Photos or texts encoded at once."""
+_BATCH: Final = EmbedConfig.batch_size
+"""Photos or texts encoded at once: as many as `cir embed`, so that vectors are the same bits."""
 
 
 class Retriever:
@@ -47,58 +58,94 @@ class Retriever:
         """Components of a vector."""
         return self.encoder.dim
 
-    def encode_images(self, photos: Sequence[Photo]) -> Float[np.ndarray, "photos dim"]:
+    def encode_images(
+        self,
+        photos: Iterable[Photo],
+        *,
+        batch_size: int = _BATCH,
+        workers: int | None = None,
+        progress: Progress = SILENT,
+    ) -> Float[np.ndarray, "photos dim"]:
         """The unit vector of each photo, float32: what a gallery is made of.
 
+        Args:
+            photos: Files, or images that are decoded already.
+            batch_size: Photos encoded at once.
+            workers: Processes that decode and preprocess; 0 does it in this one. None takes this
+                one for a single batch, and for more one a usable core, at most 8.
+            progress: Shows images per second.
+
         Raises:
-            ImageError: a file is missing, damaged, or no image.
+            UsageError: `photos` is no list of photos, or a number is below its least.
+            ImageError: a file is missing, damaged, or no image; the first in order is named.
             VectorError: the encoder gives a vector without a direction.
         """
-        found = stacked(list(self._encoded(photos)), self.dim)
-        return normalised(found, "photos")
+        checked, size = photo_list(photos), require_count("batch_size", batch_size, 1)
+        if workers is None:
+            workers = pick_workers(None) if len(checked) > size else 0
+        vectors = image_vectors(
+            self.encoder,
+            checked,
+            batch_size=size,
+            workers=require_count("workers", workers, 0),
+            progress=progress,
+        )
+        return normalised(vectors, "photos")
 
-    def encode_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "texts dim"]:
+    def encode_texts(
+        self, texts: Iterable[str], *, batch_size: int = _BATCH, progress: Progress = SILENT
+    ) -> Float[np.ndarray, "texts dim"]:
         """The unit vector of each text, float32.
 
+        Args:
+            texts: Cut at the model's context length.
+            batch_size: Texts encoded at once.
+            progress: Shows captions per second.
+
         Raises:
+            UsageError: `texts` is no list of strings, or a number is below its least.
             VectorError: the encoder gives a vector without a direction.
         """
-        return normalised(caption_vectors(self.encoder, texts, batch_size=_BATCH), "texts")
+        size = require_count("batch_size", batch_size, 1)
+        vectors = caption_vectors(
+            self.encoder, text_list(texts), batch_size=size, progress=progress
+        )
+        return normalised(vectors, "texts")
 
-    def compose(
-        self, images: Float[np.ndarray, "queries dim"], texts: Float[np.ndarray, "queries dim"]
-    ) -> Float[np.ndarray, "queries dim"]:
+    def compose(self, images: Any, texts: Any) -> Float[np.ndarray, "queries dim"]:
         """The unit vector of each query, from its reference's vector and its text's.
 
         Args:
-            images: Of any length above zero.
+            images: (queries, dim), of any length above zero: an array, a tensor or a list.
             texts: Likewise, in the same order.
 
         Raises:
-            VectorError: a composed vector has no direction.
+            VectorError: the two are not as many vectors of the encoder's dimension, one is not
+                finite, or a composed vector has no direction.
         """
-        return compose(self.combiner, images, texts, device=self.encoder.device)
+        references = feature_rows("images", images, self.dim)
+        captions = feature_rows("texts", texts, self.dim)
+        if len(references) != len(captions):
+            raise VectorError(
+                f"`images` has {len(references)} rows, `texts` {len(captions)}; expected as many"
+            )
+        return compose(self.combiner, references, captions, device=self.encoder.device)
 
     def query(self, photo: Photo, text: str) -> Float[np.ndarray, " dim"]:
         """The unit vector of a reference photo and the text that modifies it.
 
         Raises:
+            UsageError: `photo` is no photo, or `text` no string.
             ImageError: the photo is missing, damaged, or no image.
         """
         composed: Float[np.ndarray, " dim"]
-        (composed,) = self.compose(self.encode_images([photo]), self.encode_texts([text]))
+        images = self.encode_images([require_photo("photo", photo)])
+        texts = self.encode_texts([require_text("text", text)])
+        (composed,) = self.compose(images, texts)
         return composed
 
-    def _encoded(self, photos: Sequence[Photo]) -> Iterator[Float[np.ndarray, "batch dim"]]:
-        for span in spans_of(range(len(photos)), _BATCH):
-            decoded = [_decoded(photos[row]) for row in span]
-            pixels = torch.stack([self.encoder.preprocess(photo) for photo in decoded])
-            with torch.inference_mode():
-                encoded = self.encoder.encode_images(pixels.to(self.encoder.device))
-            yield encoded.cpu().numpy()
 
-
-def load_retriever(path: Path, *, weights: Path | None, device: str) -> Retriever:
+def load_retriever(path: str | Path, *, weights: str | Path | None, device: str) -> Retriever:
     """Reads a checkpoint folder, or the best checkpoint of a run folder, with its encoder.
 
     Args:
@@ -109,13 +156,11 @@ def load_retriever(path: Path, *, weights: Path | None, device: str) -> Retrieve
 
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, or `weights` are not its encoder's.
-        UsageError: the device is not on this machine, or the run's encoder is no published one.
+        UsageError: an argument is of another kind, the device is not on this machine, or the run's
+            encoder is no published one.
         WeightsError: the encoder's weights cannot be had.
     """
-    checkpoint = find_checkpoint(path)
-    encoder = encoder_of_checkpoint(checkpoint, weights=weights, device=pick_device(device))
+    checkpoint = find_checkpoint(require_path("path", path))
+    file = None if weights is None else require_path("weights", weights)
+    encoder = encoder_of_checkpoint(checkpoint, weights=file, device=pick_device(device))
     return Retriever(composer_of(checkpoint), encoder)
-
-
-def _decoded(photo: Photo) -> Image.Image:
-    return upright(photo) if isinstance(photo, Image.Image) else read_image(Path(photo))

@@ -102,9 +102,9 @@ class _Held:
 
 def _in_folder(folder: Path) -> Path:
     """The tuned CLIP of a checkpoint folder, or of a run folder's best checkpoint."""
-    for place in _FOLDERS_TO_LOOK_IN:
-        if (folder / place / _FOLDER_FILE).is_file():
-            return folder / place / _FOLDER_FILE
+    for subfolder in _FOLDERS_TO_LOOK_IN:
+        if (folder / subfolder / _FOLDER_FILE).is_file():
+            return folder / subfolder / _FOLDER_FILE
     raise WeightsError(
         f"{folder} holds no {_FOLDER_FILE}: expected a weight file, or the checkpoint folder of "
         f"a run that tuned CLIP"
@@ -155,13 +155,13 @@ class _ScriptedObject:
 
     def tensors(self, prefix: str = "") -> "dict[str, Tensor]":
         """All tensors of this object and those it holds, by dotted name."""
-        found: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         for name, value in self.attributes.items():
             if isinstance(value, Tensor):
-                found[prefix + name] = value
+                tensors[prefix + name] = value
             elif isinstance(value, _ScriptedObject):
-                found |= value.tensors(f"{prefix}{name}.")
-        return found
+                tensors |= value.tensors(f"{prefix}{name}.")
+        return tensors
 
 
 class _ArchiveUnpickler(pickle.Unpickler):

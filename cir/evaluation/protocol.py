@@ -125,8 +125,8 @@ def require_targets(queries: Sequence[Query], split: str) -> None:
     if without:
         raise UsageError(
             f"{without} of {len(queries)} queries of split {split} have no target to be judged by "
-            f"(benchmarks keep those of test secret): take another split, such as val, or pass "
-            f"`submission`, a folder, to write the rankings for the test server"
+            f"(benchmarks keep those of test secret): take another split, such as val, or write "
+            f"the rankings for the test server with `submission=FOLDER`"
         )
 
 

@@ -60,7 +60,7 @@ def mine_through(
         processes: Those that hold a part of the gallery each.
 
     Returns:
-        What was found, and how far off it is; None where it is exact.
+        What was mined, and how far off it is; None where it is exact.
 
     Raises:
         UsageError: the plan or the processes need every candidate, or the gallery is too small for
@@ -77,9 +77,9 @@ def mine_through(
             progress=progress,
             processes=processes,
         ), None
-    made = CandidateIndex(problem.gallery, kind, candidates, device, progress)
-    mined = mine(problem, plan, block_size=block_size, progress=progress, propose=made.propose)
-    return mined, measured(problem, plan, made, device, block_size)
+    proposing = CandidateIndex(problem.gallery, kind, candidates, device, progress)
+    mined = mine(problem, plan, block_size=block_size, progress=progress, propose=proposing.propose)
+    return mined, measured(problem, plan, proposing, device, block_size)
 
 
 def measured(
@@ -90,17 +90,18 @@ def measured(
     sample = np.arange(min(_SAMPLE, count)) * count // min(_SAMPLE, count)
     part = _part(problem, sample)
     exact = mine(part, plan, device=device, block_size=block_size)
-    found = mine(part, plan, block_size=block_size, propose=index.propose)
-    again = (exact.rows[:, :, None] == found.rows[:, None, :]).any(axis=2)
-    wanted = exact.rows != NO_ROW
+    approximate = mine(part, plan, block_size=block_size, propose=index.propose)
+    found = (exact.rows[:, :, None] == approximate.rows[:, None, :]).any(axis=2)
     return Approximation(
         index=index.factory,
         candidates=index.candidates,
         queries=len(sample),
-        negatives_found=_share(again[wanted]),
-        rows_identical=_share((exact.rows == found.rows).all(axis=1)),
-        target_rank_error=_mean_error(exact.target_ranks, found.target_ranks),
-        candidates_in_band_error=_mean_error(exact.candidates_in_band, found.candidates_in_band),
+        negatives_found=_share(found[exact.rows != NO_ROW]),
+        rows_identical=_share((exact.rows == approximate.rows).all(axis=1)),
+        target_rank_error=_mean_error(exact.target_ranks, approximate.target_ranks),
+        candidates_in_band_error=_mean_error(
+            exact.candidates_in_band, approximate.candidates_in_band
+        ),
     )
 
 
@@ -116,7 +117,7 @@ def _chosen(
     if index == "flat" or not len(problem.queries):
         return None
     if fault:
-        raise UsageError(f"--index {index} {fault}: pass --index flat, or auto")
+        raise UsageError(f"`index={index!r}` {fault}: pass `index='flat'`, or auto")
     return index
 
 
@@ -127,27 +128,30 @@ def _unserved(plan: Plan, processes: Processes) -> str | None:
     pools = [*draw_pools(plan), *fill_pools(plan)]
     if any(pool.priority != NEAREST for pool in pools):
         return (
-            "proposes the nearest candidates alone, which are no sample of a band: --strategy "
-            "random, --sampling random or softmax, --on-starved random and kinds of any need all"
+            "proposes the nearest candidates alone, which are no sample of a band: "
+            "`strategy='random'`, `sampling='random'` or softmax, `on_starved='random'` and kinds "
+            "of any need all"
         )
     return None
 
 
-def _part(problem: Problem, numbers: Int64[np.ndarray, " some"]) -> Problem:
+def _part(problem: Problem, queries: Int64[np.ndarray, " some"]) -> Problem:
     """Some of the queries, against the same gallery."""
     return replace(
         problem,
-        queries=problem.queries[numbers],
-        targets=problem.targets[numbers],
-        exclusions=problem.exclusions.take(numbers),
-        categories=None if problem.categories is None else problem.categories[numbers],
+        queries=problem.queries[queries],
+        targets=problem.targets[queries],
+        exclusions=problem.exclusions.take(queries),
+        categories=None if problem.categories is None else problem.categories[queries],
     )
 
 
-def _share(held: Bool[np.ndarray, " cases"]) -> float:
-    """The share of cases in which something holds: all of none."""
-    return float(held.mean()) if held.size else 1.0
+def _share(holds: Bool[np.ndarray, " cases"]) -> float:
+    """The share of cases in which something holds: 1 where there are no cases."""
+    return float(holds.mean()) if holds.size else 1.0
 
 
-def _mean_error(exact: Int32[np.ndarray, " sample"], found: Int32[np.ndarray, " sample"]) -> float:
-    return float(np.abs(exact.astype(np.int64) - found).mean())
+def _mean_error(
+    exact: Int32[np.ndarray, " sample"], approximate: Int32[np.ndarray, " sample"]
+) -> float:
+    return float(np.abs(exact.astype(np.int64) - approximate).mean())

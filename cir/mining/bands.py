@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float32, Int8, Int64
 from cir.mining.plan import Plan
 from cir.types import KINDS, Band
 
+_BEFORE_ALL_ROWS: Final = -1
 _LAST_ROW: Final = np.iinfo(np.int64).max
 _BOUNDED: Final = ("semi-hard", "easy")
 """Bands that the margin bounds."""
@@ -36,7 +37,7 @@ Interval = tuple[Keys, Keys]
 """From the first key on, up to but not including the second."""
 
 
-def keys_at(distances: Float32[np.ndarray, " queries"], row: int = -1) -> Keys:
+def keys_at(distances: Float32[np.ndarray, " queries"], row: int = _BEFORE_ALL_ROWS) -> Keys:
     """Keys of one gallery row; by default before every candidate of that distance."""
     return Keys(distances, np.full(len(distances), row))
 
@@ -71,7 +72,7 @@ class Borders:
     """The first eligible key by `relative_margin`, `max_similarity` and `range_min`, and the first
     that no longer is by `range_max`, of those that are given."""
     bounded: bool
-    """Whether any band of the plan ends at the margin: otherwise none is counted before it."""
+    """Whether any band of the plan ends at the margin: otherwise none is counted below it."""
 
     @classmethod
     def of(
@@ -98,8 +99,8 @@ class Borders:
         )
 
     @property
-    def marks(self) -> dict[str, Keys]:
-        """Every key that candidates are counted before, by name."""
+    def thresholds(self) -> dict[str, Keys]:
+        """Every key that candidates are counted below, by name."""
         bands = {"beyond": self._beyond, "margin": keys_at(self.margins)} if self.bounded else {}
         return {"target": keys_at(self.targets), **bands, **self.filters}
 
@@ -160,50 +161,53 @@ def _first_distance(ceiling: Float32[np.ndarray, " queries"]) -> Float32[np.ndar
 
 @dataclass(frozen=True, eq=False)
 class BandCounts:
-    """How many valid candidates lie before each mark of `Borders`."""
+    """How many valid candidates lie below each threshold of `Borders`."""
 
     names: tuple[str, ...]
-    nearer: Int64[np.ndarray, "queries marks cells"]
-    """By category where the plan knows any: cell 0 is the query's own, cell 1 the others."""
-    valid: Int64[np.ndarray, "queries cells"]
+    """Of the thresholds."""
+    counts_below: Int64[np.ndarray, "queries thresholds scopes"]
+    """By the first two of `cir.types.SCOPES`, the query's own category and the others, where the
+    plan draws by category; otherwise all are in the second."""
+    valid: Int64[np.ndarray, "queries scopes"]
+    """All valid candidates."""
 
-    def before(self, name: str) -> Int64[np.ndarray, "queries cells"]:
-        """Valid candidates before a mark."""
-        counted: Int64[np.ndarray, "queries cells"] = self.nearer[:, self.names.index(name)]
-        return counted
+    def below(self, name: str) -> Int64[np.ndarray, "queries scopes"]:
+        """Valid candidates below a threshold."""
+        below: Int64[np.ndarray, "queries scopes"] = self.counts_below[:, self.names.index(name)]
+        return below
 
-    def of(self, band: Band) -> Int64[np.ndarray, "queries cells"]:
+    def in_band(self, band: Band) -> Int64[np.ndarray, "queries scopes"]:
         """Eligible candidates of a band."""
         none = np.zeros_like(self.valid)
         if band == "any":
             return self._eligible(none, self.valid)
-        target = self.before("target")
+        target = self.below("target")
         if band == "hard":
             return self._eligible(none, target)
-        beyond, margin = self.before("beyond"), self.before("margin")
+        beyond, margin = self.below("beyond"), self.below("margin")
         if band == "semi-hard":
             return self._eligible(beyond, margin)
         tied = self._eligible(target, beyond)
-        easy: Int64[np.ndarray, "queries cells"] = tied + self._eligible(
+        easy: Int64[np.ndarray, "queries scopes"] = tied + self._eligible(
             np.maximum(beyond, margin), self.valid
         )
         return easy
 
-    def refused(self, name: str) -> int:
-        """Valid candidates that a filter of `Borders` refuses, over all queries."""
+    def excluded(self, name: str) -> int:
+        """Valid candidates that a filter of `Borders` excludes, over all queries."""
         if name not in self.names:
             return 0
-        before = int(self.before(name).sum())
-        return int(self.valid.sum()) - before if name == "range_max" else before
+        below = int(self.below(name).sum())
+        return int(self.valid.sum()) - below if name == "range_max" else below
 
     def _eligible(
-        self, start: Int64[np.ndarray, "queries cells"], end: Int64[np.ndarray, "queries cells"]
-    ) -> Int64[np.ndarray, "queries cells"]:
+        self, start: Int64[np.ndarray, "queries scopes"], end: Int64[np.ndarray, "queries scopes"]
+    ) -> Int64[np.ndarray, "queries scopes"]:
         """Candidates from one count to another that the filters leave."""
         for name in set(self.names).intersection(_FILTERS):
             if name == "range_max":
-                end = np.minimum(end, self.before(name))
+                end = np.minimum(end, self.below(name))
             else:
-                start = np.maximum(start, self.before(name))
-        counted: Int64[np.ndarray, "queries cells"] = np.maximum(end - start, 0)
-        return counted
+                start = np.maximum(start, self.below(name))
+        eligible: Int64[np.ndarray, "queries scopes"] = np.maximum(end - start, 0)
+        return eligible

@@ -4,12 +4,13 @@ Every query is compared with the whole gallery, because the rank of its target a
 band are counts over the gallery; a top-k search ends before the band of a poorly ranked target
 begins. The way of the data:
 
-    borders     where each query's bands begin and end                  cir.mining.bands
-    stream      the gallery passes by: counts, and pools of candidates  cir.mining.scan.stream, .scan
-    choose      draws take their quotas from the pools                  cir.mining.selection
+    borders     where each query's bands begin and end                     cir.mining.bands
+    scan        the gallery streams by: counts, and pools of candidates    cir.mining.scan
+    selection   draws take their quotas from the pools                     cir.mining.selection
 
 What is mined depends on neither block, tile, thread nor processor: distances are those of
-`cir.mining.numerics.cosine`, equal ones are ordered by gallery row, chance hangs on query and row.
+`cir.mining.numerics.cosine`, equal ones are ordered by gallery row, and every random number is a
+hash of the seed, the query and the gallery row.
 
     problem = Problem(queries, targets, gallery, exclusions_of(known_answers))
     plan = Plan((Draw("any", 1.0, "semi-hard"),), num_negatives=5, margin=0.2)
@@ -17,13 +18,14 @@ What is mined depends on neither block, tile, thread nor processor: distances ar
 """
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int8, Int64
+from jaxtyping import Bool, Int8, Int64
 
 from cir.errors import UsageError, VectorError
+from cir.mining import arguments
 from cir.mining.bands import BandCounts, Borders, Keys, keys_at
 from cir.mining.numerics.cosine import paired_distances
 from cir.mining.plan import Plan
@@ -39,14 +41,12 @@ from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.types import NO_ROW, Band
 
-_CPU: Final = torch.device("cpu")
-
 
 def mine(
     problem: Problem,
     plan: Plan,
     *,
-    device: torch.device = _CPU,
+    device: torch.device | str = "cpu",
     block_size: int = 512,
     tile_size: int = TILE_SIZE,
     threads: int | None = None,
@@ -60,7 +60,8 @@ def mine(
     Args:
         problem: What to mine in; its gallery is this process's shard.
         plan: What to mine for.
-        device: Where the matrix products run, on CUDA or the CPU.
+        device: Where the matrix products run: a device or its name. Mining runs on CUDA or the CPU;
+            `auto` is CUDA where there is one, and Apple's MPS, which has no float64, is the CPU.
         block_size: Queries compared with a tile of the gallery at once, by each thread.
         tile_size: Gallery rows to a tile.
         threads: How many threads scan; by default one a usable core.
@@ -70,76 +71,103 @@ def mine(
         progress: Shows gallery images per second.
         processes: Those that hold the shards; each has the same queries, and gets the same.
         propose: Names the only candidates of each query, as an approximate index does; ranks and
-            counts are then those among them, and a draw by chance draws from no others. By default
+            counts are then those among them, and a random draw draws from no others. By default
             the whole gallery is compared.
 
     Raises:
-        VectorError: the gallery is empty, or the vectors are of several dimensions.
-        UsageError: the plan draws by category, and the problem has none.
+        VectorError: the gallery is empty.
+        UsageError: an argument is not what is said here, or the plan draws by category and the
+            problem has none.
     """
-    size = int(processes.summed(np.array([len(problem.gallery)]))[0])
-    _require_fitting(problem, plan, size)
-    scanner = _Scanner(
-        problem,
-        plan,
-        size,
-        device,
-        block_size,
-        tile_size,
-        threads,
-        arithmetic,
-        progress,
-        processes,
-        propose,
+    arguments.instance("problem", problem, Problem)
+    arguments.instance("plan", plan, Plan)
+    machine = _Machine(
+        device=arguments.mining_device(device),
+        block_size=arguments.integer("block_size", block_size, 1),
+        tile_size=arguments.integer("tile_size", tile_size, 1),
+        threads=None if threads is None else arguments.integer("threads", threads, 1),
+        arithmetic=arithmetic,
+        progress=progress,
+        processes=processes,
+        propose=propose,
     )
-    every = np.arange(len(problem.queries))
-    targets = paired_distances(problem.queries, every, problem.targets, every)
-    borders = Borders.of(targets, plan)
+    scanner = _Scanner(problem, plan, machine)
+    queries = np.arange(len(problem.queries))
+    target_distances = paired_distances(problem.queries, queries, problem.targets, queries)
+    borders = Borders.of(target_distances, plan)
     if plan.windowed:
-        borders = Borders.of(targets, plan, scanner.window(borders))
-    draws, fills = draw_pools(plan), fill_pools(plan)
-    tally, (drawn, filling) = scanner.scan(borders, draws, fills, plan.num_negatives)
-    hand, starved = choose(plan, drawn, filling)
+        borders = Borders.of(target_distances, plan, scanner.window(borders))
+    scanned = scanner.scan(borders, draw_pools(plan), fill_pools(plan), plan.num_negatives)
+    selection, starved = choose(plan, scanned.draws, scanned.fills)
+    return _mined(plan, borders, scanned.counts, selection, starved)
+
+
+def _mined(
+    plan: Plan,
+    borders: Borders,
+    counts: BandCounts,
+    selection: Selection,
+    starved: Bool[np.ndarray, " queries"],
+) -> Mined:
     return Mined(
-        rows=hand.rows,
-        distances=hand.distances,
-        kinds=_kinds(hand, borders),
-        scopes=hand.scopes,
-        target_distances=targets,
-        target_ranks=(1 + tally.before("target").sum(axis=1)).astype(np.int32),
-        candidates_in_band=_wanted(tally, plan).astype(np.int32),
+        rows=selection.rows,
+        distances=selection.distances,
+        kinds=_kinds(selection, borders),
+        scopes=selection.scopes,
+        target_distances=borders.targets,
+        target_ranks=(1 + counts.below("target").sum(axis=1)).astype(np.int32),
+        candidates_in_band=_candidates_in_band(counts, plan).astype(np.int32),
         starved=starved,
         excluded=FilterCounts(
-            relative_margin=tally.refused("relative_margin"),
-            max_similarity=tally.refused("max_similarity"),
-            ranks=tally.refused("range_min") + tally.refused("range_max"),
+            relative_margin=counts.excluded("relative_margin"),
+            max_similarity=counts.excluded("max_similarity"),
+            ranks=counts.excluded("range_min") + counts.excluded("range_max"),
         ),
     )
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """How a scan runs, as `mine` says of each; of these, `propose` alone decides what it finds."""
+
+    device: torch.device
+    block_size: int
+    tile_size: int
+    threads: int | None
+    arithmetic: torch.dtype | None
+    progress: Progress
+    processes: Processes
+    propose: Propose | None
+
+    def __post_init__(self) -> None:
+        numbers = (None, torch.bfloat16, torch.float32)
+        known = self.arithmetic in numbers
+        arguments.require(
+            "arithmetic", self.arithmetic, "bfloat16 or float32 of torch", holds=known
+        )
+        arguments.instance("progress", self.progress, Progress)
+        arguments.instance("processes", self.processes, Processes)
+        callable_or_none = self.propose is None or callable(self.propose)
+        arguments.require("propose", self.propose, "a function", holds=callable_or_none)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scanned:
+    """What a scan counted, and what its pools hold, draw after draw and fill after fill."""
+
+    counts: BandCounts
+    draws: list[PoolResult]
+    fills: list[PoolResult]
 
 
 class _Scanner:
     """Scans a problem's gallery, as often as a plan needs it."""
 
-    def __init__(
-        self,
-        problem: Problem,
-        plan: Plan,
-        size: int,
-        device: torch.device,
-        block_size: int,
-        tile_size: int,
-        threads: int | None,
-        arithmetic: torch.dtype | None,
-        progress: Progress,
-        processes: Processes,
-        propose: Propose | None,
-    ) -> None:
-        self._problem, self._plan, self._size = problem, plan, size
-        self._processes, self._propose = processes, propose
-        self._device, self._block_size, self._progress = device, block_size, progress
-        self._tile_size, self._threads = tile_size, threads
-        self._dtype = arithmetic or fastest_dtype(device)
-        self._scoped = any(draw.scope != "any" for draw in plan.draws)
+    def __init__(self, problem: Problem, plan: Plan, machine: _Machine) -> None:
+        self._problem, self._plan, self._machine = problem, plan, machine
+        self._gallery = int(machine.processes.summed(np.array([len(problem.gallery)]))[0])
+        """Rows of all shards."""
+        _require_fitting(problem, plan, self._gallery)
 
     def scan(
         self,
@@ -148,61 +176,61 @@ class _Scanner:
         fills: Sequence[CandidatePool],
         kept: int,
         label: str = "mine",
-    ) -> tuple[BandCounts, tuple[list[PoolResult], list[PoolResult]]]:
-        """Counts before each border, and the best `kept` of each pool of draws and fills."""
-        different = list(dict.fromkeys([*draws, *fills]))
-        needed = needs_pool(self._plan, different, len(self._problem.queries))
-        first_fill = len(set(draws))
+    ) -> _Scanned:
+        """Counts below each threshold, and keeps the best `kept` of each pool."""
+        pools, processes = list(dict.fromkeys([*draws, *fills])), self._machine.processes
+        needed = needs_pool(self._plan, pools, len(self._problem.queries))
         request = scan_request(
-            self._problem, self._plan, borders, different, needed, first_fill, kept
+            self._problem, self._plan, borders, pools, needed, len(set(draws)), kept
         )
-        found, valid = self._pass(request, label)
-        found = merged_shards(found, self._processes)
-        valid = self._processes.summed(valid)
-        tally = BandCounts(tuple(borders.marks), _cells(found.counts_below), _cells(valid))
-        offers = {
-            pool: PoolResult(found.rows[:, place], found.distances[:, place], pool.scope)
-            for place, pool in enumerate(different)
+        result, valid = self._result(request, label)
+        result, valid = merged_shards(result, processes), processes.summed(valid)
+        in_pool = {
+            pool: PoolResult(result.rows[:, column], result.distances[:, column], pool.scope)
+            for column, pool in enumerate(pools)
         }
-        return tally, ([offers[pool] for pool in draws], [offers[pool] for pool in fills])
+        return _Scanned(
+            BandCounts(tuple(borders.thresholds), _by_scope(result.counts_below), _by_scope(valid)),
+            [in_pool[pool] for pool in draws],
+            [in_pool[pool] for pool in fills],
+        )
 
     def window(self, borders: Borders) -> tuple[Keys | None, Keys | None]:
         """The keys at the first rank that is eligible, and at the first that no longer is."""
-        plan, last = self._plan, self._size
-        kept = 1 + max(plan.range_min, plan.range_max or 0)
-        every = Borders(borders.targets, borders.margins, {}, bounded=False)
+        plan = self._plan
+        kept = min(1 + max(plan.range_min, plan.range_max or 0), self._gallery)
+        unfiltered = Borders(borders.targets, borders.margins, {}, bounded=False)
         pool = CandidatePool("any", "any", NEAREST, 0)
-        _, ((offer,), _) = self.scan(every, [pool], [], min(kept, last), "rank")
+        nearest = self.scan(unfiltered, [pool], [], kept, "rank").draws[0]
         return (
-            _keys_at_rank(offer, plan.range_min) if plan.range_min else None,
-            None if plan.range_max is None else _keys_at_rank(offer, plan.range_max),
+            _keys_at_rank(nearest, plan.range_min) if plan.range_min else None,
+            None if plan.range_max is None else _keys_at_rank(nearest, plan.range_max),
         )
 
-    def _pass(
+    def _result(
         self, request: ScanRequest, label: str
     ) -> tuple[ScanResult, Int64[np.ndarray, "queries two"]]:
         """What the gallery holds, or the candidates proposed of it; and `_valid` among these."""
-        block_size, progress = self._block_size, self._progress
-        tile_size, threads = self._tile_size, self._threads
-        if self._propose is not None:
+        machine = self._machine
+        if machine.propose is not None:
             return scan_listed(
                 request,
-                self._propose,
-                block_size,
-                progress,
+                machine.propose,
+                machine.block_size,
+                machine.progress,
                 label,
-                tile_size=tile_size,
-                threads=threads,
+                tile_size=machine.tile_size,
+                threads=machine.threads,
             )
         result = stream(
             request,
-            self._dtype,
-            self._device,
-            block_size,
-            progress,
+            machine.arithmetic or fastest_dtype(machine.device),
+            machine.device,
+            machine.block_size,
+            machine.progress,
             label,
-            tile_size=tile_size,
-            threads=threads,
+            tile_size=machine.tile_size,
+            threads=machine.threads,
         )
         return result, self._valid()
 
@@ -210,62 +238,54 @@ class _Scanner:
         """Valid candidates of each query in the shard: all, and those of its category."""
         problem, count = self._problem, len(self._problem.queries)
         queries, rows = problem.exclusions.pairs()
-        every = len(problem.gallery) - np.bincount(queries, minlength=count)
-        own = np.zeros(count, dtype=np.int64)
-        if self._scoped and problem.members is not None and problem.categories is not None:
-            barred = problem.members[problem.categories[queries], rows]
-            sizes = problem.members.sum(axis=1)[problem.categories]
-            own = sizes - np.bincount(queries[barred], minlength=count)
-        return np.stack([every, own], axis=1)
+        everywhere = len(problem.gallery) - np.bincount(queries, minlength=count)
+        in_category = np.zeros(count, dtype=np.int64)
+        categories, members = problem.categories, problem.members
+        if self._plan.by_category and categories is not None and members is not None:
+            excluded = members[categories[queries], rows]
+            sizes = members.sum(axis=1)[categories]
+            in_category = sizes - np.bincount(queries[excluded], minlength=count)
+        return np.stack([everywhere, in_category], axis=1)
 
 
-def _keys_at_rank(offer: PoolResult, rank: int) -> Keys:
+def _keys_at_rank(pool: PoolResult, rank: int) -> Keys:
     """The key of the candidate that so many come before; past the end where there is none."""
-    if rank >= offer.rows.shape[1]:
-        nobody = np.full(len(offer.rows), np.inf, dtype=np.float32)
-        return keys_at(nobody)
-    rows, distances = offer.rows[:, rank], offer.distances[:, rank]
-    return Keys(np.where(rows == NO_ROW, np.float32(np.inf), distances), rows)
+    infinity = np.float32(np.inf)
+    if rank >= pool.rows.shape[1]:
+        return keys_at(np.full(len(pool.rows), infinity))
+    rows, distances = pool.rows[:, rank], pool.distances[:, rank]
+    return Keys(np.where(rows == NO_ROW, infinity, distances), rows)
 
 
-def _cells(counts: Int64[np.ndarray, "*counted two"]) -> Int64[np.ndarray, "*counted two"]:
+def _by_scope(counts: Int64[np.ndarray, "*counted two"]) -> Int64[np.ndarray, "*counted two"]:
     """(all, own category) as (own category, other categories)."""
-    every, own = counts[..., 0], counts[..., 1]
-    return np.stack([own, every - own], axis=-1)
+    everywhere, in_category = counts[..., 0], counts[..., 1]
+    return np.stack([in_category, everywhere - in_category], axis=-1)
 
 
-def _wanted(tally: BandCounts, plan: Plan) -> Int64[np.ndarray, " queries"]:
+def _candidates_in_band(counts: BandCounts, plan: Plan) -> Int64[np.ndarray, " queries"]:
     """Eligible candidates that any of the draws could give."""
-    wanted = np.zeros(len(tally.valid), dtype=np.int64)
-    for cell, scope in enumerate(("same-category", "other-category")):
+    total = np.zeros(len(counts.valid), dtype=np.int64)
+    for column, scope in enumerate(("same-category", "other-category")):
         bands: set[Band] = {draw.band for draw in plan.draws if draw.scope in (scope, "any")}
         if "any" in bands:
             bands = {"any"}
         for band in bands:
-            wanted += tally.of(band)[:, cell]
-    return wanted
+            total += counts.in_band(band)[:, column]
+    return total
 
 
-def _kinds(hand: Selection, borders: Borders) -> Int8[np.ndarray, "queries negatives"]:
-    kinds = np.zeros(hand.rows.shape, dtype=np.int8)
-    at = np.nonzero(hand.rows != NO_ROW)
-    kinds[at] = borders.kinds(at[0], hand.distances[at])
+def _kinds(selection: Selection, borders: Borders) -> Int8[np.ndarray, "queries negatives"]:
+    kinds = np.zeros(selection.rows.shape, dtype=np.int8)
+    filled = np.nonzero(selection.rows != NO_ROW)
+    kinds[filled] = borders.kinds(filled[0], selection.distances[filled])
     return kinds
 
 
-def _require_fitting(problem: Problem, plan: Plan, size: int) -> None:
-    if not size or not problem.gallery.shape[1]:
+def _require_fitting(problem: Problem, plan: Plan, gallery: int) -> None:
+    if not gallery or not problem.gallery.shape[1]:
         raise VectorError("the gallery holds no vectors: nothing can be mined")
-    dims = {table.shape[1] for table in (problem.queries, problem.targets, problem.gallery)}
-    if len(dims) > 1:
-        raise VectorError(
-            f"queries, targets and gallery are of {sorted(dims)} dimensions; expected one"
+    if plan.by_category and (problem.categories is None or problem.members is None):
+        raise UsageError(
+            "the plan draws by category; expected a problem with `categories` and `members`"
         )
-    if not len(problem.queries) == len(problem.targets) == len(problem.exclusions):
-        raise VectorError(
-            f"{len(problem.queries)} queries have {len(problem.targets)} targets and "
-            f"{len(problem.exclusions)} lists of exclusions; expected one of each a query"
-        )
-    by_category = any(draw.scope != "any" for draw in plan.draws)
-    if by_category and (problem.categories is None or problem.members is None):
-        raise UsageError("the plan draws by category; the problem says no categories and members")

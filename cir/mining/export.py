@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cir.artefacts.manifest import Manifest
 from cir.config import ExportFormat
-from cir.data.captions import joined
 from cir.errors import UsageError
-from cir.mining.corpus import Rows, row_lists
+from cir.mining import arguments
+from cir.mining.arguments import Items, Rows
 from cir.mining.problem import Mined
 from cir.types import NO_ROW
 
@@ -38,9 +37,9 @@ class TrainingExample:
 
 def as_columns(
     mined: Mined,
-    anchors: Sequence[Any],
+    anchors: Items,
     positives: Rows,
-    corpus: Sequence[Any],
+    corpus: Items,
     form: ExportFormat = "triplet",
 ) -> ExampleColumns:
     """The result of `mine_negatives` as columns of texts, or of whatever the rows stand for.
@@ -55,39 +54,25 @@ def as_columns(
     Raises:
         UsageError: anchors, positives or corpus are not those that were mined.
     """
-    if len(anchors) != len(mined.rows) or mined.rows.max(initial=NO_ROW) >= len(corpus):
+    arguments.instance("mined", mined, Mined)
+    arguments.choice("form", form, _FORMS)
+    anchors, corpus = arguments.items("anchors", anchors), arguments.items("corpus", corpus)
+    last_row = mined.rows.max(initial=NO_ROW)
+    if len(anchors) != len(mined.rows) or last_row >= len(corpus):
         raise UsageError(
-            f"{len(anchors)} anchors and a corpus of {len(corpus)} are not what was mined: "
-            f"{len(mined.rows)} queries, rows up to {mined.rows.max(initial=NO_ROW)}"
+            f"`anchors` has {len(anchors)} rows and `corpus` {len(corpus)}; expected those that "
+            f"were mined: {len(mined.rows)} queries, and a corpus with a row {last_row}"
         )
-    answers = row_lists(positives, "positives", len(anchors), len(corpus))
+    answers = arguments.row_lists("positives", positives, len(anchors), len(corpus))
     examples = [
-        TrainingExample(anchor, [corpus[row] for row in own], [corpus[row] for row in rows[:count]])
-        for anchor, own, rows, count in zip(
+        TrainingExample(
+            anchor, [corpus[row] for row in positive_rows], [corpus[row] for row in rows[:count]]
+        )
+        for anchor, positive_rows, rows, count in zip(
             anchors, answers, mined.rows.tolist(), mined.counts.tolist(), strict=True
         )
     ]
     return columns_of(examples, form, mined.rows.shape[1])
-
-
-def manifest_columns(
-    manifest: Manifest,
-    form: ExportFormat,
-    num_negatives: int,
-    image_name: Callable[[str], str] = str,
-) -> ExampleColumns:
-    """A manifest as columns of multimodal inputs: {"image": …, "text": …} and {"image": …}.
-
-    The keys say what the values are, so that no encoder can take the name of a file for a text.
-
-    Args:
-        manifest: Of composed queries; both captions of one become "a and b".
-        form: Which rows and columns.
-        num_negatives: Negatives of a query, its nearest, at most; as an n-tuple exactly.
-        image_name: From an image's id to what stands for it, its file for instance.
-    """
-    examples = (_example(manifest, row, image_name) for row in range(len(manifest)))
-    return columns_of(examples, form, num_negatives)
 
 
 def columns_of(
@@ -120,7 +105,7 @@ def _tuples(examples: Iterable[TrainingExample], count: int) -> ExampleColumns:
         if len(example.negatives) >= count
         for positive in example.positives
     ]
-    numbered = (f"negative_{place}" for place in range(1, count + 1))
+    numbered = (f"negative_{rank}" for rank in range(1, count + 1))
     return _by_column(("anchor", "positive", *numbered), rows)
 
 
@@ -143,17 +128,4 @@ _FORMS: Final[Mapping[ExportFormat, Callable[[Iterable[TrainingExample], int], E
 
 
 def _by_column(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> ExampleColumns:
-    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
-
-
-def _example(manifest: Manifest, row: int, image_name: Callable[[str], str]) -> TrainingExample:
-    def image(image_id: str) -> dict[str, str]:
-        return {"image": image_name(image_id)}
-
-    start = int(manifest.negative_starts[row])
-    negatives = manifest.negative_ids[start : start + int(manifest.negative_counts[row])]
-    return TrainingExample(
-        anchor=image(manifest.reference_ids[row]) | {"text": joined(manifest.captions[row])},
-        positives=[image(manifest.target_ids[row])],
-        negatives=[image(image_id) for image_id in negatives],
-    )
+    return {name: [row[column] for row in rows] for column, name in enumerate(names)}

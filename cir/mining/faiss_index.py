@@ -117,21 +117,21 @@ class CandidateIndex:
         self._vectors = vectors
         self.candidates = min(candidates, len(vectors))
         self.factory = _factory(kind, *vectors.shape)
-        self._index = self._made(kind, device)
+        self._index = self._empty_index(kind, device)
         with _threads(1 if kind == "hnsw" else None):
             self._fill(progress)
 
     def propose(
         self, queries: Float32[np.ndarray, "queries dim"]
     ) -> Int64[np.ndarray, "queries candidates"]:
-        """Rows near to each query; −1 in places for which none was found."""
+        """Rows near to each query; `NO_ROW` behind the last where the index gives fewer."""
         _require_dim(queries, self._vectors)
+        rows: Int64[np.ndarray, "queries candidates"]
         _, rows = self._index.search(np.ascontiguousarray(queries), self.candidates)
-        found: Int64[np.ndarray, "queries candidates"] = rows
-        return found
+        return rows
 
-    def _made(self, kind: IndexKind, device: torch.device) -> Any:
-        """The empty index."""
+    def _empty_index(self, kind: IndexKind, device: torch.device) -> Any:
+        """The index, untrained and without vectors."""
         count, dim = self._vectors.shape
         index: Any = faiss.index_factory(dim, self.factory, faiss.METRIC_INNER_PRODUCT)
         if kind == "hnsw":
@@ -158,8 +158,8 @@ class CandidateIndex:
 
     def _sample(self, count: int) -> Float32[np.ndarray, "sample dim"]:
         """Vectors drawn with a fixed seed, in the order of their rows."""
-        every = len(self._vectors)
-        rows = np.random.default_rng(0).choice(every, min(count, every), replace=False)
+        gallery = len(self._vectors)
+        rows = np.random.default_rng(0).choice(gallery, min(count, gallery), replace=False)
         sample: Float32[np.ndarray, "sample dim"] = np.ascontiguousarray(
             self._vectors[np.sort(rows)]
         )
@@ -204,15 +204,15 @@ def _require_vectors(vectors: Float32[np.ndarray, "gallery dim"]) -> None:
 def _require_dim(
     queries: Float32[np.ndarray, "queries dim"], vectors: Float32[np.ndarray, "gallery _"]
 ) -> None:
-    found, expected = queries.shape[1], vectors.shape[1]
-    if found != expected:
-        raise VectorError(f"the queries are {found}-d; the gallery holds {expected}-d vectors")
+    dim, expected = queries.shape[1], vectors.shape[1]
+    if dim != expected:
+        raise VectorError(f"the queries are {dim}-d; the gallery holds {expected}-d vectors")
 
 
 def _require_trainable(count: int, kind: IndexKind) -> None:
     least = {"ivf": _LEAST_TRAINED_BY, "hnsw": 1, "ivfpq": _LEAST_TRAINED_BY * _CODES}[kind]
     if count < least:
         raise UsageError(
-            f"--index {kind} is trained on {least:,} vectors or more; the gallery holds {count:,}: "
-            f"pass --index flat, which is exact and fast at this size"
+            f"`index={kind!r}` is trained on {least:,} vectors or more; the gallery holds "
+            f"{count:,}: pass `index='flat'`, which is exact and fast at this size"
         )

@@ -50,13 +50,13 @@ class Gallery:
 
 @dataclass(frozen=True, eq=False)
 class PreparedMining:
-    """What mining begins with that is the same however queries are composed."""
+    """The gallery, targets and exclusions of queries: the same however queries are composed."""
 
     gallery: Gallery
     targets: Float32[np.ndarray, "queries dim"]
     """Unit vectors."""
     categories: Int64[np.ndarray, " queries"]
-    """The place of each query's category among those of the gallery."""
+    """The row of each query's category in `gallery.members`."""
     exclusions: Exclusions
 
 
@@ -279,28 +279,28 @@ def _require_the_same(
         return
     dataset = hashlib.sha256(repr((queries, sorted(galleries.items()))).encode())
     for what, digest in (("embeddings", embeddings.sha256), ("dataset", dataset.hexdigest())):
-        told = processes.all_gather_object(digest)
-        if len(set(told)) > 1:
-            other = next(rank for rank, each in enumerate(told) if each != told[0])
+        digests = processes.all_gather_object(digest)
+        if len(set(digests)) > 1:
+            other = next(rank for rank, each in enumerate(digests) if each != digests[0])
             raise UsageError(
-                f"process {other} has another --{what} than process 0: give all hosts the same"
+                f"process {other} has another `{what}` than process 0: give all hosts the same"
             )
 
 
 def _require_enough(gallery: Gallery, options: MiningOptions) -> None:
     if options.num_negatives > len(gallery.ids):
         raise UsageError(
-            f"--num-negatives is {options.num_negatives}; expected at most {len(gallery.ids)}, "
+            f"`num_negatives` is {options.num_negatives}; expected at most {len(gallery.ids)}, "
             f"the images of the gallery: pass fewer"
         )
 
 
 def _category_codes(queries: Sequence[Query], gallery: Gallery) -> Int64[np.ndarray, " queries"]:
     code_of = {category: code for code, category in enumerate(gallery.categories)}
-    homeless = sorted({query.category for query in queries} - set(code_of))
-    if homeless:
+    unknown = sorted({query.category for query in queries} - set(code_of))
+    if unknown:
         raise DatasetError(
-            f"queries of category {homeless[0]!r} have no gallery: expected an image_splits file; "
+            f"queries of category {unknown[0]!r} have no gallery: expected an image_splits file; "
             f"there are those of {', '.join(gallery.categories)}"
         )
     return np.array([code_of[query.category] for query in queries], dtype=np.int64)
@@ -315,8 +315,8 @@ def _kept(
         raise ManifestError(
             f"{starved.size} of {len(queries)} queries are starved, the first "
             f"{queries[starved[0]].id}: fewer than {options.num_negatives} candidates are of the "
-            f"wanted kind ({_starved_empty(mined)} queries have none); "
-            f"pass --on-starved nearest, random or drop"
+            f"band's kind ({_starved_empty(mined)} queries have none); "
+            f"pass `on_starved='nearest'`, random or drop"
         )
     kept = mined.counts > 0
     if options.on_starved == "drop":
@@ -325,33 +325,33 @@ def _kept(
 
 
 def _all_counts(exclusions: Exclusions, processes: Processes) -> ExclusionCounts:
-    """Candidates refused in the parts of all processes."""
-    own = np.array(astuple(exclusions.counts), dtype=np.int64)
-    return ExclusionCounts(*processes.summed(own).tolist())
+    """Candidates excluded in the parts of all processes."""
+    counts = np.array(astuple(exclusions.counts), dtype=np.int64)
+    return ExclusionCounts(*processes.summed(counts).tolist())
 
 
 def _counts(
-    mined: Mined, kept: Int64[np.ndarray, " kept"], barred: ExclusionCounts, left_out: int
+    mined: Mined, kept: Int64[np.ndarray, " kept"], by_exclusions: ExclusionCounts, left_out: int
 ) -> ManifestCounts:
-    refused = mined.excluded
+    by_filters = mined.excluded
     return ManifestCounts(
         queries=len(kept),
         starved=int(mined.starved.sum()),
         dropped=left_out + len(mined.starved) - len(kept),
-        excluded_as_duplicates=barred.duplicates,
-        excluded_as_duplicate_bytes=barred.duplicate_bytes,
-        excluded_as_duplicate_vectors=barred.duplicate_vectors,
-        excluded_as_siblings=barred.siblings,
-        excluded_by_target_similarity=barred.target_similarity,
-        excluded_by_relative_margin=refused.relative_margin,
-        excluded_by_max_similarity=refused.max_similarity,
-        excluded_by_ranks=refused.ranks,
+        excluded_as_duplicates=by_exclusions.duplicates,
+        excluded_as_duplicate_bytes=by_exclusions.duplicate_bytes,
+        excluded_as_duplicate_vectors=by_exclusions.duplicate_vectors,
+        excluded_as_siblings=by_exclusions.siblings,
+        excluded_by_target_similarity=by_exclusions.target_similarity,
+        excluded_by_relative_margin=by_filters.relative_margin,
+        excluded_by_max_similarity=by_filters.max_similarity,
+        excluded_by_ranks=by_filters.ranks,
         starved_empty=_starved_empty(mined),
     )
 
 
 def _starved_empty(mined: Mined) -> int:
-    """Starved queries of which not one candidate is of the wanted kind."""
+    """Starved queries of which not one candidate is of the band's kind."""
     return int((mined.starved & (mined.candidates_in_band == 0)).sum())
 
 

@@ -23,7 +23,7 @@ class OnlineNegatives:
 
         Args:
             vectors: The current vectors of the gallery.
-            images: What each is called in the exclusions of a query; each once.
+            images: The number of each in the exclusions of a query; each once.
             top_k: Valid images given for each query; fewer where the gallery holds fewer.
             device: Where the search runs.
         """
@@ -36,7 +36,7 @@ class OnlineNegatives:
     def nearest(
         self,
         query: Float[Tensor, "batch dim"],
-        barred: tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]],
+        excluded: tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]],
     ) -> tuple[Float[Tensor, "batch negatives dim"], Bool[Tensor, "batch negatives"]]:
         """The vectors of the nearest valid images of each query, nearest first; which are there.
 
@@ -44,26 +44,26 @@ class OnlineNegatives:
 
         Args:
             query: Composed queries, unit vectors, detached.
-            barred: (place of the query in the batch, image) of every image that is no negative.
+            excluded: (row of the query in the batch, image) of every image that is no negative.
         """
-        most = int(np.bincount(barred[0], minlength=1).max())
-        wanted = min(self._top_k + most, len(self._images))
-        _, found = self._index.search(query.cpu().numpy(), wanted)
-        valid = ~_among(self._images[found], barred)
+        most_excluded = int(np.bincount(excluded[0], minlength=1).max())
+        k = min(self._top_k + most_excluded, len(self._images))
+        _, nearest = self._index.search(query.cpu().numpy(), k)
+        valid = ~_is_excluded(self._images[nearest], excluded)
         first = np.argsort(~valid, axis=1, kind="stable")[:, : self._top_k]
-        rows = torch.from_numpy(np.take_along_axis(found, first, axis=1))
+        rows = torch.from_numpy(np.take_along_axis(nearest, first, axis=1))
         present = torch.from_numpy(np.take_along_axis(valid, first, axis=1))
         device = self._vectors.device
         return self._vectors[rows.to(device)], present.to(device)
 
 
-def _among(
-    images: Int64[np.ndarray, "batch found"],
-    barred: tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]],
-) -> Bool[np.ndarray, "batch found"]:
-    """Whether each image is barred for the query of its row."""
-    queries, named = barred
-    span = 1 + max(images.max(initial=0), named.max(initial=0))
-    asked = np.arange(len(images))[:, None] * span + images
-    among: Bool[np.ndarray, "batch found"] = np.isin(asked, queries * span + named)
-    return among
+def _is_excluded(
+    images: Int64[np.ndarray, "batch k"],
+    excluded: tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]],
+) -> Bool[np.ndarray, "batch k"]:
+    """Whether each image is excluded for the query of its row."""
+    queries, excluded_images = excluded
+    span = 1 + max(images.max(initial=0), excluded_images.max(initial=0))
+    pairs = np.arange(len(images))[:, None] * span + images
+    is_excluded: Bool[np.ndarray, "batch k"] = np.isin(pairs, queries * span + excluded_images)
+    return is_excluded

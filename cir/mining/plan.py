@@ -3,21 +3,27 @@
 To add a strategy, name its band in `_BANDS`, or its draws in `draws_of`.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 from jaxtyping import Int64
 
-from cir.types import Band, Scope, Strategy
+from cir.mining import arguments
+from cir.types import SCOPES, Band, Sampling, Scope, Strategy
 
 Fill = Literal["nearest", "random"] | None
 """What fills up a starved query; None leaves it short."""
 
+FILLS: Final[tuple[Fill, ...]] = (None, "nearest", "random")
+SAMPLINGS: Final[tuple[Sampling, ...]] = get_args(Sampling)
+
 _BANDS: Final[Mapping[Strategy, Band]] = {"random": "any", "hard": "hard", "semi-hard": "semi-hard"}
 """The band of each strategy that draws from the whole gallery."""
 
+_LARGEST_SEED: Final = 2**63 - 1
 _GOLDEN: Final = (np.sqrt(5) - 1) / 2
 
 
@@ -28,6 +34,11 @@ class Draw:
     scope: Scope
     share: float
     band: Band
+
+    def __post_init__(self) -> None:
+        arguments.choice("scope", self.scope, SCOPES)
+        arguments.real("share", self.share, 0, 1)
+        arguments.choice("band", self.band, get_args(Band))
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class Plan:
     """Served in this order; no candidate is drawn twice. Their shares add up to 1."""
     num_negatives: int
     margin: float
-    sampling: Literal["top", "random", "softmax"] = "top"
+    sampling: Sampling = "top"
     """Whether a band gives its nearest members, a uniform sample, or a sample without replacement
     with weights exp(−d / temperature). The band `any` is sampled uniformly where `top` is asked:
     its nearest members are no sample of any candidate, but the hardest ones."""
@@ -62,24 +73,52 @@ class Plan:
     range_max: int | None = None
     """Filter: fewer than this many do."""
 
+    def __post_init__(self) -> None:
+        draws = isinstance(self.draws, tuple) and all(isinstance(d, Draw) for d in self.draws)
+        arguments.require("draws", self.draws, "a tuple of `Draw`s", holds=draws)
+        total = sum(draw.share for draw in self.draws)
+        shares = f"draws whose shares add up to 1, not {total:g}"
+        arguments.require("draws", self.draws, shares, holds=math.isclose(total, 1, abs_tol=1e-6))
+        arguments.integer("num_negatives", self.num_negatives, 1)
+        arguments.real("margin", self.margin, 0, 2)
+        arguments.choice("sampling", self.sampling, SAMPLINGS)
+        arguments.positive("temperature", self.temperature)
+        arguments.choice("fill", self.fill, FILLS)
+        arguments.integer("seed", self.seed, 0, _LARGEST_SEED)
+        self._require_filters()
+
+    def _require_filters(self) -> None:
+        if self.relative_margin is not None:
+            arguments.real("relative_margin", self.relative_margin, 0, 1)
+        if self.max_similarity is not None:
+            arguments.real("max_similarity", self.max_similarity, -1, 1)
+        arguments.integer("range_min", self.range_min, 0)
+        if self.range_max is not None:
+            arguments.integer("range_max", self.range_max, self.range_min + 1)
+
     @property
     def shared(self) -> tuple[Draw, ...]:
         """The draws that have a share; the others only widen the band that is counted."""
         return tuple(draw for draw in self.draws if draw.share > 0)
 
     @property
+    def by_category(self) -> bool:
+        """Whether any draw is from a category."""
+        return any(draw.scope != "any" for draw in self.draws)
+
+    @property
     def windowed(self) -> bool:
         """Whether ranks decide who is eligible."""
         return self.range_min > 0 or self.range_max is not None
 
-    def quota(self, numbers: Int64[np.ndarray, " queries"]) -> Int64[np.ndarray, "queries draws"]:
+    def quota(self, queries: Int64[np.ndarray, " queries"]) -> Int64[np.ndarray, "queries draws"]:
         """How many negatives each draw gives each query: whole numbers that add up exactly.
 
         Systematic sampling (Madow, 1949): the cumulated shares of `num_negatives` are shifted by an
         offset in [0, 1) and rounded down. The offsets of successive queries are multiples of the
         golden ratio, which spread so evenly that the shares hold over any run of queries.
         """
-        offsets = np.modf(numbers * _GOLDEN + np.random.default_rng(self.seed).random())[0]
+        offsets = np.modf(queries * _GOLDEN + np.random.default_rng(self.seed).random())[0]
         bounds = np.cumsum([0.0, *(draw.share for draw in self.draws)]) * self.num_negatives
         bounds[-1] = self.num_negatives
         return np.diff(np.floor(bounds + offsets[:, None]).astype(np.int64), axis=1)

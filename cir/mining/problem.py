@@ -4,12 +4,21 @@ A `Problem` goes into the engine with a `cir.mining.plan.Plan`, and a `Mined` co
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int8, Int32, Int64
 
+from cir.errors import UsageError, VectorError
+from cir.mining import arguments
 from cir.ragged import Ragged
 from cir.types import NO_ROW, Band, Scope
+
+_SAMPLE: Final = 1024
+"""Vectors of a table whose lengths are checked: a gallery in a file is not read for it."""
+
+_UNIT_ERROR: Final = 1e-3
+"""How far the length of a unit vector may be from 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +39,54 @@ class Problem:
     """Which gallery rows are of each category; one may be of several."""
     first_row: int = 0
     """The row of the whole gallery that the shard begins at."""
+
+    def __post_init__(self) -> None:
+        for name in ("queries", "targets", "gallery"):
+            _require_unit(name, getattr(self, name))
+        self._require_dimensions()
+        self._require_exclusions()
+        self._require_categories()
+        arguments.integer("first_row", self.first_row, 0)
+
+    def _require_dimensions(self) -> None:
+        dims = {table.shape[1] for table in (self.queries, self.targets, self.gallery)}
+        if len(dims) > 1:
+            raise VectorError(
+                f"`queries`, `targets` and `gallery` are of {sorted(dims)} dimensions; expected one"
+            )
+        if len(self.queries) != len(self.targets):
+            raise VectorError(
+                f"{len(self.queries)} `queries` have {len(self.targets)} `targets`; "
+                f"expected one a query"
+            )
+
+    def _require_exclusions(self) -> None:
+        arguments.instance("exclusions", self.exclusions, Ragged)
+        if len(self.exclusions) != len(self.queries):
+            raise UsageError(
+                f"`exclusions` are of {len(self.exclusions)} queries; expected {len(self.queries)}"
+            )
+        rows, gallery = self.exclusions.rows, len(self.gallery)
+        if rows.size and not 0 <= rows.min() <= rows.max() < gallery:
+            wrong = rows[(rows < 0) | (rows >= gallery)][0]
+            raise UsageError(
+                f"`exclusions` name row {wrong}; expected rows of a gallery of {gallery}"
+            )
+
+    def _require_categories(self) -> None:
+        if self.categories is None or self.members is None:
+            return
+        arguments.array("categories", self.categories, np.int64, 1)
+        arguments.array("members", self.members, np.bool_, 2)
+        shape = len(self.categories), self.members.shape[1]
+        if shape != (len(self.queries), len(self.gallery)):
+            raise UsageError(
+                f"`categories` and `members` are of {shape[0]} queries and {shape[1]} gallery "
+                f"rows; expected {len(self.queries)} and {len(self.gallery)}"
+            )
+        known, codes = len(self.members), self.categories
+        if codes.size and not 0 <= codes.min() <= codes.max() < known:
+            raise UsageError(f"`categories` are not all rows of `members`, which holds {known}")
 
 
 @dataclass(frozen=True)
@@ -78,3 +135,16 @@ class Mined:
         """Negatives of each query."""
         counts: Int64[np.ndarray, " queries"] = (self.rows != NO_ROW).sum(axis=1)
         return counts
+
+
+def _require_unit(name: str, table: Float32[np.ndarray, "rows dim"]) -> None:
+    """Requires a table of float32 whose vectors, those of a sample, are of length 1."""
+    arguments.array(name, table, np.float32, 2)
+    step = max(1, len(table) // _SAMPLE)
+    lengths = np.linalg.norm(table[::step], axis=1)
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _UNIT_ERROR))
+    if wrong.size and table.shape[1]:
+        raise VectorError(
+            f"row {wrong[0] * step} of `{name}` has length {lengths[wrong[0]]:g}; expected unit "
+            f"vectors: divide each by its length"
+        )

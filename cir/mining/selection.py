@@ -12,8 +12,8 @@ from cir.mining.problem import CandidatePool
 from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM
 from cir.types import NO_ROW, SCOPES, Band, Scope
 
-_AT_ONCE: Final = 1 << 22
-"""Comparisons of held with offered candidates made together, which bounds the memory."""
+COMPARISONS: Final = 1 << 22
+"""Pairs of a selected and a new candidate that are compared at once, which bounds the memory."""
 
 
 def draw_pools(plan: Plan) -> list[CandidatePool]:
@@ -37,14 +37,19 @@ def needs_pool(
     plan: Plan, pools: Sequence[CandidatePool], queries: int
 ) -> Bool[np.ndarray, "queries pools"]:
     """Which queries may take from each pool: all, but where its draws owe a query nothing."""
-    owed = plan.quota(np.arange(queries))[:, [draw.share > 0 for draw in plan.draws]] > 0
+    owed = _quota(plan, queries) > 0
     drawn, fills = draw_pools(plan), set(fill_pools(plan))
-    taking = np.ones((queries, len(pools)), dtype=np.bool_)
-    for place, pool in enumerate(pools):
-        own = [draw for draw, each in enumerate(drawn) if each == pool]
-        if own and pool not in fills:
-            taking[:, place] = owed[:, own].any(axis=1)
-    return taking
+    needed = np.ones((queries, len(pools)), dtype=np.bool_)
+    for column, pool in enumerate(pools):
+        draws = [index for index, draw_pool in enumerate(drawn) if draw_pool == pool]
+        if draws and pool not in fills:
+            needed[:, column] = owed[:, draws].any(axis=1)
+    return needed
+
+
+def _quota(plan: Plan, queries: int) -> Int64[np.ndarray, "queries draws"]:
+    """How many negatives each draw with a share gives each query."""
+    return plan.quota(np.arange(queries))[:, [draw.share > 0 for draw in plan.draws]]
 
 
 def _pool(scope: Scope, band: Band, priority: int, draw_index: int) -> CandidatePool:
@@ -71,68 +76,85 @@ class PoolResult:
 class Selection:
     """The negatives chosen so far."""
 
-    def __init__(self, queries: int, num_negatives: int) -> None:
+    def __init__(self, queries: int, num_negatives: int, comparisons: int = COMPARISONS) -> None:
         shape = (queries, num_negatives)
         self.rows = np.full(shape, NO_ROW, dtype=np.int64)
         self.distances = np.full(shape, np.nan, dtype=np.float32)
         self.scopes = np.zeros(shape, dtype=np.int8)
         self.count = np.zeros(queries, dtype=np.int64)
         """Negatives of each query."""
+        self._comparisons = comparisons
 
     def take(
-        self, offer: PoolResult, wanted: Int64[np.ndarray, " queries"]
+        self, pool: PoolResult, quota: Int64[np.ndarray, " queries"]
     ) -> Int64[np.ndarray, " queries"]:
-        """Takes up to `wanted` of an offer for each query, none that it holds; how many."""
-        taken = np.zeros_like(wanted)
-        step = max(1, _AT_ONCE // (offer.rows.shape[1] * self.rows.shape[1]))
-        asking = np.flatnonzero(wanted)
-        for start in range(0, len(asking), step):
-            part = asking[start : start + step]
-            taken[part] = self._take(offer, wanted, part)
+        """Takes up to `quota` new candidates of a pool for each query; returns how many."""
+        taken = np.zeros_like(quota)
+        step = max(1, self._comparisons // (pool.rows.shape[1] * self.rows.shape[1]))
+        queries = np.flatnonzero(quota)
+        for start in range(0, len(queries), step):
+            part = queries[start : start + step]
+            taken[part] = self._take(pool, quota, part)
         return taken
 
     def sort(self) -> None:
         """Orders negatives by (distance, gallery row)."""
-        last = np.where(self.rows == NO_ROW, np.inf, self.distances)
-        order = np.lexsort((self.rows, last), axis=1)
+        distances = np.where(self.rows == NO_ROW, np.inf, self.distances)
+        order = np.lexsort((self.rows, distances), axis=1)
         self.rows = np.take_along_axis(self.rows, order, axis=1)
         self.distances = np.take_along_axis(self.distances, order, axis=1)
         self.scopes = np.take_along_axis(self.scopes, order, axis=1)
 
     def _take(
         self,
-        offer: PoolResult,
-        wanted: Int64[np.ndarray, " queries"],
+        pool: PoolResult,
+        quota: Int64[np.ndarray, " queries"],
         part: Int64[np.ndarray, " part"],
     ) -> Int64[np.ndarray, " part"]:
-        rows = offer.rows[part]
-        held = (rows[:, :, None] == self.rows[part][:, None, :]).any(axis=2)
-        new = (rows != NO_ROW) & ~held
-        place = np.cumsum(new, axis=1) - 1
-        taken: Bool[np.ndarray, "part kept"] = new & (place < wanted[part, None])
+        """`take` for some of the queries."""
+        rows = pool.rows[part]
+        selected = (rows[:, :, None] == self.rows[part][:, None, :]).any(axis=2)
+        new = (rows != NO_ROW) & ~selected
+        rank = np.cumsum(new, axis=1) - 1
+        taken: Bool[np.ndarray, "part kept"] = new & (rank < quota[part, None])
         queries, columns = np.nonzero(taken)
-        at = (part[queries], self.count[part[queries]] + place[queries, columns])
-        self.rows[at] = rows[queries, columns]
-        self.distances[at] = offer.distances[part[queries], columns]
-        self.scopes[at] = SCOPES.index(offer.scope)
+        free = (part[queries], self.count[part[queries]] + rank[queries, columns])
+        self.rows[free] = rows[queries, columns]
+        self.distances[free] = pool.distances[part[queries], columns]
+        self.scopes[free] = SCOPES.index(pool.scope)
         counts: Int64[np.ndarray, " part"] = taken.sum(axis=1)
         self.count[part] += counts
         return counts
 
 
 def choose(
-    plan: Plan, draws: list[PoolResult], fills: list[PoolResult]
+    plan: Plan,
+    draws: list[PoolResult],
+    fills: list[PoolResult],
+    *,
+    comparisons: int = COMPARISONS,
 ) -> tuple[Selection, Bool[np.ndarray, " queries"]]:
-    """Serves the draws and then the fills; the negatives, and which queries were starved."""
+    """Serves the draws and then the fills.
+
+    Args:
+        plan: Whose quotas are served.
+        draws: What each of `draw_pools` holds.
+        fills: What each of `fill_pools` holds.
+        comparisons: Candidates compared with those selected at once.
+
+    Returns:
+        The negatives, and which queries were starved.
+    """
     queries = len(draws[0].rows)
-    hand, quota = Selection(queries, plan.num_negatives), plan.quota(np.arange(queries))
-    short = quota[:, [draw.share > 0 for draw in plan.draws]]
-    for place, offer in enumerate(draws):
-        short[:, place] -= hand.take(offer, short[:, place])
-    starved = hand.count < plan.num_negatives
-    for place, offer in enumerate(fills):
-        missing = plan.num_negatives - hand.count
-        owed = short[:, place] if place < len(draws) else missing
-        hand.take(offer, np.minimum(owed, missing))
-    hand.sort()
-    return hand, starved
+    selection = Selection(queries, plan.num_negatives, comparisons)
+    owed = _quota(plan, queries)
+    for draw, pool in enumerate(draws):
+        owed[:, draw] -= selection.take(pool, owed[:, draw])
+    starved = selection.count < plan.num_negatives
+    for fill, pool in enumerate(fills):
+        missing = plan.num_negatives - selection.count
+        # The last fill is for whatever is missing still, whichever draw owes it.
+        quota = np.minimum(owed[:, fill], missing) if fill < len(draws) else missing
+        selection.take(pool, quota)
+    selection.sort()
+    return selection, starved

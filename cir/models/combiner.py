@@ -40,8 +40,13 @@ def build_combiner(name: str, *, dim: int, hidden: int, dropout: float = 0.0) ->
         dropout: Share of components that gated-sum drops while training; no part of the weights.
 
     Raises:
-        UsageError: there is no combiner of that name.
+        UsageError: there is no combiner of that name, or it cannot be so wide.
     """
     if name not in _BY_NAME:
         raise UsageError(f"no combiner {name!r}: expected one of {', '.join(_BY_NAME)}")
+    if min(dim, hidden) < 1 or not 0 <= dropout < 1:
+        raise UsageError(
+            f"`dim` is {dim}, `hidden` {hidden}, `dropout` {dropout}; expected widths of at least "
+            f"1, and a dropout from 0 to below 1"
+        )
     return _BY_NAME[name](dim, hidden, dropout)

@@ -9,6 +9,7 @@ from cir.artefacts.checkpoint import Checkpoint, read_checkpoint
 from cir.errors import CheckpointError
 from cir.models.combiner import build_combiner
 from cir.models.composition import baseline
+from cir.types import Composition
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run that holds its checkpoints."""
@@ -20,8 +21,8 @@ LAST = "last"
 class Composer:
     """A combiner, and the checkpoint that its weights come from."""
 
-    name: str
-    """reference, text or sum for a combiner that needs no training; combiner for a trained one."""
+    name: Composition
+    """`combiner` for a trained one; the others need no training."""
     combiner: nn.Module
     """On the CPU, in evaluation mode."""
     checkpoint: Checkpoint | None
@@ -33,7 +34,7 @@ class Composer:
         return f"{self.checkpoint.folder} (epoch {self.checkpoint.metadata.epoch})"
 
 
-def untrained_composer(name: str) -> Composer:
+def untrained_composer(name: Composition) -> Composer:
     """The composer that needs no training called `name`: reference, text or sum.
 
     Raises:

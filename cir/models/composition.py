@@ -18,7 +18,7 @@ _BASELINES: Final = {"reference": ReferenceOnly, "text": TextOnly, "sum": SumCom
 
 
 def baseline(query: str) -> nn.Module:
-    """The composition that needs no training called `query`: reference, text or sum.
+    """The combiner that needs no training called `query`: reference, text or sum.
 
     Raises:
         UsageError: there is none of that name.
@@ -31,7 +31,7 @@ def baseline(query: str) -> nn.Module:
 def compose(
     combiner: nn.Module,
     reference: Float[np.ndarray, "queries dim"],
-    text: Float[np.ndarray, "queries dim"],
+    text: Float[np.ndarray, "texts text_dim"],
     *,
     device: torch.device,
     batch_size: int = 4096,
@@ -42,7 +42,7 @@ def compose(
         combiner: Takes the encoder's raw image and text vectors (`cir.models.combiner`). It is
             moved to `device`, and left in the mode it came in.
         reference: Vectors of the reference images, as the encoder gave them.
-        text: Vectors of the texts.
+        text: Vectors of the texts, one a reference.
         device: Where it is computed.
         batch_size: Queries at once.
 
@@ -50,8 +50,11 @@ def compose(
         Unit vectors, float32.
 
     Raises:
-        VectorError: a composed vector has no direction: the combiner has diverged.
+        VectorError: `reference` and `text` are not as many vectors of the combiner's dimension, or
+            a composed vector has no direction: the combiner has diverged.
+        UsageError: `batch_size` is below 1.
     """
+    _require_pairs(combiner, reference, text, batch_size)
     was_training = combiner.training
     combiner.to(device).eval()
     composed = np.empty(reference.shape, dtype=np.float32)
@@ -62,13 +65,7 @@ def compose(
             words = torch.from_numpy(text[rows]).to(device)
             composed[rows] = combiner(image, words).float().cpu().numpy()
     combiner.train(was_training)
-    lengths = np.linalg.norm(composed, axis=1)
-    wrong = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
-    if wrong.size:
-        raise VectorError(
-            f"{wrong.size} of {len(composed)} composed queries have no direction, the first in row "
-            f"{wrong[0]}: the combiner has diverged; train again with a lower --learning-rate"
-        )
+    _require_composed(composed, reference, text)
     return normalised(composed, "composed queries")
 
 
@@ -79,15 +76,67 @@ def composed_queries(
     combiner: nn.Module,
     device: torch.device,
 ) -> Float[np.ndarray, "queries dim"]:
-    """Composes queries whose captions are read as `texts`, one a query.
+    """Composes each query's reference with its text.
+
+    Args:
+        queries: Whose reference images are taken.
+        texts: What the captions of each query are read as, one a query.
+        embeddings: Vectors of every reference and text.
+        combiner: Composes an image and a text vector into a query (`cir.models.combiner`).
+        device: Where it is computed.
+
+    Returns:
+        Unit vectors, float32.
 
     Raises:
         StoreError: the store lacks a reference or a text.
-        VectorError: a composed vector has no direction.
+        VectorError: there are not as many texts as queries, or a composed vector has no direction.
     """
     return compose(
         combiner,
         embeddings.images.take([query.reference_id for query in queries]),
         embeddings.captions.take(texts),
         device=device,
+    )
+
+
+def _require_pairs(
+    combiner: nn.Module,
+    reference: Float[np.ndarray, "queries dim"],
+    text: Float[np.ndarray, "texts text_dim"],
+    batch_size: int,
+) -> None:
+    """Raises VectorError or UsageError unless the combiner can compose these."""
+    if batch_size < 1:
+        raise UsageError(f"`batch_size` is {batch_size}; expected at least 1")
+    if reference.shape != text.shape:
+        raise VectorError(
+            f"`reference` has shape {reference.shape}, `text` {text.shape}; expected one text a "
+            f"reference, of the same dimension"
+        )
+    dim = getattr(combiner, "dim", reference.shape[1])
+    if dim != reference.shape[1]:
+        raise VectorError(
+            f"the combiner takes {dim}-d vectors; those of the references are "
+            f"{reference.shape[1]}-d: pass vectors of the encoder it was made for"
+        )
+
+
+def _require_composed(
+    composed: Float[np.ndarray, "queries dim"],
+    reference: Float[np.ndarray, "queries dim"],
+    text: Float[np.ndarray, "queries dim"],
+) -> None:
+    """Raises VectorError where a composed vector has no direction, and says whose fault it is."""
+    lengths = np.linalg.norm(composed, axis=1)
+    wrong = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
+    if not wrong.size:
+        return
+    first = wrong[0]
+    for name, vectors in (("reference", reference), ("text", text)):
+        if not np.isfinite(vectors[first]).all():
+            raise VectorError(f"`{name}`: row {first} is not finite; expected numbers")
+    raise VectorError(
+        f"{wrong.size} of {len(composed)} composed queries have no direction, the first in row "
+        f"{first}: the combiner has diverged; train again with a lower `learning_rate`"
     )

@@ -78,7 +78,7 @@ def counts_table(manifest: Manifest, hubs: Hubness) -> PageTable:
         if of_rows.get(name) is not None or name in mined
     ]
     notes = () if of_rows["starved"] == mined.get("starved") else (_OTHERWISE_STARVED,)
-    return PageTable("Counts", ("", "of the rows", "told by cir mine"), rows, notes)
+    return PageTable("Counts", ("", "of the rows", "counted by cir mine"), rows, notes)
 
 
 def distances_table(manifest: Manifest) -> PageTable:

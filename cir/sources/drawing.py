@@ -187,10 +187,10 @@ def _photographed(posed: Image.Image, rng: np.random.Generator) -> Image.Image:
     size = posed.width
     photo = _background(size, rng)
     reach = max(1, size // 64)
-    place = int(rng.integers(-reach, reach + 1)), reach
+    across, down = int(rng.integers(-reach, reach + 1)), reach
     shadow = posed.getchannel("A").filter(ImageFilter.GaussianBlur(size / 40))
     faint = shadow.point([alpha * 45 // 100 for alpha in range(256)])
-    photo.paste(_shade(_mean(photo), 0.6), (*place, place[0] + size, place[1] + size), faint)
+    photo.paste(_shade(_mean(photo), 0.6), (across, down, across + size, down + size), faint)
     photo.paste(posed, mask=posed.getchannel("A"))
     return _lit(photo, rng)
 

@@ -132,14 +132,15 @@ def cut(
     hem = sizes.hems[length]
     right = _side(category, sizes, half, hem, flare, bare=sleeves == "none")
     opening = _opening(neck, half, depth, sizes.top)
-    placket = category == "shirt" and neck == "collar"
+    has_placket = category == "shirt" and neck == "collar"
+    placket = _placket(sizes, depth, hem) if has_placket else []
     return Outline(
         body=_both(right),
         sleeves=_sleeves(sizes, sleeves, arm_angle),
         neck=opening,
         back=_back(half, depth, sizes.top),
         lapels=_lapels(half, depth, sizes.top) if neck == "collar" else (),
-        lines=(*_seams(category, sizes, right, hem), *(_placket(sizes, depth, hem, placket))),
+        lines=(*_seams(category, sizes, right, hem), *placket),
         buttons=_buttons(sizes.top + depth, hem) if neck == "collar" else np.zeros((0, 2)),
         chest=(0.5, sizes.armpit_y + (0.01 if category == "dress" else 0.05)),
     )
@@ -265,10 +266,8 @@ def _seams(category: str, sizes: _Cut, right: Points, hem: float) -> list[Points
     return [_centred(line) for line in (stitch, np.stack([waist, bow], 1), *folds)]
 
 
-def _placket(sizes: _Cut, depth: float, hem: float, wanted: bool) -> list[Points]:
+def _placket(sizes: _Cut, depth: float, hem: float) -> list[Points]:
     """The two edges of a shirt's button band."""
-    if not wanted:
-        return []
     ends = sizes.top + depth, hem + 0.02
     return [np.array([(0.5 + x, ends[0]), (0.5 + x, ends[1])]) for x in (-0.016, 0.016)]
 

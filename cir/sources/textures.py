@@ -61,8 +61,8 @@ def _flowers(side: int, rng: np.random.Generator) -> Weights:
     pen = ImageDraw.Draw(image)
     step = side / (_ROWS - 1)
     for row, column in np.ndindex(_ROWS, _ROWS):
-        place = np.array([column + 0.5 * (row % 2), row]) + rng.uniform(-0.22, 0.22, 2)
-        _flower(pen, place * step, step * rng.uniform(0.17, 0.25), rng.uniform(0, 2 * np.pi))
+        centre = np.array([column + 0.5 * (row % 2), row]) + rng.uniform(-0.22, 0.22, 2)
+        _flower(pen, centre * step, step * rng.uniform(0.17, 0.25), rng.uniform(0, 2 * np.pi))
     return np.asarray(image)
 
 

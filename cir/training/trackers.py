@@ -23,7 +23,7 @@ WANDB: Final = "wandb"
 _PROJECT: Final = "cir"
 """The project of Weights & Biases, where WANDB_PROJECT names no other."""
 _WANDB_ID: Final = "run-id"
-"""The file that holds the run's id there, under which it is gone on with when it is resumed."""
+"""The file that holds the id under which Weights & Biases goes on with a resumed run."""
 _SENDING_NOTHING: Final = ("offline", "dryrun", "disabled")
 """Values of WANDB_MODE that need no account."""
 
@@ -31,16 +31,16 @@ _SENDING_NOTHING: Final = ("offline", "dryrun", "disabled")
 class Trackers:
     """Sends the figures of some steps, and those of every epoch.
 
-    Both are told over the updates so far: Weights & Biases has one axis, on which none goes back.
+    Both are logged by the number of updates, for Weights & Biases has one axis that only grows.
     """
 
     def __init__(self, accelerator: Accelerator, names: Sequence[str], every: int) -> None:
-        """Opens nothing yet, and makes sure that it could.
+        """Checks that the trackers can be opened, and opens none yet.
 
         Args:
             accelerator: Logs in its main process.
-            names: Of the trackers: tensorboard, wandb.
-            every: Steps from one to the next whose figures are sent.
+            names: The trackers: tensorboard, wandb.
+            every: The figures of every so many steps are sent.
 
         Raises:
             UsageError: Weights & Biases is not installed, or not logged in to.
@@ -55,12 +55,12 @@ class Trackers:
     def start(self, run: Path, settings: Mapping[str, Any], updates: int = 0) -> None:
         """Opens the trackers of a run that has made some updates.
 
-        What a killed run has told of later ones is forgotten where the tracker can forget.
+        Figures that a killed run sent of later updates are deleted where the tracker can do so.
 
         Args:
             run: The run folder, in which each has a folder of its own.
             settings: The run's configuration as JSON values.
-            updates: How many.
+            updates: How many updates the run has made.
 
         Raises:
             UsageError: a tracker does not open.

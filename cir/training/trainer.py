@@ -55,7 +55,7 @@ class Trainer:
         progress: Progress,
         on_epoch: EpochListener,
     ) -> None:
-        """Keeps what the run is to be.
+        """Keeps the settings; `setup` builds the parts.
 
         Args:
             config: The run's settings.

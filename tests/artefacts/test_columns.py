@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cir.artefacts.columns import EXPORT_KEY, write_columns
-from cir.errors import CirError
+from cir.errors import CirError, UsageError
 
 COLUMNS: dict[str, Any] = {
     "anchor": [{"image": "ä.jpg", "text": 'is "red"\n'}, {"image": "b.jpg", "text": ""}],
@@ -46,3 +46,10 @@ def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(CirError, match="cannot write") as raised:
         write_columns(COLUMNS, tmp_path / "file" / "examples.jsonl", {})
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_columns_of_differing_length_are_one_line(suffix: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="`columns` differ in length"):
+        write_columns(COLUMNS | {"label": [1]}, tmp_path / f"examples.{suffix}", {})
+    assert not list(tmp_path.iterdir())

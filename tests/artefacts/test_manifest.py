@@ -276,3 +276,8 @@ def test_a_full_disk_leaves_the_old_manifest(path: Path, monkeypatch: pytest.Mon
         write_manifest(drawn([1]), path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_is_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="is a folder"):
+        read_manifest(tmp_path)

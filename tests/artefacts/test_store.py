@@ -196,3 +196,23 @@ def test_a_full_disk_leaves_the_old_store(path: Path, monkeypatch: pytest.Monkey
         written(path, skipped={})
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"image_sha256": ("0" * 64,)}, "`image_sha256` holds 1 digests"),
+        ({"provenance": dataclasses.replace(PROVENANCE, embed_dim=9)}, "8-d vectors"),
+    ],
+)
+def test_what_no_reader_would_accept_is_not_written(
+    tmp_path: Path, changed: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(StoreError, match=words):
+        written(tmp_path / "e.h5", **changed)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="is a folder"):
+        read_embeddings(tmp_path)

@@ -44,3 +44,14 @@ def test_chosen_rows_are_normalised_as_all_are(dtype: type) -> None:
     vectors[599] = 0
     with pytest.raises(VectorError, match="1 of 2 vectors of images have no direction: row 1"):
         normalised(vectors, "images", np.array([0, 599]))
+
+
+def test_one_text_is_no_list_of_keys() -> None:
+    table = VectorTable(("a", "b"), np.eye(2, dtype=np.float32))
+    with pytest.raises(VectorError, match="`keys` is the text 'ab'"):
+        table.rows("ab")
+
+
+def test_a_table_has_a_vector_for_each_key() -> None:
+    with pytest.raises(VectorError, match="expected a row for each of 3 keys"):
+        VectorTable(("a", "b", "c"), np.eye(2, dtype=np.float32))

@@ -28,6 +28,7 @@ from jaxtyping import Int64
 
 from cir.config import MiningOptions
 from cir.errors import CirError
+from cir.workers import usable_cores
 from tests.benchmarks import vectors
 from tests.benchmarks.brute import BruteForce, require_agreement
 from tests.benchmarks.judging import Answer, Judgement, judged
@@ -228,7 +229,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _machine() -> str:
-    cores, threads = len(os.sched_getaffinity(0)), os.environ.get("OMP_NUM_THREADS")
+    cores, threads = usable_cores(), os.environ.get("OMP_NUM_THREADS")
     return f"{cores} cores" + (f", OMP_NUM_THREADS={threads}" if threads else "")
 
 

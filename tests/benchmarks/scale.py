@@ -19,7 +19,6 @@ import dataclasses
 import gc
 import json
 import multiprocessing
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -42,6 +41,7 @@ from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.faiss_index import CandidateIndex, IndexKind
 from cir.mining.manifest import plan_of
 from cir.mining.problem import Problem
+from cir.workers import usable_cores
 
 SIZES = (37_825, 378_250, 1_000_000)
 CONTESTANTS = ("flat", "ivf", "hnsw", "ivfpq")
@@ -120,7 +120,7 @@ def main() -> None:
         strategy=OPTIONS.strategy,
         negatives=OPTIONS.num_negatives,
         candidates=OPTIONS.candidates,
-        cores=len(os.sched_getaffinity(0)),
+        cores=usable_cores(),
     )
     print("\n".join(["", *lines, "", legend]))  # noqa: T201
     if asked.json:

@@ -3,6 +3,7 @@
 import pytest
 
 from cir.data.captions import both_orders, joined, variants
+from cir.errors import DatasetError
 
 
 @pytest.mark.parametrize(
@@ -27,3 +28,8 @@ def test_variants_are_both_orders_and_each_alone() -> None:
 def test_one_stated_caption_has_one_variant() -> None:
     assert variants(("", "b.")) == ("b",)
     assert both_orders(("a",)) == ("a",)
+
+
+def test_one_text_is_no_list_of_captions() -> None:
+    with pytest.raises(DatasetError, match="`captions` is the text 'is red'"):
+        joined("is red")

@@ -142,3 +142,9 @@ def test_the_real_fashioniq_annotations_have_the_published_counts() -> None:
     assert [c.images for c in by_split["val"]] == [3_817, 6_346, 5_373]
     assert [c.in_queries for c in by_split["val"]] == [2_628, 3_089, 2_902]
     assert all(q.target_ids == () for q in Dataset(FASHIONIQ).queries("test"))
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5])
+def test_a_fraction_is_a_share(dataset: Dataset, fraction: float) -> None:
+    with pytest.raises(DatasetError, match="`fraction` is"):
+        hold_out(dataset.queries("train"), fraction, seed=0)

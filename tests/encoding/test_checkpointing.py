@@ -76,7 +76,7 @@ def test_a_trunk_that_cannot_is_refused(monkeypatch):
         assert not enable, "gradient checkpointing not supported"
 
     monkeypatch.setattr(clip.visual.trunk, "set_grad_checkpointing", cannot)
-    with pytest.raises(UsageError, match=r"cannot checkpoint activations.*--encode-batch"):
+    with pytest.raises(UsageError, match=r"cannot checkpoint activations.*`encode_batch`"):
         checkpoint_activations(clip)
 
 

@@ -191,7 +191,7 @@ def test_another_width_is_named(small: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as raised:
         _load(file)
     assert str(raised.value) == (
-        f"{file} holds 16-d weights of another architecture; --model RN50x4 expects 24-d"
+        f"{file} holds 16-d weights of another architecture; `model='RN50x4'` expects 24-d"
     )
 
 
@@ -235,7 +235,7 @@ def test_weights_out_of_reach_say_which_file_to_fetch(monkeypatch: pytest.Monkey
     told = str(raised.value)
     assert "\n" not in told
     assert "resnet50x4_clip.openai/resolve/main/open_clip_model.safetensors" in told
-    assert "--model RN50x4 --pretrained openai --weights FILE" in told
+    assert "`model='RN50x4'` `pretrained='openai'` `weights=FILE`" in told
 
 
 def test_a_failed_download_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +245,7 @@ def test_a_failed_download_says_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(published, "within_reach", lambda address: True)
     monkeypatch.setattr(published.huggingface_hub, "try_to_load_from_cache", lambda *_: None)
     monkeypatch.setattr(published, "download_pretrained", broken)
-    with pytest.raises(WeightsError, match="--weights FILE"):
+    with pytest.raises(WeightsError, match="`weights=FILE`"):
         _load()
 
 

@@ -1,5 +1,7 @@
 """A trained model loaded in one call."""
 
+import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +13,18 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import cir
+from cir.artefacts.vectors import normalised
+from cir.config import EmbedConfig
+from cir.data import image_batches
 from cir.data.dataset import Dataset
+from cir.encoding import embedding
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import load_encoder
-from cir.errors import CheckpointError, ImageError
+from cir.errors import CheckpointError, ImageError, UsageError, VectorError
 from cir.models.combiner import build_combiner
 from tests.support.checkpoints import HIDDEN, saved
 from tests.support.micro import micro_encoder
+from tests.support.progress import CountingProgress
 
 CPU = torch.device("cpu")
 TEXTS = ("is red", "is longer and has a collar", "")
@@ -60,8 +67,8 @@ def test_vectors_are_the_encoders_own_as_unit_vectors(run, encoder, files):
     images, texts = retriever.encode_images(files), retriever.encode_texts(TEXTS)
     assert images.dtype == texts.dtype == np.float32
     assert images.shape == (70, retriever.dim)
-    expected = image_vectors(encoder, files, batch_size=64, workers=0)
-    np.testing.assert_allclose(images, unit(expected), atol=1e-6)
+    expected = image_vectors(encoder, files, batch_size=EmbedConfig.batch_size, workers=0)
+    np.testing.assert_array_equal(images, normalised(expected, "photos"))
     expected = caption_vectors(encoder, TEXTS, batch_size=3)
     np.testing.assert_allclose(texts, unit(expected), atol=1e-6)
 
@@ -153,3 +160,117 @@ def test_weights_of_a_file_are_asked_for_and_checked(tmp_path):
 def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         cir.load(tmp_path)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_decode_and_progress_advances(run, encoder, files, workers, monkeypatch):
+    """Each photo is decoded in a process that says which one it is, in its sha256."""
+
+    def decoded_by(photos):
+        pids = tuple(f"{os.getpid()}" for _ in photos)
+        return dataclasses.replace(plain(photos), sha256=pids)
+
+    plain, seen, encode = image_batches._collate, set(), embedding.encode_photos
+    monkeypatch.setattr(image_batches, "_collate", decoded_by)
+    monkeypatch.setattr(
+        embedding,
+        "encode_photos",
+        lambda e, batch, n: (seen.update(batch.sha256), encode(e, batch, n))[1],
+    )
+    progress = CountingProgress()
+    retriever = cir.load(run, device="cpu")
+    found = retriever.encode_images(files, batch_size=16, workers=workers, progress=progress)
+    assert progress.totals == progress.advanced == {"images": 70}
+    assert progress.calls == {"images": 5}
+    assert len(seen) == max(1, workers)
+    assert (str(os.getpid()) in seen) == (workers == 0)
+    expected = image_vectors(encoder, files, batch_size=16, workers=0)
+    np.testing.assert_array_equal(found, normalised(expected, "photos"))
+
+
+def test_files_and_decoded_photos_are_mixed_in_their_order(run, files):
+    retriever = cir.load(run, device="cpu")
+    mixed = [Image.open(file) if row % 3 else file for row, file in enumerate(files[:9])]
+    found = retriever.encode_images(mixed, batch_size=4, workers=2)
+    np.testing.assert_array_equal(found, retriever.encode_images(files[:9], batch_size=4))
+
+
+def test_one_batch_starts_no_workers(run, files, monkeypatch):
+    monkeypatch.setattr("cir.encoding.retriever.pick_workers", lambda _: pytest.fail("workers"))
+    assert len(cir.load(run, device="cpu").encode_images(files)) == len(files)
+
+
+def test_a_broken_file_is_named_whoever_decodes_it(run, files, tmp_path):
+    retriever = cir.load(run, device="cpu")
+    (tmp_path / "broken.jpg").write_bytes(files[0].read_bytes()[:-50])
+    (tmp_path / "text.jpg").write_text("no photo")
+    (tmp_path / "folder.jpg").mkdir()
+    for name, told in (
+        ("broken.jpg", "is damaged"),
+        ("text.jpg", "is no image"),
+        ("folder.jpg", "cannot be read"),
+    ):
+        for workers in (0, 2):
+            with pytest.raises(ImageError, match=f"{tmp_path / name} {told}"):
+                retriever.encode_images(
+                    [*files[:5], tmp_path / name], batch_size=2, workers=workers
+                )
+    with (
+        Image.open(tmp_path / "broken.jpg") as broken,
+        pytest.raises(ImageError, match=r"`photos\[1\]` is damaged"),
+    ):
+        retriever.encode_images([files[0], broken])
+
+
+def test_photos_and_texts_come_as_any_list(run, files):
+    retriever = cir.load(run, device="cpu")
+    expected = retriever.encode_images(files[:3])
+    for given in (tuple(files[:3]), (str(file) for file in files[:3]), np.array(files[:3], str)):
+        np.testing.assert_array_equal(retriever.encode_images(given), expected)
+    expected = retriever.encode_texts(TEXTS)
+    for given in (list(TEXTS), (text for text in TEXTS), np.array(TEXTS)):
+        np.testing.assert_array_equal(retriever.encode_texts(given), expected)
+
+
+def test_vectors_come_as_arrays_tensors_or_lists(run, files):
+    retriever = cir.load(run, device="cpu")
+    images, texts = retriever.encode_images(files[:3]), retriever.encode_texts(TEXTS)
+    expected = retriever.compose(images, texts)
+    for kind in (torch.from_numpy, np.ndarray.tolist, list, lambda v: v.astype(np.float64)):
+        np.testing.assert_array_equal(retriever.compose(kind(images), kind(texts)), expected)
+
+
+def test_misuse_of_a_retriever_is_one_line(run, files):
+    retriever = cir.load(run, device="cpu")
+    images, texts = retriever.encode_images(files[:3]), retriever.encode_texts(TEXTS)
+    spoilt = images.copy()
+    spoilt[1, 2] = np.nan
+    for call, error, told in (
+        (
+            lambda: retriever.encode_images("dress.jpg"),
+            UsageError,
+            "`photos` is 'dress.jpg'; expected a list",
+        ),
+        (
+            lambda: retriever.encode_texts("is red"),
+            UsageError,
+            "`texts` is 'is red'; expected a list",
+        ),
+        (lambda: retriever.encode_images([], batch_size=0), UsageError, "`batch_size` is 0"),
+        (lambda: retriever.encode_images([], workers=-1), UsageError, "`workers` is -1"),
+        (lambda: retriever.encode_texts([], batch_size=0), UsageError, "`batch_size` is 0"),
+        (lambda: retriever.compose(images[0], texts), VectorError, r"`images` has shape \(32,\)"),
+        (lambda: retriever.compose(images, texts[:, 1:]), VectorError, "`texts` has shape"),
+        (lambda: retriever.compose(images, texts[:2]), VectorError, "3 rows, `texts` 2"),
+        (lambda: retriever.compose(spoilt, texts), VectorError, r"`images\[1\]` is not finite"),
+        (lambda: cir.load(""), UsageError, "`path` is ''; expected a path"),
+        (lambda: cir.load(run, device="gpu"), UsageError, "device"),
+        (lambda: cir.load(files[0]), CheckpointError, "no checkpoint at"),
+    ):
+        with pytest.raises(error, match=told) as refused:
+            call()
+        assert "\n" not in str(refused.value)
+
+
+def test_a_device_may_be_torchs(run):
+    assert cir.load(run, device=CPU).encoder.device == CPU

@@ -1,58 +1,27 @@
-"""Many protocols at once against one at a time, listings against ranks, files against ranks."""
+"""Many protocols at once against one at a time, and what is looked up once."""
 
 import dataclasses
-from itertools import product
-from typing import get_args
 
 import numpy as np
 import pytest
-import torch
 
-from cir.artefacts.store import Embeddings
-from cir.config import CaptionRule, GalleryName, ReferenceRule
 from cir.data.dataset import Dataset
-from cir.errors import DatasetError
-from cir.evaluation.comparison import MEAN, compare
+from cir.errors import UsageError, VectorError
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol, standard_protocol
-from cir.evaluation.query_rows import query_rows
-from cir.evaluation.ranks import Ranks
-from cir.evaluation.recall import CUTOFFS, evaluate, recalls
-from cir.evaluation.submission import submission
-from cir.models.combiner import ReferenceOnly, SumCombiner
-from tests.support.cirr import cirr_dataset
+from cir.evaluation.recall import evaluate, recalls
+from cir.models.combiner import ReferenceOnly, SumCombiner, build_combiner
+from cir.types import NO_ROW
+from tests.support.judged import CPU, PROTOCOLS, evaluator_of, ranks_of
+from tests.support.progress import CountingProgress
 from tests.support.worlds import random_embeddings
-
-CPU = torch.device("cpu")
-PROTOCOLS = [
-    Protocol("val", gallery, reference, captions)
-    for gallery, reference, captions in product(
-        get_args(GalleryName), get_args(ReferenceRule), get_args(CaptionRule)
-    )
-]
-
-
-@pytest.fixture(scope="module")
-def cirr(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return cirr_dataset(tmp_path_factory.mktemp("cirr") / "data")
-
-
-def evaluator(made: Dataset, embeddings: Embeddings, *protocols: Protocol, **rules) -> Evaluator:
-    split = protocols[0].split
-    galleries = made.galleries(split)
-    return Evaluator(made.queries(split), galleries, embeddings, protocols, device=CPU, **rules)
-
-
-def judged(made: Dataset, combiner, protocol: Protocol, **rules) -> Ranks:
-    embeddings = random_embeddings(made)
-    return evaluator(made, embeddings, protocol, **rules).judge(embeddings, combiner, listed=50)[0]
 
 
 @pytest.mark.parametrize("form", ["FashionIQ", "CIRR"])
 def test_protocols_together_are_the_protocols_alone(dataset, cirr, form: str) -> None:
     made = cirr if form == "CIRR" else dataset
     embeddings = random_embeddings(made)
-    together = evaluator(made, embeddings, *PROTOCOLS).judge(embeddings, SumCombiner())
+    together = evaluator_of(made, embeddings, *PROTOCOLS).judge(embeddings, SumCombiner())
     for protocol, ranks in zip(PROTOCOLS, together, strict=True):
         alone = evaluate(
             made.queries("val"),
@@ -68,7 +37,7 @@ def test_protocols_together_are_the_protocols_alone(dataset, cirr, form: str) ->
 
 def test_other_vectors_are_looked_up_again(dataset: Dataset) -> None:
     one, other = random_embeddings(dataset), random_embeddings(dataset, seed=1)
-    kept = evaluator(dataset, one, PROTOCOLS[0])
+    kept = evaluator_of(dataset, one, PROTOCOLS[0])
     figures = [
         recalls(kept.judge(vectors, SumCombiner())[0], "sum") for vectors in (one, other, one)
     ]
@@ -76,27 +45,10 @@ def test_other_vectors_are_looked_up_again(dataset: Dataset) -> None:
     assert figures[0] != figures[1]
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
-def test_rows_agree_with_recall(dataset: Dataset, protocol: Protocol) -> None:
-    ranks = judged(dataset, SumCombiner(), protocol)
-    rows = query_rows(ranks)
-    for found in recalls(ranks, "sum").categories:
-        own = [i for i, name in enumerate(rows["category"]) if name == found.category]
-        for cutoff in CUTOFFS:
-            share = 100 * np.mean([rows["rank"][i] <= cutoff for i in own])
-            assert share == pytest.approx(found.recall[cutoff], abs=1e-12)
-    for i, rank in enumerate(rows["rank"]):
-        retrieved = rows["retrieved_ids"][i]
-        assert len(retrieved) == min(50, rows["gallery_size"][i])
-        assert retrieved[rank - 1] == rows["best_target_id"][i]
-        assert rows["retrieved_distances"][i][rank - 1] == rows["target_distance"][i]
-        assert rows["retrieved_distances"][i] == sorted(rows["retrieved_distances"][i])
-
-
 def test_subset_recall_is_that_of_a_loop(cirr: Dataset) -> None:
     """CIRR's: only the subset without its reference, whatever stands before in the gallery."""
     embeddings = random_embeddings(cirr)
-    ranks = judged(cirr, ReferenceOnly(), standard_protocol("CIRR", "val"))
+    ranks = ranks_of(cirr, ReferenceOnly(), standard_protocol("CIRR", "val"))
     image = dict(zip(embeddings.images.keys, embeddings.images.vectors, strict=True))
     expected = []
     for query in cirr.queries("val"):
@@ -111,61 +63,99 @@ def test_subset_recall_is_that_of_a_loop(cirr: Dataset) -> None:
     assert found.chance_figures()["Rs@2"] == pytest.approx(40)
 
 
-def test_fashioniq_submission_has_the_rows_of_the_file(dataset: Dataset) -> None:
-    files = submission(judged(dataset, SumCombiner(), Protocol("test"), judged=False), "FashionIQ")
-    assert set(files) == {"dress.predict.json", "shirt.predict.json"}
-    queries = [q for q in dataset.queries("test") if q.category == "shirt"]
-    rows = files["shirt.predict.json"]
-    assert [row["candidate"] for row in rows] == [q.reference_id for q in queries]
-    assert [tuple(row["captions"]) for row in rows] == [q.captions for q in queries]
-    assert all(
-        sorted(row["ranking"]) == sorted(dataset.gallery("test", "shirt")) for row in rows
-    ), "the gallery holds fewer than 50"
-
-
-def test_cirr_submission_is_keyed_by_pair(cirr: Dataset) -> None:
-    protocol = standard_protocol("CIRR", "test")
-    files = submission(judged(cirr, SumCombiner(), protocol, judged=False), "CIRR")
-    whole, within = (
-        files["test1_pred_ranks_recall.json"],
-        files["test1_pred_ranks_recall_subset.json"],
-    )
-    assert (whole.pop("version"), whole.pop("metric")) == ("rc2", "recall")
-    assert (within.pop("version"), within.pop("metric")) == ("rc2", "recall_subset")
-    queries = cirr.queries("test")
-    assert list(whole) == list(within) == [str(7 * number) for number in range(len(queries))]
-    for query, first, few in zip(queries, whole.values(), within.values(), strict=True):
-        assert len(set(first)) == 50
-        assert query.reference_id not in first
-        assert len(few) == 3
-        assert set(few) <= set(query.subset_ids)
-
-
-def test_a_submission_is_of_every_query(dataset: Dataset) -> None:
-    made = random_embeddings(dataset)
-    gone = dataset.queries("test")[0].reference_id
-    made = dataclasses.replace(made, skipped={gone: "broken"})
-    ranks = evaluator(dataset, made, Protocol("test"), judged=False).judge(made, SumCombiner())[0]
-    with pytest.raises(DatasetError, match="cannot be ranked, since embedding skipped"):
-        submission(ranks, "FashionIQ")
-
-
-def test_a_run_does_not_differ_from_itself(dataset: Dataset) -> None:
-    ranks = judged(dataset, SumCombiner(), PROTOCOLS[0])
-    found = compare(ranks, ranks, resamples=200, seed=0)
-    assert all((row.change.difference, row.change.p) == (0, 1) for row in found.rows)
-
-
-def test_a_comparison_tells_the_figures_of_both(dataset: Dataset) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
+def test_what_is_listed_is_the_gallery_sorted(dataset: Dataset, protocol: Protocol) -> None:
+    """Whole rankings, distances and best targets, against a sort for one query after another."""
     embeddings = random_embeddings(dataset)
-    kept = evaluator(dataset, embeddings, PROTOCOLS[0])
-    before, after = (
-        kept.judge(embeddings, combiner)[0] for combiner in (SumCombiner(), ReferenceOnly())
+    (ranks,) = evaluator_of(dataset, embeddings, protocol).judge(
+        embeddings, ReferenceOnly(), listed=1000
     )
-    found = compare(before, after, resamples=200, seed=0)
-    assert found == compare(before, after, resamples=200, seed=0)
-    own = {row.measure: row for row in found.rows if row.category == MEAN}
-    for name, value in recalls(before, "sum").figures().items():
-        assert own[name].before == pytest.approx(value)
-        assert own[name].after == pytest.approx(recalls(after, "reference").figures()[name])
-        assert own[name].change.low <= own[name].change.difference <= own[name].change.high
+    image = {
+        i: v / np.linalg.norm(v)
+        for i, v in zip(embeddings.images.keys, embeddings.images.vectors, strict=True)
+    }
+    for category in ranks.categories:
+        rankings = category.listed()
+        for row, query in enumerate(category.task.queries):
+            own = image[query.reference_id]
+            allowed = set(category.task.gallery)
+            if protocol.reference == "removed":
+                allowed.discard(query.reference_id)
+            order = sorted(allowed, key=lambda i: -float(image[i] @ own))
+            for number in range(len(category.texts)):
+                columns = rankings.nearest[number, row]
+                assert category.image_ids(columns.tolist()) == order
+                assert (columns[len(order) :] == NO_ROW).all()
+                distances = rankings.distances[number, row]
+                expected = [1 - image[i] @ own for i in order]
+                np.testing.assert_allclose(distances[: len(order)], expected, atol=1e-6)
+                assert np.isnan(distances[len(order) :]).all()
+                best = next(i for i in order if i in query.target_ids)
+                assert category.images[rankings.best_targets[number, row]] == best
+                assert category.ranks[number, row] == order.index(best) + 1
+
+
+def test_progress_counts_each_query_and_order_once(dataset: Dataset) -> None:
+    embeddings, progress = random_embeddings(dataset), CountingProgress()
+    evaluator = evaluator_of(dataset, embeddings, *PROTOCOLS)
+    evaluator.judge(embeddings, SumCombiner(), progress=progress)
+    orders = 2
+    assert progress.totals == {"rank": orders * len(dataset.queries("val"))}
+    assert progress.advanced == progress.totals
+
+
+def test_nothing_is_listed_unless_asked_for(dataset: Dataset) -> None:
+    embeddings = random_embeddings(dataset)
+    (ranks,) = evaluator_of(dataset, embeddings, PROTOCOLS[0]).judge(embeddings, SumCombiner())
+    with pytest.raises(ValueError, match="judged with `listed=0`"):
+        ranks.categories[0].listed()
+
+
+def test_a_subset_skipped_in_part_is_counted_as_short(cirr: Dataset) -> None:
+    made = random_embeddings(cirr)
+    gone = next(
+        i
+        for i in cirr.queries("val")[0].subset_ids
+        if all(i not in (q.reference_id, *q.target_ids) for q in cirr.queries("val"))
+    )
+    table = made.images
+    kept = [row for row, key in enumerate(table.keys) if key != gone]
+    images = dataclasses.replace(
+        table, keys=tuple(table.keys[row] for row in kept), vectors=table.vectors[kept]
+    )
+    made = dataclasses.replace(made, images=images, skipped={gone: "broken"})
+    (ranks,) = evaluator_of(cirr, made, standard_protocol("CIRR", "val")).judge(made, SumCombiner())
+    with_it = [gone in query.subset_ids for query in ranks.categories[0].task.queries]
+    subsets = ranks.categories[0].subsets
+    assert subsets is not None
+    assert (subsets.expected - subsets.sizes).tolist() == [int(has) for has in with_it]
+    assert any(
+        f"{sum(with_it)} queries have a smaller subset" in n for n in recalls(ranks, "sum").notes()
+    )
+
+
+def test_queries_and_protocols_may_be_any_iterable(dataset: Dataset) -> None:
+    embeddings, galleries = random_embeddings(dataset), dataset.galleries("val")
+    from_generators = Evaluator(
+        (query for query in dataset.queries("val")),
+        galleries,
+        embeddings,
+        (protocol for protocol in PROTOCOLS[:2]),
+        device="cpu",
+    )
+    expected = evaluator_of(dataset, embeddings, *PROTOCOLS[:2]).judge(embeddings, SumCombiner())
+    for found, ranks in zip(
+        from_generators.judge(embeddings, SumCombiner()), expected, strict=True
+    ):
+        assert recalls(found, "sum") == recalls(ranks, "sum")
+
+
+def test_misuse_is_one_line(dataset: Dataset) -> None:
+    embeddings = random_embeddings(dataset)
+    with pytest.raises(UsageError, match="`protocols` is empty; expected at least one"):
+        Evaluator(dataset.queries("val"), {}, embeddings, [], device=CPU)
+    kept = evaluator_of(dataset, embeddings, PROTOCOLS[0])
+    with pytest.raises(UsageError, match="`listed` is -1; expected at least 0"):
+        kept.judge(embeddings, SumCombiner(), listed=-1)
+    with pytest.raises(VectorError, match=r"the combiner takes 7-d vectors.* are 16-d"):
+        kept.judge(embeddings, build_combiner("gated-sum", dim=7, hidden=3))

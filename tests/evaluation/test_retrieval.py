@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cir.errors import UsageError, VectorError
 from cir.evaluation.retrieval import nearest_columns, rank_targets, retrievable
 from cir.types import NO_ROW
 
@@ -107,3 +108,33 @@ def test_the_gpu_gives_the_same_ranks() -> None:
         for name in ("cpu", "cuda")
     )
     assert (cpu == cuda).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "told"),
+    [
+        ({"gallery_vectors": np.ones((3, 5), np.float32)}, VectorError, "2-d and .* 5-d"),
+        (
+            {"query_vectors": np.full((2, 2), np.nan, np.float32)},
+            VectorError,
+            "row 0 is not finite",
+        ),
+        ({"targets": [np.array([0])]}, UsageError, "of 1 queries .* expected 2"),
+        ({"excluded": np.array([NO_ROW])}, UsageError, "`excluded` of 1; expected 2"),
+        ({"targets": [np.array([0]), np.array([3])]}, UsageError, r"of query 1 are rows \[3\]"),
+        ({"targets": [np.array([-1]), np.array([0])]}, UsageError, r"of query 0 are rows \[-1\]"),
+        ({"targets": [np.zeros(0, int), np.array([0])]}, UsageError, r"at least one of the 3"),
+        ({"excluded": np.array([0, NO_ROW])}, UsageError, "none of them excluded"),
+        ({"excluded": np.array([3, NO_ROW])}, UsageError, "`excluded` names row 3 for query 0"),
+        ({"block_size": 0}, UsageError, "`block_size` is 0"),
+    ],
+)
+def test_what_cannot_be_ranked_is_refused(changes, error, told) -> None:
+    arguments = {
+        "query_vectors": np.ones((2, 2), np.float32),
+        "gallery_vectors": np.ones((3, 2), np.float32),
+        "targets": [np.array([0]), np.array([1])],
+        "excluded": np.array([NO_ROW, NO_ROW]),
+    }
+    with pytest.raises(error, match=told):
+        rank_targets(**arguments | changes, device=CPU)

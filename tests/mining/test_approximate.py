@@ -177,7 +177,7 @@ def test_auto_is_exact_up_to_its_size(problem: Problem, monkeypatch: pytest.Monk
     ],
 )
 def test_samples_are_refused(problem: Problem, changes: dict[str, Any], kind: IndexKind) -> None:
-    with pytest.raises(UsageError, match=f"--index {kind} proposes the nearest .*--index flat"):
+    with pytest.raises(UsageError, match=f"`index={kind!r}` proposes the nearest .*`index='flat'`"):
         through(problem, replace(PLANS["semi-hard"], **changes), kind)
 
 

@@ -24,7 +24,7 @@ FILTERS: list[dict[str, Any]] = [
     {"max_similarity": -0.25},
     {"range_min": 4},
     {"range_max": 9},
-    {"range_min": 7, "range_max": 7},
+    {"range_min": 7, "range_max": 8},
     {"range_min": 100},
     {"range_max": 100},
     {"relative_margin": 0.1, "max_similarity": 0.5, "range_min": 3, "range_max": 20},
@@ -44,10 +44,10 @@ def kind_of(distance: np.float32, target: np.float32, margin: float) -> str:
     return "easy"
 
 
-def refusals(
-    place: int, distance: np.float32, target: np.float32, filters: dict[str, Any]
+def excluding_filters(
+    rank: int, distance: np.float32, target: np.float32, filters: dict[str, Any]
 ) -> set[str]:
-    """The filters that refuse a candidate that `place` others come before."""
+    """The filters that exclude a candidate that `rank` others come before."""
     similarity, own, found = ONE - distance, ONE - target, set()
     if "relative_margin" in filters:
         margin = filters["relative_margin"]
@@ -56,9 +56,9 @@ def refusals(
             found.add("relative_margin")
     if "max_similarity" in filters and similarity > np.float32(filters["max_similarity"]):
         found.add("max_similarity")
-    if place < filters.get("range_min", 0):
+    if rank < filters.get("range_min", 0):
         found.add("range_min")
-    if place >= filters.get("range_max", np.inf):
+    if rank >= filters.get("range_max", np.inf):
         found.add("range_max")
     return found
 
@@ -76,7 +76,7 @@ class World:
         self.same = rng.random((QUERIES, CANDIDATES)) < 0.5
         rows = np.arange(CANDIDATES)
         self.order = np.array([np.lexsort((rows, own)) for own in self.distances])
-        self.places = np.argsort(self.order, axis=1)
+        self.ranks = np.argsort(self.order, axis=1)
         window = self._key_at("range_min"), self._key_at("range_max")
         self.borders = Borders.of(self.targets, plan_for(margin, filters), window)
 
@@ -92,20 +92,20 @@ class World:
     def kind(self, query: int, row: int) -> str:
         return kind_of(self.distances[query, row], self.targets[query], self.margin)
 
-    def refusals(self, query: int, row: int) -> set[str]:
-        place, distance = self.places[query, row], self.distances[query, row]
-        return refusals(place, distance, self.targets[query], self.filters)
+    def excluding(self, query: int, row: int) -> set[str]:
+        rank, distance = self.ranks[query, row], self.distances[query, row]
+        return excluding_filters(rank, distance, self.targets[query], self.filters)
 
-    def tally(self) -> BandCounts:
-        marks = self.borders.marks
-        nearer = np.zeros((QUERIES, len(marks), 2), dtype=np.int64)
+    def band_counts(self) -> BandCounts:
+        thresholds = self.borders.thresholds
+        counts_below = np.zeros((QUERIES, len(thresholds), 2), dtype=np.int64)
         for query, row in product(range(QUERIES), range(CANDIDATES)):
-            for place, keys in enumerate(marks.values()):
+            for threshold, keys in enumerate(thresholds.values()):
                 key = (keys.distances[query], keys.rows[query])
-                before = (self.distances[query, row], row) < key
-                nearer[query, place, 1 - int(self.same[query, row])] += before
+                below = (self.distances[query, row], row) < key
+                counts_below[query, threshold, 1 - int(self.same[query, row])] += below
         valid = np.stack([self.same.sum(axis=1), (~self.same).sum(axis=1)], axis=1)
-        return BandCounts(tuple(marks), nearer, valid)
+        return BandCounts(tuple(thresholds), counts_below, valid)
 
 
 worlds = st.tuples(
@@ -128,25 +128,25 @@ def test_bands_hold_the_eligible_candidates_of_their_kind(drawn: Any) -> None:
                 and key < (high.distances[query], high.rows[query])
                 for low, high in intervals
             ]
-            wanted = band in ("any", world.kind(query, row)) and not world.refusals(query, row)
+            wanted = band in ("any", world.kind(query, row)) and not world.excluding(query, row)
             assert sum(inside) == wanted, (band, query, row)
 
 
 @given(worlds)
-def test_tallies_count_what_loops_count(drawn: Any) -> None:
+def test_band_counts_are_what_loops_count(drawn: Any) -> None:
     world = World(*drawn)
-    tally, refused = world.tally(), Counter[str]()
+    counts, excluded = world.band_counts(), Counter[str]()
     counted = {band: np.zeros((QUERIES, 2), dtype=np.int64) for band in BANDS}
     for query, row in product(range(QUERIES), range(CANDIDATES)):
-        why = world.refusals(query, row)
-        refused.update(why)
+        why = world.excluding(query, row)
+        excluded.update(why)
         if not why:
             for band in ("any", world.kind(query, row)):
                 counted[band][query, 1 - int(world.same[query, row])] += 1  # type: ignore[index]
     for band in BANDS:
-        np.testing.assert_array_equal(tally.of(band), counted[band], err_msg=band)
+        np.testing.assert_array_equal(counts.in_band(band), counted[band], err_msg=band)
     for name in ("relative_margin", "max_similarity", "range_min", "range_max"):
-        assert tally.refused(name) == refused[name]
+        assert counts.excluded(name) == excluded[name]
 
 
 @given(worlds)
@@ -161,8 +161,8 @@ def test_kinds_are_those_of_the_definitions(drawn: Any) -> None:
 @pytest.mark.parametrize("band", BANDS)
 def test_the_margin_is_counted_only_where_a_band_ends_at_it(band: Band) -> None:
     borders = Borders.of(np.zeros(1, np.float32), plan_for(0.2, {}, band))
-    assert ("margin" in borders.marks) == (band in ("semi-hard", "easy"))
-    assert "target" in borders.marks
+    assert ("margin" in borders.thresholds) == (band in ("semi-hard", "easy"))
+    assert "target" in borders.thresholds
 
 
 def test_a_negative_similarity_is_lowered_by_the_relative_margin() -> None:

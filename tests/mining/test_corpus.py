@@ -1,15 +1,16 @@
 """The library's face against plain loops over the definitions, and what it refuses."""
 
 import doctest
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
+import torch
 
-from cir.config import MiningOptions
-from cir.errors import ConfigError, UsageError, VectorError
+from cir.errors import UsageError, VectorError
 from cir.mining import NO_ROW, mine_negatives
 from cir.mining import corpus as module
 from cir.types import KINDS
@@ -140,17 +141,18 @@ def test_no_queries_give_an_empty_result() -> None:
 @pytest.mark.parametrize(
     ("changed", "error", "words"),
     [
-        ({"strategy": "nearest", "sampling": "random"}, UsageError, "nearest takes no sample"),
-        ({"num_negatives": 0}, ConfigError, "num-negatives is 0; expected at least 1"),
-        ({"num_negatives": 61}, UsageError, "num_negatives is 61; the corpus holds 60 vectors"),
-        ({"margin": 2.5}, ConfigError, "margin is 2.5; expected 0 to 2"),
-        ({"positives": [0] * 19}, UsageError, "positives are of 19 queries; expected .* 20"),
-        ({"positives": [60] * 20}, UsageError, "positives name row 60 of a corpus of 60"),
-        ({"positives": [-1] * 20}, UsageError, "positives name row -1"),
-        ({"positives": [[1]] * 19 + [[]]}, UsageError, "query 19 has no positive"),
-        ({"excluded": [[1]]}, UsageError, "excluded are of 1 queries"),
-        ({"corpus": np.zeros((0, DIM))}, UsageError, "the corpus holds 0 vectors"),
-        ({"corpus": np.ones((60, 3))}, VectorError, "anchors are 8-d, the corpus is 3-d"),
+        ({"strategy": "nearest", "sampling": "random"}, UsageError, "nearest'` takes no sample"),
+        ({"strategy": "nearest", "fill": "random"}, UsageError, "filled up by the nearest"),
+        ({"num_negatives": 0}, UsageError, "`num_negatives` is 0; expected .*at least 1"),
+        ({"num_negatives": 61}, UsageError, "`num_negatives` is 61; expected at most 60"),
+        ({"margin": 3}, UsageError, "`margin` is 3; expected 0 to 2"),
+        ({"positives": [0] * 19}, UsageError, "`positives` is of 19 queries; expected 20"),
+        ({"positives": [60] * 20}, UsageError, "`positives` names row 60 of 60"),
+        ({"positives": [-1] * 20}, UsageError, "`positives` names row -1"),
+        ({"positives": [[1]] * 19 + [[]]}, UsageError, "`positives` is empty for query 19"),
+        ({"excluded": [[1]]}, UsageError, "`excluded` is of 1 queries"),
+        ({"corpus": np.zeros((0, DIM))}, UsageError, "names row .* of 0"),
+        ({"corpus": np.ones((60, 3))}, VectorError, "`anchors` are 8-d, `corpus` is 3-d"),
     ],
     ids=str,
 )
@@ -164,10 +166,32 @@ def test_what_cannot_be_is_one_line(
     assert "\n" not in str(raised.value)
 
 
-def test_an_unknown_strategy_is_one_line() -> None:
-    unchecked = inspect.unwrap(module._plan)  # past the check of types in tests
-    with pytest.raises(UsageError, match="strategy is 'harder'; expected one of nearest, hard"):
-        unchecked("harder", MiningOptions(), None)
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda array: array.tolist(),
+        torch.tensor,
+        pd.DataFrame,
+        lambda array: pd.Series(array.tolist()),
+        lambda array: pa.array(array.tolist()),
+    ],
+    ids=["lists", "tensors", "frames", "columns", "arrow"],
+)
+def test_lists_tensors_and_columns_give_what_arrays_give(made: Any) -> None:
+    anchors, positives, table = world()
+    first = np.array([rows[0] for rows in positives])
+    expected = mine_negatives(anchors, first, table, excluded=first[:, None])
+    mined = mine_negatives(made(anchors), made(first), made(table), excluded=made(first))
+    np.testing.assert_array_equal(mined.rows, expected.rows)
+    np.testing.assert_array_equal(mined.distances, expected.distances)
+
+
+def test_devices_that_mining_does_not_run_on_are_the_cpu() -> None:
+    anchors, positives, table = world()
+    expected = mine_negatives(anchors, positives, table)
+    for device in ("cpu", torch.device("cpu"), torch.device("mps")):
+        mined = mine_negatives(anchors, positives, table, device=device)
+        np.testing.assert_array_equal(mined.rows, expected.rows)
 
 
 @pytest.mark.parametrize("table", ["anchors", "corpus"])

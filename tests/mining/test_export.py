@@ -7,13 +7,9 @@ import pandas as pd
 import pytest
 
 from cir.config import ExportFormat
-from cir.data.captions import joined
-from cir.data.dataset import Dataset
 from cir.errors import UsageError
 from cir.mining import NO_ROW, Mined, as_columns
-from cir.mining.export import TrainingExample, columns_of, manifest_columns
-from tests.support.mined import random_manifest
-from tests.support.worlds import random_embeddings
+from cir.mining.export import TrainingExample, columns_of
 
 EXAMPLES = [
     TrainingExample("q", ["a"], ["x", "y", "z"]),
@@ -94,8 +90,12 @@ def test_rows_of_the_corpus_become_its_items() -> None:
 @pytest.mark.parametrize(
     ("anchors", "corpus", "words"),
     [
-        (["q"], ["zero"] * 4, "1 anchors and a corpus of 4 .* 2 queries, rows up to 3"),
-        (["q", "r"], ["zero"] * 3, "2 anchors and a corpus of 3 "),
+        (
+            ["q"],
+            ["zero"] * 4,
+            "`anchors` has 1 rows and `corpus` 4; .* 2 queries, .* row 3",
+        ),
+        (["q", "r"], ["zero"] * 3, "`anchors` has 2 rows and `corpus` 3; "),
     ],
 )
 def test_what_was_not_mined_is_refused(anchors: list[str], corpus: list[str], words: str) -> None:
@@ -103,17 +103,7 @@ def test_what_was_not_mined_is_refused(anchors: list[str], corpus: list[str], wo
         as_columns(mined([[3, 1], [0, NO_ROW]]), anchors, [2, 1], corpus)
 
 
-def test_a_composed_query_is_an_image_and_a_text(dataset: Dataset) -> None:
-    manifest = random_manifest(dataset, random_embeddings(dataset))
-    frame = pd.DataFrame(manifest_columns(manifest, "triplet", 3, lambda name: f"{name}.jpg"))
-    starts = np.append(manifest.negative_starts, len(manifest.negative_ids))
-    expected = [
-        (
-            {"image": f"{query.reference_id}.jpg", "text": joined(query.captions)},
-            {"image": f"{query.target_id}.jpg"},
-            {"image": f"{negative}.jpg"},
-        )
-        for row, query in enumerate(dataset.queries("train"))
-        for negative in manifest.negative_ids[starts[row] : starts[row + 1]]
-    ]
-    assert list(frame.itertuples(index=False, name=None)) == expected
+def test_columns_of_a_frame_are_read_by_place() -> None:
+    texts = pd.Series(["zero", "one", "two", "three"], index=[3, 2, 1, 0])
+    columns = as_columns(mined([[3, 1], [0, NO_ROW]]), pd.Series(["q", "r"]), [2, 1], texts)
+    assert columns["negative"] == ["three", "one", "zero"]

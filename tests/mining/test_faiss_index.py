@@ -83,7 +83,7 @@ def test_vectors_that_cannot_be_searched_are_refused() -> None:
 def test_too_few_vectors_to_train_are_refused(kind: IndexKind, least: int) -> None:
     CandidateIndex(unit(least), kind, 5, CPU)
     message = (
-        f"--index {kind} is trained on {least:,} vectors or more; the gallery holds {least - 1:,}"
+        f"`index={kind!r}` is trained on {least:,} vectors or more; the gallery holds {least - 1:,}"
     )
     with pytest.raises(UsageError, match=message):
         CandidateIndex(unit(least - 1), kind, 5, CPU)

@@ -228,7 +228,7 @@ def test_as_many_negatives_as_the_gallery_holds_gives_all_that_are_valid() -> No
 
 
 def test_more_negatives_than_the_gallery_holds_are_refused() -> None:
-    with pytest.raises(UsageError, match="--num-negatives is 6; expected at most 5, the images"):
+    with pytest.raises(UsageError, match="`num_negatives` is 6; expected at most 5, the images"):
         on_a_line([0.1, 0.65, 0.9]).mine(MiningOptions(num_negatives=6))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cir.mining.plan import Draw, Plan
+from cir.mining.plan import Draw, Plan, draws_of
 
 SHARES = (
     Draw("same-category", 0.7, "semi-hard"),
@@ -39,7 +39,8 @@ def test_the_quota_of_a_query_hangs_on_its_number_and_the_seed() -> None:
 
 
 def test_a_single_draw_gets_everything() -> None:
-    assert (plan(draws=SHARES[:1], num_negatives=3).quota(np.arange(50)) == 3).all()
+    single = (Draw("any", 1.0, "hard"),)
+    assert (plan(draws=single, num_negatives=3).quota(np.arange(50)) == 3).all()
 
 
 def test_a_draw_without_a_share_gets_nothing() -> None:
@@ -54,9 +55,20 @@ def test_a_draw_without_a_share_gets_nothing() -> None:
         ({}, False),
         ({"range_min": 1}, True),
         ({"range_max": 1}, True),
-        ({"range_max": 0}, True),
         ({"relative_margin": 0.1, "max_similarity": 0.5}, False),
     ],
 )
 def test_ranks_matter_only_where_a_window_is_asked(filters: dict[str, Any], windowed: bool) -> None:
     assert plan(**filters).windowed is windowed
+
+
+def test_a_strategy_is_its_draws() -> None:
+    assert draws_of("category-aware", SHARES) == SHARES
+    assert draws_of("random", SHARES) == (Draw("any", 1.0, "any"),)
+    assert draws_of("hard", SHARES) == (Draw("any", 1.0, "hard"),)
+    assert draws_of("semi-hard", SHARES) == (Draw("any", 1.0, "semi-hard"),)
+
+
+def test_a_plan_knows_whether_categories_matter() -> None:
+    assert plan().by_category
+    assert not plan(draws=(Draw("any", 1.0, "hard"),)).by_category

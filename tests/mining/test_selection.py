@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cir.mining import selection as module
 from cir.mining.plan import Draw, Plan
 from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM
 from cir.mining.selection import PoolResult, choose, draw_pools, fill_pools, needs_pool
@@ -31,7 +30,7 @@ def distance(query: int, row: int) -> float:
     return (query * 5 + row * 7) % 6 / 4
 
 
-def offers(rng: np.random.Generator, scopes: list[Scope], kept: int) -> list[PoolResult]:
+def pool_results(rng: np.random.Generator, scopes: list[Scope], kept: int) -> list[PoolResult]:
     """Rows in any order, each once a pool; the same may stand in several pools."""
     made = []
     for scope in scopes:
@@ -46,24 +45,24 @@ def offers(rng: np.random.Generator, scopes: list[Scope], kept: int) -> list[Poo
     return made
 
 
-def dealt(
+def selected(
     asked: Plan, query: int, draws: list[PoolResult], fills: list[PoolResult]
 ) -> tuple[list[tuple[float, int, str]], bool]:
     """The negatives of one query as (distance, row, scope), and whether it was starved."""
-    hand: dict[int, str] = {}
+    chosen: dict[int, str] = {}
 
-    def take(offer: PoolResult, wanted: int) -> int:
-        free = [row for row in offer.rows[query].tolist() if row != NO_ROW and row not in hand]
-        hand.update(dict.fromkeys(free[:wanted], offer.scope))
+    def take(pool: PoolResult, wanted: int) -> int:
+        free = [row for row in pool.rows[query].tolist() if row != NO_ROW and row not in chosen]
+        chosen.update(dict.fromkeys(free[:wanted], pool.scope))
         return wanted - len(free[:wanted])
 
     quota = asked.quota(np.array([query]))[0]
     wanted = [n for n, draw in zip(quota.tolist(), asked.draws, strict=True) if draw.share]
     owed = [take(*pair) for pair in zip(draws, wanted, strict=True)]
-    starved = len(hand) < asked.num_negatives
-    for offer, short in zip(fills, [*owed, asked.num_negatives], strict=False):
-        take(offer, min(short, asked.num_negatives - len(hand)))
-    return sorted((distance(query, row), row, scope) for row, scope in hand.items()), starved
+    starved = len(chosen) < asked.num_negatives
+    for pool, short in zip(fills, [*owed, asked.num_negatives], strict=False):
+        take(pool, min(short, asked.num_negatives - len(chosen)))
+    return sorted((distance(query, row), row, scope) for row, scope in chosen.items()), starved
 
 
 @given(
@@ -72,42 +71,42 @@ def dealt(
     st.sampled_from(("nearest", None)),
     st.sampled_from((1, 1 << 22)),
 )
-def test_pools_are_dealt_as_plain_lists_are(
+def test_negatives_are_selected_as_from_plain_lists(
     seed: int, num_negatives: int, fill: Literal["nearest"] | None, at_once: int
 ) -> None:
     rng = np.random.default_rng(seed)
     asked = plan(num_negatives=num_negatives, fill=fill, seed=seed)
     scopes: list[Scope] = [draw.scope for draw in asked.shared]
-    draws = offers(rng, scopes, num_negatives)
-    fills = offers(rng, [*scopes, "any"], num_negatives) if fill else []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_AT_ONCE", at_once)
-        hand, starved = choose(asked, draws, fills)
+    draws = pool_results(rng, scopes, num_negatives)
+    fills = pool_results(rng, [*scopes, "any"], num_negatives) if fill else []
+    selection, starved = choose(asked, draws, fills, comparisons=at_once)
     for query in range(QUERIES):
-        expected, short = dealt(asked, query, draws, fills)
-        held = hand.rows[query] != NO_ROW
+        expected, short = selected(asked, query, draws, fills)
+        held = selection.rows[query] != NO_ROW
         assert starved[query] == short
-        assert hand.count[query] == len(expected) == held.sum()
+        assert selection.count[query] == len(expected) == held.sum()
         assert held[: len(expected)].all()
-        assert np.isnan(hand.distances[query, ~held]).all()
-        columns = (x[query, held].tolist() for x in (hand.distances, hand.rows, hand.scopes))
+        assert np.isnan(selection.distances[query, ~held]).all()
+        columns = (
+            x[query, held].tolist() for x in (selection.distances, selection.rows, selection.scopes)
+        )
         found = [(d, r, SCOPES[s]) for d, r, s in zip(*columns, strict=True)]
         assert found == expected
 
 
 def test_a_repeated_candidate_counts_for_the_first_draw_alone() -> None:
-    def offer(rows: list[int], scope: Scope) -> PoolResult:
+    def pool(rows: list[int], scope: Scope) -> PoolResult:
         return PoolResult(np.array([rows]), np.array([rows], np.float32), scope)
 
     asked = plan(
         draws=(Draw("same-category", 0.5, "hard"), Draw("any", 0.5, "any")), num_negatives=4
     )
-    hand, starved = choose(
-        asked, [offer([3, 1, NO_ROW, NO_ROW], "same-category"), offer([1, 3, 0, 2], "any")], []
+    selection, starved = choose(
+        asked, [pool([3, 1, NO_ROW, NO_ROW], "same-category"), pool([1, 3, 0, 2], "any")], []
     )
-    assert hand.rows.tolist() == [[0, 1, 2, 3]]
+    assert selection.rows.tolist() == [[0, 1, 2, 3]]
     own = SCOPES.index("same-category")
-    assert (hand.scopes[0] == own).tolist() == [False, True, False, True]
+    assert (selection.scopes[0] == own).tolist() == [False, True, False, True]
     assert not starved[0]
 
 

@@ -192,7 +192,7 @@ def test_hosts_with_different_data_are_refused(dataset: Dataset) -> None:
             for rank, given in enumerate((world, other))
         ]
         for each in pending:
-            with pytest.raises(UsageError, match="process 1 has another --dataset than process 0"):
+            with pytest.raises(UsageError, match="process 1 has another `dataset` than process 0"):
                 each.result()
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cir.config import TrainConfig
 from cir.errors import UsageError
 from cir.models.combiner import (
     AttentionFusionCombiner,
@@ -193,8 +194,18 @@ def test_built_by_name_at_the_published_widths(name, kind, parameters):
     assert sum(p.numel() for p in combiner.parameters()) == parameters
 
 
+def test_attention_fusion_is_by_itself_as_wide_as_training_makes_it():
+    assert AttentionFusionCombiner().gate.out_features == TrainConfig.hidden
+
+
 def test_an_unknown_name_lists_the_known():
     with pytest.raises(
         UsageError, match=r"no combiner 'mlp'.*gated-sum, attention-fusion, clip4cir, sum"
     ):
         build_combiner("mlp", dim=4, hidden=4)
+
+
+@pytest.mark.parametrize("wrong", [{"dim": 0}, {"hidden": 0}, {"dropout": 1.0}, {"dropout": -0.1}])
+def test_impossible_widths_are_refused(wrong):
+    with pytest.raises(UsageError, match="expected widths of at least 1"):
+        build_combiner("gated-sum", **{"dim": 4, "hidden": 4} | wrong)

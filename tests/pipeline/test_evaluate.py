@@ -5,26 +5,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from cir.artefacts.checkpoint import (
-    read_checkpoint,
-)
-from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.checkpoint import read_checkpoint
+from cir.artefacts.store import read_embeddings
 from cir.config import EvaluateConfig
 from cir.data.dataset import Dataset
-from cir.encoding.embedding import caption_vectors, image_vectors
-from cir.encoding.encoder import Encoder
-from cir.encoding.tuned import as_tuned
-from cir.encoding.weights import weights_sha256
 from cir.errors import CheckpointError, ConfigError, UsageError
 from cir.evaluation.recall import Protocol, evaluate
 from cir.models.combiner import SumCombiner, build_combiner
 from pipeline.evaluate import run
 from tests.support.checkpoints import HIDDEN, saved
-from tests.support.micro import micro_encoder
 from tests.support.worlds import random_embeddings, write_store
 
 DIM = 16
@@ -101,70 +93,3 @@ def test_a_checkpoint_of_another_encoder_is_refused(
     folder = saved(tmp_path / "best", SumCombiner(), other, name="sum")
     with pytest.raises(CheckpointError, match="come from different encoders: weights_sha256"):
         run(config(dataset, store, run=folder))
-
-
-@pytest.mark.parametrize("tune", ["text", "image", "both"])
-def test_a_tuned_encoder_gives_the_vectors_anew(
-    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tune: str
-) -> None:
-    """Only the tuned tower's vectors change, and they are the tuned encoder's own."""
-    encoder = micro_encoder(seed=1)
-    embeddings = random_embeddings(dataset, dim=encoder.dim)
-    folder = saved(
-        tmp_path / "best",
-        SumCombiner(),
-        embeddings.provenance,
-        name="sum",
-        tune=tune,
-        clip=encoder.clip,
-    )
-    asked: list[Path] = []
-
-    def load(model: str, *, weights: Path, **_: object) -> Encoder:
-        asked.append(weights)
-        return encoder
-
-    monkeypatch.setattr("cir.encoding.origin.load_encoder", load)
-    queries, galleries = dataset.queries("val"), dataset.galleries("val")
-    checkpoint = read_checkpoint(folder)
-    now = as_tuned(embeddings, checkpoint, dataset, queries, galleries, device=CPU, workers=0)
-    assert asked == [folder]
-    ids, texts = sorted({i for g in galleries.values() for i in g})[:3], now.captions.keys[:3]
-    files = [dataset.image_path(i) for i in ids]
-    images = {True: image_vectors(encoder, files, batch_size=3, workers=0)}
-    captions = {True: caption_vectors(encoder, texts, batch_size=3)}
-    images[False], captions[False] = embeddings.images.take(ids), embeddings.captions.take(texts)
-    assert np.allclose(now.images.take(ids), images[tune in ("image", "both")], atol=1e-5)
-    assert np.allclose(now.captions.take(texts), captions[tune in ("text", "both")], atol=1e-5)
-    _evaluates(now, dataset)
-
-
-def test_a_store_of_the_tuned_encoder_is_taken_as_it_is(dataset: Dataset, tmp_path: Path) -> None:
-    encoder = micro_encoder(seed=1)
-    before = random_embeddings(dataset, dim=encoder.dim)
-    folder = saved(
-        tmp_path / "best",
-        SumCombiner(),
-        before.provenance,
-        name="sum",
-        clip=encoder.clip,
-    )
-    digest = weights_sha256(encoder.clip.state_dict())
-    of_tuned = dataclasses.replace(before.provenance, pretrained="best", weights_sha256=digest)
-    store = dataclasses.replace(before, provenance=of_tuned)
-    found = as_tuned(store, read_checkpoint(folder), dataset, [], {}, device=CPU, workers=0)
-    assert found is store
-
-
-def _evaluates(embeddings: Embeddings, dataset: Dataset) -> None:
-    """Every vector that evaluation needs is there, whatever the protocol."""
-    for captions in ("joined", "both-orders"):
-        evaluate(
-            dataset.queries("val"),
-            dataset.galleries("val"),
-            embeddings,
-            SumCombiner(),
-            Protocol("val", captions=captions),  # type: ignore[arg-type]
-            query="sum",
-            device=CPU,
-        )

@@ -19,11 +19,9 @@ from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
 from cir.data.dataset import Dataset
 from cir.errors import CheckpointError
-from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.recall import Protocol, evaluate
 from cir.models.combiner import SumCombiner, TextOnly, build_combiner
 from cir.reporting.charts import Line, histograms, line_chart, stacked_bars
-from cir.reporting.examples import DRAWN, SHOWN_IMAGES, draw_examples
 from cir.reporting.report import write_report
 from cir.reporting.svg import C1, C2
 from cir.types import KINDS
@@ -266,29 +264,6 @@ def test_a_folder_that_is_no_run_is_refused(
     with pytest.raises(CheckpointError, match="no finished epoch"):
         write_report(tmp_path / "r.html", tmp_path, nasty, embeddings, title="A run")
     assert not (tmp_path / "r.html").exists()
-
-
-def test_examples_are_counted_and_told_truly(nasty: Dataset, embeddings: Embeddings) -> None:
-    queries, galleries = nasty.queries("val"), nasty.galleries("val")
-    evaluator = Evaluator(queries, galleries, embeddings, [Protocol("val")], device=CPU)
-    before, after = (
-        evaluator.judge(embeddings, combiner, listed=SHOWN_IMAGES)[0]
-        for combiner in (SumCombiner(), TextOnly())
-    )
-    found = draw_examples(before, after, seed=0)
-    assert sum(found.counts.values()) == len(queries)
-    for outcome, wanted in DRAWN.items():
-        shown = [e for e in found.shown if e.outcome == outcome]
-        assert len(shown) == min(wanted, found.counts[outcome])
-    for example in found.shown:
-        was, now = (
-            bool(set(example.query.target_ids) & set(ranking.first))
-            for ranking in (example.before, example.after)
-        )
-        told = {"gained": (False, True), "kept": (True, True)}
-        told |= {"lost": (True, False), "missed": (False, False)}
-        assert (was, now) == told[example.outcome]
-        assert was == (example.before.rank <= 5)
 
 
 def test_charts_take_their_colours_from_the_page() -> None:

@@ -287,6 +287,22 @@ def test_stray_commas_in_the_last_column_are_text(tmp_path: Path) -> None:
     assert strict.malformed == (2,)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"link": "move"}, "`link` is 'move'"),
+        ({"limit": 0}, "`limit` is 0"),
+        ({"queries_per_photo": 0}, "`queries_per_photo` is 0"),
+    ],
+)
+def test_arguments_out_of_range_are_one_line(
+    shop: Path, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        make(shop, tmp_path / "out", **changes)
+    assert not list(tmp_path.iterdir())
+
+
 # --------------------------------------------------------------------------------------- parts
 
 

@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from cir.errors import UsageError
 from cir.sources.garments import SHARES
 from cir.sources.nouns import one_of, with_article
 from cir.sources.wording import Change, captions, title
@@ -122,3 +123,8 @@ def test_a_title_says_what_is_worth_a_word() -> None:
     assert title("dress", plain) == (
         "an orange sleeveless dress with a v-neck and a knee-length hem"
     )
+
+
+def test_no_change_has_no_captions() -> None:
+    with pytest.raises(UsageError, match="`changes` is empty"):
+        captions([], np.random.default_rng(0))

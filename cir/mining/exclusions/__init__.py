@@ -2,5 +2,5 @@
 
 `excluded` holds the result, `Exclusions`: gallery rows by query, each with its reason. Begin with
 `rules.find_exclusions`, which applies every rule to a dataset's queries. `near_duplicates` finds
-the pairs of vectors that are nearly the same, exactly and without comparing all pairs in full.
+the pairs of vectors whose cosine reaches a threshold, and misses none.
 """

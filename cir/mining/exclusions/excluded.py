@@ -1,12 +1,13 @@
 """The gallery rows that are no negatives of each query, and the rule that excludes each of them."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Int, Int8, Int64
 
+from cir.mining import arguments
+from cir.mining.arguments import Rows
 from cir.ragged import Ragged
 from cir.types import NO_ROW
 
@@ -81,6 +82,10 @@ class Exclusions(Ragged):
         return Exclusions(kept.starts, rows[order], kept.reasons[order])
 
 
-def exclusions_of(rows: Sequence[Iterable[int]]) -> Ragged:
-    """The excluded rows of each query from lists in any order, in which rows may be repeated."""
-    return Ragged.of_lists([sorted(set(excluded)) for excluded in rows])
+def exclusions_of(rows: Rows) -> Ragged:
+    """The excluded rows of each query from lists in any order, in which rows may be repeated.
+
+    Raises:
+        UsageError: they are no rows.
+    """
+    return Ragged.of_lists([sorted(set(own)) for own in arguments.row_lists("rows", rows)])

@@ -1,9 +1,7 @@
-"""Arithmetic of single pairs of vectors, compiled; begin with `cosine`.
+"""Arithmetic of single pairs of vectors, compiled. Begin with `cosine`.
 
-cosine       the one cosine similarity that every decision rests on, bit for bit
-ordering     which of two candidates comes first; how many codes lie above one
-float_codes  floats as integers in the same order
-bytemask     marks on candidates, and where they are
-jit          how these loops are compiled, and where their machine code is kept
-threads      the threads in which they run
+`cosine` is the one cosine similarity on which every decision rests, bit for bit. `ordering` says
+which of two candidates comes first, `float_codes` turns floats into integers in the same order, and
+`bytemask` marks candidates. `jit` says how these loops are compiled and where their machine code is
+kept, and `threads` starts the threads in which they run.
 """

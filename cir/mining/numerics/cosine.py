@@ -21,13 +21,13 @@ ROUNDING: Final = 2.0**-24
 """Unit roundoff of float32."""
 
 _OTHER_ROUNDINGS: Final = 16
-"""Roundings beside those of sums: of lengths near 1, of 1 − s, of thresholds; with room."""
+"""Roundings beside those of sums: of lengths near 1, of 1 − s, of thresholds; with a margin."""
 
 
 @compiled
 @no_type_check
 def cosine(left, right, terms):
-    """The cosine of two unit vectors; `terms` is room for half their components, rounded up."""
+    """The cosine of two unit vectors; `terms` is scratch for half their components, rounded up."""
     if left.shape[0] % 8 == 0:
         width = _thrice_halved(left, right, terms)
     else:
@@ -35,8 +35,8 @@ def cosine(left, right, terms):
     while width > 1:
         half = (width + 1) // 2
         rest = terms[half:width]
-        for place in range(rest.shape[0]):
-            terms[place] += rest[place]
+        for position in range(rest.shape[0]):
+            terms[position] += rest[position]
         width = half
     return terms[0]
 
@@ -46,8 +46,10 @@ def cosine(left, right, terms):
 def _once_halved(left, right, terms):
     half = (left.shape[0] + 1) // 2
     left_rest, right_rest = left[half:], right[half:]
-    for place in range(left_rest.shape[0]):
-        terms[place] = left[place] * right[place] + left_rest[place] * right_rest[place]
+    for position in range(left_rest.shape[0]):
+        terms[position] = (
+            left[position] * right[position] + left_rest[position] * right_rest[position]
+        )
     if left_rest.shape[0] < half:
         terms[half - 1] = left[half - 1] * right[half - 1]
     return half
@@ -74,8 +76,8 @@ def _thrice_halved(left, right, terms):
 def nearly_cosine(left, right):
     """As `cosine` but for `product_error`, and several times as fast."""
     total = np.float32(0)
-    for place in range(left.shape[0]):
-        total += left[place] * right[place]
+    for position in range(left.shape[0]):
+        total += left[position] * right[position]
     return total
 
 

@@ -14,17 +14,17 @@ from cir.mining.numerics.jit import compiled
 @compiled
 @no_type_check
 def order_codes(row):
-    """Makes codes of bits: integers in the order of the numbers."""
+    """Turns the bits of numbers into codes, in place: integers in the order of the numbers."""
     most = row.dtype.type(np.iinfo(row.dtype).max)
-    for place in range(row.shape[0]):
-        code = row[place]
-        row[place] = code ^ most if code < 0 else code
+    for position in range(row.shape[0]):
+        code = row[position]
+        row[position] = code ^ most if code < 0 else code
 
 
 @compiled
 @no_type_check
 def code_of(number, shift, cell):
-    """The code of a number, of codes that lack `shift` bits of float32: rounded down to one."""
+    """The code of a number, rounded down to one of those that lack `shift` bits of float32."""
     cell[0] = number
     bits = cell.view(np.int32)[0]
     code = np.int64(bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF)))

@@ -1,8 +1,8 @@
 """The scan: it counts candidates below thresholds, and keeps the best candidates of each pool.
 
-Begin with `request`, which says what is asked, and `result`, which says what comes back. Either
-`stream` compares every query with the whole gallery, tile after tile, or `candidate_lists` compares
-it with the candidates that an index proposes. Both call `kernel` for each query and tile:
+Begin with `request`, the question, and `result`, the answer. Either `stream` compares every query
+with the whole gallery, tile after tile, or `candidate_lists` compares it with the candidates that
+an index proposes. Both call `kernel` for each query and tile:
 
     kernel            one query and a tile: what happens in which order
     code_bounds       distances as codes of sketched similarities

@@ -110,11 +110,10 @@ def scan_request(
         kept: Candidates that a pool keeps for each query.
     """
     categories, members = problem.categories, problem.members
-    by_category = any(draw.scope != "any" for draw in plan.draws)
-    if not by_category or categories is None or members is None:
+    if not plan.by_category or categories is None or members is None:
         categories = np.zeros(len(problem.queries), np.int64)
         members = np.zeros((0, len(problem.gallery)), np.bool_)
-    thresholds = borders.marks.values()
+    thresholds = borders.thresholds.values()
     return ScanRequest(
         thresholds=ThresholdQueries(
             # torch and compiled functions take no other memory.

@@ -160,32 +160,32 @@ def _code_of_nearest(codes, pool_codes, count):
 @no_type_check
 def _offer_range(pool, row, tile, vector, scratch, least_hash, greatest_hash):
     """Offers the candidates whose codes a pool admits; where hashes decide, those in a range."""
-    members, wanted = row.members, pool.scope == _SAME
+    members, member = row.members, pool.scope == _SAME
     if pool.scope == _ANY:
         members = scratch.no_members
     if pool.priority == UNIFORM:
         some = _mark_hashed(
-            row.codes, members, wanted, pool.codes,
+            row.codes, members, member, pool.codes,
             tile.row_ids_u32, pool.first_hash_key, pool.second_hash_key,
             np.uint32(least_hash), np.uint32(greatest_hash), scratch.marked,
         )  # fmt: skip
     else:
-        some = _mark(row.codes, members, wanted, pool.codes, scratch.marked)
+        some = _mark(row.codes, members, member, pool.codes, scratch.marked)
     if some:
         _insert_marked(pool, row, tile, vector, scratch)
 
 
 @compiled
 @no_type_check
-def _mark(codes, members, wanted, pool_codes, marked):
-    """Marks the candidates in either range whose membership is as wanted; whether there is any."""
+def _mark(codes, members, member, pool_codes, marked):
+    """Marks the candidates in either range that are members or are not; whether there is any."""
     low, high = pool_codes[0, 0], pool_codes[0, 1]
     also_low, also_high = pool_codes[1, 0], pool_codes[1, 1]
     some = np.uint8(0)
     if also_low > also_high:
         for position in range(codes.shape[0]):
             code = codes[position]
-            within = np.uint8((code >= low) & (code <= high) & (members[position] == wanted))
+            within = np.uint8((code >= low) & (code <= high) & (members[position] == member))
             some = np.uint8(some | within)
             marked[position] = within
         return some != 0
@@ -193,7 +193,7 @@ def _mark(codes, members, wanted, pool_codes, marked):
         code = codes[position]
         within = np.uint8(
             (((code >= low) & (code <= high)) | ((code >= also_low) & (code <= also_high)))
-            & (members[position] == wanted)
+            & (members[position] == member)
         )
         some = np.uint8(some | within)
         marked[position] = within
@@ -202,7 +202,7 @@ def _mark(codes, members, wanted, pool_codes, marked):
 
 @compiled
 @no_type_check
-def _mark_hashed(codes, members, wanted, pool_codes, row_ids, first, second, least, most, marked):
+def _mark_hashed(codes, members, member, pool_codes, row_ids, first, second, least, most, marked):
     """As `_mark`, of those whose hash is in a range too."""
     low, high = pool_codes[0, 0], pool_codes[0, 1]
     also_low, also_high = pool_codes[1, 0], pool_codes[1, 1]
@@ -211,7 +211,7 @@ def _mark_hashed(codes, members, wanted, pool_codes, row_ids, first, second, lea
         code = codes[position]
         within = np.uint8(
             (((code >= low) & (code <= high)) | ((code >= also_low) & (code <= also_high)))
-            & (members[position] == wanted)
+            & (members[position] == member)
             & (np.uint32(hash_of(row_ids[position], first, second) - least) <= width)
         )
         some = np.uint8(some | within)

@@ -20,7 +20,14 @@ class AttentionFusionCombiner(nn.Module):
     """
 
     def __init__(self, dim: int = 640, hidden: int = 512) -> None:
+        """Initial weights drawn from torch's generator.
+
+        Args:
+            dim: Components of the features.
+            hidden: Components of p, r and f.
+        """
         super().__init__()
+        self.dim = dim
         self.project_image = nn.Linear(dim, hidden)
         self.project_text = nn.Linear(dim, hidden)
         self.gate = nn.Linear(2 * hidden, hidden)

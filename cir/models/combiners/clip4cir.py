@@ -36,6 +36,7 @@ class Clip4CirCombiner(nn.Module):
             hidden: Width of the mixture; eight times `dim` by default, as published.
         """
         super().__init__()
+        self.dim = dim
         projection = projection or _PROJECTION_FACTOR * dim
         hidden = hidden or _HIDDEN_FACTOR * dim
         self.project_image = _branch(dim, projection)

@@ -34,6 +34,7 @@ class GatedSumCombiner(nn.Module):
             dropout: Share of the components of x, y and h that are dropped while training.
         """
         super().__init__()
+        self.dim = dim
         self.mix = nn.Linear(2 * dim, hidden)
         self.norm = nn.LayerNorm(hidden)
         self.depart = nn.Linear(hidden, 3 * dim)

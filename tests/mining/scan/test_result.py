@@ -18,7 +18,9 @@ class Told(Processes):
 
     def gathered(self, array: np.ndarray) -> list[np.ndarray]:
         """The same part of every shard: blocks and fields come in order."""
-        field, start = len(self.blocks) % len(ScanResult._fields), sum(self.blocks[::5])
+        fields = len(ScanResult._fields)
+        block, field = divmod(len(self.blocks), fields)
+        start = sum(self.blocks[: block * fields : fields])
         self.blocks.append(len(array))
         return [shard[field][start : start + len(array)] for shard in self.shards]
 

@@ -78,7 +78,7 @@ def usual(name: str) -> Mined:
 
 
 def assert_same(found: Mined, expected: Mined) -> None:
-    assert found.refused == expected.refused
+    assert found.excluded == expected.excluded
     for name, values in vars(expected).items():
         if isinstance(values, np.ndarray):
             np.testing.assert_array_equal(getattr(found, name), values, err_msg=name)
@@ -111,9 +111,9 @@ def test_the_worlds_starve_some_queries_and_fill_others() -> None:
     assert 0 < starved["semi-hard"] < 1
     assert 0 < starved["by category"] < 1
     assert starved["unfilled"] > 0.5
-    assert usual("filters").refused.relative_margin > 0
-    assert usual("filters").refused.max_similarity > 0
-    assert usual("window").refused.ranks > 0
+    assert usual("filters").excluded.relative_margin > 0
+    assert usual("filters").excluded.max_similarity > 0
+    assert usual("window").excluded.ranks > 0
     assert (usual("random").rows != usual("hard").rows).any()
 
 

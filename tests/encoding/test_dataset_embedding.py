@@ -166,7 +166,7 @@ def test_fail_stops_at_the_first_broken_image_in_order(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     break_photos(world, dtr009=b"", dtr002=b"no photo", dva001=b"")
-    with pytest.raises(ImageError, match=r"dtr002\.jpg is no image.*--on-error skip") as caught:
+    with pytest.raises(ImageError, match=r"dtr002\.jpg is no image.*`on_error='skip'`") as caught:
         embedded(world, encoder, tmp_path / "e.h5", workers=workers)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "e.h5").exists()

@@ -2,32 +2,29 @@
 
 import dataclasses
 import json
-from itertools import product
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
-import torch
 
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable
-from cir.config import CaptionRule, GalleryName, ReferenceRule
 from cir.data.captions import both_orders, joined
 from cir.data.dataset import Dataset, Query
 from cir.errors import DatasetError, UsageError
-from cir.evaluation.recall import CUTOFFS, CategoryRecall, Evaluation, Protocol, chance, evaluate
+from cir.evaluation.recall import (
+    CUTOFFS,
+    CategoryRecall,
+    Evaluation,
+    Protocol,
+    chance,
+    evaluate,
+    recalls,
+)
 from cir.models.combiner import ReferenceOnly, SumCombiner
+from tests.support.judged import CPU, PROTOCOLS, ranks_of
 from tests.support.worlds import random_embeddings
-
-CPU = torch.device("cpu")
-PROTOCOLS = [
-    Protocol("val", gallery, reference, captions)
-    for gallery, reference, captions in product(
-        get_args(GalleryName), get_args(ReferenceRule), get_args(CaptionRule)
-    )
-]
 
 
 def store(vectors: dict[str, list[float]], skipped: tuple[str, ...] = ()) -> Embeddings:
@@ -68,11 +65,11 @@ def naive_recall(
         wordings = [joined(query.captions)]
         if protocol.captions == "both-orders":
             wordings = list(both_orders(query.captions))
-        barred = query.reference_id if protocol.reference == "removed" else None
+        excluded = query.reference_id if protocol.reference == "removed" else None
         for wording in wordings:
             composed = unit(image[query.reference_id]) + unit(text[wording])
             order = sorted(
-                (i for i in gallery if i != barred), key=lambda i: -(unit(image[i]) @ composed)
+                (i for i in gallery if i != excluded), key=lambda i: -(unit(image[i]) @ composed)
             )
             hits.append(query.target_id in order[:cutoff])
     return 100 * float(np.mean(hits))
@@ -201,3 +198,37 @@ def test_galleries_of_other_sizes_than_the_published_are_told() -> None:
 def category_of(category: str, size: int) -> CategoryRecall:
     nothing = dict.fromkeys(CUTOFFS, 0.0)
     return CategoryRecall(category, 1, size, size, nothing, nothing)
+
+
+@pytest.mark.parametrize("numbers", [(3, 4, 1), (3, -1, 1), (3, 1, -1)])
+def test_impossible_chances_are_refused(numbers: tuple[int, int, int]) -> None:
+    with pytest.raises(UsageError, match="no more targets than images"):
+        chance(*numbers)
+
+
+def test_ranks_without_targets_have_no_recall(dataset: Dataset) -> None:
+    ranks = ranks_of(dataset, SumCombiner(), Protocol("test"), judged=False)
+    with pytest.raises(UsageError, match="split test have no target; recall needs one each"):
+        recalls(ranks, "sum")
+
+
+def test_chance_figures_are_averaged_over_categories_and_queries() -> None:
+    """Two galleries of 12 and 6 images; one query of the first has two targets."""
+    queries = [asked(0, "i0", "i4"), asked(1, "i0", "i11", "i1")]
+    boot = Query("boot-val-00000", "boot", "i0", ("on",), ("i3",))
+    found = evaluate(
+        [*queries, boot],
+        {"shoe": list(ROW), "boot": list(ROW)[:6]},
+        store(ROW),
+        ReferenceOnly(),
+        Protocol("val"),
+        query="reference",
+        device="cpu",
+    )
+    boots, shoes = found.categories
+    assert shoes.chance[5] == pytest.approx(100 * (chance(12, 1, 5) + chance(12, 2, 5)) / 2)
+    assert boots.chance[5] == pytest.approx(100 * 5 / 6)
+    assert found.chance[5] == pytest.approx((shoes.chance[5] + boots.chance[5]) / 2)
+    assert found.queries == 3
+    assert found.to_json()["queries"] == 3
+    assert found.to_json()["categories"]["boot"]["gallery_size"] == 6

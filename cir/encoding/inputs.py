@@ -1,0 +1,131 @@
+"""What a caller hands to a retriever: photos, texts and feature vectors, checked one by one.
+
+Lists, tuples, generators, arrays and data-frame columns are taken alike. A bare string, a table and
+a set are refused: a string would be read letter by letter, and the others have no order of their
+own.
+"""
+
+from collections.abc import Iterable, Mapping, Set
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from PIL import Image
+
+from cir.errors import ImageError, UsageError, VectorError
+
+_NUMBERS: Final = "fiu"
+"""Kinds of NumPy's dtypes that are real numbers."""
+
+
+def photo_list(photos: object) -> list[Path | Image.Image]:
+    """The files as paths, and the decoded images as they are, in order.
+
+    Args:
+        photos: Of files (str or Path) and PIL images; an image that PIL has only opened is decoded
+            here, since worker processes cannot share its file.
+
+    Raises:
+        UsageError: they are no list, or an element is neither file nor image.
+        ImageError: an image cannot be decoded.
+    """
+    items = _items("photos", photos)
+    return [require_photo(f"photos[{row}]", photo) for row, photo in enumerate(items)]
+
+
+def text_list(texts: object) -> list[str]:
+    """The texts as plain strings, in order.
+
+    Raises:
+        UsageError: they are no list, or an element is no string.
+    """
+    items = _items("texts", texts)
+    return [require_text(f"texts[{row}]", text) for row, text in enumerate(items)]
+
+
+def require_photo(name: str, photo: object) -> Path | Image.Image:
+    """One photo, as `photo_list` takes them; `name` is what the caller calls it."""
+    if isinstance(photo, str | Path):
+        return require_path(name, photo)
+    if not isinstance(photo, Image.Image):
+        raise UsageError(
+            f"`{name}` is {_described(photo)}; expected a file (str or Path) or a PIL image"
+        )
+    try:
+        photo.load()
+    except (OSError, SyntaxError, ValueError) as fault:
+        raise ImageError(f"`{name}` is damaged ({fault}): fetch it again") from fault
+    return photo
+
+
+def require_text(name: str, text: object) -> str:
+    """One text, as `text_list` takes them; `name` is what the caller calls it."""
+    if not isinstance(text, str):
+        raise UsageError(f"`{name}` is {_described(text)}; expected a string")
+    return str(text)
+
+
+def feature_rows(name: str, vectors: object, dim: int) -> Float32[np.ndarray, "rows {dim}"]:
+    """Vectors as float32 rows.
+
+    Args:
+        name: What the caller calls them.
+        vectors: An array, a tensor on any device, or a list of either or of lists of numbers.
+        dim: Components that each must have.
+
+    Raises:
+        VectorError: they are not numbers, not rows of `dim` components, or not finite.
+    """
+    table = _as_array(name, vectors)
+    if table.ndim != 2 or table.shape[1] != dim:
+        raise VectorError(
+            f"`{name}` has shape {table.shape}; expected (rows, {dim}), a row a query"
+        )
+    wrong = np.flatnonzero(~np.isfinite(table).all(axis=1))
+    if wrong.size:
+        raise VectorError(f"`{name}[{wrong[0]}]` is not finite; expected numbers")
+    return np.ascontiguousarray(table, dtype=np.float32)
+
+
+def require_count(name: str, value: object, least: int) -> int:
+    """A whole number; raises UsageError where `value` is none, or is below `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise UsageError(f"`{name}` is {value!r}; expected a whole number of at least {least}")
+    return int(value)
+
+
+def require_path(name: str, value: object) -> Path:
+    """A path; raises UsageError unless `value` is a str or a Path, and not empty."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise UsageError(f"`{name}` is {value!r}; expected a path, as str or Path")
+    return Path(value)
+
+
+def _items(name: str, values: object) -> list[object]:
+    one = isinstance(values, str | bytes | Path | Image.Image)
+    if one or isinstance(values, Mapping | Set) or not isinstance(values, Iterable):
+        raise UsageError(f"`{name}` is {_described(values)}; expected a list, for one as for many")
+    return list(values)
+
+
+def _as_array(name: str, vectors: object) -> np.ndarray:
+    if isinstance(vectors, torch.Tensor):
+        vectors = vectors.detach().cpu()
+        vectors = (vectors.float() if vectors.is_floating_point() else vectors).numpy()
+    elif isinstance(vectors, list | tuple):
+        vectors = [v.detach().cpu() if isinstance(v, torch.Tensor) else v for v in vectors]
+    try:
+        table = np.asarray(vectors)
+    except ValueError as fault:
+        raise VectorError(f"`{name}` has rows of different lengths; expected a table") from fault
+    if table.dtype.kind not in _NUMBERS:
+        raise VectorError(f"`{name}` holds {_described(vectors)}; expected rows of numbers")
+    return table
+
+
+def _described(value: object) -> str:
+    """A value as a message shows it: short ones themselves, others by their type."""
+    shown = repr(value)
+    return shown if len(shown) <= 40 and "\n" not in shown else f"a {type(value).__name__}"
