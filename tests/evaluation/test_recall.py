@@ -127,6 +127,14 @@ def test_removing_the_reference_moves_the_others_up() -> None:
     assert removed.categories[0].chance[1] == pytest.approx(100 / 11)
 
 
+def test_a_reference_that_is_removed_is_no_target_either() -> None:
+    queries = [asked(0, "i0", "i0"), asked(1, "i0", "i0", "i1")]
+    assert recall_of_reference(queries, store(ROW)).mean[1] == 100
+    removed = recall_of_reference(queries, store(ROW), reference="removed")
+    assert (removed.dropped, removed.queries, removed.mean[1]) == (1, 1, 100)
+    assert removed.categories[0].chance[1] == pytest.approx(100 / 11)
+
+
 def test_skipped_images_shrink_the_gallery_and_drop_queries() -> None:
     """i3 is broken: as the reference or the only target it drops a query."""
     queries = [
