@@ -98,8 +98,8 @@ class _Work:
 
     def last_line(self) -> str:
         """What was done, for a log."""
-        told = f"{self.label}: {self.done:,} {self.unit} in {self.time()}"
-        return ", ".join([told, *self.speeds(), *self.figures()])
+        line = f"{self.label}: {self.done:,} {self.unit} in {self.time()}"
+        return ", ".join([line, *self.speeds(), *self.figures()])
 
 
 def _duration(seconds: float) -> str:
@@ -165,8 +165,8 @@ class _Bars(RichBars):
     def _too_wide(self, drawn: Table) -> bool:
         """Whether a table has no room on the screen, and a narrower layout is left."""
         endless = self._screen.options.update(max_width=_WIDTH_UNKNOWN)
-        wanted = self._screen.measure(drawn, options=endless).maximum
-        return wanted > self._screen.width and self._layout < len(_LAYOUTS) - 1
+        width = self._screen.measure(drawn, options=endless).maximum
+        return width > self._screen.width and self._layout < len(_LAYOUTS) - 1
 
 
 class _RunningTask:
@@ -251,13 +251,13 @@ class RichProgress:
 @contextmanager
 def _drawn(bars: _Bars, work: _Work, *, stays: bool = False) -> Iterator[Task]:
     """The bar of one task; it goes, or stays, when the task is done."""
-    place = bars.add_task(work.label, total=work.total, work=work)
+    task_id = bars.add_task(work.label, total=work.total, work=work)
     try:
-        yield _RunningTask(work, lambda: bars.update(place, completed=work.done))
+        yield _RunningTask(work, lambda: bars.update(task_id, completed=work.done))
     finally:
         work.end()
         if not stays:
-            bars.remove_task(place)
+            bars.remove_task(task_id)
 
 
 def on_screen(console: Console) -> bool:

@@ -53,8 +53,8 @@ data = typer.Typer(help="Check a dataset folder, or make one.", no_args_is_help=
 app.add_typer(data, name="data", rich_help_panel="Data")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(asked: bool) -> None:
+    if asked:
         typer.echo(f"cir {__version__}")
         raise typer.Exit
 

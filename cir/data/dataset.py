@@ -23,8 +23,6 @@ from cir.errors import DatasetError
 from cir.files import read_json, require_folder
 from cir.types import Split
 
-__all__ = ["IMAGE_SUFFIXES", "SPLITS", "Dataset", "Query", "hold_out"]
-
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 SPLITS: tuple[Split, ...] = get_args(Split)
 _INNER = "cirr"

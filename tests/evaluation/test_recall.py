@@ -11,7 +11,8 @@ from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.data.captions import both_orders, joined
-from cir.data.dataset import Dataset, Query
+from cir.data.dataset import Dataset
+from cir.data.queries import Query
 from cir.errors import DatasetError, UsageError
 from cir.evaluation.recall import (
     CUTOFFS,
