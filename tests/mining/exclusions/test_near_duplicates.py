@@ -42,3 +42,14 @@ def test_blocks_are_joined(count: int) -> None:
     unit = normalised(np.random.default_rng(0).standard_normal((1100, 60)), "gallery")
     rows, columns = near_duplicates(unit[:count], unit, 0.999)
     assert rows.tolist() == columns.tolist() == list(range(count))
+
+
+@pytest.mark.parametrize(("tile_size", "block_size"), [(1, 512), (64, 7), (100, 50), (4096, 1)])
+def test_pairs_are_in_order_however_the_work_is_cut(tile_size: int, block_size: int) -> None:
+    rng = np.random.default_rng(1)
+    gallery = normalised(rng.standard_normal((5, 20))[rng.integers(0, 5, 150)], "gallery")
+    found = near_duplicates(
+        gallery[:60], gallery, 0.999, tile_size=tile_size, block_size=block_size
+    )
+    expected = sorted(brute_force(gallery[:60], gallery, 0.999))
+    assert list(zip(*(rows.tolist() for rows in found), strict=True)) == expected
