@@ -4,9 +4,11 @@ Each field's docstring is its help on the command line, which is built from thes
 faults of a configuration are all found when it is made and raised together.
 """
 
+import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+import numbers
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
@@ -48,6 +50,7 @@ MANIFEST = Path("data/manifest.parquet")
 RUN = Path("runs/default")
 EXPORT_SUFFIXES = (".parquet", ".jsonl")
 _LARGEST_SEED = 2**63 - 1
+_LARGEST_DECAY = 1e6
 TINY = "cir-tiny"
 """The bundled encoder's name."""
 
@@ -67,7 +70,8 @@ class Config:
     """What all stages share: every choice is checked, and `faults` adds what a stage forbids."""
 
     def __post_init__(self) -> None:
-        faults = [*self._wrong_choices(), *self.faults()]
+        wrong = dict(self._read_values())
+        faults = [*wrong.values(), *self._wrong_choices(wrong), *self._other_faults(wrong)]
         if faults:
             raise ConfigError(faults)
 
@@ -79,9 +83,29 @@ class Config:
         """The fields as JSON values, paths as text."""
         return {name: _as_json(value) for name, value in dataclasses.asdict(self).items()}
 
-    def _wrong_choices(self) -> Iterator[str]:
+    def _read_values(self) -> Iterator[tuple[str, str]]:
+        """Turns each value into its field's type; yields the fields whose values are of another."""
         for name, hint in get_type_hints(type(self)).items():
-            allowed, value = choices(hint), getattr(self, name)
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, _read_value(value, hint))
+            except TypeError as fault:
+                yield name, f"`{name}` is {_shown(value)}; expected {fault}"
+
+    def _other_faults(self, wrong: Collection[str]) -> Iterator[str]:
+        """The faults of the values that are of the right type."""
+        stand_in = copy.copy(self)
+        for item in dataclasses.fields(self):
+            if item.name in wrong:
+                default = Path() if item.default is dataclasses.MISSING else item.default
+                object.__setattr__(stand_in, item.name, default)
+        for fault in stand_in.faults():
+            if not any(f"`{name}`" in fault for name in wrong):
+                yield fault
+
+    def _wrong_choices(self, wrong: Collection[str]) -> Iterator[str]:
+        for name, hint in get_type_hints(type(self)).items():
+            allowed, value = choices(hint) if name not in wrong else (), getattr(self, name)
             for one in value if isinstance(value, tuple) else (value,):
                 if allowed and one is not None and one not in allowed:
                     yield f"`{name}` is {one!r}; expected one of {', '.join(allowed)}"
@@ -91,6 +115,48 @@ def choices(hint: Any) -> tuple[str, ...]:
     """What a field of a type may be, or each of its items; nothing where that is not fixed."""
     literals = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
     return get_args(literals[0]) if literals else ()
+
+
+def _read_value(value: Any, hint: Any) -> Any:
+    """A value as its field holds it: texts become paths, lists tuples, NumPy's numbers Python's.
+
+    Raises:
+        TypeError: the value is of another type; says what was expected.
+    """
+    if get_origin(hint) is tuple:
+        return _read_texts(value)
+    kinds = [kind for kind in get_args(hint) or (hint,) if kind in _TYPES]
+    if not kinds or (value is None and type(None) in get_args(hint)):
+        return value  # a choice, which is checked as such
+    accepted, words = _TYPES[kinds[0]]
+    if not isinstance(value, accepted) or isinstance(value, bool) is not (kinds[0] is bool):
+        raise TypeError(words)
+    # A whole number stays one where any number is taken: files record it as it was given.
+    return value if isinstance(value, int | str) and kinds[0] is not Path else kinds[0](value)
+
+
+_TYPES: Final[dict[Any, tuple[Any, str]]] = {
+    bool: (bool, "True or False"),
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+    str: (str, "a text"),
+    Path: ((str, Path), "a path"),
+}
+"""What a field of each type accepts, and how that is called."""
+_LONGEST_SHOWN: Final = 60
+"""Characters of a value that a fault repeats."""
+
+
+def _read_texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+        raise TypeError("a list of texts")
+    return tuple(value)
+
+
+def _shown(value: Any) -> str:
+    """A value as short text on one line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _as_json(value: Any) -> Any:
@@ -111,6 +177,19 @@ def _outside(config: Config, low: float, high: float, *names: str) -> Iterator[s
         value = getattr(config, name)
         if value is not None and not low <= value <= high:
             yield f"`{name}` is {value}; expected {low:g} to {high:g}"
+
+
+def _empty(config: Config, *names: str) -> Iterator[str]:
+    for name in names:
+        if not getattr(config, name):
+            yield f"`{name}` is empty; expected at least one"
+
+
+def _not_positive(config: Config, *names: str) -> Iterator[str]:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not 0 < value < math.inf:
+            yield f"`{name}` is {value}; expected more than 0, and finite"
 
 
 def _misspelled(config: Config, name: str, read: Callable[[str], object]) -> Iterator[str]:
@@ -178,6 +257,7 @@ class CatalogConfig(Config):
 
     def faults(self) -> Iterator[str]:
         yield from _below(self, 1, "limit", "queries_per_photo", "min_category", "workers")
+        yield from _outside(self, 0, _LARGEST_SEED, "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +284,7 @@ class SynthConfig(Config):
     def faults(self) -> Iterator[str]:
         yield from _below(self, 0, "dress", "shirt", "toptee")
         yield from _outside(self, 32, 1024, "size")
+        yield from _outside(self, 0, _LARGEST_SEED, "seed")
         yield from _below(self, 1, "workers")
         if self.dress + self.shirt + self.toptee == 0:
             yield "`dress`, `shirt` and `toptee` are all 0; expected at least one image"
@@ -325,8 +406,7 @@ class MiningOptions(Config):
         if self.range_max is not None and not self.range_max > self.range_min:
             least = f"more than `range_min`, {self.range_min}"
             yield f"`range_max` is {self.range_max}; expected {least}"
-        if not 0 < self.temperature < math.inf:
-            yield f"`temperature` is {self.temperature}; expected more than 0"
+        yield from _not_positive(self, "temperature")
         total = self.same_share + self.other_share + self.any_share
         if not math.isclose(total, 1, abs_tol=1e-6):
             yield f"`same_share`, `other_share` and `any_share` add up to {total:g}; expected 1"
@@ -527,21 +607,21 @@ class TrainConfig(Config):
     def faults(self) -> Iterator[str]:
         yield from super().faults()
         yield from _below(self, 1, "log_every")
+        yield from _empty(self, "tracker")
         if "none" in self.tracker and len(set(self.tracker)) > 1:
             yield "`tracker='none'` excludes the others"
         yield from _below(self, 1, "epochs", "hidden", "online_top_k", "row_negatives")
         yield from _below(self, 2, "batch_size")
-        yield from _below(self, 0, "workers", "weight_decay", "save_minutes")
+        yield from _below(self, 0, "workers", "save_minutes")
+        yield from _outside(self, 0, _LARGEST_SEED, "seed")
+        yield from _outside(self, 0, _LARGEST_DECAY, "weight_decay")
         yield from _misspelled(self, "loss", loss_weights)
         yield from _misspelled(self, "contrast", candidates)
         yield from _misspelled(self, "curriculum", curriculum)
         yield from _outside(self, 0, 2, "margin")
         yield from _outside(self, 0.0, 0.9, "dev_fraction", "dropout")
         yield from self._tuning_faults()
-        for name in ("learning_rate", "clip_learning_rate", "temperature"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                yield f"`{name}` is {value}; expected more than 0"
+        yield from _not_positive(self, "learning_rate", "clip_learning_rate", "temperature")
         if self.dev_fraction == 0:
             yield "`dev_fraction` is 0; the best epoch needs a dev split"
         if self.combiner == "sum" and self.tune == "none":
@@ -628,6 +708,7 @@ class EvaluateConfig(Config):
         yield from super().faults()
         yield from _below(self, 0, "workers")
         yield from _below(self, 100, "resamples")
+        yield from _empty(self, "gallery", "captions")
         yield from _outside(self, 0, _LARGEST_SEED, "seed")
         yield from self._faults_of_runs()
         if self.all_protocols and (self.gallery, self.reference, self.captions) != _ONE_PROTOCOL:
@@ -692,6 +773,7 @@ class DemoConfig(Config):
     def faults(self) -> Iterator[str]:
         yield from _below(self, 300, "images")
         yield from _below(self, 1, "epochs")
+        yield from _outside(self, 0, _LARGEST_SEED, "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -724,9 +806,10 @@ class PretrainConfig(Config):
     def faults(self) -> Iterator[str]:
         yield from _below(self, 1, "epochs")
         yield from _below(self, 2, "batch_size")
-        yield from _below(self, 0, "workers", "weight_decay")
-        if not self.learning_rate > 0:
-            yield f"`learning_rate` is {self.learning_rate}; expected more than 0"
+        yield from _below(self, 0, "workers")
+        yield from _outside(self, 0, _LARGEST_SEED, "seed")
+        yield from _outside(self, 0, _LARGEST_DECAY, "weight_decay")
+        yield from _not_positive(self, "learning_rate")
 
 
 def scope_shares(options: MiningOptions) -> tuple[tuple[Scope, float, Band], ...]:

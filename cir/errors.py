@@ -1,6 +1,56 @@
 """The failures a user can mend: one line saying what was expected, what came and what to do."""
 
+import errno
+import os
 from collections.abc import Iterable
+from typing import Final
+
+_REMEDIES: Final = {
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "symbolic links lead in a circle: remove one of them",
+    errno.EACCES: "change its permissions, or choose another path",
+    errno.EPERM: "change its permissions, or choose another path",
+    errno.EROFS: "choose a path on a file system that can be written to",
+    errno.ENOSPC: "free some space, or choose a path on another disk",
+    errno.EDQUOT: "free some space, or choose a path on another disk",
+    errno.ENOENT: "check its spelling",
+    errno.EISDIR: "expected a file",
+    errno.ENOTDIR: "expected a folder",
+    errno.EAGAIN: "another process holds the file: wait until it ends",
+    errno.EBUSY: "another process holds the file: wait until it ends",
+    errno.ETXTBSY: "another process holds the file: wait until it ends",
+    errno.EMFILE: "raise the limit of open files with ulimit -n",
+    errno.ENFILE: "raise the limit of open files with ulimit -n",
+    errno.EIO: "the disk or the network failed: try again, or choose another disk",
+    errno.ESTALE: "the network folder changed: try again",
+    errno.ENOTEMPTY: "another process writes there: choose another path",
+    errno.EINVAL: "choose another path",
+    errno.ENOMEM: "free some memory",
+}
+"""What to do about each fault of the operating system."""
+
+
+def reason_of(error: OSError) -> str:
+    """What the operating system refused, and what to do about it, without the path."""
+    if error.errno in _REMEDIES:
+        return f"{os.strerror(error.errno)} ({_REMEDIES[error.errno]})"
+    return error.strerror or one_line(error)
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of what an error says; its name where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def is_of_the_system(error: BaseException) -> bool:
+    """Whether the operating system refused something, in place of a file's content being wrong."""
+    return isinstance(error, OSError) and error.errno in _REMEDIES
+
+
+def described(error: OSError) -> str:
+    """The path, what the operating system refused, and what to do, as one line."""
+    path = error.filename2 or error.filename
+    return f"{path}: {reason_of(error)}" if path else reason_of(error)
 
 
 class CirError(Exception):

@@ -5,16 +5,19 @@ import json
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from cir.errors import CirError, UsageError
+from cir.errors import CirError, UsageError, is_of_the_system, one_line, reason_of
 
 _ASIDE: Final = re.compile(r"\..+-[0-9a-f]{8}(\..+)?")
 """Names that `_aside` gives."""
+_NAMELESS: Final = ("", "..")
+"""Names of `.`, `/` and `..`: nothing can be put in their place."""
 
 
 def refuse_existing(path: Path, *, overwrite: bool, field: str = "out") -> None:
@@ -74,6 +77,8 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
 
 def settle(path: Path) -> None:
     """Ends a folder replacement that was killed between its two renames."""
+    if path.name in _NAMELESS:
+        return  # a folder that is stood in is not replaced
     retired = _retired(path)
     if retired.exists() and not path.exists():
         os.replace(retired, path)
@@ -103,8 +108,8 @@ def read_json(path: Path, error: type[CirError]) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise error(f"{path} is missing") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as fault:
-        raise error(f"{path} is not readable JSON: {fault}") from fault
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as fault:
+        raise error(unreadable(path, fault, "is not readable JSON: {}")) from fault
 
 
 def sha256_of(path: Path) -> str:
@@ -113,12 +118,50 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def require_file(path: Path, error: type[CirError], missing: str) -> None:
+    """Raises `error` unless a file is at `path`: with `missing` where nothing is."""
+    if not stat.S_ISREG(_mode(path, error, missing)):
+        what = "a folder" if path.is_dir() else "no regular file"
+        raise error(f"{path} is {what}; expected a file")
+
+
+def require_folder(path: Path, error: type[CirError], missing: str) -> None:
+    """Raises `error` unless a folder is at `path`: with `missing` where nothing is."""
+    if not stat.S_ISDIR(_mode(path, error, missing)):
+        raise error(f"{path} is a file; expected a folder")
+
+
+def _mode(path: Path, error: type[CirError], missing: str) -> int:
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        raise error(missing) from None
+    except OSError as fault:
+        raise error(unreadable(path, fault, "cannot be read: {}")) from fault
+
+
+def unreadable(path: Path, fault: Exception, damaged: str) -> str:
+    """One line for a file that could not be read.
+
+    Args:
+        path: The file.
+        fault: What was raised.
+        damaged: What to say where the system gave the file but its content is wrong; `{}` stands
+            for what the fault says.
+    """
+    if isinstance(fault, OSError) and is_of_the_system(fault):
+        return f"cannot read {path}: {reason_of(fault)}"
+    return f"{path} {damaged.format(one_line(fault))}"
+
+
 def unwritable(path: Path, error: OSError) -> str:
     """One line for a file that could not be written."""
-    return f"cannot write {path}: {error.strerror or error}; what stood there before is untouched"
+    return f"cannot write {path}: {reason_of(error)}; what stood there before is untouched"
 
 
 def _aside(path: Path) -> Path:
+    if path.name in _NAMELESS:
+        raise UsageError(f"cannot write {path}: expected a path that ends in a name")
     return path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
 
 

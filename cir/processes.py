@@ -60,10 +60,10 @@ class Processes:
         import torch
         import torch.distributed as dist
 
-        own = torch.from_numpy(np.ascontiguousarray(array))
-        parts = [torch.empty_like(own) for _ in range(self.count)]
-        with self._losses_told():
-            dist.all_gather(parts, own)
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        parts = [torch.empty_like(tensor) for _ in range(self.count)]
+        with self._naming_lost_processes():
+            dist.all_gather(parts, tensor)
         return [part.numpy() for part in parts]
 
     def summed(self, array: Shaped[np.ndarray, "*shape"]) -> Shaped[np.ndarray, "*shape"]:
@@ -78,7 +78,7 @@ class Processes:
         if self.count > 1:
             import torch.distributed as dist
 
-            with self._losses_told():
+            with self._naming_lost_processes():
                 dist.broadcast_object_list(made)
         whole: Made = made[0]
         return whole
@@ -117,7 +117,7 @@ class Processes:
 
         line = None if error is None else (isinstance(error, UsageError), str(error))
         said: list[Any] = [None] * self.count
-        with self._losses_told():
+        with self._naming_lost_processes():
             dist.all_gather_object(said, (line, value))
         for rank, (failure, _) in enumerate(said):
             if failure is not None:
@@ -126,7 +126,7 @@ class Processes:
         return [each for _, each in said]
 
     @contextmanager
-    def _losses_told(self) -> Iterator[None]:
+    def _naming_lost_processes(self) -> Iterator[None]:
         """Says that another process is gone where torch says that a connection is."""
         try:
             yield
@@ -146,7 +146,7 @@ ALONE: Final = Processes()
 def together() -> Iterator[Processes]:
     """Joins the processes that a launcher started, or this one alone; they part as one.
 
-    Where the block raises, nobody is waited for: what raises in all of them is told by `fail_together`.
+    Where the block raises, nobody is waited for: `fail_together` tells what raises in all of them.
     """
     if not all(os.environ.get(name) for name in _LAUNCHED) or os.environ["WORLD_SIZE"] == "1":
         yield ALONE
@@ -164,10 +164,10 @@ def _backend() -> str:
     import torch
 
     sharing = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
-    own = torch.cuda.is_available() and torch.cuda.device_count() >= sharing
-    return "cpu:gloo,cuda:nccl" if own else "gloo"
+    one_each = torch.cuda.is_available() and torch.cuda.device_count() >= sharing
+    return "cpu:gloo,cuda:nccl" if one_each else "gloo"
 
 
 def _error(rank: int, misused: bool, line: str) -> CirError:
-    told = f"process {rank}: {line}" if rank else line
-    return UsageError(told) if misused else CirError(told)
+    message = f"process {rank}: {line}" if rank else line
+    return UsageError(message) if misused else CirError(message)

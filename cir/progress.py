@@ -59,19 +59,19 @@ class PartsOf:
 
     @contextmanager
     def task(self, label: str, total: int, unit: str) -> Iterator[Task]:
-        with self._progress.task(label, total, unit) as own:
-            yield _Part(own, self._whole)
+        with self._progress.task(label, total, unit) as task:
+            yield _Part(task, self._whole)
 
 
 class _Part:
-    def __init__(self, own: Task, whole: Task) -> None:
-        self._own, self._whole = own, whole
+    def __init__(self, task: Task, whole: Task) -> None:
+        self._task, self._whole = task, whole
 
     def advance(self, count: int = 1, **figures: float) -> None:
         """Moves both; the whole shows the figures."""
         self._whole.advance(count, **figures)
-        self._own.advance(count)
+        self._task.advance(count)
 
     def tally(self, **counts: int) -> None:
         """Counts for the part, whose speed is the one of interest."""
-        self._own.tally(**counts)
+        self._task.tally(**counts)

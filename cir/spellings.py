@@ -38,13 +38,13 @@ def candidates(text: str) -> frozenset[Candidates]:
         ValueError: the text is no such sum; says what was expected.
     """
     names = [part.strip() for part in text.split("+")]
-    found = [known for known in _CANDIDATES if known in names]
-    if sorted(found) != sorted(names) or "batch" not in found:
+    chosen = [known for known in _CANDIDATES if known in names]
+    if sorted(chosen) != sorted(names) or "batch" not in chosen:
         raise ValueError(
             f"expected batch alone or with {', '.join(_CANDIDATES[1:])}, each once, "
             f"as in batch+mined"
         )
-    return frozenset(found)
+    return frozenset(chosen)
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ def curriculum(text: str) -> Curriculum:
     """
     stages: list[tuple[Strategy, int]] = []
     parts = text.split(",")
-    for place, part in enumerate(parts, start=1):
+    for stage, part in enumerate(parts, start=1):
         name, _, number = part.strip().partition(":")
         strategy = next((known for known in _STRATEGIES if known == name), None)
-        epochs = _epochs(number, last=place == len(parts))
+        epochs = _epochs(number, last=stage == len(parts))
         if strategy is None or not epochs:
             raise ValueError(
                 f"expected strategies ({', '.join(_STRATEGIES)}), each but the last with its "

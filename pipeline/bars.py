@@ -15,7 +15,15 @@ from rich.text import Text
 
 from cir.progress import Task
 
-err = Console(stderr=True, highlight=False)
+
+class Pipe(Console):
+    """A console that says when nobody reads it any more; rich itself would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+err = Pipe(stderr=True, highlight=False)
 """Where progress and failures are shown."""
 
 _SILENCE: Final = 30.0
@@ -90,8 +98,8 @@ class _Work:
 
     def last_line(self) -> str:
         """What was done, for a log."""
-        told = f"{self.label}: {self.done:,} {self.unit} in {self.time()}"
-        return ", ".join([told, *self.speeds(), *self.figures()])
+        line = f"{self.label}: {self.done:,} {self.unit} in {self.time()}"
+        return ", ".join([line, *self.speeds(), *self.figures()])
 
 
 def _duration(seconds: float) -> str:
@@ -157,8 +165,8 @@ class _Bars(RichBars):
     def _too_wide(self, drawn: Table) -> bool:
         """Whether a table has no room on the screen, and a narrower layout is left."""
         endless = self._screen.options.update(max_width=_WIDTH_UNKNOWN)
-        wanted = self._screen.measure(drawn, options=endless).maximum
-        return wanted > self._screen.width and self._layout < len(_LAYOUTS) - 1
+        width = self._screen.measure(drawn, options=endless).maximum
+        return width > self._screen.width and self._layout < len(_LAYOUTS) - 1
 
 
 class _RunningTask:
@@ -243,13 +251,13 @@ class RichProgress:
 @contextmanager
 def _drawn(bars: _Bars, work: _Work, *, stays: bool = False) -> Iterator[Task]:
     """The bar of one task; it goes, or stays, when the task is done."""
-    place = bars.add_task(work.label, total=work.total, work=work)
+    task_id = bars.add_task(work.label, total=work.total, work=work)
     try:
-        yield _RunningTask(work, lambda: bars.update(place, completed=work.done))
+        yield _RunningTask(work, lambda: bars.update(task_id, completed=work.done))
     finally:
         work.end()
         if not stays:
-            bars.remove_task(place)
+            bars.remove_task(task_id)
 
 
 def on_screen(console: Console) -> bool:

@@ -1,4 +1,4 @@
-"""The command line: the only typer, the only exit codes.
+"""The command line: the only typer.
 
 Every command is made from its configuration in `cir.config`: flags, defaults, choices and help are
 the fields, their types and docstrings. A stage is imported when its command runs, so that help
@@ -18,25 +18,29 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 import typer
 
 from cir import __version__, config
-from cir.errors import CirError, StoppedError, UsageError
-from pipeline import flags
+from cir.errors import CirError
+from pipeline import faults, flags
 
 if TYPE_CHECKING:
     from cir.processes import Processes
 
-FAILED = 1
-"""Exit code of input that a stage cannot work with."""
-MISUSED = 2
-"""Exit code of a request that cannot be, as click's own."""
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells count it."""
-_SIGNALLED = 128
-"""What shells add to the number of the signal that ended a program."""
-
 _SHARED = ("mine", "train")
 """Stages that share their work among the processes that a launcher starts."""
 
-app = typer.Typer(
+
+class _App(typer.Typer):
+    """Typer, which also ends in one line where it fails outside a stage."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the program that the arguments ask for."""
+        try:
+            faults.ready_terminal()
+            return super().__call__(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - every failure is told in one line
+            raise SystemExit(faults.end(error, None)) from None
+
+
+app = _App(
     name="cir",
     help="Composed image retrieval: mine negatives over precomputed embeddings, train, evaluate.",
     epilog="On a dataset in data/fashioniq: cir embed, cir mine, cir train, cir evaluate. "
@@ -49,8 +53,8 @@ data = typer.Typer(help="Check a dataset folder, or make one.", no_args_is_help=
 app.add_typer(data, name="data", rich_help_panel="Data")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(asked: bool) -> None:
+    if asked:
         typer.echo(f"cir {__version__}")
         raise typer.Exit
 
@@ -83,6 +87,7 @@ def _run(stage: str, kind: type[config.Config], values: dict[str, Any]) -> None:
     """Runs a stage and turns its failure into an exit code."""
     from cir.processes import ALONE, together
 
+    faults.ready_terminal()
     with together() if stage in _SHARED else nullcontext(ALONE) as processes:
         code = _exit_code(stage, kind, values, processes)
     if code:
@@ -93,26 +98,18 @@ def _exit_code(
     stage: str, kind: type[config.Config], values: dict[str, Any], processes: "Processes"
 ) -> int:
     """Runs a stage; 0, or the code of its failure, which the main process tells in one line."""
-    from pipeline import console
-
     try:
-        with processes.fail_together():
+        with processes.fail_together(), faults.as_library_errors():
             built = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
             run = importlib.import_module(f"pipeline.{stage}").run
             done = run(built, processes) if stage in _SHARED else run(built)
-    except StoppedError as stopped:
-        if processes.main:
-            console.fail(flags.spelled(str(stopped), kind))
-        return _SIGNALLED + stopped.signal
+            faults.flush_output()
     except CirError as error:
-        if processes.main:
-            console.fail(flags.spelled(str(error), kind))
-        return MISUSED if isinstance(error, UsageError) else FAILED
-    except KeyboardInterrupt:
-        if processes.main:
-            console.fail("interrupted; the same command goes on where it can")
-        raise typer.Exit(INTERRUPTED) from None
-    return FAILED if done is False else 0
+        return faults.end(error, kind, main=processes.main)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told in one line
+        # Raised, not returned: the other processes know nothing of it and are not waited for.
+        raise typer.Exit(faults.end(error, kind, main=processes.main)) from None
+    return faults.FAILED if done is False else 0
 
 
 def _parameters(kind: type[config.Config]) -> list[inspect.Parameter]:

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.bars import Pipe, err, on_screen
 from pipeline.bars import RichProgress as RichProgress
-from pipeline.bars import err, on_screen
 from pipeline.flags import spelled
 
-out = Console(highlight=False)
+out = Pipe(highlight=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -20,17 +20,26 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
         drawn.add_column(column, justify="left" if number == 0 else "right")
     for row in rows:
         drawn.add_row(*(escape(str(cell)) for cell in row))
-    _said().print(drawn)
+    _print(drawn)
 
 
 def note(text: str) -> None:
     """Prints one line, which names fields as flags."""
-    _said().print(escape(spelled(text)), soft_wrap=True)
+    _print(escape(spelled(text)), soft_wrap=True)
 
 
 def fail(text: str) -> None:
     """Prints one line of failure on standard error."""
     err.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+
+
+def _print(shown: RenderableType, *, soft_wrap: bool = False) -> None:
+    """Prints on standard output; a fault of the operating system there names it."""
+    try:
+        _said().print(shown, soft_wrap=soft_wrap)
+    except OSError as error:
+        error.filename = error.filename or "standard output"
+        raise
 
 
 def _said() -> Console:

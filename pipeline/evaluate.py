@@ -13,7 +13,8 @@ from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.query_ranks import write_query_ranks
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import RUN, CaptionRule, EvaluateConfig, GalleryName, ReferenceRule
-from cir.data.dataset import Dataset, Query
+from cir.data.dataset import Dataset
+from cir.data.queries import Query
 from cir.encoding.tuned import as_tuned
 from cir.evaluation.comparison import MEAN, PairedComparison, compare
 from cir.evaluation.evaluator import Evaluator

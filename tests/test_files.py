@@ -82,7 +82,8 @@ def test_a_failure_leaves_what_was_there(
     assert list(tmp_path.iterdir()) == [path]
     if raised is CirError:
         assert str(caught.value) == (
-            f"cannot write {path}: No space left on device; what stood there before is untouched"
+            f"cannot write {path}: No space left on device (free some space, or choose a path on "
+            f"another disk); what stood there before is untouched"
         )
 
 

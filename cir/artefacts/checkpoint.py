@@ -22,7 +22,14 @@ from torch import Tensor
 
 from cir.artefacts.provenance import Provenance
 from cir.errors import CheckpointError
-from cir.files import folder_written_aside, read_json, settle, sha256_of, write_json
+from cir.files import (
+    folder_written_aside,
+    read_json,
+    settle,
+    sha256_of,
+    unreadable,
+    write_json,
+)
 
 SCHEMA_VERSION = 1
 """Version of the folder's layout; a reader accepts no other."""
@@ -33,6 +40,7 @@ TRAINER_FILE: Final = "trainer.pt"
 METADATA_FILE: Final = "metadata.json"
 
 _MEND: Final = "train again, or take another checkpoint of the run"
+_DAMAGED: Final = f"is damaged ({{}}): {_MEND}"
 
 
 @dataclass(frozen=True)
@@ -149,7 +157,7 @@ def read_trainer(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing: the run cannot be resumed from it") from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.PickleError) as fault:
-        raise CheckpointError(f"{path} is damaged ({_first_line(fault)}): {_MEND}") from fault
+        raise CheckpointError(unreadable(path, fault, _DAMAGED)) from fault
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds a {type(state).__name__}, expected a dict: {_MEND}")
     return state
@@ -178,7 +186,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing: {_MEND}") from None
     except (OSError, SafetensorError) as fault:
-        raise CheckpointError(f"{path} is damaged ({_first_line(fault)}): {_MEND}") from fault
+        raise CheckpointError(unreadable(path, fault, _DAMAGED)) from fault
     return state
 
 
@@ -207,7 +215,3 @@ def _weights_id(digests: Mapping[str, str]) -> str:
     """SHA-256 over the name and the SHA-256 of each weight file, in their order."""
     lines = [f"{name} {digest}\n" for name, digest in digests.items()]
     return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
-
-
-def _first_line(fault: BaseException) -> str:
-    return (str(fault).splitlines() or [type(fault).__name__])[0]

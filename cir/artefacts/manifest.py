@@ -16,6 +16,7 @@ from jaxtyping import Float32, Int, Int8, Int32, Int64
 from cir.artefacts.manifest_metadata import ManifestMetadata
 from cir.artefacts.parquet import TEXT, TEXTS, write_parquet
 from cir.errors import ManifestError
+from cir.files import require_file, unreadable
 from cir.ragged import Ragged
 from cir.types import KINDS, SCOPES
 
@@ -121,10 +122,7 @@ def read_manifest(path: Path) -> Manifest:
         ManifestError: the file is missing, damaged, no manifest of cir, of another schema, lacks a
             column, or holds something else in one.
     """
-    if path.is_dir():
-        raise ManifestError(f"{path} is a folder; expected a manifest such as manifest.parquet")
-    if not path.is_file():
-        raise ManifestError(f"no manifest at {path}: make it with cir mine")
+    require_file(path, ManifestError, f"no manifest at {path}: make it with cir mine")
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             metadata = _read_metadata(file.schema_arrow.metadata or {}, path)
@@ -133,8 +131,8 @@ def read_manifest(path: Path) -> Manifest:
             columns = {name: table[name].combine_chunks() for name in _COLUMNS}
             return _from_columns(columns, metadata, path)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
-        line = " ".join(str(fault).split())
-        raise ManifestError(f"{path} is damaged or no Parquet ({line}): {_MEND}") from fault
+        damaged = f"is damaged or no Parquet ({{}}): {_MEND}"
+        raise ManifestError(unreadable(path, fault, damaged)) from fault
 
 
 def _take(values: Sequence[_Value], rows: Int[np.ndarray, " chosen"]) -> tuple[_Value, ...]:

@@ -25,7 +25,7 @@ from cir import __version__
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.vectors import VectorTable, require_directions
 from cir.errors import StoreError
-from cir.files import sha256_of, written_aside
+from cir.files import require_file, sha256_of, unreadable, written_aside
 
 SCHEMA_VERSION = 1
 """Version of the layout above; a reader accepts no other."""
@@ -97,16 +97,13 @@ def read_embeddings(path: Path) -> Embeddings:
         StoreError: the file is missing, damaged, of another schema, or at odds with itself.
         VectorError: a vector is NaN, infinite or all zero.
     """
-    if path.is_dir():
-        raise StoreError(f"{path} is a folder; expected a store such as embeddings.h5")
-    if not path.is_file():
-        raise StoreError(f"no embedding store at {path}: make it with cir embed")
+    require_file(path, StoreError, f"no embedding store at {path}: make it with cir embed")
     try:
         with h5py.File(path, "r") as file:
             embeddings = _read(file, path)
     except (OSError, RuntimeError, UnicodeDecodeError) as fault:
-        line = " ".join(str(fault).split())
-        raise StoreError(f"{path} is damaged or no HDF5 file ({line}): {_MEND}") from fault
+        damaged = f"is damaged or no HDF5 file ({{}}): {_MEND}"
+        raise StoreError(unreadable(path, fault, damaged)) from fault
     for table, what in ((embeddings.images, "images"), (embeddings.captions, "captions")):
         require_directions(table.vectors, f"{path} ({what})")
     return embeddings

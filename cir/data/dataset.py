@@ -20,10 +20,8 @@ import numpy as np
 from cir.data.forms import FormName, RowLocation, recognise_form
 from cir.data.queries import Query
 from cir.errors import DatasetError
-from cir.files import read_json
+from cir.files import read_json, require_folder
 from cir.types import Split
-
-__all__ = ["IMAGE_SUFFIXES", "SPLITS", "Dataset", "Query", "hold_out"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -41,10 +39,8 @@ class Dataset:
             DatasetError: the folder or its annotations are missing.
         """
         self.root = root
-        if not root.is_dir():
-            raise DatasetError(
-                f"no dataset folder at {root}: expected images/, captions/, image_splits/"
-            )
+        expected = "expected images/, captions/, image_splits/"
+        require_folder(root, DatasetError, f"no dataset folder at {root}: {expected}")
         inner = root / _INNER
         self._annotations = inner if (inner / "captions").is_dir() else root
         self._form = recognise_form(self._annotations)

@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cir.errors import ImageError
+from cir.files import unreadable
 
 
 def read_image(path: Path, *, least: int | None = None) -> Image.Image:
@@ -33,7 +34,7 @@ def image_bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise ImageError(f"{path} is missing") from None
     except OSError as fault:
-        raise ImageError(f"{path} cannot be read ({fault.strerror or fault})") from fault
+        raise ImageError(unreadable(path, fault, "cannot be read ({})")) from fault
     if not encoded:
         raise ImageError(f"{path} is empty (0 bytes): fetch it again")
     return encoded

@@ -8,7 +8,8 @@ import torch
 from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.store import Embeddings
 from cir.data.captions import both_orders
-from cir.data.dataset import Dataset, Query
+from cir.data.dataset import Dataset
+from cir.data.queries import Query
 from cir.encoding.origin import encoder_of_checkpoint
 from cir.encoding.refresh import with_captions, with_images
 from cir.encoding.weights import weights_sha256

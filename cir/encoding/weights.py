@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cir.errors import WeightsError
+from cir.files import unreadable
 
 _FOLDER_FILE: Final = "clip.safetensors"
 _FOLDERS_TO_LOOK_IN: Final = ("", "checkpoints/best")
@@ -50,6 +51,12 @@ class ReadWeights:
     """Whether CLIP was trained with QuickGELU, as the file's kind tells; None where it does not."""
 
 
+_DAMAGED = (
+    "is damaged or no weight file ({}): expected safetensors, a state dict, an OpenAI archive or a "
+    "CLIP4Cir checkpoint"
+)
+
+
 def read_weights(path: Path) -> ReadWeights:
     """Reads a weight file, or the checkpoint folder of a run.
 
@@ -72,10 +79,7 @@ def read_weights(path: Path) -> ReadWeights:
         ValueError,
         RuntimeError,
     ) as fault:
-        raise WeightsError(
-            f"{file} is damaged or no weight file ({_first_line(fault)}): expected safetensors, "
-            f"a state dict, an OpenAI archive or a CLIP4Cir checkpoint"
-        ) from fault
+        raise WeightsError(unreadable(file, fault, _DAMAGED)) from fault
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:
@@ -219,7 +223,3 @@ def _cleaned(state: Mapping[Any, Any]) -> dict[str, Tensor]:
         for name, value in tensors.items()
         if name not in _NOT_WEIGHTS
     }
-
-
-def _first_line(fault: BaseException) -> str:
-    return (str(fault).strip() or type(fault).__name__).splitlines()[0]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable, normalised
-from cir.data.dataset import Query
+from cir.data.queries import Query
 from cir.errors import UsageError
 from cir.evaluation.protocol import Protocol, RankingTask, ranking_tasks, texts_by_order
 from cir.evaluation.ranks import CategoryRanks, Rankings, Ranks, SubsetRanks

@@ -9,8 +9,8 @@ from jaxtyping import Int
 from cir.artefacts.store import Embeddings
 from cir.config import CaptionRule, GalleryName, ReferenceRule
 from cir.data.captions import both_orders, joined
-from cir.data.dataset import Query
 from cir.data.forms import FormName
+from cir.data.queries import Query
 from cir.errors import DatasetError, UsageError
 from cir.types import NO_ROW, Split
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from cir.artefacts.store import Embeddings
 from cir.config import GalleryName
-from cir.data.dataset import Query
+from cir.data.queries import Query
 from cir.errors import UsageError
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol

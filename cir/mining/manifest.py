@@ -15,7 +15,7 @@ from cir.artefacts.manifest_metadata import ManifestCounts, ManifestMetadata
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
 from cir.config import MineConfig, MiningOptions, OnStarved, scope_shares
-from cir.data.dataset import Query
+from cir.data.queries import Query
 from cir.errors import DatasetError, ManifestError, UsageError
 from cir.mining.approximate import mine_through
 from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions

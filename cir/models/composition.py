@@ -10,7 +10,7 @@ from torch import nn
 
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
-from cir.data.dataset import Query
+from cir.data.queries import Query
 from cir.errors import UsageError, VectorError
 from cir.models.combiner import ReferenceOnly, SumCombiner, TextOnly
 

@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args
 
 import numpy as np
 
-from cir.data.dataset import Query
+from cir.data.queries import Query
 from cir.evaluation.ranks import CategoryRanks, Ranks
 
 Outcome = Literal["gained", "kept", "lost", "missed"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cir.errors import DatasetError, UsageError
+from cir.files import unreadable
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
             f"{path} is not UTF-8 at byte {fault.start}: save it as UTF-8 first"
         ) from fault
     except (OSError, csv.Error) as fault:
-        raise DatasetError(f"{path} is not readable as CSV: {fault}") from fault
+        raise DatasetError(unreadable(path, fault, "is not readable as CSV: {}")) from fault
 
 
 def _require_columns(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.data.captions import variants
-from cir.data.dataset import Query
+from cir.data.queries import Query
 from cir.ragged import Ragged
 
 _DRAW = 0xBA7C

@@ -9,7 +9,8 @@ import numpy as np
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
-from cir.data.dataset import Dataset, Query, hold_out
+from cir.data.dataset import Dataset, hold_out
+from cir.data.queries import Query
 from cir.errors import ConfigError, ManifestError
 from cir.mining.manifest import usable_queries
 

@@ -8,7 +8,8 @@ import torch
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.data.captions import joined
-from cir.data.dataset import Dataset, Query
+from cir.data.dataset import Dataset
+from cir.data.queries import Query
 from cir.mining.exclusions.excluded import Exclusions
 from cir.mining.exclusions.rules import excluded_images
 from cir.processes import Processes

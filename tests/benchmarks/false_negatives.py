@@ -22,7 +22,8 @@ from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import MiningOptions, OnStarved
 from cir.data.captions import joined
-from cir.data.dataset import Dataset, Query
+from cir.data.dataset import Dataset
+from cir.data.queries import Query
 from cir.errors import DatasetError
 from cir.mining.manifest import mine_manifest, usable_queries
 from cir.models.composition import baseline, composed_queries

@@ -21,7 +21,8 @@ from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.artefacts.vectors import VectorTable, normalised
 from cir.data.captions import joined
-from cir.data.dataset import Dataset, Query
+from cir.data.dataset import Dataset
+from cir.data.queries import Query
 from cir.mining.manifest import usable_queries
 from cir.models.combiner import SumCombiner
 from cir.models.composition import composed_queries

@@ -11,7 +11,8 @@ from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.data.captions import both_orders, joined
-from cir.data.dataset import Dataset, Query
+from cir.data.dataset import Dataset
+from cir.data.queries import Query
 from cir.errors import DatasetError, UsageError
 from cir.evaluation.recall import (
     CUTOFFS,
@@ -124,6 +125,14 @@ def test_removing_the_reference_moves_the_others_up() -> None:
     assert recall_of_reference([asked(0, "i0", "i1")], store(ROW)).mean[1] == 0
     removed = recall_of_reference([asked(0, "i0", "i1")], store(ROW), reference="removed")
     assert removed.mean[1] == 100
+    assert removed.categories[0].chance[1] == pytest.approx(100 / 11)
+
+
+def test_a_reference_that_is_removed_is_no_target_either() -> None:
+    queries = [asked(0, "i0", "i0"), asked(1, "i0", "i0", "i1")]
+    assert recall_of_reference(queries, store(ROW)).mean[1] == 100
+    removed = recall_of_reference(queries, store(ROW), reference="removed")
+    assert (removed.dropped, removed.queries, removed.mean[1]) == (1, 1, 100)
     assert removed.categories[0].chance[1] == pytest.approx(100 / 11)
 
 

@@ -26,7 +26,8 @@ from cir.mining.plan import Draw, Plan
 from cir.mining.problem import Mined, Problem
 from cir.processes import Processes
 from cir.types import NO_ROW
-from pipeline.cli import MISUSED, app
+from pipeline.cli import app
+from pipeline.faults import MISUSED
 from pipeline.mine import run
 from tests.support.worlds import random_embeddings, write_store
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from cir.artefacts.manifest import write_manifest
 from cir.artefacts.vectors import VectorTable
 from cir.config import MiningOptions, OnStarved, Sampling
-from cir.data.dataset import Dataset, Query
+from cir.data.dataset import Dataset
+from cir.data.queries import Query
 from cir.errors import DatasetError, ManifestError, StoreError, UsageError, VectorError
 from cir.mining.manifest import build_gallery, plan_of, usable_queries
 from cir.types import SCOPES, Strategy

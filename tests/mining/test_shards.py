@@ -24,7 +24,7 @@ from cir.data.dataset import Dataset
 from cir.errors import UsageError
 from cir.mining.manifest import build_gallery, mine_manifest
 from cir.processes import ALONE, Processes
-from pipeline.cli import FAILED, MISUSED
+from pipeline.faults import FAILED, MISUSED
 from pipeline.flags import flag
 from pipeline.mine import run
 from tests.support.launched import ASKED, config

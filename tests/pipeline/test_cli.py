@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from cir.data.dataset import Dataset
 from cir.errors import StoppedError
-from pipeline.cli import FAILED, INTERRUPTED, MISUSED, app
+from pipeline.cli import app
+from pipeline.faults import FAILED, INTERRUPTED, MISUSED
 
 COMMANDS = (
     ["embed"],

@@ -12,7 +12,8 @@ from cir.config import EvaluateConfig
 from cir.data.dataset import Dataset
 from cir.errors import ConfigError
 from cir.models.combiner import build_combiner
-from pipeline.cli import FAILED, MISUSED, app
+from pipeline.cli import app
+from pipeline.faults import FAILED, MISUSED
 from tests.support.checkpoints import HIDDEN, saved
 from tests.support.cirr import cirr_dataset
 from tests.support.worlds import random_embeddings, write_store

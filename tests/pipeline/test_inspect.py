@@ -15,7 +15,8 @@ from cir.config import InspectConfig
 from cir.data.dataset import Dataset
 from cir.errors import CirError, ConfigError, DatasetError, ManifestError, UsageError
 from pipeline import console
-from pipeline.cli import FAILED, app
+from pipeline.cli import app
+from pipeline.faults import FAILED
 from pipeline.inspect import run
 from tests.support.mined import random_manifest
 from tests.support.ragged import without_negatives

@@ -30,7 +30,8 @@ from cir.errors import CheckpointError, UsageError
 from cir.models.combiner import build_combiner
 from cir.models.composition import baseline, composed_queries
 from cir.types import KINDS, Strategy
-from pipeline.cli import FAILED, MISUSED, app
+from pipeline.cli import app
+from pipeline.faults import FAILED, MISUSED
 from pipeline.flags import flag
 from pipeline.mine import run
 from tests.support.checkpoints import HIDDEN, saved

@@ -9,7 +9,8 @@ from cir.artefacts.manifest import SCHEMA_VERSION, Manifest
 from cir.artefacts.manifest_metadata import ManifestCounts, ManifestMetadata
 from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
-from cir.data.dataset import Dataset, Query
+from cir.data.dataset import Dataset
+from cir.data.queries import Query
 
 
 def random_manifest(

@@ -17,7 +17,7 @@ from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import MiningOptions, Sampling
-from cir.data.dataset import Query
+from cir.data.queries import Query
 from cir.mining.engine import mine
 from cir.mining.manifest import mine_manifest
 from cir.types import Strategy

@@ -15,7 +15,7 @@ from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
 from cir.config import MiningOptions
-from cir.data.dataset import Query
+from cir.data.queries import Query
 from cir.mining.manifest import plan_of
 from cir.types import KINDS, SCOPES
 

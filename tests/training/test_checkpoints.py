@@ -5,7 +5,7 @@ import resource
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import read_embeddings
 from cir.training.train import train
-from pipeline.cli import FAILED
+from pipeline.faults import FAILED
 from tests.support.runs import (
     assert_same,
     command_of,

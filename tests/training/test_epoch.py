@@ -7,7 +7,7 @@ import pytest
 
 from cir.errors import TrainingError
 from cir.training.step import Learner
-from pipeline.cli import FAILED
+from pipeline.faults import FAILED
 from tests.support.runs import (
     command_of,
     run,

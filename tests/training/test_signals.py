@@ -106,7 +106,7 @@ def test_the_command_ends_with_the_code_of_its_signal(tmp_path, files):
     try:
         wait_for(lambda: (out / "metrics.jsonl").exists() and len(metrics(out)) > 2)
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=180)
     finally:
         process.kill()
     assert process.returncode == 128 + signal.SIGTERM, said
@@ -115,7 +115,7 @@ def test_the_command_ends_with_the_code_of_its_signal(tmp_path, files):
     assert "Traceback" not in said
 
 
-def wait_for(come: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(come: Callable[[], bool], seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while not come():
         assert time.monotonic() < end, "it never came"

@@ -11,7 +11,7 @@ from cir.artefacts.checkpoint import read_checkpoint
 from cir.data.dataset import Dataset
 from cir.errors import UsageError
 from cir.processes import Processes
-from pipeline.cli import FAILED
+from pipeline.faults import FAILED
 from tests.support.launched_training import ASKED, BROKEN, STOPPED, trained
 from tests.support.runs import EPOCHS, ROOT, assert_same, command_of, metrics, run
 

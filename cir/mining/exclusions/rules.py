@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int64
 
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
-from cir.data.dataset import Query
+from cir.data.queries import Query
 from cir.errors import UsageError
 from cir.mining.exclusions.excluded import REASONS, Exclusions, Reason
 from cir.mining.exclusions.near_duplicates import near_duplicates

@@ -11,7 +11,7 @@ import pytest
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable, normalised
-from cir.data.dataset import Query
+from cir.data.queries import Query
 from cir.errors import StoreError, UsageError
 from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions
 from cir.mining.exclusions.rules import excluded_images, find_exclusions
