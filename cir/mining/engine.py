@@ -143,7 +143,7 @@ class _Machine:
         numbers = (None, torch.bfloat16, torch.float32)
         known = self.arithmetic in numbers
         arguments.require(
-            "arithmetic", self.arithmetic, "bfloat16 or float32 of torch", holds=known
+            "arithmetic", self.arithmetic, "torch.bfloat16 or torch.float32", holds=known
         )
         arguments.instance("progress", self.progress, Progress)
         arguments.instance("processes", self.processes, Processes)

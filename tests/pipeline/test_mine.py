@@ -275,7 +275,7 @@ def refused(config: dict[str, Any], **changes: Any) -> tuple[int, str]:
             FAILED,
             (
                 "32 of 32 queries are starved, the first dress-train-00000: fewer than 5 "
-                "candidates are of the wanted kind (32 queries have none); pass --on-starved"
+                "candidates are of the band's kind (32 queries have none); pass --on-starved"
             ),
         ),
         (
