@@ -2,10 +2,12 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from cir.data.dataset import Dataset
 from cir.errors import UsageError
+from cir.evaluation.bootstrap import drawn_clusters
 from cir.evaluation.comparison import MEAN, compare
 from cir.evaluation.recall import recalls
 from cir.models.combiner import ReferenceOnly, SumCombiner
@@ -62,3 +64,36 @@ def test_the_change_is_from_before_to_after(dataset: Dataset) -> None:
         assert reverse.change.low == pytest.approx(-row.change.high)
     references = {(q.category, q.reference_id) for q in dataset.queries("val")}
     assert there.references == len(references)
+
+
+def test_rows_agree_with_a_bootstrap_in_loops(dataset: Dataset) -> None:
+    """References are drawn with all their queries; the mean is over categories of each draw."""
+    embeddings, cutoff, resamples = random_embeddings(dataset), 10, 150
+    kept = evaluator_of(dataset, embeddings, PROTOCOLS[0])
+    before, after = (
+        kept.judge(embeddings, combiner)[0] for combiner in (SumCombiner(), ReferenceOnly())
+    )
+    rng, by_category = np.random.default_rng(3), {}
+    for first, second in zip(before.categories, after.categories, strict=True):
+        moved = 100.0 * (second.ranks[0] <= cutoff) - 100.0 * (first.ranks[0] <= cutoff)
+        references = sorted({query.reference_id for query in first.task.queries})
+        own = {
+            reference: [
+                moved[row]
+                for row, query in enumerate(first.task.queries)
+                if query.reference_id == reference
+            ]
+            for reference in references
+        }
+        draws = drawn_clusters(len(references), resamples, rng)
+        by_category[first.task.category] = [
+            np.mean([value for number in draw for value in own[references[number]]])
+            for draw in draws
+        ]
+    by_category[MEAN] = np.mean(list(by_category.values()), axis=0).tolist()
+    found = compare(before, after, resamples=resamples, seed=3)
+    for row in found.rows:
+        if row.measure == f"R@{cutoff}":
+            low, high = np.quantile(by_category[row.category], (0.025, 0.975))
+            assert row.change.low == pytest.approx(low)
+            assert row.change.high == pytest.approx(high)

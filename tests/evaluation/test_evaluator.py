@@ -159,3 +159,77 @@ def test_misuse_is_one_line(dataset: Dataset) -> None:
         kept.judge(embeddings, SumCombiner(), listed=-1)
     with pytest.raises(VectorError, match=r"the combiner takes 7-d vectors.* are 16-d"):
         kept.judge(embeddings, build_combiner("gated-sum", dim=7, hidden=3))
+
+
+def test_a_judgement_after_another_is_that_of_a_new_evaluator(dataset: Dataset) -> None:
+    """Other vectors, whose rows stand in another order: nothing of the first is left."""
+    first, second = random_embeddings(dataset), random_embeddings(dataset, seed=1)
+    table = second.images
+    turned = dataclasses.replace(table, keys=table.keys[::-1], vectors=table.vectors[::-1].copy())
+    second = dataclasses.replace(second, images=turned)
+    kept = evaluator_of(dataset, first, PROTOCOLS[0])
+    kept.judge(first, SumCombiner())
+    (again,) = kept.judge(second, SumCombiner())
+    (expected,) = evaluator_of(dataset, second, PROTOCOLS[0]).judge(second, SumCombiner())
+    for ranks, its in zip(again.categories, expected.categories, strict=True):
+        np.testing.assert_array_equal(ranks.ranks, its.ranks)
+
+
+def test_protocols_that_keep_other_queries_are_judged_together(dataset: Dataset) -> None:
+    """Where the reference is removed, a query whose only target it is cannot be judged."""
+    embeddings = random_embeddings(dataset)
+    queries = [
+        dataclasses.replace(query, target_ids=(query.reference_id,)) if row % 3 == 0 else query
+        for row, query in enumerate(dataset.queries("val"))
+    ]
+    protocols = [Protocol("val"), Protocol("val", reference="removed")]
+    galleries = dataset.galleries("val")
+    together = Evaluator(queries, galleries, embeddings, protocols, device=CPU).judge(
+        embeddings, SumCombiner()
+    )
+    dropped = len(queries[::3])
+    assert [ranks.dropped for ranks in together] == [0, dropped]
+    for protocol, ranks in zip(protocols, together, strict=True):
+        alone = evaluate(
+            queries, galleries, embeddings, SumCombiner(), protocol, query="sum", device=CPU
+        )
+        assert recalls(ranks, "sum") == alone
+        assert alone.dropped == ranks.dropped
+
+
+def test_subsets_of_several_sizes_and_targets_are_ranked_as_by_a_loop(cirr: Dataset) -> None:
+    """Padding of subsets meets padding of targets, and a target stands outside its subset."""
+    embeddings = random_embeddings(cirr)
+    image = dict(zip(embeddings.images.keys, embeddings.images.vectors, strict=True))
+    queries = []
+    for row, query in enumerate(cirr.queries("val")):
+        outside = next(i for i in cirr.gallery("val", "rc2") if i not in query.subset_ids)
+        targets = (query.target_id, outside) if row % 2 else (query.target_id,)
+        cut = [i for i in query.subset_ids if i not in targets][: row % 4]
+        subset = tuple(i for i in query.subset_ids if i not in cut)
+        queries.append(dataclasses.replace(query, target_ids=targets, subset_ids=subset))
+    expected = []
+    for query in queries:
+        own = image[query.reference_id]
+        members = {*query.subset_ids, *query.target_ids}
+        order = sorted(members, key=lambda i: -(image[i] @ own) / np.linalg.norm(image[i]))
+        expected.append(1 + min(order.index(target) for target in query.target_ids))
+    protocol = standard_protocol("CIRR", "val")
+    (ranks,) = Evaluator(queries, cirr.galleries("val"), embeddings, [protocol], device=CPU).judge(
+        embeddings, ReferenceOnly()
+    )
+    subsets = ranks.categories[0].subsets
+    assert subsets is not None
+    assert subsets.ranks[0].tolist() == expected
+    sizes = [len({*query.subset_ids, *query.target_ids}) for query in queries]
+    assert subsets.sizes.tolist() == subsets.expected.tolist() == sizes
+
+
+def test_unjudged_queries_have_rankings_and_no_target(dataset: Dataset) -> None:
+    ranks = ranks_of(dataset, SumCombiner(), Protocol("test"), judged=False)
+    for category in ranks.categories:
+        rankings = category.listed()
+        assert (category.ranks == 0).all()
+        assert (rankings.best_targets == NO_ROW).all()
+        assert np.isnan(rankings.best_distances).all()
+        assert (rankings.nearest[:, :, 0] != NO_ROW).all()

@@ -1,14 +1,20 @@
 """Rows of queries against the recalls of the same ranks."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from cir.artefacts.vectors import VectorTable
+from cir.data.captions import both_orders
 from cir.data.dataset import Dataset
+from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol, standard_protocol
 from cir.evaluation.query_rows import query_rows
 from cir.evaluation.recall import CUTOFFS, recalls
 from cir.models.combiner import SumCombiner
-from tests.support.judged import PROTOCOLS, ranks_of
+from tests.support.judged import CPU, PROTOCOLS, ranks_of
+from tests.support.worlds import random_embeddings
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
@@ -48,8 +54,23 @@ def test_rows_say_what_each_query_is(dataset: Dataset, protocol: Protocol) -> No
 
 
 def test_rows_of_subsets_hold_them_in_order(cirr: Dataset) -> None:
-    rows = query_rows(ranks_of(cirr, SumCombiner(), standard_protocol("CIRR", "val")))
-    for number, query in enumerate(cirr.queries("val")):
-        assert set(rows["subset_ids"][number]) == {*query.subset_ids, *query.target_ids}
-        rank = rows["subset_rank"][number]
-        assert rows["subset_ids"][number][rank - 1] in query.target_ids
+    """Each query twice, its captions in both orders: a and b, then b and a."""
+    queries = [
+        dataclasses.replace(query, captions=(*query.captions, f"is not {query.captions[0]}"))
+        for query in cirr.queries("val")
+    ]
+    embeddings = random_embeddings(cirr)
+    texts = sorted({text for query in queries for text in both_orders(query.captions)})
+    vectors = np.random.default_rng(0).standard_normal((len(texts), 16)).astype(np.float32)
+    embeddings = dataclasses.replace(embeddings, captions=VectorTable(tuple(texts), vectors))
+    protocol = dataclasses.replace(standard_protocol("CIRR", "val"), captions="both-orders")
+    evaluator = Evaluator(queries, cirr.galleries("val"), embeddings, [protocol], device=CPU)
+    rows = query_rows(evaluator.judge(embeddings, SumCombiner(), listed=50)[0])
+    assert len(rows["rank"]) == 2 * len(queries)
+    for number, subset in enumerate(rows["subset_ids"]):
+        query = queries[number // 2]
+        assert set(subset) == {*query.subset_ids, *query.target_ids}
+        assert subset[rows["subset_rank"][number] - 1] in query.target_ids
+        retrieved = [i for i in rows["retrieved_ids"][number] if i in subset]
+        assert retrieved == [i for i in subset if i in retrieved]
+    assert rows["subset_ids"][::2] != rows["subset_ids"][1::2]

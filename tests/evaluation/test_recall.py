@@ -222,8 +222,8 @@ def test_ranks_without_targets_have_no_recall(dataset: Dataset) -> None:
 
 
 def test_chance_figures_are_averaged_over_categories_and_queries() -> None:
-    """Two galleries of 12 and 6 images; one query of the first has two targets."""
-    queries = [asked(0, "i0", "i4"), asked(1, "i0", "i11", "i1")]
+    """Two galleries of 12 and 6 images; one query of three in the first has two targets."""
+    queries = [asked(0, "i0", "i4"), asked(1, "i0", "i11", "i1"), asked(2, "i1", "i4")]
     boot = Query("boot-val-00000", "boot", "i0", ("on",), ("i3",))
     found = evaluate(
         [*queries, boot],
@@ -235,9 +235,9 @@ def test_chance_figures_are_averaged_over_categories_and_queries() -> None:
         device="cpu",
     )
     boots, shoes = found.categories
-    assert shoes.chance[5] == pytest.approx(100 * (chance(12, 1, 5) + chance(12, 2, 5)) / 2)
+    assert shoes.chance[5] == pytest.approx(100 * (2 * chance(12, 1, 5) + chance(12, 2, 5)) / 3)
     assert boots.chance[5] == pytest.approx(100 * 5 / 6)
     assert found.chance[5] == pytest.approx((shoes.chance[5] + boots.chance[5]) / 2)
-    assert found.queries == 3
-    assert found.to_json()["queries"] == 3
+    assert found.queries == 4
+    assert found.to_json()["queries"] == 4
     assert found.to_json()["categories"]["boot"]["gallery_size"] == 6

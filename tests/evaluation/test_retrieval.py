@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cir.errors import UsageError, VectorError
-from cir.evaluation.retrieval import nearest_columns, rank_targets, retrievable
+from cir.evaluation.retrieval import (
+    best_targets,
+    by_similarity,
+    nearest_columns,
+    rank_targets,
+    retrievable,
+)
 from cir.types import NO_ROW
 
 CPU = torch.device("cpu")
@@ -138,3 +144,21 @@ def test_what_cannot_be_ranked_is_refused(changes, error, told) -> None:
     }
     with pytest.raises(error, match=told):
         rank_targets(**arguments | changes, device=CPU)
+
+
+def test_padding_stays_behind_whatever_its_column_is_like() -> None:
+    """`NO_ROW` reads column 0, which here is the nearest of all."""
+    similarities = torch.tensor([[0.9, 0.1, 0.5], [0.9, 0.7, 0.2]])
+    columns = torch.tensor([[1, 2, NO_ROW], [1, NO_ROW, NO_ROW]])
+    ordered_columns = by_similarity(similarities, columns)
+    assert ordered_columns.tolist() == [[2, 1, NO_ROW], [1, NO_ROW, NO_ROW]]
+
+
+def test_a_query_without_a_target_has_neither_rank_nor_column() -> None:
+    similarities = torch.tensor([[0.9, 0.1], [0.9, 0.7]])
+    for targets in (
+        torch.tensor([[1, 0], [NO_ROW, NO_ROW]]),
+        torch.empty((2, 0), dtype=torch.int64),
+    ):
+        ranks, columns = best_targets(similarities, targets)
+        assert (ranks[1].item(), columns[1].item()) == (0, NO_ROW)

@@ -17,6 +17,7 @@ from cir.models.combiner import (
     TextOnly,
     build_combiner,
 )
+from cir.models.dropout import Dropout
 
 DIM = 12
 COMBINERS = {
@@ -209,3 +210,26 @@ def test_an_unknown_name_lists_the_known():
 def test_impossible_widths_are_refused(wrong):
     with pytest.raises(UsageError, match="expected widths of at least 1"):
         build_combiner("gated-sum", **{"dim": 4, "hidden": 4} | wrong)
+
+
+def test_gated_sum_drops_features_and_what_they_say_together(departed):
+    """x and y side by side, then h; the sum itself is never dropped."""
+    widths = []
+    departed.dropout.register_forward_hook(lambda _, inputs, __: widths.append(inputs[0].shape[-1]))
+    departed(features(0), features(1))
+    assert widths == [2 * DIM, 7]
+
+
+def test_clip4cir_drops_half_after_each_relu():
+    combiner = COMBINERS["clip4cir"]
+    shares = [module.p for module in combiner.modules() if isinstance(module, Dropout)]
+    assert shares == [0.5] * 4
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_queries_are_float32_unit_vectors_whatever_the_features_are(name):
+    combiner = COMBINERS[name].eval()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        query = combiner(features(0).bfloat16(), features(1).bfloat16())
+    assert query.dtype == torch.float32
+    torch.testing.assert_close(query.norm(dim=-1), torch.ones(5))

@@ -8,7 +8,7 @@ from torch import nn
 from cir.artefacts.vectors import normalised
 from cir.data.dataset import Dataset
 from cir.errors import StoreError, UsageError, VectorError
-from cir.models.combiner import AttentionFusionCombiner, SumCombiner
+from cir.models.combiner import AttentionFusionCombiner, Clip4CirCombiner, SumCombiner
 from cir.models.composition import baseline, compose, composed_queries
 from tests.support.worlds import random_embeddings
 
@@ -35,7 +35,7 @@ def test_baselines_are_what_they_are_called() -> None:
 
 def test_batches_and_mode_change_nothing() -> None:
     torch.manual_seed(0)
-    combiner = AttentionFusionCombiner(dim=6, hidden=8).train()
+    combiner = Clip4CirCombiner(dim=6).train()  # its dropout would show
     together = compose(combiner, vectors(0), vectors(1), device=CPU)
     apart = compose(combiner, vectors(0), vectors(1), device=CPU, batch_size=3)
     np.testing.assert_allclose(together, apart, atol=1e-6)
