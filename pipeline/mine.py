@@ -102,14 +102,14 @@ def _require_rows(manifest: Manifest, config: MineConfig) -> None:
         raise ManifestError(
             f"no query of {config.dataset} ({config.split}) has a negative: "
             f"{counts.dropped:,} were dropped, starved {counts.starved:,}; "
-            f"pass --on-starved nearest, a wider --margin, or filters that refuse less"
+            f"pass --on-starved nearest, a wider --margin, or filters that exclude less"
         )
 
 
 def _print(manifest: Manifest, config: MineConfig, seconds: float, skipped: int) -> None:
     _print_distances(manifest, config, seconds)
     _print_shares(manifest)
-    _print_refused(manifest.metadata.counts, config)
+    _print_excluded(manifest.metadata.counts, config)
     console.note(_starved_line(manifest, config))
     if manifest.metadata.approximation:
         console.note(_approximate_line(manifest.metadata.approximation))
@@ -152,17 +152,20 @@ def _print_shares(manifest: Manifest) -> None:
     )
 
 
-def _print_refused(counts: ManifestCounts, config: MineConfig) -> None:
+def _print_excluded(counts: ManifestCounts, config: MineConfig) -> None:
     mined = counts.queries + counts.dropped
     console.table(
-        "candidates refused, over all queries",
+        "candidates excluded, over all queries",
         ("filter", "candidates", "a query"),
-        [(what, f"{count:,}", f"{count / mined:,.2f}") for what, count in _refused(counts, config)],
+        [
+            (what, f"{count:,}", f"{count / mined:,.2f}")
+            for what, count in _excluded(counts, config)
+        ],
     )
 
 
-def _refused(counts: ManifestCounts, config: MineConfig) -> Iterator[tuple[str, int]]:
-    """Each filter in use, and the candidates that it refused."""
+def _excluded(counts: ManifestCounts, config: MineConfig) -> Iterator[tuple[str, int]]:
+    """Each filter in use, and the candidates that it excluded."""
     yield "duplicates: same bytes as the target", counts.excluded_as_duplicate_bytes
     if config.duplicate_threshold <= 1:
         what = f"duplicates: cosine to the target at least {config.duplicate_threshold:g}"

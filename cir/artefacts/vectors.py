@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Int
 
 from cir.errors import StoreError, VectorError
 from cir.types import NO_ROW
-from cir.workers import pick_workers
+from cir.workers import pick_threads
 
 _BLOCK: Final = 1024
 """Rows that a thread normalises at once."""
@@ -100,7 +100,7 @@ def normalised(
             unit[part] = block / lengths[part, None]
 
     starts = range(0, count, _BLOCK)
-    with ThreadPoolExecutor(min(pick_workers(None), max(1, len(starts)))) as pool:
+    with ThreadPoolExecutor(min(pick_threads(None), max(1, len(starts)))) as pool:
         for _ in pool.map(normalise, starts):
             pass
     _require_finite(lengths, what)
