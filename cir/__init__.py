@@ -44,4 +44,4 @@ def load(
     """
     from cir.encoding.retriever import load_retriever
 
-    return load_retriever(path, weights=weights, device=str(device))
+    return load_retriever(path, weights=weights, device=device)

@@ -8,6 +8,7 @@ import copy
 import dataclasses
 import math
 import numbers
+import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,8 +108,9 @@ class Config:
         for name, hint in get_type_hints(type(self)).items():
             allowed, value = choices(hint) if name not in wrong else (), getattr(self, name)
             for one in value if isinstance(value, tuple) else (value,):
-                if allowed and one is not None and one not in allowed:
-                    yield f"`{name}` is {one!r}; expected one of {', '.join(allowed)}"
+                known = one is None or (isinstance(one, str) and one in allowed)
+                if allowed and not known:
+                    yield f"`{name}` is {_shown(one)}; expected one of {', '.join(allowed)}"
 
 
 def choices(hint: Any) -> tuple[str, ...]:
@@ -131,6 +133,10 @@ def _read_value(value: Any, hint: Any) -> Any:
     accepted, words = _TYPES[kinds[0]]
     if not isinstance(value, accepted) or isinstance(value, bool) is not (kinds[0] is bool):
         raise TypeError(words)
+    if kinds[0] is Path and "\0" in str(value):
+        raise TypeError("a path, which holds no NUL")
+    if kinds[0] is float and isinstance(value, int) and abs(value) > _LARGEST_NUMBER:
+        raise TypeError("a finite number")
     # A whole number stays one where any number is taken: files record it as it was given.
     return value if isinstance(value, int | str) and kinds[0] is not Path else kinds[0](value)
 
@@ -143,6 +149,7 @@ _TYPES: Final[dict[Any, tuple[Any, str]]] = {
     Path: ((str, Path), "a path"),
 }
 """What a field of each type accepts, and how that is called."""
+_LARGEST_NUMBER: Final = sys.float_info.max
 _LONGEST_SHOWN: Final = 60
 """Characters of a value that a fault repeats."""
 

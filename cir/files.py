@@ -39,6 +39,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     """
     aside = _aside(path)
     try:
+        _refuse_device(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
         _flush_to_disk(aside)
@@ -59,6 +60,7 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
     """
     aside, retired = _aside(path), _retired(path)
     try:
+        _refuse_device(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         settle(path)
         aside.mkdir()
@@ -156,13 +158,28 @@ def unreadable(path: Path, fault: Exception, damaged: str) -> str:
 
 def unwritable(path: Path, error: OSError) -> str:
     """One line for a file that could not be written."""
-    return f"cannot write {path}: {reason_of(error)}; what stood there before is untouched"
+    if isinstance(error, FileNotFoundError) and path.parent.is_dir():
+        reason = f"{path.parent} takes no new files (choose another path)"
+    elif isinstance(error, FileExistsError):
+        reason = f"{path.parent} is no folder (choose another path)"
+    else:
+        reason = reason_of(error)
+    return f"cannot write {path}: {reason}; what stood there before is untouched"
 
 
 def _aside(path: Path) -> Path:
     if path.name in _NAMELESS:
         raise UsageError(f"cannot write {path}: expected a path that ends in a name")
     return path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
+
+
+def _refuse_device(path: Path) -> None:
+    """Raises UsageError where a device, a pipe or a socket is at `path`: it is not to be replaced.
+
+    A rename in its place would take it from every other program.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UsageError(f"cannot write {path}: it is no regular file; choose another path")
 
 
 def _retired(path: Path) -> Path:

@@ -6,13 +6,15 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 import torch
 
+from cir import arguments
 from cir.errors import UsageError
 
+_DEVICES = ("cpu", "cuda", "mps")
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def pick_device(name: str) -> torch.device:
-    """The device called `name`; `auto` takes CUDA, then Apple's, then the CPU.
+def pick_device(name: str | torch.device) -> torch.device:
+    """The device, or the one called `name`; `auto` takes CUDA, then Apple's, then the CPU.
 
     Of several GPUs, each process that a launcher started on a machine takes one.
 
@@ -20,16 +22,30 @@ def pick_device(name: str) -> torch.device:
         UsageError: there is no such device, or it is not on this machine.
     """
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
+    if isinstance(name, str) and name == "auto":
         name = next((device for device, here in present.items() if here), "cpu")
-    if not present.get(name, True):
-        raise UsageError(f"`device={name!r}`: this machine has none; pass `device='auto'` or cpu")
+    device = _device(name)
+    if not present.get(device.type, True) or (device.index or 0) >= _count(device):
+        raise UsageError(f"`device` is {device}; this machine has no such one: pass auto or cpu")
     if name == "cuda" and "LOCAL_RANK" in os.environ:
         return torch.device(name, int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    return device
+
+
+def _device(name: str | torch.device) -> torch.device:
+    """A device of the kinds that are known here."""
     try:
-        return torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"`device` is {name!r}; expected auto, cpu, cuda or mps") from None
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        device = torch.device("meta")  # none of those that are known
+    named = isinstance(name, str | torch.device) and device.type in _DEVICES
+    arguments.require("device", name, "auto, cpu, cuda or mps", holds=named)
+    return device
+
+
+def _count(device: torch.device) -> int:
+    """How many devices of its kind the machine has."""
+    return torch.cuda.device_count() if device.type == "cuda" else 1
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

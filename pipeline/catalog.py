@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cir import arguments
 from cir.config import CatalogConfig
 from cir.files import refuse_existing
 from cir.sources.catalog import CatalogSummary, make_catalog
@@ -15,6 +16,7 @@ _EXAMPLES = 3
 
 def run(config: CatalogConfig) -> Path:
     """Makes the dataset folder and says what it holds and what was left out."""
+    arguments.instance("config", config, CatalogConfig)
     refuse_existing(config.out, overwrite=config.overwrite)
     summary = make_catalog(
         config.out,

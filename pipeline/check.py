@@ -1,5 +1,6 @@
 """`cir data check`: audit a dataset folder."""
 
+from cir import arguments
 from cir.config import CheckConfig
 from cir.data.audit import Audit, audit
 from cir.data.dataset import Dataset
@@ -13,6 +14,7 @@ _SHOWN = 5
 
 def run(config: CheckConfig) -> bool:
     """Prints what the dataset holds and lacks; whether every stage finds what it needs."""
+    arguments.instance("config", config, CheckConfig)
     report = audit(
         Dataset(config.dataset),
         images=config.images,

@@ -36,7 +36,14 @@ class _App(typer.Typer):
         try:
             faults.ready_terminal()
             return super().__call__(*args, **kwargs)
+        except SystemExit as error:
+            # Typer and rich end with 1, where nobody reads the help any more.
+            if not isinstance(error.__context__, BrokenPipeError):
+                raise
+            raise SystemExit(faults.end(error.__context__, None)) from None
         except Exception as error:  # noqa: BLE001 - every failure is told in one line
+            if isinstance(error, OSError):
+                error.filename = error.filename or "standard output"
             raise SystemExit(faults.end(error, None)) from None
 
 

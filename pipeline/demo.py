@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from cir import __version__
+from cir import __version__, arguments
 from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import TINY, DemoConfig, EmbedConfig, MiningOptions, SynthConfig, TrainConfig
@@ -84,6 +84,7 @@ class _Folder:
 
 def run(config: DemoConfig) -> Path:
     """Runs every step that is not done yet; the path of the report."""
+    arguments.instance("config", config, DemoConfig)
     folder, device = _Folder(config.out), pick_device("auto")
     _prepare(folder, config)
     dataset = _draw(folder, config)

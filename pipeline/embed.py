@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cir import arguments
 from cir.config import EmbedConfig
 from cir.data.dataset import Dataset
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
@@ -17,6 +18,7 @@ _SHOWN = 10
 
 def run(config: EmbedConfig) -> Path:
     """Embeds a dataset and says what came of it; the path of the store."""
+    arguments.instance("config", config, EmbedConfig)
     refuse_existing(config.out, overwrite=config.overwrite)
     dataset = Dataset(config.dataset)
     encoder = load_encoder(

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import torch
 
-from cir import __version__
+from cir import __version__, arguments
 from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.query_ranks import write_query_ranks
 from cir.artefacts.store import Embeddings, read_embeddings
@@ -50,6 +50,7 @@ class _Inputs:
 
 def run(config: EvaluateConfig) -> Path:
     """Ranks, prints the figures, and returns where they were written to or come from."""
+    arguments.instance("config", config, EvaluateConfig)
     _refuse_existing(config)
     inputs = _open(config)
     if config.compares:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from cir import arguments
 from cir.artefacts.columns import write_columns
 from cir.artefacts.manifest import Manifest, read_manifest
 from cir.config import ExportConfig
@@ -19,6 +20,7 @@ _EXAMPLES = 3
 
 def run(config: ExportConfig) -> Path:
     """Writes the examples and says what they hold and what was left out; the file's path."""
+    arguments.instance("config", config, ExportConfig)
     refuse_existing(config.out, overwrite=config.overwrite)
     manifest = read_manifest(config.manifest)
     num_negatives = _num_negatives(manifest, config)

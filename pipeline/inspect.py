@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from cir import arguments
 from cir.artefacts.manifest import Manifest, read_manifest
 from cir.artefacts.manifest_comparison import compare_manifests
 from cir.artefacts.manifest_statistics import hubness
@@ -27,6 +28,7 @@ _MEGABYTE = 10**6
 
 def run(config: InspectConfig) -> Path | None:
     """Prints the figures of one manifest, or of two; the path of the page where one is written."""
+    arguments.instance("config", config, InspectConfig)
     if config.html:
         refuse_existing(config.html, overwrite=config.overwrite, field="html")
     dataset = Dataset(config.dataset) if config.dataset else None

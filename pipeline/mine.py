@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Shaped
 
+from cir import arguments
 from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.manifest import Manifest, write_manifest
 from cir.artefacts.manifest_metadata import Approximation, ManifestCounts
@@ -34,6 +35,7 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
 
     Of several processes, each mines in its part of the gallery, and the main one writes and says.
     """
+    arguments.instance("config", config, MineConfig)
     refuse_existing(config.out, overwrite=config.overwrite or not processes.main)
     dataset, device = Dataset(config.dataset), pick_device(config.device)
     every, galleries = dataset.queries(config.split), dataset.galleries(config.split)

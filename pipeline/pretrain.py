@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from cir import arguments
 from cir.config import TINY, PretrainConfig
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder, load_encoder, untrained_encoder
@@ -26,6 +27,7 @@ _HELD_OUT: tuple[Split, ...] = ("val", "test")
 
 def run(config: PretrainConfig) -> Path:
     """Trains, saving the weights after every epoch; the path of the weight file."""
+    arguments.instance("config", config, PretrainConfig)
     refuse_existing(config.out, overwrite=config.overwrite)
     device = pick_device(config.device)
     seed_all(config.seed)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from cir import arguments
 from cir.artefacts.store import read_embeddings
 from cir.config import ReportConfig
 from cir.data.dataset import Dataset
@@ -15,6 +16,7 @@ from pipeline import console
 
 def run(config: ReportConfig) -> Path:
     """Writes the page and says where it is."""
+    arguments.instance("config", config, ReportConfig)
     if config.out:
         refuse_existing(config.out, overwrite=config.overwrite)
     settings = _settings(config.run)

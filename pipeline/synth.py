@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from cir import arguments
 from cir.config import SynthConfig
 from cir.files import refuse_existing
 from cir.sources.annotations import CategorySplitCount
@@ -13,6 +14,7 @@ from pipeline import console
 
 def run(config: SynthConfig) -> Path:
     """Draws the dataset folder and says what it holds."""
+    arguments.instance("config", config, SynthConfig)
     refuse_existing(config.out, overwrite=config.overwrite)
     splits = draw_dataset(
         config.out,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cir import arguments
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import TrainConfig
@@ -24,6 +25,7 @@ def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
 
     Of several processes, each trains on its part of every batch, and the main one writes and says.
     """
+    arguments.instance("config", config, TrainConfig)
     dataset, embeddings = Dataset(config.dataset), read_embeddings(config.embeddings)
     progress: Progress = console.RichProgress() if processes.main else SILENT
     epochs: list[int] = []

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cir import config
@@ -82,3 +83,17 @@ def test_a_configuration_is_json() -> None:
     made = config.MineConfig().to_json()
     assert made["out"] == "data/manifest.parquet"
     assert config.MiningOptions(**config.MineConfig().options().to_json()) == config.MiningOptions()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("strategy", np.array([1, 2]), "expected one of random"),
+        ("strategy", ["hard"], "expected one of random"),
+        ("margin", 10**400, "expected a finite number"),
+        ("out", "a\0b", "expected a path"),
+    ],
+)
+def test_a_value_of_any_kind_is_one_fault(field: str, value: object, expected: str) -> None:
+    with pytest.raises(ConfigError, match=f"`{field}` is .*{expected}"):
+        config.MineConfig(**{field: value})  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from cir.files import (
     refuse_existing,
     settle,
     sha256_of,
+    unwritable,
     write_json,
     written_aside,
 )
@@ -171,3 +172,18 @@ def test_sha256_is_of_the_bytes(tmp_path: Path, size: int) -> None:
     data = bytes(number % 251 for number in range(size))
     (tmp_path / "f").write_bytes(data)
     assert sha256_of(tmp_path / "f") == hashlib.sha256(data).hexdigest()
+
+
+@both
+def test_a_pipe_or_device_is_not_replaced(tmp_path: Path, how: Aside) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="it is no regular file"), how(pipe):
+        raise AssertionError
+    assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs Linux")
+def test_a_folder_that_takes_no_files_is_said_to() -> None:
+    line = unwritable(Path("/proc/x"), FileNotFoundError(2, "No such file or directory"))
+    assert line.startswith("cannot write /proc/x: /proc takes no new files (choose another path)")

@@ -57,6 +57,8 @@ def require_photo(name: str, photo: object) -> Path | Image.Image:
         photo.load()
     except (OSError, SyntaxError, ValueError) as fault:
         raise ImageError(f"`{name}` is damaged ({fault}): fetch it again") from fault
+    if not (photo.width and photo.height):
+        raise ImageError(f"`{name}` is {photo.width} x {photo.height} pixels; expected a photo")
     return photo
 
 
@@ -79,6 +81,8 @@ def feature_rows(name: str, vectors: object, dim: int) -> Float32[np.ndarray, "r
         VectorError: they are not numbers, not rows of `dim` components, or not finite.
     """
     table = _as_array(name, vectors)
+    with np.errstate(over="ignore"):  # found below
+        table = np.ascontiguousarray(table, dtype=np.float32)
     if table.ndim != 2 or table.shape[1] != dim:
         raise VectorError(
             f"`{name}` has shape {table.shape}; expected (rows, {dim}), a row a query"
@@ -86,7 +90,7 @@ def feature_rows(name: str, vectors: object, dim: int) -> Float32[np.ndarray, "r
     wrong = np.flatnonzero(~np.isfinite(table).all(axis=1))
     if wrong.size:
         raise VectorError(f"`{name}[{wrong[0]}]` is not finite; expected numbers")
-    return np.ascontiguousarray(table, dtype=np.float32)
+    return table
 
 
 def require_count(name: str, value: object, least: int) -> int:
@@ -98,24 +102,26 @@ def require_count(name: str, value: object, least: int) -> int:
 
 def require_path(name: str, value: object) -> Path:
     """A path; raises UsageError unless `value` is a str or a Path, and not empty."""
-    if not isinstance(value, str | Path) or not str(value):
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise UsageError(f"`{name}` is {value!r}; expected a path, as str or Path")
     return Path(value)
 
 
 def _items(name: str, values: object) -> list[object]:
-    one = isinstance(values, str | bytes | Path | Image.Image)
-    if one or isinstance(values, Mapping | Set) or not isinstance(values, Iterable):
+    one = isinstance(values, str | bytes | Path | Image.Image) or getattr(values, "ndim", 1) == 0
+    table = hasattr(values, "columns")
+    if one or table or isinstance(values, Mapping | Set) or not isinstance(values, Iterable):
         raise UsageError(f"`{name}` is {_described(values)}; expected a list, for one as for many")
     return list(values)
 
 
 def _as_array(name: str, vectors: object) -> np.ndarray:
+    if hasattr(vectors, "tolist") and getattr(vectors, "dtype", None) == np.object_:
+        vectors = vectors.tolist()  # a column of rows
     if isinstance(vectors, torch.Tensor):
-        vectors = vectors.detach().cpu()
-        vectors = (vectors.float() if vectors.is_floating_point() else vectors).numpy()
+        vectors = _of_tensor(vectors)
     elif isinstance(vectors, list | tuple):
-        vectors = [v.detach().cpu() if isinstance(v, torch.Tensor) else v for v in vectors]
+        vectors = [_of_tensor(v) if isinstance(v, torch.Tensor) else v for v in vectors]
     try:
         table = np.asarray(vectors)
     except ValueError as fault:
@@ -123,6 +129,11 @@ def _as_array(name: str, vectors: object) -> np.ndarray:
     if table.dtype.kind not in _NUMBERS:
         raise VectorError(f"`{name}` holds {_described(vectors)}; expected rows of numbers")
     return table
+
+
+def _of_tensor(vectors: torch.Tensor) -> np.ndarray:
+    dense = vectors.detach().cpu().to_dense()
+    return (dense.float() if dense.is_floating_point() else dense).numpy()
 
 
 def _described(value: object) -> str:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from PIL import Image
 
+from cir import arguments
 from cir.artefacts.vectors import normalised
 from cir.config import EmbedConfig
 from cir.encoding.embedding import caption_vectors, image_vectors
@@ -80,6 +82,7 @@ class Retriever:
             ImageError: a file is missing, damaged, or no image; the first in order is named.
             VectorError: the encoder gives a vector without a direction.
         """
+        arguments.instance("progress", progress, Progress)
         checked, size = photo_list(photos), require_count("batch_size", batch_size, 1)
         if workers is None:
             workers = pick_workers(None) if len(checked) > size else 0
@@ -106,6 +109,7 @@ class Retriever:
             UsageError: `texts` is no list of strings, or a number is below its least.
             VectorError: the encoder gives a vector without a direction.
         """
+        arguments.instance("progress", progress, Progress)
         size = require_count("batch_size", batch_size, 1)
         vectors = caption_vectors(
             self.encoder, text_list(texts), batch_size=size, progress=progress
@@ -145,7 +149,9 @@ class Retriever:
         return composed
 
 
-def load_retriever(path: str | Path, *, weights: str | Path | None, device: str) -> Retriever:
+def load_retriever(
+    path: str | Path, *, weights: str | Path | None, device: str | torch.device
+) -> Retriever:
     """Reads a checkpoint folder, or the best checkpoint of a run folder, with its encoder.
 
     Args:

@@ -1,12 +1,11 @@
-"""Checks of what callers of the library pass: one line says what came and what was expected.
+"""Checks of what callers of mining pass, beside those of `cir.arguments`.
 
 Arrays may be anything that holds numbers in rows: NumPy arrays, tensors, lists, and the columns of
 data frames and Arrow tables. Nothing is guessed: whatever may be read in two ways is refused.
 """
 
 import math
-import operator
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +13,14 @@ import numpy.typing as npt
 import torch
 from jaxtyping import Float
 
+from cir.arguments import array as array
+from cir.arguments import choice as choice
+from cir.arguments import index, shown
+from cir.arguments import instance as instance
+from cir.arguments import integer as integer
+from cir.arguments import positive as positive
+from cir.arguments import real as real
+from cir.arguments import require as require
 from cir.errors import UsageError
 from cir.runtime import pick_device
 
@@ -29,54 +36,6 @@ Items = Any
 _CPU: Final = torch.device("cpu")
 
 
-def require(name: str, value: object, expected: str, *, holds: bool) -> None:
-    """Raises UsageError, which names the argument, its value and what was expected of it."""
-    if not holds:
-        raise UsageError(f"`{name}` is {_shown(value)}; expected {expected}")
-
-
-def choice(name: str, value: object, allowed: Iterable[str | None]) -> None:
-    """Requires one of some words."""
-    words = tuple(allowed)
-    listed = ", ".join(str(word) for word in words)
-    holds = (value is None or isinstance(value, str)) and value in words
-    require(name, value, f"one of {listed}", holds=holds)
-
-
-def instance(name: str, value: object, kind: type) -> None:
-    """Requires an object of a class."""
-    require(name, value, f"a {kind.__name__}", holds=isinstance(value, kind))
-
-
-def array(name: str, value: object, dtype: type[np.generic], ndim: int) -> None:
-    """Requires a NumPy array of exactly this type and number of axes."""
-    holds = isinstance(value, np.ndarray) and value.dtype == dtype and value.ndim == ndim
-    require(name, value, f"a {ndim}-d array of {dtype.__name__}", holds=holds)
-
-
-def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """Requires a whole number within limits; a Boolean is none, nor is 5.0 or "5"."""
-    expected = f"a whole number, at least {low}" if high is None else f"{low} to {high}"
-    number = _index(value)
-    holds = number is not None and low <= number and (high is None or number <= high)
-    require(name, value, expected, holds=holds)
-    return int(value)
-
-
-def real(name: str, value: Any, low: float, high: float) -> float:
-    """Requires a number within limits; NaN is outside of any."""
-    number = _number(value)
-    require(name, value, f"{low:g} to {high:g}", holds=number is not None and low <= number <= high)
-    return float(value)
-
-
-def positive(name: str, value: Any) -> float:
-    """Requires a finite number above 0."""
-    number = _number(value)
-    require(name, value, "more than 0", holds=number is not None and 0 < number < math.inf)
-    return float(value)
-
-
 def mining_device(device: torch.device | str) -> torch.device:
     """The device that mining runs on: CUDA where that is meant, and the CPU otherwise.
 
@@ -90,7 +49,7 @@ def mining_device(device: torch.device | str) -> torch.device:
     try:
         chosen = pick_device(device) if isinstance(device, str) else torch.device(device)
     except (RuntimeError, TypeError):
-        raise UsageError(f"`device` is {_shown(device)}; expected auto, cpu or cuda") from None
+        raise UsageError(f"`device` is {shown(device)}; expected auto, cpu or cuda") from None
     if chosen.type != "cuda":
         return _CPU
     if (chosen.index or 0) >= torch.cuda.device_count():
@@ -105,13 +64,13 @@ def table(name: str, vectors: Vectors) -> Float[np.ndarray, "rows dim"]:
         UsageError: they are no table of numbers.
     """
     try:
-        array = _array(vectors)
+        numbers = _array(vectors)
     except (TypeError, ValueError):
-        array = np.empty(0, dtype=np.object_)
+        numbers = np.empty(0, dtype=np.object_)
     expected = "a table of numbers, a vector a row"
-    require(name, vectors, expected, holds=array.ndim == 2 and array.dtype.kind in "fiu")
-    floats: Float[np.ndarray, "rows dim"] = array.astype(
-        np.promote_types(array.dtype, np.float32), copy=False
+    require(name, vectors, expected, holds=numbers.ndim == 2 and numbers.dtype.kind in "fiu")
+    floats: Float[np.ndarray, "rows dim"] = numbers.astype(
+        np.promote_types(numbers.dtype, np.float32), copy=False
     )
     return floats
 
@@ -130,17 +89,18 @@ def row_lists(
     Raises:
         UsageError: they are no rows, not as many as queries, or outside the gallery.
     """
-    by_query = _listed(rows)
+    # A set has no order, by which its rows would be those of queries.
+    by_query = None if isinstance(rows, Set) else _listed(rows)
     if by_query is None:
-        raise UsageError(f"`{name}` is {_shown(rows)}; expected a list of rows, by query")
+        raise UsageError(f"`{name}` is {shown(rows)}; expected a list of rows, by query")
     lists = [_rows_of(name, query, row) for query, row in enumerate(by_query)]
     if queries is not None and len(lists) != queries:
         raise UsageError(f"`{name}` is of {len(lists)} queries; expected {queries}, one a query")
-    last = math.inf if gallery is None else gallery
-    wrong = next((row for own in lists for row in own if not 0 <= row < last), None)
+    end = math.inf if gallery is None else gallery
+    wrong = next((row for own in lists for row in own if not 0 <= row < end), None)
     if wrong is not None:
-        of = "" if gallery is None else f" of {gallery}"
-        raise UsageError(f"`{name}` names row {wrong}{of}; expected rows counted from 0")
+        expected = "at least 0" if gallery is None else f"0 to {gallery - 1}"
+        raise UsageError(f"`{name}` names row {shown(wrong)}; expected {expected}")
     return lists
 
 
@@ -150,13 +110,14 @@ def items(name: str, values: Items) -> Sequence[Any]:
     Raises:
         UsageError: it cannot be counted by rows.
     """
-    if hasattr(values, "to_pylist"):  # Arrow
+    if hasattr(values, "to_pylist") and not hasattr(values, "columns"):  # Arrow
         values = values.to_pylist()
     elif hasattr(values, "iloc") and values.ndim == 1:  # pandas, whose [row] is by label
         values = values.tolist()
     ordered = hasattr(values, "__getitem__") and hasattr(values, "__len__")
-    other = isinstance(values, str | bytes | Mapping) or hasattr(values, "iloc")
-    require(name, values, "a list, or one column", holds=ordered and not other)
+    other = isinstance(values, str | bytes | Mapping) or getattr(values, "ndim", 1) == 0
+    several = hasattr(values, "iloc") or hasattr(values, "columns")
+    require(name, values, "a list, or one column", holds=ordered and not other and not several)
     checked: Sequence[Any] = values
     return checked
 
@@ -164,11 +125,14 @@ def items(name: str, values: Items) -> Sequence[Any]:
 def _rows_of(name: str, query: int, rows: Any) -> list[int]:
     """The rows of one query, which may be a single one."""
     listed = _listed(rows)
-    numbers = [_index(row) for row in ([rows] if listed is None else listed)]
+    numbers = [index(row) for row in ([rows] if listed is None else listed)]
     whole = [number for number in numbers if number is not None]
     if len(whole) < len(numbers):
+        wrong = rows if listed is None else listed[numbers.index(None)]
+        holds = "is" if listed is None else "holds"
         raise UsageError(
-            f"`{name}` is {_shown(rows)} for query {query}; expected rows, which are whole numbers"
+            f"`{name}` {holds} {shown(wrong)} for query {query}; "
+            f"expected rows, which are whole numbers"
         )
     return whole
 
@@ -190,39 +154,21 @@ def _listed(values: Any) -> list[Any] | None:
 
 def _array(vectors: Any) -> npt.NDArray[Any]:
     """Anything that holds numbers as an array; lists in a column become rows."""
+    if isinstance(vectors, np.ma.MaskedArray):
+        raise TypeError  # what is masked is no number
     if isinstance(vectors, torch.Tensor):
-        vectors = vectors.detach().cpu()
-        vectors = vectors.float() if vectors.dtype == torch.bfloat16 else vectors
+        return _of_tensor(vectors)
+    if isinstance(vectors, list | tuple):
+        vectors = [_of_tensor(row) if isinstance(row, torch.Tensor) else row for row in vectors]
     array = np.asarray(vectors)
     if array.dtype == np.object_ and array.ndim == 1:
         return np.stack([np.asarray(row) for row in array]) if len(array) else array
     return array
 
 
-def _index(value: Any) -> int | None:
-    """A whole number; None of anything else."""
-    if isinstance(value, bool | np.bool_):
-        return None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None
-
-
-def _number(value: Any) -> float | None:
-    """A number; None of a text, a Boolean or anything else."""
-    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
-        return float(value)
-    return None
-
-
-def _shown(value: object) -> str:
-    """A value in a few words."""
-    if value is None or isinstance(value, bool | int | float | str | np.generic | torch.device):
-        text = repr(value)
-        return text if len(text) <= 60 else f"{text[:57]}..."
-    shape = getattr(value, "shape", None)
-    if shape is not None:
-        kind = f"{getattr(value, 'dtype', '')} {type(value).__name__}".strip()
-        return f"a {kind} of shape {tuple(shape)}"
-    return f"a {type(value).__name__}"
+def _of_tensor(vectors: torch.Tensor) -> npt.NDArray[Any]:
+    """A tensor on any device as an array; NumPy has no bfloat16."""
+    vectors = vectors.detach().cpu()
+    table: npt.NDArray[Any]
+    table = (vectors.float() if vectors.dtype == torch.bfloat16 else vectors).numpy()
+    return table

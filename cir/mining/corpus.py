@@ -183,6 +183,8 @@ def _problem(
             f"`anchors` are {queries.shape[1]}-d, `corpus` is {gallery.shape[1]}-d; "
             f"expected vectors of one encoder"
         )
+    if not len(gallery):
+        raise VectorError("`corpus` holds no vectors: nothing can be mined")
     answers = _answers(positives, len(queries), len(gallery))
     exclusions = _copies(answers, gallery, duplicate_threshold)
     if excluded is not None:

@@ -75,6 +75,8 @@ class Problem:
 
     def _require_categories(self) -> None:
         if self.categories is None or self.members is None:
+            if self.categories is not self.members:
+                raise UsageError("`categories` and `members` go together: pass both or neither")
             return
         arguments.array("categories", self.categories, np.int64, 1)
         arguments.array("members", self.members, np.bool_, 2)

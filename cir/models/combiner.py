@@ -5,9 +5,10 @@ from typing import Final
 
 from torch import nn
 
-from cir.errors import UsageError
+from cir import arguments
 from cir.models.combiners.attention_fusion import AttentionFusionCombiner
 from cir.models.combiners.clip4cir import Clip4CirCombiner
+from cir.models.combiners.features import require_widths
 from cir.models.combiners.gated_sum import GatedSumCombiner
 from cir.models.combiners.single import ReferenceOnly, TextOnly
 from cir.models.combiners.summed import SumCombiner
@@ -42,11 +43,7 @@ def build_combiner(name: str, *, dim: int, hidden: int, dropout: float = 0.0) ->
     Raises:
         UsageError: there is no combiner of that name, or it cannot be so wide.
     """
-    if name not in _BY_NAME:
-        raise UsageError(f"no combiner {name!r}: expected one of {', '.join(_BY_NAME)}")
-    if min(dim, hidden) < 1 or not 0 <= dropout < 1:
-        raise UsageError(
-            f"`dim` is {dim}, `hidden` {hidden}, `dropout` {dropout}; expected widths of at least "
-            f"1, and a dropout from 0 to below 1"
-        )
+    arguments.choice("name", name, _BY_NAME)
+    require_widths(dim=dim, hidden=hidden)
+    arguments.share("dropout", dropout)
     return _BY_NAME[name](dim, hidden, dropout)

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from cir.artefacts.checkpoint import Checkpoint, read_checkpoint
-from cir.errors import CheckpointError
+from cir.errors import CheckpointError, reason_of
 from cir.models.combiner import build_combiner
 from cir.models.composition import baseline
 from cir.types import Composition
@@ -74,6 +74,10 @@ def find_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint folder, or the best checkpoint of a run folder.
 
     Raises:
-        CheckpointError: there is no checkpoint, or it is damaged.
+        CheckpointError: there is no checkpoint, it is damaged, or the system refuses the folder.
     """
-    return read_checkpoint(path / CHECKPOINTS / BEST if (path / CHECKPOINTS).is_dir() else path)
+    try:
+        of_run = (path / CHECKPOINTS).is_dir()
+        return read_checkpoint(path / CHECKPOINTS / BEST if of_run else path)
+    except OSError as fault:
+        raise CheckpointError(f"cannot read {path}: {reason_of(fault)}") from fault

@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
+from cir import arguments
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
 from cir.data.queries import Query
-from cir.errors import UsageError, VectorError
+from cir.errors import VectorError
 from cir.models.combiner import ReferenceOnly, SumCombiner, TextOnly
 
 _BASELINES: Final = {"reference": ReferenceOnly, "text": TextOnly, "sum": SumCombiner}
@@ -23,8 +24,7 @@ def baseline(query: str) -> nn.Module:
     Raises:
         UsageError: there is none of that name.
     """
-    if query not in _BASELINES:
-        raise UsageError(f"no untrained query {query!r}: expected one of {', '.join(_BASELINES)}")
+    arguments.choice("query", query, _BASELINES)
     return _BASELINES[query]()
 
 
@@ -33,7 +33,7 @@ def compose(
     reference: Float[np.ndarray, "queries dim"],
     text: Float[np.ndarray, "texts text_dim"],
     *,
-    device: torch.device,
+    device: torch.device | str,
     batch_size: int = 4096,
 ) -> Float[np.ndarray, "queries dim"]:
     """Composes each reference with its text, a batch at a time, in evaluation mode.
@@ -52,7 +52,7 @@ def compose(
     Raises:
         VectorError: `reference` and `text` are not as many vectors of the combiner's dimension, or
             a composed vector has no direction: the combiner has diverged.
-        UsageError: `batch_size` is below 1.
+        UsageError: `batch_size` is below 1, or another argument is of another kind.
     """
     _require_pairs(combiner, reference, text, batch_size)
     was_training = combiner.training
@@ -107,8 +107,10 @@ def _require_pairs(
     batch_size: int,
 ) -> None:
     """Raises VectorError or UsageError unless the combiner can compose these."""
-    if batch_size < 1:
-        raise UsageError(f"`batch_size` is {batch_size}; expected at least 1")
+    arguments.instance("combiner", combiner, nn.Module)
+    arguments.integer("batch_size", batch_size, 1)
+    for name, vectors in (("reference", reference), ("text", text)):
+        arguments.table_of_floats(name, vectors)
     if reference.shape != text.shape:
         raise VectorError(
             f"`reference` has shape {reference.shape}, `text` {text.shape}; expected one text a "
@@ -136,6 +138,8 @@ def _require_composed(
     for name, vectors in (("reference", reference), ("text", text)):
         if not np.isfinite(vectors[first]).all():
             raise VectorError(f"`{name}`: row {first} is not finite; expected numbers")
+        if not vectors[first].any():
+            raise VectorError(f"`{name}`: row {first} is all zero; expected a direction")
     raise VectorError(
         f"{wrong.size} of {len(composed)} composed queries have no direction, the first in row "
         f"{first}: the combiner has diverged; train again with a lower `learning_rate`"

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from cir import arguments
+
 
 @dataclass(frozen=True)
 class Share:
@@ -24,7 +26,7 @@ class Dropout(nn.Module):
     def __init__(self, p: float) -> None:
         """Drops each component with probability `p`, in [0, 1)."""
         super().__init__()
-        self.p = p
+        self.p = arguments.share("dropout", p)
         self.share: Share | None = None
         """The rows of the batch that come in; None where one process has the whole batch."""
 

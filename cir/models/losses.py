@@ -7,12 +7,14 @@ it is over, so that processes with a part of a batch each can divide by the whol
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from cir import arguments
 from cir.types import TripletForm, TripletReduction
 
 
@@ -49,6 +51,15 @@ class ContrastCandidates:
     positive: Bool[Tensor, "batch candidates"] | None = None
     """Where a candidate that is not excluded answers a query; nowhere if None."""
 
+    def __post_init__(self) -> None:
+        arguments.tensor("excluded", self.excluded, None, None, flags=True)
+        batch, candidates = self.excluded.shape
+        if self.positive is not None:
+            arguments.tensor("positive", self.positive, batch, candidates, flags=True)
+        shared = isinstance(self.vectors, Tensor) and self.vectors.ndim == 2
+        rows = (candidates,) if shared else (batch, candidates)
+        arguments.tensor("vectors", self.vectors, *rows, None)
+
 
 def triplet_loss(
     query: Float[Tensor, "batch dim"],
@@ -73,7 +84,14 @@ def triplet_loss(
         margin: m, in cosine distance.
         form: hinge or softplus.
         reduction: mean over all triplets, or over the hardest triplet of each query.
+
+    Raises:
+        UsageError: an argument is of another kind or shape.
     """
+    _require_triplets(query, target, negatives, present)
+    arguments.real("margin", margin, -math.inf, math.inf)
+    arguments.choice("form", form, get_args(TripletForm))
+    arguments.choice("reduction", reduction, get_args(TripletReduction))
     to_target = 1 - torch.einsum("bd,bd->b", query, target)
     to_negatives = 1 - torch.einsum("bd,bnd->bn", query, negatives)
     excess = margin + to_target[:, None] - to_negatives
@@ -105,7 +123,13 @@ def contrastive_loss(
         query: Composed queries, unit vectors.
         groups: The candidates; each query has a positive in at least one group.
         temperature: Divides the cosines.
+
+    Raises:
+        UsageError: an argument is of another kind or shape, or there is no group.
     """
+    _require_groups(query, groups)
+    if not isinstance(temperature, Tensor):
+        arguments.positive("temperature", temperature)
     similarities = torch.cat([_similarities(query, group) for group in groups], dim=1)
     excluded = torch.cat([group.excluded for group in groups], dim=1)
     positive = torch.cat([_positives(group) for group in groups], dim=1)
@@ -114,6 +138,27 @@ def contrastive_loss(
     pulled = logits.masked_fill(~positive, 0).sum(dim=1) / positive.sum(dim=1)
     lost = logits.logsumexp(dim=1) - pulled
     return Term(lost.sum(), lost.new_tensor(float(len(lost))))
+
+
+def _require_triplets(query: Tensor, target: Tensor, negatives: Tensor, present: Tensor) -> None:
+    """Raises UsageError unless there is a target and as many negatives for each query."""
+    arguments.tensor("query", query, None, None)
+    batch, dim = query.shape
+    arguments.tensor("target", target, batch, dim)
+    arguments.tensor("present", present, batch, None, flags=True)
+    arguments.tensor("negatives", negatives, batch, present.shape[1], dim)
+
+
+def _require_groups(query: Tensor, groups: Sequence[ContrastCandidates]) -> None:
+    """Raises UsageError unless there are groups of candidates, each of all queries."""
+    arguments.tensor("query", query, None, None)
+    holds = isinstance(groups, list | tuple) and bool(groups)
+    arguments.require("groups", groups, "a list of `ContrastCandidates`", holds=holds)
+    for group in groups:
+        arguments.instance("groups", group, ContrastCandidates)
+        arguments.tensor("excluded", group.excluded, len(query), None, flags=True)
+        rows = group.excluded.shape[1 if group.vectors.ndim == 2 else 0 :]
+        arguments.tensor("vectors", group.vectors, *rows, query.shape[1])
 
 
 def _similarities(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -16,12 +17,14 @@ from cir.encoding.inputs import (
     require_text,
     text_list,
 )
-from cir.errors import UsageError, VectorError
+from cir.errors import ImageError, UsageError, VectorError
 
 ROWS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 
 
-@pytest.mark.parametrize("photos", ["a.jpg", b"a", Path("a"), {"a": 1}, {"a"}, 3, None])
+@pytest.mark.parametrize(
+    "photos", ["a.jpg", b"a", Path("a"), {"a": 1}, {"a"}, 3, None, np.array(3)]
+)
 def test_photos_are_a_list(photos: object) -> None:
     with pytest.raises(UsageError, match=r"`photos` is .*; expected a list"):
         photo_list(photos)
@@ -111,7 +114,36 @@ def test_counts_and_paths_come_back() -> None:
     assert require_path("path", "a") == require_path("path", Path("a")) == Path("a")
 
 
-@pytest.mark.parametrize("value", [3, None, b"a", ""])
+@pytest.mark.parametrize("value", [3, None, b"a", "", "a\0b"])
 def test_a_path_is_str_or_path(value: object) -> None:
     with pytest.raises(UsageError, match=r"`path` is .*; expected a path"):
         require_path("path", value)
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        [torch.tensor(row, dtype=torch.bfloat16) for row in ROWS],
+        [torch.tensor(row, requires_grad=True) for row in ROWS],
+        torch.tensor(ROWS).to_sparse(),
+        pd.DataFrame(ROWS),
+        pd.Series(ROWS),
+    ],
+)
+def test_vectors_may_be_tensors_and_columns(vectors: object) -> None:
+    assert feature_rows("images", vectors, 3).tolist() == ROWS
+
+
+def test_a_table_is_no_list_of_texts() -> None:
+    with pytest.raises(UsageError, match="`texts` is a DataFrame; expected a list"):
+        text_list(pd.DataFrame({"text": ["is red"]}))
+
+
+def test_an_image_without_pixels_is_refused() -> None:
+    with pytest.raises(ImageError, match="`photo` is 0 x 0 pixels"):
+        require_photo("photo", Image.new("RGB", (0, 0)))
+
+
+def test_what_float32_cannot_hold_is_named_by_its_argument() -> None:
+    with pytest.raises(VectorError, match=r"`images\[0\]` is not finite"):
+        feature_rows("images", [[1e300, 0.0, 0.0]], 3)

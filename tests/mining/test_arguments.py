@@ -44,6 +44,8 @@ def refused(call: Callable[[], object], *words: str) -> None:
         lambda rows: torch.tensor(rows, dtype=torch.bfloat16),
         lambda rows: torch.tensor(rows).requires_grad_(),
         lambda rows: [torch.tensor(row) for row in rows],
+        lambda rows: [torch.tensor(row, dtype=torch.bfloat16) for row in rows],
+        lambda rows: [torch.tensor(row).requires_grad_() for row in rows],
         lambda rows: tuple(map(tuple, rows)),
         pd.DataFrame,
         pd.Series,
@@ -78,6 +80,7 @@ def test_a_table_of_floats_is_not_copied() -> None:
         np.ones((2, 2), np.bool_),
         np.ones((2, 2), np.complex128),
         np.ones((2, 2, 2)),
+        np.ma.array(np.ones((2, 2)), mask=np.eye(2)),
         pd.DataFrame({"a": ["x"], "b": [1]}),
     ],
 )
@@ -141,6 +144,8 @@ def test_one_wrong_row_is_refused_by_its_query(query: int, wrong: Any, nested: b
         (b"0123", "expected a list of rows"),
         (3, "is 3; expected a list of rows"),
         (None, "is None; expected a list of rows"),
+        ({0, 1, 2, 3}, "is a set; expected a list of rows"),
+        ([[0], [1], [2], [3, 0.5]], "holds 0.5 for query 3"),
         (iter([0, 1, 2, 3]), "expected a list of rows"),
         (np.ones(4, np.bool_), "expected rows, which are whole numbers"),
         (np.eye(4, 9, dtype=np.bool_), "expected rows, which are whole numbers"),
@@ -148,21 +153,23 @@ def test_one_wrong_row_is_refused_by_its_query(query: int, wrong: Any, nested: b
         (np.array([0.0, 1.0, 2.0, 3.0]), "expected rows, which are whole numbers"),
         (["0", "1", "2", "3"], "is '0' for query 0"),
         ([0, 1, 2], "is of 3 queries; expected 4"),
-        ([0, 1, 2, 9], "names row 9 of 9; expected rows counted from 0"),
-        ([0, 1, 2, -1], "names row -1 of 9"),
+        ([0, 1, 2, 9], "names row 9; expected 0 to 8"),
+        ([0, 1, 2, -1], "names row -1; expected 0 to 8"),
     ],
 )
 def test_what_is_no_rows_is_refused(value: Any, words: str) -> None:
     refused(lambda: row_lists("x", value, QUERIES, GALLERY), words)
 
 
-@pytest.mark.parametrize("value", [True, np.True_, 5.0, "5", None, [5], -1, 11, np.float32(5)])
+@pytest.mark.parametrize(
+    "value", [True, np.True_, 5.0, "5", None, [5], -1, 11, np.float32(5), torch.tensor(5)]
+)
 def test_a_whole_number_within_limits_is_nothing_else(value: Any) -> None:
     refused(lambda: integer("x", value, 0, 10), "expected 0 to 10")
     assert integer("x", np.int64(5), 0, 10) == integer("x", 5, 0) == 5
 
 
-@pytest.mark.parametrize("value", [True, "0.5", None, [0.5], float("nan"), -0.1, 2.1])
+@pytest.mark.parametrize("value", [True, "0.5", None, [0.5], float("nan"), -0.1, 2.1, 10**400])
 def test_a_number_within_limits_is_nothing_else(value: Any) -> None:
     refused(lambda: real("x", value, 0, 2), "expected 0 to 2")
     assert real("x", np.float32(0.5), 0, 2) == real("x", 0.5, 0, 1) == 0.5
@@ -188,7 +195,19 @@ def test_items_stand_by_place_and_not_by_label(value: Any, expected: list[str]) 
     assert [read[row] for row in range(len(read))] == expected
 
 
-@pytest.mark.parametrize("value", ["ab", {0: "a"}, None, 3, pd.DataFrame({"a": [1]}), iter("ab")])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "ab",
+        {0: "a"},
+        None,
+        3,
+        pd.DataFrame({"a": [1]}),
+        iter("ab"),
+        np.array(3),
+        pa.table({"a": [1]}),
+    ],
+)
 def test_items_that_cannot_be_counted_are_refused(value: Any) -> None:
     refused(lambda: items("x", value), "expected a list, or one column")
 
@@ -210,7 +229,7 @@ def test_cuda_is_kept_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert mining_device("cuda:1") == torch.device("cuda:1")
     assert mining_device(torch.device("cuda")).type == "cuda"
-    with pytest.raises(UsageError, match="`device` is cuda:2; this machine has no such GPU"):
+    with pytest.raises(UsageError, match="`device` is cuda:2; this machine has no such one"):
         mining_device("cuda:2")
 
 

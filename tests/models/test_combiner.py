@@ -201,15 +201,28 @@ def test_attention_fusion_is_by_itself_as_wide_as_training_makes_it():
 
 def test_an_unknown_name_lists_the_known():
     with pytest.raises(
-        UsageError, match=r"no combiner 'mlp'.*gated-sum, attention-fusion, clip4cir, sum"
+        UsageError, match=r"`name` is 'mlp'; .*gated-sum, attention-fusion, clip4cir, sum"
     ):
         build_combiner("mlp", dim=4, hidden=4)
 
 
-@pytest.mark.parametrize("wrong", [{"dim": 0}, {"hidden": 0}, {"dropout": 1.0}, {"dropout": -0.1}])
+WRONG_WIDTHS = [{name: value} for name in ("dim", "hidden") for value in (0, -1)]
+WRONG_SHARES = [{"dropout": value} for value in (1.0, -0.1, float("nan"))]
+
+
+@pytest.mark.parametrize("wrong", [*WRONG_WIDTHS, *WRONG_SHARES])
 def test_impossible_widths_are_refused(wrong):
-    with pytest.raises(UsageError, match="expected widths of at least 1"):
-        build_combiner("gated-sum", **{"dim": 4, "hidden": 4} | wrong)
+    (field,) = wrong
+    with pytest.raises(UsageError, match=f"`{field}` is .*; expected"):
+        build_combiner(**{"name": "gated-sum", "dim": 4, "hidden": 4} | wrong)
+
+
+@pytest.mark.parametrize("kind", [GatedSumCombiner, AttentionFusionCombiner, Clip4CirCombiner])
+@pytest.mark.parametrize("wrong", [{"dim": 0}, {"hidden": 0}])
+def test_each_combiner_refuses_impossible_widths(kind, wrong):
+    (field,) = wrong
+    with pytest.raises(UsageError, match=f"`{field}` is .*; expected a whole number"):
+        kind(**wrong)
 
 
 def test_gated_sum_drops_features_and_what_they_say_together(departed):

@@ -1,17 +1,23 @@
 """How commands end: inputs, outputs and machines that are wrong, each one line and a code."""
 
+import importlib
+import inspect
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import h5py
 import pytest
+from _pytest.mark import ParameterSet
 from typer.testing import CliRunner, Result
 
+from cir import config
 from cir.data.dataset import Dataset
+from cir.errors import UsageError
 from pipeline.cli import app
 from pipeline.faults import BUG, FAILED, INTERRUPTED, MISUSED, PIPE_CLOSED
 
@@ -70,6 +76,22 @@ WRONG_OUTPUTS = {
     "below a file": "file.txt/x",
     "not to be written to": "/proc/x",
 }
+QUICK = {*INPUTS, "mine --out", "export --out", "inspect --html", "check --json"}
+"""Commands that end within a second."""
+
+
+def sampled(commands: dict[str, str], values: dict[str, str]) -> list[ParameterSet]:
+    """Every command with every value; all are slow but each of the quick ones with one value."""
+    quick = {(name, list(values)[row % len(values)]) for row, name in enumerate(commands)}
+    return [
+        pytest.param(
+            command,
+            value,
+            id=f"{name}-{kind}",
+            marks=() if name in QUICK and (name, kind) in quick else pytest.mark.slow,
+        )
+        for (name, command), (kind, value) in product(commands.items(), values.items())
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -110,16 +132,14 @@ def assert_one_line(done: Result, *codes: int) -> str:
     return line
 
 
-@pytest.mark.parametrize("value", WRONG_INPUTS.values(), ids=WRONG_INPUTS)
-@pytest.mark.parametrize("command", INPUTS.values(), ids=INPUTS)
+@pytest.mark.parametrize(("command", "value"), sampled(INPUTS, WRONG_INPUTS))
 def test_a_wrong_input_is_one_line_with_its_path(command: str, value: str) -> None:
     line = assert_one_line(cir(command.format(value)), FAILED, MISUSED)
     shown = value.encode("utf-8", "backslashreplace").decode()
     assert shown in line or str(Path.cwd()) in line
 
 
-@pytest.mark.parametrize("value", WRONG_OUTPUTS.values(), ids=WRONG_OUTPUTS)
-@pytest.mark.parametrize("command", OUTPUTS.values(), ids=OUTPUTS)
+@pytest.mark.parametrize(("command", "value"), sampled(OUTPUTS, WRONG_OUTPUTS))
 def test_a_wrong_output_is_one_line_with_its_path(command: str, value: str) -> None:
     done = cir(command.format(value))
     line = assert_one_line(done, FAILED, MISUSED)
@@ -240,16 +260,55 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
     ("line", "code", "said"),
     [
         ("cir inspect m.parquet | true", PIPE_CLOSED, ""),
+        ("cir --help | true", PIPE_CLOSED, ""),
+        ("cir --version > /dev/full", FAILED, "error: standard output: No space left"),
         ("cir inspect m.parquet > /dev/full", FAILED, "error: standard output: No space left"),
         ("cir inspect m.parquet >&-", 0, ""),
         ("PYTHONIOENCODING=ascii cir inspect m.parquet", 0, ""),
         ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 cir inspect m.parquet", 0, ""),
         ("PYTHONIOENCODING=ascii cir inspect größe", FAILED, r"error: no manifest at gr\xf6\xdfe"),
     ],
-    ids=["closed pipe", "full disk", "no output", "ascii", "C locale", "ascii path"],
+    ids=[
+        "closed pipe",
+        "help closed",
+        "help full",
+        "full disk",
+        "no output",
+        "ascii",
+        "C locale",
+        "ascii path",
+    ],
 )
 def test_a_terminal_or_pipe_of_any_kind(line: str, code: int, said: str) -> None:
     done = shell(line)
     assert done.returncode == code, done.stderr
     assert done.stderr.startswith(said) if said else done.stderr == ""
     assert "Traceback" not in done.stderr
+
+
+STAGES = {
+    "embed": config.EmbedConfig,
+    "mine": config.MineConfig,
+    "export": config.ExportConfig,
+    "inspect": config.InspectConfig,
+    "train": config.TrainConfig,
+    "evaluate": config.EvaluateConfig,
+    "report": config.ReportConfig,
+    "demo": config.DemoConfig,
+    "pretrain": config.PretrainConfig,
+    "check": config.CheckConfig,
+    "catalog": config.CatalogConfig,
+    "synth": config.SynthConfig,
+}
+
+
+class OtherConfig(config.Config):
+    """The configuration of no stage."""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("given", [None, {}, OtherConfig(), OtherConfig], ids=repr)
+def test_a_stage_takes_its_own_configuration_alone(stage: str, given: object) -> None:
+    run = importlib.import_module(f"pipeline.{stage}").run
+    with pytest.raises(UsageError, match=rf"`config` is .*; expected an? {STAGES[stage].__name__}"):
+        inspect.unwrap(run)(given)

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cir.models.combiners.features import normalised, scaled
+from cir.models.combiners.features import normalised, require_widths, scaled
 
 
 class AttentionFusionCombiner(nn.Module):
@@ -25,8 +25,12 @@ class AttentionFusionCombiner(nn.Module):
         Args:
             dim: Components of the features.
             hidden: Components of p, r and f.
+
+        Raises:
+            UsageError: a width is no whole number of at least 1.
         """
         super().__init__()
+        require_widths(dim=dim, hidden=hidden)
         self.dim = dim
         self.project_image = nn.Linear(dim, hidden)
         self.project_text = nn.Linear(dim, hidden)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cir.models.combiners.features import normalised, scaled
+from cir.models.combiners.features import normalised, require_widths, scaled
 from cir.models.dropout import Dropout
 
 _DROPOUT = 0.5
@@ -34,11 +34,16 @@ class Clip4CirCombiner(nn.Module):
             dim: Components of the features.
             projection: Components of each projection; four times `dim` by default, as published.
             hidden: Width of the mixture; eight times `dim` by default, as published.
+
+        Raises:
+            UsageError: a width is no whole number of at least 1.
         """
         super().__init__()
+        require_widths(dim=dim)
         self.dim = dim
-        projection = projection or _PROJECTION_FACTOR * dim
-        hidden = hidden or _HIDDEN_FACTOR * dim
+        projection = _PROJECTION_FACTOR * dim if projection is None else projection
+        hidden = _HIDDEN_FACTOR * dim if hidden is None else hidden
+        require_widths(projection=projection, hidden=hidden)
         self.project_image = _branch(dim, projection)
         self.project_text = _branch(dim, projection)
         self.mix = _branch(2 * projection, hidden)

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cir.models.combiners.features import normalised, scaled
+from cir.models.combiners.features import normalised, require_widths, scaled
 from cir.models.dropout import Dropout
 
 
@@ -32,8 +32,12 @@ class GatedSumCombiner(nn.Module):
             dim: Components of the features.
             hidden: Components of h.
             dropout: Share of the components of x, y and h that are dropped while training.
+
+        Raises:
+            UsageError: a width is no whole number of at least 1, or the share not 0 to below 1.
         """
         super().__init__()
+        require_widths(dim=dim, hidden=hidden)
         self.dim = dim
         self.mix = nn.Linear(2 * dim, hidden)
         self.norm = nn.LayerNorm(hidden)
