@@ -372,19 +372,19 @@ class MiningOptions(Config):
     duplicate_threshold: float = option(0.99, "False negatives")
     """A candidate whose cosine to the target reaches this is a duplicate, never a negative."""
     max_target_similarity: float | None = option(None, "False negatives")
-    """Refuse candidates whose cosine to the target image is above this."""
+    """Exclude candidates whose cosine to the target image is above this."""
     exclude_siblings: bool = option(False, "False negatives")
-    """Refuse the targets that the same reference has under other captions."""
+    """Exclude the targets that the same reference has under other captions."""
     relative_margin: float | None = option(None, "False negatives")
-    """Refuse candidates whose cosine to the query is above (1 - this) of the target's."""
+    """Exclude candidates whose cosine to the query is above (1 - this) of the target's."""
     max_similarity: float | None = option(None, "False negatives")
-    """Refuse candidates whose cosine to the query is above this."""
+    """Exclude candidates whose cosine to the query is above this."""
     range_min: int = option(0, "False negatives")
-    """Refuse this many valid candidates, those nearest to the query."""
+    """Exclude this many valid candidates, those nearest to the query."""
     range_max: int | None = option(None, "False negatives")
-    """Refuse all but this many valid candidates, those nearest to the query."""
+    """Exclude all but this many valid candidates, those nearest to the query."""
     on_starved: OnStarved = option("nearest", "Negatives")
-    """When the band is too small: fill with the nearest that no filter refuses, fill with such
+    """When the band is too small: fill with the nearest that no filter excludes, fill with such
     at random, drop the query, or fail."""
     seed: int = option(0, "Negatives")
     """Seed of every random choice."""

@@ -16,7 +16,8 @@ Training pulls a query towards its target and pushes it away from negatives, whi
     positive         what answers a query: its target
     candidate        a gallery image that may become a negative of a query
     exclusion        a gallery image that is no candidate: the reference, a target, their copies
-    valid            not excluded; eligible: valid, and passed by every filter of a plan
+    valid            said of a candidate that is not excluded
+    eligible         valid, and left by every filter of a plan
     negative         a candidate that was chosen for a query
     margin           the distance by which a negative is to be farther than the target
     hard             nearer than the target
@@ -26,13 +27,15 @@ Training pulls a query towards its target and pushes it away from negatives, whi
     scope            where a negative is drawn from: the query's category, the others, or anywhere
     draw             a share of each query's negatives, of one scope and band
     quota            how many negatives a draw gives a query
-    starved          said of a query whose bands hold fewer candidates than it is to get negatives
+    starved          said of a query whose draws find fewer candidates than it is to get negatives
     fill             what a starved query gets from outside its bands
     manifest         the file of queries with their mined negatives, `manifest.parquet`
 
 How mining scans a gallery:
 
-    threshold        a (distance, gallery row) below which candidates are counted
+    key              what candidates are ordered by: the pair of distance and gallery row; within a
+                     pool a number that sampling makes of the distance, of chance, or of both
+    threshold        a distance and gallery row below which candidates are counted
     pool             the best candidates kept of a scope and band, for a draw or a fill
     tile             the gallery rows that a block of queries is compared with at once
     shard            the part of a gallery that one of several processes holds
@@ -54,7 +57,8 @@ The axes, wherever they appear:
 from typing import Final, Literal, get_args
 
 Strategy = Literal["random", "hard", "semi-hard", "category-aware"]
-"""How negatives are chosen before training; while training, `cir.mining.online` finds others."""
+"""How negatives are mined, before training and between epochs. `cir.mining.online` finds negatives
+at every step in their place."""
 
 Kind = Literal["hard", "semi-hard", "easy"]
 """Where a candidate c lies for a query q with target t and margin m, d = cosine distance:
@@ -67,7 +71,7 @@ Scope = Literal["same-category", "other-category", "any"]
 """The part of the gallery that a negative was drawn from."""
 
 Sampling = Literal["top", "random", "softmax"]
-"""Which members of a band are drawn: the nearest, any alike, or nearer ones more often."""
+"""Which members of a band are drawn: the nearest, each equally likely, or nearer ones likelier."""
 
 Composition = Literal["reference", "text", "sum", "combiner"]
 """How a query becomes one vector (`cir.models.composition`)."""
@@ -103,4 +107,4 @@ SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 """Scopes by code: arrays hold the position in this tuple as int8."""
 
 NO_ROW: Final = -1
-"""The row that stands for none, in every array of rows that is filled up."""
+"""Stands for no row, where an array has more places than rows."""

@@ -1,18 +1,28 @@
-"""Negatives mined over precomputed vectors: exact bands, safe from false negatives.
+"""Negatives mined over precomputed vectors: exact bands, with known false negatives excluded.
 
-The names here work on plain arrays and know no files. Begin with `mine_negatives`. The data flows
-one way, dataset → Problem + Plan → ScanRequest → ScanResult → Selection → Mined → Manifest:
+The names exported here work on plain arrays and know no files. Begin with `mine_negatives`.
 
-    corpus        mine_negatives: any retriever's arrays      export     what it mined as columns
-    manifest      queries, galleries and options → Manifest   online     negatives while training
-    approximate   mining through an index, and how far off    faiss_index  all that knows FAISS
-    engine        mine: bands → scan → selection
-    problem       what is mined in, and what comes of it      plan       what is to be mined
-    bands         where bands begin and end                   selection  draws, fills and quotas
-    scan/         the gallery streamed past the queries: counts, and pools of candidates
-    exclusions/   which candidates are no negatives of a query
-    sketch/       most similarities settled by a short product
-    numerics/     the one cosine, codes of floats, compiled loops, threads
+    corpus           mine_negatives: negatives for the arrays of any retriever
+    export           what it mined, as columns of training data
+    manifest         mine_manifest: a dataset's queries and galleries become a manifest
+    manifest_export  a manifest as training data
+    approximate      mining through an index, and how far that is from exact
+    faiss_index      the index: the only module that knows FAISS
+    online           negatives found at every step of training
+
+    engine           mine: bands, then scan, then selection
+    problem          its input, a Problem, and its output, a Mined
+    plan             which negatives it is to find: draws, quotas and filters
+    bands            where the bands of each query begin and end
+    selection        negatives chosen from what the scan kept
+    arguments        checks of what callers pass
+
+    scan/            every query compared with the gallery: counts, and pools of candidates
+    exclusions/      the images that are no negatives of a query
+    sketch/          cheap products, with a bound of their error, that rule most candidates out
+    numerics/        the one cosine, codes of floats, compiled loops, threads
+
+The data flows one way: Problem and Plan → ScanRequest → ScanResult → Selection → Mined → Manifest.
 """
 
 from cir.mining.corpus import mine_negatives

@@ -5,9 +5,9 @@ target and m the margin, in float32,
 
     hard        d < d(q,t)
     semi-hard   d(q,t) < d < d(q,t) + m
-    easy        the rest
+    easy        the rest; a candidate exactly as far as the target is easy
 
-and those eligible lie between a first and a last key, which the filters of a plan set.
+The filters of a plan set a first and a last key, between which candidates are eligible.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _FILTERS: Final = ("relative_margin", "max_similarity", "range_min", "range_max"
 
 
 class Keys(NamedTuple):
-    """A (distance, gallery row) for each query."""
+    """A (distance, gallery row) for each query; not the key by which a pool samples."""
 
     distances: Float32[np.ndarray, " queries"]
     rows: Int64[np.ndarray, " queries"]
@@ -69,10 +69,11 @@ class Borders:
     margins: Float32[np.ndarray, " queries"]
     """d(q,t) + m."""
     filters: dict[str, Keys]
-    """The first eligible key by `relative_margin`, `max_similarity` and `range_min`, and the first
-    that no longer is by `range_max`, of those that are given."""
+    """By name of the plan's filters: the first key that a filter leaves eligible; of `range_max`,
+    the first that it does not."""
     bounded: bool
-    """Whether any band of the plan ends at the margin: otherwise none is counted below it."""
+    """Whether any band of the plan begins or ends at the margin; otherwise the margin is no
+    threshold."""
 
     @classmethod
     def of(
@@ -105,7 +106,11 @@ class Borders:
         return {"target": keys_at(self.targets), **bands, **self.filters}
 
     def intervals(self, band: Band) -> tuple[Interval, Interval]:
-        """Where the eligible candidates of a band lie."""
+        """Where the eligible candidates of a band lie.
+
+        Easy ones lie in two intervals: as far as the target, and beyond the margin. The second
+        interval of other bands is empty.
+        """
         infinity = np.full(len(self.targets), np.inf, dtype=np.float32)
         least, end = keys_at(-infinity), keys_at(infinity)
         target, beyond, margin = keys_at(self.targets), self._beyond, keys_at(self.margins)
@@ -146,7 +151,8 @@ class Borders:
 def _first_distance(ceiling: Float32[np.ndarray, " queries"]) -> Float32[np.ndarray, " queries"]:
     """The least float32 d with 1 − d ≤ ceiling, where 1 − d is rounded to float32 too.
 
-    It is rounded to the ceiling or less up to the middle of the ceiling and the number above it.
+    An exact 1 − d rounds to the ceiling or less up to the middle between the ceiling and the next
+    float32. So the search begins two numbers above 1 − middle, and steps down.
     """
     one, up, down = np.float32(1), np.float32(np.inf), np.float32(-np.inf)
     middle = (ceiling.astype(np.float64) + np.nextafter(ceiling, up)) / 2
@@ -203,7 +209,7 @@ class BandCounts:
     def _eligible(
         self, start: Int64[np.ndarray, "queries scopes"], end: Int64[np.ndarray, "queries scopes"]
     ) -> Int64[np.ndarray, "queries scopes"]:
-        """Candidates from one count to another that the filters leave."""
+        """How many candidates between two counts the filters leave; each narrows them."""
         for name in set(self.names).intersection(_FILTERS):
             if name == "range_max":
                 end = np.minimum(end, self.below(name))

@@ -1,16 +1,16 @@
-"""Negatives mined by arithmetic on arrays: any retriever's vectors, no files, no names.
+"""Mining on plain arrays: the vectors of any retriever, without files or ids.
 
 Every query is compared with the whole gallery, because the rank of its target and the size of its
-band are counts over the gallery; a top-k search ends before the band of a poorly ranked target
-begins. The way of the data:
+band are counts over the gallery. A top-k search does not suffice: the semi-hard band of a query
+begins behind its target, and targets may rank far below k. Mining takes three steps:
 
-    borders     where each query's bands begin and end                     cir.mining.bands
+    bands       where each query's bands begin and end                     cir.mining.bands
     scan        the gallery streams by: counts, and pools of candidates    cir.mining.scan
     selection   draws take their quotas from the pools                     cir.mining.selection
 
-What is mined depends on neither block, tile, thread nor processor: distances are those of
+The result depends on neither block, tile, thread nor processor: distances are those of
 `cir.mining.numerics.cosine`, equal ones are ordered by gallery row, and every random number is a
-hash of the seed, the query and the gallery row.
+hash of the seed, the draw, the query and the gallery row.
 
     problem = Problem(queries, targets, gallery, exclusions_of(known_answers))
     plan = Plan((Draw("any", 1.0, "semi-hard"),), num_negatives=5, margin=0.2)
@@ -58,21 +58,21 @@ def mine(
     """Mines negatives for every query.
 
     Args:
-        problem: What to mine in; its gallery is this process's shard.
-        plan: What to mine for.
+        problem: The vectors, and the exclusions; its gallery is this process's shard.
+        plan: How many negatives a query gets, and which.
         device: Where the matrix products run: a device or its name. Mining runs on CUDA or the CPU;
             `auto` is CUDA where there is one, and Apple's MPS, which has no float64, is the CPU.
         block_size: Queries compared with a tile of the gallery at once, by each thread.
-        tile_size: Gallery rows to a tile.
+        tile_size: Gallery rows in a tile.
         threads: How many threads scan; by default one a usable core.
-        arithmetic: Of the products that candidates are told apart by before any is compared in
-            full: torch.bfloat16, torch.float32, or by default the faster here. It decides
-            nothing.
+        arithmetic: Number format of the sketch, the cheap products that rule most candidates out:
+            torch.bfloat16, torch.float32, or by default the faster here. The result is the same.
         progress: Shows gallery images per second.
-        processes: Those that hold the shards; each has the same queries, and gets the same.
-        propose: Names the only candidates of each query, as an approximate index does; ranks and
-            counts are then those among them, and a random draw draws from no others. By default
-            the whole gallery is compared.
+        processes: Those that hold a shard each; all pass the same queries and plan, and all return
+            the same.
+        propose: Gives the only candidates of each query, as an approximate index does; ranks and
+            counts are then those among them, and random draws take no others. By default every
+            query is compared with the whole gallery.
 
     Raises:
         VectorError: the gallery is empty.
@@ -128,7 +128,7 @@ def _mined(
 
 @dataclass(frozen=True)
 class _Machine:
-    """How a scan runs, as `mine` says of each; of these, `propose` alone decides what it finds."""
+    """How a scan runs; `mine` describes the fields. Only `propose` changes the result."""
 
     device: torch.device
     block_size: int
@@ -140,8 +140,7 @@ class _Machine:
     propose: Propose | None
 
     def __post_init__(self) -> None:
-        numbers = (None, torch.bfloat16, torch.float32)
-        known = self.arithmetic in numbers
+        known = self.arithmetic in (None, torch.bfloat16, torch.float32)
         arguments.require(
             "arithmetic", self.arithmetic, "torch.bfloat16 or torch.float32", holds=known
         )
@@ -153,11 +152,13 @@ class _Machine:
 
 @dataclass(frozen=True, eq=False)
 class _Scanned:
-    """What a scan counted, and what its pools hold, draw after draw and fill after fill."""
+    """The counts of a scan, and what its pools hold."""
 
     counts: BandCounts
     draws: list[PoolResult]
+    """One for each draw that has a share; draws of equal pools share one."""
     fills: list[PoolResult]
+    """One for each fill."""
 
 
 class _Scanner:
@@ -180,9 +181,8 @@ class _Scanner:
         """Counts below each threshold, and keeps the best `kept` of each pool."""
         pools, processes = list(dict.fromkeys([*draws, *fills])), self._machine.processes
         needed = needs_pool(self._plan, pools, len(self._problem.queries))
-        request = scan_request(
-            self._problem, self._plan, borders, pools, needed, len(set(draws)), kept
-        )
+        first_fill = len(set(draws))
+        request = scan_request(self._problem, self._plan, borders, pools, needed, first_fill, kept)
         result, valid = self._result(request, label)
         result, valid = merged_shards(result, processes), processes.summed(valid)
         in_pool = {
@@ -196,7 +196,12 @@ class _Scanner:
         )
 
     def window(self, borders: Borders) -> tuple[Keys | None, Keys | None]:
-        """The keys at the first rank that is eligible, and at the first that no longer is."""
+        """Turns `range_min` and `range_max` into keys, by a scan for the nearest candidates.
+
+        Returns:
+            The first key that is eligible, and the first that no longer is; None where the plan
+            sets no such rank.
+        """
         plan = self._plan
         kept = min(1 + max(plan.range_min, plan.range_max or 0), self._gallery)
         unfiltered = Borders(borders.targets, borders.margins, {}, bounded=False)
@@ -210,7 +215,7 @@ class _Scanner:
     def _result(
         self, request: ScanRequest, label: str
     ) -> tuple[ScanResult, Int64[np.ndarray, "queries two"]]:
-        """What the gallery holds, or the candidates proposed of it; and `_valid` among these."""
+        """Scans the gallery, or the proposed candidates; with the `_valid` of those scanned."""
         machine = self._machine
         if machine.propose is not None:
             return scan_listed(
@@ -249,7 +254,7 @@ class _Scanner:
 
 
 def _keys_at_rank(pool: PoolResult, rank: int) -> Keys:
-    """The key of the candidate that so many come before; past the end where there is none."""
+    """The key of the candidate at a rank from 0 on; an infinite one where a query has fewer."""
     infinity = np.float32(np.inf)
     if rank >= pool.rows.shape[1]:
         return keys_at(np.full(len(pool.rows), infinity))
@@ -258,7 +263,7 @@ def _keys_at_rank(pool: PoolResult, rank: int) -> Keys:
 
 
 def _by_scope(counts: Int64[np.ndarray, "*counted two"]) -> Int64[np.ndarray, "*counted two"]:
-    """(all, own category) as (own category, other categories)."""
+    """Turns counts of (all, own category) into counts of (own category, other categories)."""
     everywhere, in_category = counts[..., 0], counts[..., 1]
     return np.stack([in_category, everywhere - in_category], axis=-1)
 
@@ -268,6 +273,7 @@ def _candidates_in_band(counts: BandCounts, plan: Plan) -> Int64[np.ndarray, " q
     total = np.zeros(len(counts.valid), dtype=np.int64)
     for column, scope in enumerate(("same-category", "other-category")):
         bands: set[Band] = {draw.band for draw in plan.draws if draw.scope in (scope, "any")}
+        # No candidate may count twice: `any` contains the others, which do not overlap.
         if "any" in bands:
             bands = {"any"}
         for band in bands:

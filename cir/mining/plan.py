@@ -29,7 +29,7 @@ _GOLDEN: Final = (np.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True)
 class Draw:
-    """A share of each query's negatives: where they come from, and of which kind."""
+    """A share of each query's negatives, from one scope and one band."""
 
     scope: Scope
     share: float
@@ -55,8 +55,8 @@ class Plan:
     margin: float
     sampling: Sampling = "top"
     """Whether a band gives its nearest members, a uniform sample, or a sample without replacement
-    with weights exp(−d / temperature). The band `any` is sampled uniformly where `top` is asked:
-    its nearest members are no sample of any candidate, but the hardest ones."""
+    with weights exp(−d / temperature). Under `top`, too, the band `any` gives a uniform sample: its
+    nearest members would all be hard ones."""
     temperature: float = 0.05
     """Of softmax sampling, in cosine distance."""
     fill: Fill = "nearest"
@@ -64,14 +64,14 @@ class Plan:
     that fell short, then in the whole gallery; None leaves it short."""
     seed: int = 0
     relative_margin: float | None = None
-    """Filter: s(q, c) ≤ s(q, t) − relative_margin |s(q, t)|, as (1 ∓ relative_margin) s(q, t) in
-    float32."""
+    """Filter: s(q, c) ≤ s(q, t) − relative_margin |s(q, t)|. The right side is computed in float32
+    as (1 − relative_margin) s(q, t), with a plus where s(q, t) is negative."""
     max_similarity: float | None = None
     """Filter: s(q, c) ≤ max_similarity, in float32."""
     range_min: int = 0
     """Filter: at least this many valid candidates come before c by (distance, gallery row)."""
     range_max: int | None = None
-    """Filter: fewer than this many do."""
+    """Filter: fewer than this many valid candidates come before c."""
 
     def __post_init__(self) -> None:
         draws = isinstance(self.draws, tuple) and all(isinstance(d, Draw) for d in self.draws)
@@ -98,17 +98,17 @@ class Plan:
 
     @property
     def shared(self) -> tuple[Draw, ...]:
-        """The draws that have a share; the others only widen the band that is counted."""
+        """The draws that have a share; bands of the others only count as `candidates_in_band`."""
         return tuple(draw for draw in self.draws if draw.share > 0)
 
     @property
     def by_category(self) -> bool:
-        """Whether any draw is from a category."""
+        """Whether any draw depends on the query's category."""
         return any(draw.scope != "any" for draw in self.draws)
 
     @property
     def windowed(self) -> bool:
-        """Whether ranks decide who is eligible."""
+        """Whether ranks decide which candidates are eligible."""
         return self.range_min > 0 or self.range_max is not None
 
     def quota(self, queries: Int64[np.ndarray, " queries"]) -> Int64[np.ndarray, "queries draws"]:
@@ -128,7 +128,7 @@ def draws_of(strategy: Strategy, shares: Sequence[Draw]) -> tuple[Draw, ...]:
     """The draws that a strategy means.
 
     Args:
-        strategy: One that mines before training.
+        strategy: Which candidates are to be negatives.
         shares: The draws of `category-aware`, in the order they are served.
     """
     if strategy == "category-aware":

@@ -1,4 +1,4 @@
-"""What is mined in, and what comes of it: arrays alone, no files and no names.
+"""The input and the output of mining, as plain arrays without files or ids.
 
 A `Problem` goes into the engine with a `cir.mining.plan.Plan`, and a `Mined` comes out.
 """
@@ -15,7 +15,7 @@ from cir.ragged import Ragged
 from cir.types import NO_ROW, Band, Scope
 
 _SAMPLE: Final = 1024
-"""Vectors of a table whose lengths are checked: a gallery in a file is not read for it."""
+"""Vectors of each table whose lengths are checked: not all, so that no file is read in full."""
 
 _UNIT_ERROR: Final = 1e-3
 """How far the length of a unit vector may be from 1."""
@@ -32,11 +32,12 @@ class Problem:
     """All of it, or a shard where several processes hold one each. Unit vectors in a file may be
     mapped into memory, `np.load(path, mmap_mode="r")`: they are read a few thousand at a time."""
     exclusions: Ragged
-    """Gallery rows that are no negatives of a query, counted from the first of the shard."""
+    """For each query, the rows of `gallery` that may not become its negatives; in a shard, too,
+    they are counted from 0."""
     categories: Int64[np.ndarray, " queries"] | None = None
-    """The category of each query, for scopes other than `any`."""
+    """The row of `members` for each query's category; needed for scopes other than `any`."""
     members: Bool[np.ndarray, "categories gallery"] | None = None
-    """Which gallery rows are of each category; one may be of several."""
+    """Which gallery rows are of each category; a row may be of several."""
     first_row: int = 0
     """The row of the whole gallery that the shard begins at."""
 
@@ -93,14 +94,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class CandidatePool:
-    """The candidates kept for a draw or a fill: of which scope and band, by which priority."""
+    """The candidates kept for a draw or a fill: of which scope and band, and which come first."""
 
     scope: Scope
     band: Band
     priority: int
-    """Of `cir.mining.scan.sampling_keys`."""
+    """`NEAREST`, `UNIFORM` or `SOFTMAX` of `cir.mining.scan.sampling_keys`."""
     draw_index: int
-    """Tells apart the random draws for one query."""
+    """Makes the random numbers of one draw differ from those of another."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Mined:
     candidates_in_band: Int32[np.ndarray, " queries"]
     """Eligible candidates that any of the draws could have given."""
     starved: Bool[np.ndarray, " queries"]
-    """Whether the bands held fewer candidates than the query is to get negatives."""
+    """Whether the draws gave the query fewer negatives than the plan asks for."""
     excluded: FilterCounts
 
     @property
@@ -140,7 +141,7 @@ class Mined:
 
 
 def _require_unit(name: str, table: Float32[np.ndarray, "rows dim"]) -> None:
-    """Requires a table of float32 whose vectors, those of a sample, are of length 1."""
+    """Requires float32 vectors of length 1; the lengths are those of a sample."""
     arguments.array(name, table, np.float32, 2)
     step = max(1, len(table) // _SAMPLE)
     lengths = np.linalg.norm(table[::step], axis=1)

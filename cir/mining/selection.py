@@ -25,7 +25,10 @@ def draw_pools(plan: Plan) -> list[CandidatePool]:
 
 
 def fill_pools(plan: Plan) -> list[CandidatePool]:
-    """The pools that make up for each of those draws, and the last for what is still missing."""
+    """A pool for each of those draws, to make up for what its band lacks, and a last one.
+
+    The last one is of the whole gallery, for whatever is missing after all others.
+    """
     if plan.fill is None:
         return []
     priority = NEAREST if plan.fill == "nearest" else UNIFORM
@@ -36,7 +39,11 @@ def fill_pools(plan: Plan) -> list[CandidatePool]:
 def needs_pool(
     plan: Plan, pools: Sequence[CandidatePool], queries: int
 ) -> Bool[np.ndarray, "queries pools"]:
-    """Which queries may take from each pool: all, but where its draws owe a query nothing."""
+    """Which queries may take from each pool.
+
+    From the pool of a fill, all queries may; from that of draws alone, those to which one of the
+    draws owes a negative.
+    """
     owed = _quota(plan, queries) > 0
     drawn, fills = draw_pools(plan), set(fill_pools(plan))
     needed = np.ones((queries, len(pools)), dtype=np.bool_)
@@ -53,7 +60,7 @@ def _quota(plan: Plan, queries: int) -> Int64[np.ndarray, "queries draws"]:
 
 
 def _pool(scope: Scope, band: Band, priority: int, draw_index: int) -> CandidatePool:
-    """Pools without chance are the same whichever draw they are for."""
+    """A pool of the nearest is the same for every draw of its scope and band: they share it."""
     return CandidatePool(scope, band, priority, 0 if priority == NEAREST else draw_index)
 
 
@@ -65,10 +72,10 @@ def _priority(plan: Plan, band: Band) -> int:
 
 @dataclass(frozen=True, eq=False)
 class PoolResult:
-    """What a pool holds for each query, the best first."""
+    """The candidates that a pool keeps for each query, the best first."""
 
     rows: Int64[np.ndarray, "queries kept"]
-    """`NO_ROW` behind the last."""
+    """`NO_ROW` behind the last candidate of a query."""
     distances: Float32[np.ndarray, "queries kept"]
     scope: Scope
 
@@ -82,7 +89,7 @@ class Selection:
         self.distances = np.full(shape, np.nan, dtype=np.float32)
         self.scopes = np.zeros(shape, dtype=np.int8)
         self.count = np.zeros(queries, dtype=np.int64)
-        """Negatives of each query."""
+        """How many negatives each query has."""
         self._comparisons = comparisons
 
     def take(
@@ -118,10 +125,10 @@ class Selection:
         rank = np.cumsum(new, axis=1) - 1
         taken: Bool[np.ndarray, "part kept"] = new & (rank < quota[part, None])
         queries, columns = np.nonzero(taken)
-        free = (part[queries], self.count[part[queries]] + rank[queries, columns])
-        self.rows[free] = rows[queries, columns]
-        self.distances[free] = pool.distances[part[queries], columns]
-        self.scopes[free] = SCOPES.index(pool.scope)
+        slots = (part[queries], self.count[part[queries]] + rank[queries, columns])
+        self.rows[slots] = rows[queries, columns]
+        self.distances[slots] = pool.distances[part[queries], columns]
+        self.scopes[slots] = SCOPES.index(pool.scope)
         counts: Int64[np.ndarray, " part"] = taken.sum(axis=1)
         self.count[part] += counts
         return counts
@@ -134,13 +141,13 @@ def choose(
     *,
     comparisons: int = COMPARISONS,
 ) -> tuple[Selection, Bool[np.ndarray, " queries"]]:
-    """Serves the draws and then the fills.
+    """Chooses negatives: the draws take their quotas, then the fills what is missing.
 
     Args:
-        plan: Whose quotas are served.
-        draws: What each of `draw_pools` holds.
-        fills: What each of `fill_pools` holds.
-        comparisons: Candidates compared with those selected at once.
+        plan: The quotas of the draws.
+        draws: The candidates of each of `draw_pools`.
+        fills: The candidates of each of `fill_pools`.
+        comparisons: As `COMPARISONS`.
 
     Returns:
         The negatives, and which queries were starved.
@@ -153,7 +160,7 @@ def choose(
     starved = selection.count < plan.num_negatives
     for fill, pool in enumerate(fills):
         missing = plan.num_negatives - selection.count
-        # The last fill is for whatever is missing still, whichever draw owes it.
+        # The last fill is for whatever is still missing, whichever draw owes it.
         quota = np.minimum(owed[:, fill], missing) if fill < len(draws) else missing
         selection.take(pool, quota)
     selection.sort()

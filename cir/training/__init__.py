@@ -5,15 +5,24 @@ those below it:
 
     train           checks the inputs, starts or resumes a run
     trainer         sets a run up, and loops over its epochs
-    remining        what the next epoch trains on;  dev  evaluates an epoch;  checkpoints  saves it
-    vectors         the vectors of now, and the exclusions that follow from them
+    remining        what the next epoch trains on
+    dev             evaluates an epoch
+    checkpoints     saves the state of a run, and restores it
+    vectors         the vectors that the model gives now, and the exclusions that follow from them
     epoch           one pass over the batches
     builders        the parts of a run, from its configuration
     step            one update of the weights
     objective       the loss, a weighted sum of terms
-    candidates      the candidates that a query is trained against;  model  the combiner and CLIP
-    features        vectors of the store, or towers being tuned;  batches  the rows of each step
+    candidates      the candidates that a query is trained against
+    model           the combiner, and the parts of CLIP that are tuned
+    features        features of the store, or of towers being tuned
+    batches         the rows of each step
 
-`train_data`, `run_folder`, `metrics_log`, `signals` and `trackers` hold the inputs of a run, its
-folder, its log, what stops it, and where its figures go.
+What surrounds a run:
+
+    train_data      its inputs
+    run_folder      its files
+    metrics_log     its log
+    signals         what stops it
+    trackers        where its figures go besides the log
 """

@@ -1,4 +1,8 @@
-"""The loss that a run minimises: a weighted sum of terms over the vectors of one batch."""
+"""The loss that a run minimises: a weighted sum of terms over the vectors of one batch.
+
+To add a term, name it in `cir.types.LossTerm`, write it in `cir.models.losses`, compute it in
+`Objective.forward`, and report it: in `StepLosses`, `Means.of_epoch` and `EpochLosses`.
+"""
 
 import math
 from collections.abc import Collection, Mapping, Sequence

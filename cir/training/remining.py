@@ -74,7 +74,7 @@ class Remining:
         self.manifest = self._processes.broadcast_from_main(lambda: self._latest(run, epoch))
 
     def is_due(self, epoch: int) -> bool:
-        """Whether to mine after an epoch: always, or where a stage of the curriculum begins."""
+        """Whether to mine after an epoch: after each, or where a stage of the curriculum begins."""
         if self._online:
             return False
         new_stage = self._options(epoch).strategy != self.manifest.metadata.strategy
@@ -117,7 +117,7 @@ class Remining:
         self.manifest = dataclasses.replace(mined, metadata=metadata)
 
     def sources(self) -> CandidateSources:
-        """What the next epoch trains on and against."""
+        """The queries of the next epoch, and the candidates that they are trained against."""
         rows = training_rows(
             self.manifest, self._vectors.store, self._data.queries, self._excluded_of_store()
         )
@@ -150,7 +150,7 @@ class Remining:
         return dataclasses.replace(mining, strategy=stages.strategy(epoch + 1))
 
     def _composed_queries(self, combiner: nn.Module) -> Float[np.ndarray, "queries dim"]:
-        """Composes once for all: processors may differ in the last bits of a combiner's result."""
+        """Composed in the main process alone: processors may differ in the last bits."""
         queries = self._data.queries
         texts = [joined(query.captions) for query in queries]
         return self._processes.broadcast_from_main(
@@ -158,7 +158,7 @@ class Remining:
         )
 
     def _prepare(self) -> PreparedMining:
-        """Builds the gallery once, and again after each epoch that moves its vectors."""
+        """Prepares mining once, and where epochs move the vectors of images for each mining."""
         if self._prepared is None or self._vectors.images_move:
             self._prepared = prepare_mining(
                 self._data.queries,

@@ -44,7 +44,7 @@ class StepLosses:
     """The losses of one step over its whole batch; None for a term that is not trained."""
 
     total: Float[Tensor, ""]
-    """Carries the gradient of this process's part of the batch, the whole where it is alone."""
+    """Its gradient is that of this process's part of the batch."""
     triplet: Float[Tensor, ""] | None
     active_share: Float[Tensor, ""] | None
     """Share of the triplets that violate the margin."""
@@ -79,7 +79,7 @@ class Learner:
             optimiser: Of `build_optimiser`, over the parameters of the combiner, the objective and
                 the tuned towers.
             accelerator: Device, precision and the scaling of fp16's gradients.
-            learning_rate: The combiner's at its peak, of which `update` tells.
+            learning_rate: The combiner's at its peak.
             schedule: How learning rates change over the run.
             ema: Decay of the moving average of all that is trained; 0 averages nothing.
             processes: Those that take a part of every batch each.
@@ -95,7 +95,7 @@ class Learner:
 
     @property
     def scales_gradients(self) -> bool:
-        """Whether gradients are scaled, as fp16's are: an update of infinite ones is skipped."""
+        """Whether gradients are scaled, as fp16's are; then infinite ones cause no update."""
         return self._accelerator.scaler is not None
 
     def losses(
@@ -124,24 +124,24 @@ class Learner:
         return self._over_whole_batch(self.objective(query, target, negatives, candidates))
 
     def backward(self, losses: StepLosses, encoded: Sequence[Features]) -> Float[Tensor, ""]:
-        """Computes and clips the gradient; returns its length before it is clipped.
+        """Computes and clips the gradient; returns its norm before it is clipped.
 
         Args:
-            losses: The result of `losses`.
-            encoded: The features that they were computed from.
+            losses: The result of the method `losses`.
+            encoded: The features that the losses were computed from.
         """
         self._optimiser.zero_grad()
         self._accelerator.backward(losses.total)
         for features in encoded:
             features.backward()
         self._sum_gradients()
-        length: Float[Tensor, ""] = self._accelerator.clip_grad_norm_(
+        norm: Float[Tensor, ""] = self._accelerator.clip_grad_norm_(
             self.parameters, MAX_GRADIENT_NORM
         )
-        return length
+        return norm
 
     def update(self, done: float) -> float:
-        """Moves the weights; returns the combiner's learning rate.
+        """Updates the weights; returns the combiner's learning rate.
 
         Args:
             done: Share of the run's steps that are done, this one included.
@@ -210,6 +210,7 @@ class Learner:
             if isinstance(term, Triplets):
                 means["active_share"] = summed(term.active, self.processes) / count
         part = torch.stack(parts).sum()
+        # The value is the sum over all processes; `part` alone has a gradient.
         return StepLosses(
             total=part + (summed(part, self.processes) - part.detach()),
             triplet=means.get("triplet"),
@@ -233,7 +234,7 @@ class Learner:
 
 
 def gathered(part: Float[Tensor, "part dim"], total: int, processes: Processes) -> Tensor:
-    """The rows of all processes, in the order of their parts; gradients find their way back.
+    """The rows of all processes, in the order of their parts; gradients flow back to each process.
 
     Args:
         part: This process's rows: `processes.part(total)` of them.
@@ -257,7 +258,7 @@ def summed(tensor: Tensor, processes: Processes) -> Tensor:
 
 
 class _Gathered(torch.autograd.Function):
-    """Each process's rows among zeros, summed; each row's gradient is summed likewise."""
+    """Gathers rows by a sum, each process's own among zeros; gradients are summed likewise."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor, total: int, processes: Processes) -> Tensor:

@@ -2,9 +2,9 @@
 
 An epoch ends in this order: evaluate on dev, save `last` (from here on a killed run goes on from
 this epoch), save `best` if it is the best, mine, write the line of `metrics.jsonl`. All that comes
-after `last` follows from it, and is done again on resuming where it is missing. Within an epoch
-`last` is saved every few minutes, and when the run is asked to stop. All randomness is a function
-of (seed, epoch, step), so a resumed run ends as one that was never killed.
+after `last` can be made from it, and a resumed run makes what is missing. Within an epoch `last` is
+saved every few minutes, and when the run is asked to stop. All randomness is a function of (seed,
+epoch, step), so a resumed run ends as one that was never killed.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ from cir.training.vectors import CurrentVectors
 from cir.workers import pick_workers
 
 EpochListener = Callable[[Mapping[str, Any]], None]
-"""Called with every line of `metrics.jsonl` as it is written, and its seconds of `times.jsonl`."""
+"""Called after each epoch, with its line of `metrics.jsonl` and its seconds, in one mapping."""
 
 
 class Trainer:
@@ -61,7 +61,7 @@ class Trainer:
             config: The run's settings.
             data: What it trains on, and is evaluated on.
             processes: Those that train together.
-            progress: Shows each epoch's queries, loss and learning rate, and what follows.
+            progress: Shows each epoch's queries, loss and learning rate, and the work at its end.
             on_epoch: Called after every epoch.
         """
         self._config = config
@@ -73,7 +73,7 @@ class Trainer:
         self._finished = 0
         """Epochs that are finished."""
         self._interrupted: EpochProgress | None = None
-        """How far the epoch after them has come, where the run was interrupted within it."""
+        """How far the epoch after those has come, where the run was interrupted within it."""
 
     def setup(self, dataset: Dataset, embeddings: Embeddings) -> None:
         """Builds the parts of the run, with initial weights by its seed; writes nothing.
@@ -83,8 +83,8 @@ class Trainer:
             embeddings: The store to train on.
 
         Raises:
-            UsageError: the device, the precision or a tracker is not to be had.
-            WeightsError, StoreError: the encoder to tune cannot be had, or is not the store's.
+            UsageError: the device, the precision or a tracker is not available.
+            WeightsError, StoreError: the encoder to tune is not available, or not the store's.
         """
         device = pick_device(self._config.device)
         self._setup_model(embeddings, device)
@@ -109,7 +109,8 @@ class Trainer:
             self._log.keep(self._finished + 1)
         self._trackers.start(self._config.out, self._config.to_json(), updates)
         complete = self._processes.broadcast_from_main(lambda: self._log.epochs > self._finished)
-        self._negatives.restore(self._config.out, self._finished - (not complete))
+        mined_after = self._finished if complete else self._finished - 1
+        self._negatives.restore(self._config.out, mined_after)
         if state.progress is not None:
             self._resume_within_epoch(state.progress, state)
             return
@@ -237,6 +238,7 @@ class Trainer:
         """Between two steps, saves where that is due, and stops where that is asked for."""
         received = stop.received_by_any()
         due = self._checkpoints.is_due
+        # A whole epoch is saved at its end, unless the run stops here.
         if progress.step and (received or (due and progress.step < steps)):
             self._save_within_epoch(epoch, progress)
         if received:
@@ -257,13 +259,14 @@ class Trainer:
     def _steps_use_moved_images(self) -> bool:
         """Whether steps use the vectors that the model gave of images when the epoch began.
 
-        Exclusions and the bank, of the contrastive term, do, and the search for online negatives.
+        The contrastive term uses them in its exclusions and its bank, and online negatives are
+        searched among them.
         """
         online = self._config.online_top_k is not None
         return self._model.tunes_image and (online or self._learner.objective.contrasts)
 
     def _encode_again(self, epoch: int) -> None:
-        """Brings the vectors to evaluate and mine with up to date with the model."""
+        """Encodes again, with the model of now, what evaluation and mining need."""
         if self._model.encoder is not None:
             with self._clock.part("embed"):
                 self._vectors.encode_again(mined=self._negatives.is_due(epoch))
@@ -287,7 +290,13 @@ class Trainer:
             self._report(dataclasses.replace(metrics, manifest=manifest, sum=plain))
 
     def _mine(self, epoch: int) -> Mapping[str, float] | None:
-        """Mines the next epoch's manifest where due, and writes it; its figures if it is new."""
+        """Mines the next epoch's manifest where that is due, and writes it.
+
+        Epoch 0 writes the given manifest where none is mined.
+
+        Returns:
+            Figures of the manifest that was written, or None.
+        """
         due = self._negatives.is_due(epoch)
         if due:
             with self._clock.part("mine"):

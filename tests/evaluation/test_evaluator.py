@@ -233,3 +233,12 @@ def test_unjudged_queries_have_rankings_and_no_target(dataset: Dataset) -> None:
         assert (rankings.best_targets == NO_ROW).all()
         assert np.isnan(rankings.best_distances).all()
         assert (rankings.nearest[:, :, 0] != NO_ROW).all()
+
+
+def test_unjudged_queries_have_no_rank_in_their_subsets(cirr: Dataset) -> None:
+    (category,) = ranks_of(
+        cirr, SumCombiner(), standard_protocol("CIRR", "test"), judged=False
+    ).categories
+    assert category.subsets is not None
+    assert (category.subsets.ranks == 0).all()
+    assert (category.listed().subsets != NO_ROW).any()

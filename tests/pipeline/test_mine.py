@@ -288,7 +288,7 @@ def refused(config: dict[str, Any], **changes: Any) -> tuple[int, str]:
             FAILED,
             (
                 "has a negative: 32 were dropped, starved 32; pass --on-starved nearest, a wider "
-                "--margin, or filters that refuse less"
+                "--margin, or filters that exclude less"
             ),
         ),
     ],

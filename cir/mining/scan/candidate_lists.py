@@ -21,7 +21,7 @@ from cir.progress import Progress
 from cir.workers import pick_threads
 
 Propose = Callable[[Float32[np.ndarray, "queries dim"]], Int64[np.ndarray, "queries candidates"]]
-"""Gallery rows that are the only candidates of each query, in any order; `NO_ROW` in the places
+"""Gives the gallery rows that are the only candidates of each query, in any order, with `NO_ROW`
 behind them."""
 
 _PART: Final = 16
@@ -54,10 +54,10 @@ def scan_listed(
         listed for each query: all, and those of its category.
     """
     scan, vectors = _ListedScan(request, tile_size), request.thresholds.vectors
-    # These threads call no library that would start threads of its own, and FAISS wants all cores.
+    # Not `scanning_threads`, which keep libraries to one thread each: FAISS may use all cores here.
     with (
         progress.task(label, len(request), "queries") as task,
-        ThreadPoolExecutor(pick_threads(threads)) as pool,
+        ThreadPoolExecutor(pick_threads(threads)) as executor,
     ):
         for start in range(0, len(request), block_size):
             listed = np.sort(propose(vectors[start : start + block_size]), axis=1)
@@ -65,7 +65,7 @@ def scan_listed(
                 (slice(start + first, start + first + _PART), listed[first : first + _PART])
                 for first in range(0, len(listed), _PART)
             ]
-            for _ in pool.map(scan.scan_part, parts):
+            for _ in executor.map(scan.scan_part, parts):
                 pass
             task.advance(len(listed))
     return scan.result, scan.valid
@@ -76,7 +76,7 @@ class _ListedScan:
 
     def __init__(self, request: ScanRequest, tile_size: int) -> None:
         self._request, self._tile_size = request, tile_size
-        # A plain array: compiled functions know no memory maps.
+        # A plain array: compiled functions take no memory maps.
         self._gallery = np.asarray(request.gallery)
         self.valid = np.zeros((len(request), 2), dtype=np.int64)
         self.result = empty_result(request)
@@ -130,10 +130,10 @@ def _scan_queries(
     listed, gallery, first_row, members, starts, excluded,
     thresholds, pools, result, valid, memory, product_error,
 ):  # fmt: skip
-    """Scans the candidates of each query by themselves, a tile of them after the other.
+    """Scans the candidates of each query, one tile of them after the other.
 
     Args:
-        listed: Rows of the gallery for each query, ascending; negative ones are none.
+        listed: Rows of the gallery for each query, ascending; negative numbers are skipped.
         gallery: All vectors.
         first_row: The row of the whole gallery at which `gallery` begins.
         members: The gallery rows of each category; no category where the plan draws by none.
@@ -170,14 +170,19 @@ def _scan_queries(
 @compiled
 @no_type_check
 def _take_valid(listed, start, excluded, rows):
-    """Writes the next listed rows that are not excluded, each once; their count, and the next."""
-    count, bar, index = 0, 0, start
+    """Writes listed rows that are not excluded, from `start` on, each once, until `rows` is full.
+
+    Returns:
+        How many rows were written, and where in `listed` to go on.
+    """
+    count, exclusion, index = 0, 0, start
     while index < listed.shape[0] and count < rows.shape[0]:
         row = listed[index]
-        while bar < excluded.shape[0] and excluded[bar] < row:
-            bar += 1
-        again = index > 0 and listed[index - 1] == row
-        if row >= 0 and not again and not (bar < excluded.shape[0] and excluded[bar] == row):
+        while exclusion < excluded.shape[0] and excluded[exclusion] < row:
+            exclusion += 1
+        is_excluded = exclusion < excluded.shape[0] and excluded[exclusion] == row
+        repeated = index > 0 and listed[index - 1] == row
+        if row >= 0 and not repeated and not is_excluded:
             rows[count] = row
             count += 1
         index += 1
@@ -187,7 +192,7 @@ def _take_valid(listed, start, excluded, rows):
 @compiled
 @no_type_check
 def _gather(vector, gallery, first_row, memory, count):
-    """Gathers vectors and global rows of the first candidates, and their similarities."""
+    """Gathers the vectors, global rows and similarities of the first `count` candidates."""
     for position in range(count):
         row = memory.rows[position]
         memory.global_rows[position] = row + first_row
@@ -200,7 +205,7 @@ def _gather(vector, gallery, first_row, memory, count):
 @compiled
 @no_type_check
 def _gather_members(in_category, memory, count):
-    """Gathers which of the first candidates are of a category; how many."""
+    """Gathers which of the first `count` candidates are of a category; returns how many are."""
     members = 0
     for position in range(count):
         memory.members[position] = in_category[memory.rows[position]]

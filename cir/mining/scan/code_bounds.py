@@ -1,7 +1,7 @@
-"""The codes that a candidate may have whose distance lies between two others.
+"""The codes that a candidate may have, given that its distance lies between two others.
 
-A sketched similarity is off by its error at most, so a distance becomes two codes: candidates with
-codes outside of them lie surely on one side of it.
+A sketched similarity is off by its error at most, so a distance becomes two codes: a candidate
+whose code is outside of them is surely on one side of that distance.
 """
 
 from typing import no_type_check
@@ -15,7 +15,7 @@ from cir.mining.numerics.jit import compiled
 @compiled
 @no_type_check
 def set_code_bounds(query, row, thresholds, pools, scratch):
-    """Writes the codes about the thresholds of a query, and those of its pools, into `scratch`."""
+    """Writes the code bounds of a query's thresholds, and of its pools, into `scratch`."""
     for threshold in range(scratch.threshold_codes.shape[0]):
         distance = thresholds.distances[query, threshold]
         _set_bounds(scratch.threshold_codes[threshold], distance, distance, row, scratch.cell)
@@ -32,10 +32,12 @@ def _set_bounds(bounds, low, high, row, cell):
     """Writes the least and greatest code of a candidate whose distance is from `low` to `high`."""
     least, most = np.iinfo(bounds.dtype).min + 1, np.iinfo(bounds.dtype).max
     bounds[0], bounds[1] = least, most
+    # An interval that begins at infinity is empty.
     if low == np.inf:
         bounds[0], bounds[1] = most, least
         return
     if high < np.inf:
         bounds[0] = max(code_of(1.0 - high - row.offset - row.error, row.shift, cell), least)
+    # `code_of` rounds down, so one more is surely enough.
     if low > -np.inf:
         bounds[1] = min(code_of(1.0 - low - row.offset + row.error, row.shift, cell) + 1, most)

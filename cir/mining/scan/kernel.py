@@ -27,7 +27,7 @@ from cir.mining.scan.topk_pools import all_full, offer
 from cir.mining.sketch.product import Sketched
 
 EXCLUDED: Final = -1
-"""The bits of a number that no product gives: those of an excluded candidate."""
+"""The bits that mark an excluded candidate: those of a NaN, which no product of vectors gives."""
 
 
 class Tile(NamedTuple):
@@ -53,7 +53,7 @@ class SketchedRow(NamedTuple):
     product_error: float
     """How far `nearly_cosine` may be off."""
     members: Bool[np.ndarray, " rows"]
-    """The rows of the query's category."""
+    """Which rows are of the query's category."""
     scoped: bool
     """Whether the plan draws by category; otherwise `members` is false throughout."""
 
@@ -62,17 +62,17 @@ class Scratch(NamedTuple):
     """The memory in which a thread scans one query and one tile at a time."""
 
     threshold_codes: Int[np.ndarray, "thresholds two"]
-    """Codes between which a candidate may lie on either side of a threshold."""
+    """The least and the greatest code that leave open on which side of a threshold they lie."""
     pool_codes: Int[np.ndarray, "pools intervals two"]
-    """Codes between which a candidate may enter a pool."""
+    """The least and the greatest code of candidates that may enter a pool."""
     marked: UInt8[np.ndarray, " words"]
-    """1 where a candidate needs a closer look; a whole number of words."""
+    """1 where a candidate needs a closer look; as long as a whole number of words."""
     positions: Int64[np.ndarray, " rows"]
-    """The positions of those in the tile."""
+    """The positions of the marked candidates in the tile."""
     terms: Float32[np.ndarray, " half"]
-    """Of `cosine`."""
+    """What `cosine` works in."""
     cell: Float32[np.ndarray, " one"]
-    """Of `code_of`."""
+    """What `code_of` and `number_of` work in."""
     no_members: Bool[np.ndarray, " rows"]
     """False throughout."""
 
@@ -111,8 +111,8 @@ def scan_tile(
         product_error: How far `nearly_cosine` may be off.
     """
     rows, dim = tile.vectors.shape
-    count = thresholds.rows.shape[1]
-    scratch = scratch_for(rows, dim, len(pools.scopes), count, sketched.codes.dtype)
+    per_query = thresholds.rows.shape[1]
+    scratch = scratch_for(rows, dim, len(pools.scopes), per_query, sketched.codes.dtype)
     _scan_block(sketched, tile, members, thresholds, pools, result, scratch, product_error)
 
 
@@ -143,7 +143,7 @@ def scan_query(query, row, tile, thresholds, pools, result, scratch):
 
     Args:
         query: Which row of `thresholds`, `pools` and `result`.
-        row: A `SketchedRow` whose codes are still the bits of numbers.
+        row: A `SketchedRow` whose codes are still the bits of numbers; they are put in order.
         tile: A `Tile`.
         thresholds: A `ThresholdQueries`.
         pools: A `PoolRequest`.

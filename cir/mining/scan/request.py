@@ -1,7 +1,7 @@
 """What a scan is asked: thresholds to count candidates below, and pools to fill.
 
 Candidates are ordered by (distance, gallery row). Compiled code takes named tuples, so a
-`ScanRequest` holds its arrays in two of them, as they are made once from a problem.
+`ScanRequest` holds most of its arrays in two of them.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,8 @@ class ScanRequest:
     kept: int
     """Candidates that a pool keeps for each query."""
     decisions: Float32[np.ndarray, "queries decisions"]
-    """The similarities at which a scan decides; the last is the offset of the query's sketch."""
+    """The similarities about which a scan has to tell candidates apart. The last is the offset of
+    the query's sketch, whose codes are finest there."""
     gallery: Float32[np.ndarray, "gallery dim"]
     first_row: int
     """The row of the whole gallery at which this gallery, a shard, begins."""
@@ -98,7 +99,7 @@ def scan_request(
     first_fill: int,
     kept: int,
 ) -> ScanRequest:
-    """States a problem as the scan takes it.
+    """Makes the request of a problem and a plan.
 
     Args:
         problem: Queries, gallery, exclusions and categories.
@@ -116,7 +117,7 @@ def scan_request(
     thresholds = borders.thresholds.values()
     return ScanRequest(
         thresholds=ThresholdQueries(
-            # torch and compiled functions take no other memory.
+            # torch and compiled functions take contiguous, writable memory alone.
             vectors=np.require(problem.queries, requirements=["C", "W"]),
             categories=categories,
             distances=np.stack([keys.distances for keys in thresholds], axis=1),

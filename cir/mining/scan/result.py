@@ -44,7 +44,7 @@ def empty_result(request: ScanRequest) -> ScanResult:
 
 
 def empty_pools(queries: int, pools: int, kept: int, thresholds: int) -> ScanResult:
-    """As `empty_result`, by numbers."""
+    """As `empty_result`, for so many queries, pools, kept candidates and thresholds."""
     shape = (queries, pools, kept)
     return ScanResult(
         keys=np.full(shape, np.inf),
@@ -56,7 +56,7 @@ def empty_pools(queries: int, pools: int, kept: int, thresholds: int) -> ScanRes
 
 
 def merged(parts: Sequence[ScanResult]) -> ScanResult:
-    """The result that one scan of all galleries would give, from the results of one gallery each.
+    """Merges the results of several galleries into that of one scan of all of them.
 
     Pools are ordered by (key, row).
     """

@@ -10,6 +10,10 @@ Every candidate has a key, and a pool keeps those of least (key, gallery row). T
 
 so that a sample depends on the query, the candidates and the seed, never on the order in which
 the scan meets candidates nor on where each of them is stored.
+
+To add a way of sampling, name it in `cir.types.Sampling`, let `cir.mining.selection` choose it for
+a plan, and compute its key in `cir.mining.scan.topk_pools`, with a bound of it that needs no exact
+similarity.
 """
 
 import math

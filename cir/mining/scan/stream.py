@@ -28,7 +28,7 @@ from cir.ragged import Ragged
 TILE_SIZE: Final = 2048
 """Gallery rows in a tile: few enough to stay in the processor's cache."""
 _TILES_SORTED: Final = 16
-"""Tiles whose rows are sketched together, and sorted by how well that succeeds."""
+"""Tiles in a chunk, whose rows are sketched together and sorted by the error of their sketches."""
 
 
 def stream(
@@ -61,17 +61,17 @@ def stream(
         return empty_result(request)
     with (
         progress.task(label, len(request.gallery), "images") as task,
-        scanning_threads(threads) as pool,
+        scanning_threads(threads) as executor,
     ):
-        scan = _StreamedScan(request, dtype, device, block_size, tile_size, pool)
+        scan = _StreamedScan(request, dtype, device, block_size, tile_size, executor)
         for start in range(0, len(request.gallery), _TILES_SORTED * tile_size):
-            chunk = scan.sketch_chunk(start, pool)
-            loading = pool.submit(scan.load_tile, chunk, 0)
+            chunk = scan.sketch_chunk(start, executor)
+            loading = executor.submit(scan.load_tile, chunk, 0)
             for tile_index in range(len(chunk.tiles)):
                 loaded = loading.result()
                 if tile_index + 1 < len(chunk.tiles):
-                    loading = pool.submit(scan.load_tile, chunk, tile_index + 1)
-                for _ in pool.map(scan.scan_block, scan.blocks, repeat(loaded)):
+                    loading = executor.submit(scan.load_tile, chunk, tile_index + 1)
+                for _ in executor.map(scan.scan_block, scan.blocks, repeat(loaded)):
                     pass
                 task.advance(len(loaded.tile.global_rows))
     return scan.result
@@ -94,17 +94,17 @@ class _TileExclusions:
 
 @dataclass(frozen=True, eq=False)
 class _Chunk:
-    """Consecutive gallery rows, sketched, and cut into tiles of rows that are sketched alike well.
+    """Consecutive gallery rows, sketched and cut into tiles of rows with about equal errors.
 
-    The error of a sketch is bounded by the worst row of a tile: it pays to keep bad ones apart.
+    The worst row of a tile sets the error of all its rows, so it pays to keep bad rows together.
     """
 
     start: int
     side: Side
     tiles: Sequence[Int64[np.ndarray, " _"]]
-    """Rows of the chunk."""
+    """The rows of each tile, counted from the start of the chunk."""
     exclusions: Sequence[_TileExclusions]
-    """By tile."""
+    """Those of each tile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +127,12 @@ class _StreamedScan:
         device: torch.device,
         block_size: int,
         tile_size: int,
-        pool: ThreadPoolExecutor,
+        executor: ThreadPoolExecutor,
     ) -> None:
         queries = request.thresholds.vectors
         self._request, self._tile_size = request, tile_size
         self._sketch = Sketch(
-            queries, request.gallery, request.decisions, dtype, device, run_parts=pool.map
+            queries, request.gallery, request.decisions, dtype, device, run_parts=executor.map
         )
         self._product_error = product_error(queries.shape[1])
         self._memory = threading.local()
@@ -143,18 +143,18 @@ class _StreamedScan:
         ]
         self.result = empty_result(request)
 
-    def sketch_chunk(self, start: int, pool: ThreadPoolExecutor) -> _Chunk:
+    def sketch_chunk(self, start: int, executor: ThreadPoolExecutor) -> _Chunk:
         """Sketches the chunk that begins at a row of the gallery."""
         size = self._tile_size
         end = min(start + _TILES_SORTED * size, len(self._request.gallery))
         parts = [slice(first, min(first + size, end)) for first in range(start, end, size)]
-        side = concatenated_sides(list(pool.map(self._sketch_rows, parts)))
+        side = concatenated_sides(list(executor.map(self._sketch_rows, parts)))
         order = np.argsort(self._sketch.doubt(side), kind="stable")
         tiles = [order[first : first + size] for first in range(0, len(order), size)]
         return _Chunk(start, side, tiles, self._exclusions_of_tiles(start, order))
 
     def _sketch_rows(self, rows: slice) -> Side:
-        """Sketches some rows, copied into memory: torch takes none that it may not write."""
+        """Sketches some rows from a copy: torch takes no read-only memory, as of a mapped file."""
         return self._sketch.tile(np.array(self._request.gallery[rows], dtype=np.float32))
 
     def load_tile(self, chunk: _Chunk, tile_index: int) -> _LoadedTile:

@@ -21,6 +21,7 @@ def count_surely_below(row, threshold_codes, counts_below, marked):
     ambiguous, every, same_category = False, 0, 0
     for threshold in range(threshold_codes.shape[0]):
         low, high = threshold_codes[threshold, 0], threshold_codes[threshold, 1]
+        # Thresholds at one distance have equal codes, and one count serves both.
         if (
             threshold == 0
             or low != threshold_codes[threshold - 1, 0]
@@ -47,7 +48,7 @@ def _count_members(codes, members, high):
 @compiled
 @no_type_check
 def _mark_between(codes, low, high, marked):
-    """Marks the codes from `low` to `high`, and keeps other marks; whether there is any."""
+    """Marks the codes from `low` to `high` beside earlier marks; returns whether there are any."""
     some = np.uint8(0)
     for position in range(codes.shape[0]):
         between = np.uint8((codes[position] >= low) & (codes[position] <= high))
@@ -59,7 +60,7 @@ def _mark_between(codes, low, high, marked):
 @compiled
 @no_type_check
 def count_ambiguous_exactly(query, row, tile, thresholds, counts_below, scratch):
-    """Counts the marked candidates, of which the codes do not say on which side they lie."""
+    """Counts the marked candidates, whose codes leave open whether they are below."""
     vector, distances = thresholds.vectors[query], thresholds.distances[query]
     rows, bounds = thresholds.rows[query], scratch.threshold_codes
     for index in range(list_marked(scratch.marked, scratch.positions)):

@@ -56,7 +56,9 @@ def all_full(query, count, pools, result):
 @compiled
 @no_type_check
 def offer(query, index, row, tile, vector, pools, result, scratch):
-    """Offers the candidates of a tile to one pool; to a pool that is not full the likeliest first.
+    """Offers the candidates of a tile to one pool.
+
+    A pool that is not full is offered the likeliest first, so that most of the rest is skipped.
 
     Args:
         query: Which row of `pools` and `result`.
@@ -140,9 +142,10 @@ def _narrow(pool, row, cell):
 @compiled
 @no_type_check
 def _code_of_nearest(codes, pool_codes, count):
-    """The greatest code that at least `count` codes below the end of a range reach, if any is.
+    """The greatest code that at least `count` of the codes in a pool's ranges reach.
 
-    Codes of halved intervals are tried, each of which is one look at the codes.
+    It is the least code of the ranges where they hold fewer. The code is found by bisection; each
+    step counts over all codes once.
     """
     high = max(pool_codes[0, 1], pool_codes[1, 1])
     above = count_above(codes, high, False)
@@ -159,8 +162,12 @@ def _code_of_nearest(codes, pool_codes, count):
 @compiled
 @no_type_check
 def _offer_range(pool, row, tile, vector, scratch, least_hash, greatest_hash):
-    """Offers the candidates whose codes a pool admits; where hashes decide, those in a range."""
+    """Offers the candidates whose codes a pool admits, and whose hashes are in a range.
+
+    The hashes count only in a pool that samples by them.
+    """
     members, member = row.members, pool.scope == _SAME
+    # Of `no_members`, all rows are the same: none is a member, and none has to be.
     if pool.scope == _ANY:
         members = scratch.no_members
     if pool.priority == UNIFORM:
@@ -178,7 +185,11 @@ def _offer_range(pool, row, tile, vector, scratch, least_hash, greatest_hash):
 @compiled
 @no_type_check
 def _mark(codes, members, member, pool_codes, marked):
-    """Marks the candidates in either range that are members or are not; whether there is any."""
+    """Marks the candidates in either range that are members, or where `member` is false are not.
+
+    Returns:
+        Whether any is marked.
+    """
     low, high = pool_codes[0, 0], pool_codes[0, 1]
     also_low, also_high = pool_codes[1, 0], pool_codes[1, 1]
     some = np.uint8(0)
@@ -203,9 +214,10 @@ def _mark(codes, members, member, pool_codes, marked):
 @compiled
 @no_type_check
 def _mark_hashed(codes, members, member, pool_codes, row_ids, first, second, least, most, marked):
-    """As `_mark`, of those whose hash is in a range too."""
+    """As `_mark`, but only candidates whose hash is from `least` to `most`."""
     low, high = pool_codes[0, 0], pool_codes[0, 1]
     also_low, also_high = pool_codes[1, 0], pool_codes[1, 1]
+    # A hash below `least` becomes a great number by the subtraction: one comparison is enough.
     some, width = np.uint8(0), np.uint32(most - least)
     for position in range(codes.shape[0]):
         code = codes[position]
@@ -232,8 +244,8 @@ def _insert_marked(pool, row, tile, vector, scratch):
             word = hash_of(tile.row_ids_u32[position], pool.first_hash_key, pool.second_hash_key)
         if size == kept:
             code = np.int64(row.codes[position]) + 1
-            most = number_of(code, row.shift, scratch.cell) + row.offset + row.error
-            if keys[0] < _least_key(pool, vector, candidate, most, word, row.product_error):
+            greatest = number_of(code, row.shift, scratch.cell) + row.offset + row.error
+            if keys[0] < _least_key(pool, vector, candidate, greatest, word, row.product_error):
                 continue
         distance = np.float32(1) - cosine(vector, candidate, scratch.terms)
         if not _admits(pool, distance, global_row):

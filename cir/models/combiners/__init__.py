@@ -3,4 +3,7 @@
 All have one signature: `forward(image, text)` takes the encoder's raw outputs and returns unit
 vectors. Encoders differ in the length of their features, and a tuned one drifts; so every combiner
 starts by giving each feature a root mean square of one, and only its direction counts.
+
+To add a combiner, add its class here, its name in `cir.models.combiner`, and its name and learning
+rate in `cir.config`.
 """
