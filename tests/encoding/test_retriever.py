@@ -206,12 +206,12 @@ def test_a_broken_file_is_named_whoever_decodes_it(run, files, tmp_path):
     (tmp_path / "text.jpg").write_text("no photo")
     (tmp_path / "folder.jpg").mkdir()
     for name, told in (
-        ("broken.jpg", "is damaged"),
-        ("text.jpg", "is no image"),
-        ("folder.jpg", "cannot be read"),
+        ("broken.jpg", "broken.jpg is damaged"),
+        ("text.jpg", "text.jpg is no image"),
+        ("folder.jpg", "cannot read .*folder.jpg: Is a directory"),
     ):
         for workers in (0, 2):
-            with pytest.raises(ImageError, match=f"{tmp_path / name} {told}"):
+            with pytest.raises(ImageError, match=told):
                 retriever.encode_images(
                     [*files[:5], tmp_path / name], batch_size=2, workers=workers
                 )
