@@ -15,6 +15,7 @@ from tests.support.runs import (
 )
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, dataset, files):
     """Files may not grow beyond what the weights take: the optimiser's state does not fit."""
     settings = {"hidden": 64, "tracker": ("none",), **files}
