@@ -2,6 +2,8 @@
 
 import resource
 
+import pytest
+
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import read_embeddings
 from cir.training.train import train
