@@ -45,6 +45,7 @@ def walked(clip: nn.Module) -> tuple[torch.Tensor, torch.Tensor, int, dict[str, 
     return images, texts, kept.peak, {n: p.grad for n, p in named if p.grad is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tower", VISION)
 def test_less_is_kept_for_the_same_gradient(tower):
     images, texts, whole, expected = walked(clip_of(tower))

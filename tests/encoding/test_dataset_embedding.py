@@ -253,6 +253,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert not Blocks(out).folder.exists()
 
 
+@pytest.mark.slow
 def test_a_run_killed_for_good_goes_on_where_it_was(
     pristine: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ def _photo() -> Image.Image:
     return Image.fromarray(noise)
 
 
+@pytest.mark.slow
 def test_rn50x4_gives_640_components_of_288_pixel_photos(tmp_path: Path) -> None:
     """The default model through the real path: open_clip builds it, a local file holds it."""
     torch.manual_seed(0)

@@ -217,6 +217,7 @@ print(most[0])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_a_mapped_gallery_is_mined_in_bounded_memory(tmp_path: Path) -> None:
     rows, dim, parts = 100_000, 64, 9

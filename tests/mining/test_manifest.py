@@ -115,6 +115,7 @@ def strategy(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", get_args(Sampling))
 @pytest.mark.parametrize("num_negatives", [5, 80])
 def test_a_medium_world_agrees_with_the_oracle(
@@ -204,6 +205,7 @@ def test_starved_queries_are_served_as_asked(on_starved: Any, expected: Any) -> 
         assert found == expected
 
 
+@pytest.mark.slow
 def test_a_random_fill_takes_every_candidate_equally_often() -> None:
     world = on_a_line([0.1, 0.2, 0.65, 0.9, 1.1])
     counts: dict[str, int] = {}

@@ -102,6 +102,7 @@ def test_a_run_stopped_by_a_signal_ends_with_its_code(monkeypatch: pytest.Monkey
     assert (done.exit_code, done.stderr) == (INTERRUPTED, "error: stopped by SIGINT\n")
 
 
+@pytest.mark.slow
 def test_the_stages_run_one_after_the_other_as_they_stand(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,7 @@ def test_what_does_not_match_is_one_line(world: str) -> None:
     assert "it was made from another dataset" in told
 
 
+@pytest.mark.slow
 def test_cirr_goes_through_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cirr_dataset(Path("cirr"), images=56, queries=24)

@@ -2,6 +2,8 @@
 
 import resource
 
+import pytest
+
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import read_embeddings
 from cir.training.train import train
@@ -15,6 +17,7 @@ from tests.support.runs import (
 )
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, dataset, files):
     """Files may not grow beyond what the weights take: the optimiser's state does not fit."""
     settings = {"hidden": 64, "tracker": ("none",), **files}

@@ -57,6 +57,7 @@ def test_a_gradient_that_is_not_finite_moves_nothing(tmp_path, dataset, embeddin
     assert not moved
 
 
+@pytest.mark.slow
 def test_the_command_says_in_one_line_that_the_loss_exploded(tmp_path, files):
     out = tmp_path / "run"
     process = started(command_of(files, out, learning_rate=1e30, save_minutes=0, tracker="none"))

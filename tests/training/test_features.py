@@ -73,6 +73,7 @@ def assert_alike(found: dict[str, Tensor], expected: dict[str, Tensor], bound: f
         assert (found[name] - gradient).norm() <= bound * longest, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encode_batch", [1, 8, 36])
 @pytest.mark.parametrize("kind", ["image", "text"])
 def test_the_cached_gradient_is_the_direct_one(

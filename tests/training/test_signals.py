@@ -28,6 +28,7 @@ from tests.support.runs import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("update", [1, 4, 6])
 def test_a_signal_saves_and_leaves(

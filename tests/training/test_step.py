@@ -40,6 +40,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> tuple[Pat
     return folder, done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ASKED)
 def test_two_processes_lose_what_one_does(two, tmp_path, dataset, name):
     shared, alone = two[0] / name, tmp_path / "alone"
@@ -72,6 +73,7 @@ def test_a_fault_of_one_process_ends_both_with_its_line(two):
     assert read_checkpoint(folder / BROKEN / "checkpoints/last").metadata.epoch == 0
 
 
+@pytest.mark.slow
 def test_the_command_says_in_one_line_what_ended_both(tmp_path, files):
     done = launched("pipeline.cli", *command_of(files, tmp_path / "run", learning_rate=1e30))
     assert done.returncode != 0

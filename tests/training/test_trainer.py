@@ -31,6 +31,7 @@ def test_a_resumed_run_ends_as_one_never_killed(tmp_path, straight, dataset, emb
     assert_same(straight, killed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("epoch", "stage", "call"),
     [*((epoch, stage, 1) for epoch in (0, 2) for stage in STAGES), (0, "save_checkpoint", 2)],
@@ -58,6 +59,7 @@ FINE_TUNING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{"tune": "both"}, {"tune": "image", "online_top_k": 4}, FINE_TUNING]
 )
@@ -113,6 +115,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(
     assert_same(straight, killed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -101,6 +101,7 @@ def test_folders_that_cannot_be_written_are_passed_over(tmp_path: Path) -> None:
     assert first_writable([below_a_file]) is None
 
 
+@pytest.mark.slow
 def test_machine_code_is_kept_beside_the_sources(installed: Path) -> None:
     _, path, hits = in_fresh_process(installed)
     assert Path(path).is_relative_to(installed / "cir" / "mining" / "__pycache__")
@@ -108,6 +109,7 @@ def test_machine_code_is_kept_beside_the_sources(installed: Path) -> None:
     assert in_fresh_process(installed)[2] == 1
 
 
+@pytest.mark.slow
 def test_the_users_cache_folder_is_honoured(installed: Path, tmp_path: Path) -> None:
     _, path, _ = in_fresh_process(installed, NUMBA_CACHE_DIR=str(tmp_path / "asked"))
     assert Path(path).is_relative_to(tmp_path / "asked" / jit._CACHE.name)  # type: ignore[union-attr]
@@ -115,6 +117,7 @@ def test_the_users_cache_folder_is_honoured(installed: Path, tmp_path: Path) -> 
     assert not (installed / "cir" / "mining" / "__pycache__").exists()
 
 
+@pytest.mark.slow
 def test_a_read_only_installation_keeps_its_code_in_the_home(
     installed: Path, tmp_path: Path
 ) -> None:
@@ -124,6 +127,7 @@ def test_a_read_only_installation_keeps_its_code_in_the_home(
     assert Path(path).parent.name.startswith("cir-mining-")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [{}, {"NUMBA_CACHE_DIR": "/dev/null/cache"}])
 def test_mining_works_where_nothing_can_be_written(
     asked: Mapping[str, str], installed: Path

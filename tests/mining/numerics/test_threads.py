@@ -69,6 +69,7 @@ print(products.fp32_precision, products.allow_bf16_reduced_precision_reduction)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_sums_are_of_float32_whichever_switch_a_program_uses(switch: str) -> None:
     """In a fresh process, since torch remembers which of its switches were ever used."""

@@ -78,6 +78,7 @@ def softmax_weights(band: Band, temperature: float) -> dict[int, float]:
     return dict(zip(rows_of(band), weights, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("band", DISTANCES)
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_every_subset_of_a_band_is_equally_likely(band: Band, count: int) -> None:
@@ -101,6 +102,7 @@ def test_a_sample_is_uniform_whatever_the_seed(seed: int) -> None:
     assert p_value(seen, evenly(combinations(rows_of("semi-hard"), 2))) > DOUBT
 
 
+@pytest.mark.slow
 def test_one_query_is_sampled_evenly_over_seeds() -> None:
     seen = [samples("hard", 1, sampling="random", seed=seed, queries=1)[0] for seed in range(150)]
     assert p_value(seen, evenly((row,) for row in rows_of("hard"))) > DOUBT
@@ -151,6 +153,7 @@ def test_draws_of_a_query_are_sampled_independently() -> None:
     assert p_value(zip(first, second, strict=True), cells) > DOUBT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.02, 0.05, 0.5])
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_softmax_samples_are_drawn_one_after_the_other_with_their_weights(

@@ -84,6 +84,7 @@ def assert_same(found: Mined, expected: Mined) -> None:
             np.testing.assert_array_equal(getattr(found, name), values, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize(
     ("tile", "block", "threads", "dtype"),
