@@ -20,6 +20,8 @@ from tests.benchmarks.rivals import MineHardNegatives, NearestSemiHard, SemiHard
 from tests.benchmarks.vectors import World, dataset_world, load_world, random_world
 from tests.support.worlds import random_embeddings, small_dataset
 
+pytestmark = pytest.mark.slow
+
 MARGIN = 0.1
 SEMI_HARD = MiningOptions(strategy="semi-hard", num_negatives=3, margin=MARGIN)
 MIB = 1 << 20

@@ -87,6 +87,7 @@ def require_same(found: Mined, expected: Mined) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_with_all_candidates_it_is_exact(problem: Problem, plan: Plan) -> None:
     found, measured = through(problem, plan, "ivf", IMAGES)
@@ -95,6 +96,7 @@ def test_with_all_candidates_it_is_exact(problem: Problem, plan: Plan) -> None:
     assert measured.target_rank_error == measured.candidates_in_band_error == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_what_is_mined_is_exact_among_the_candidates(problem: Problem, plan: Plan) -> None:
     rng = np.random.default_rng(5)

@@ -88,6 +88,7 @@ def locked(vectors: np.ndarray) -> np.ndarray:
     return copied
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["queries", "targets", "gallery"])
 @pytest.mark.parametrize("laid_out", [backwards, locked, np.asfortranarray])
 def test_arrays_may_lie_in_memory_as_they_like(

@@ -134,6 +134,7 @@ def test_a_filtered_medium_world_agrees_with_the_oracle(
     medium.check(MiningOptions(strategy="category-aware", sampling=sampling, **filters), 32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", get_args(Sampling))
 def test_the_machine_does_not_change_a_byte(
     medium: World, strategy: Any, sampling: Any, tmp_path: Path

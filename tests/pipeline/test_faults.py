@@ -139,6 +139,7 @@ def test_a_wrong_input_is_one_line_with_its_path(command: str, value: str) -> No
     assert shown in line or str(Path.cwd()) in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "value"), sampled(OUTPUTS, WRONG_OUTPUTS))
 def test_a_wrong_output_is_one_line_with_its_path(command: str, value: str) -> None:
     done = cir(command.format(value))

@@ -21,6 +21,7 @@ from tests.support.worlds import small_dataset
 SHORT = PretrainingSchedule(epochs=2, batch_size=8, learning_rate=1e-3, weight_decay=0.1, seed=0)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_repeats_by_its_seed() -> None:
     corpus, images = Corpus(random_records(24)), random_photos(24)
     losses = []

@@ -171,6 +171,7 @@ def test_a_sample_is_told_as_such(
     assert shown.note is None
 
 
+@pytest.mark.slow
 def test_equal_manifests_give_equal_pages(
     manifests: tuple[Manifest, Manifest], dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -149,6 +149,7 @@ def page(run: Path, nasty: Dataset, embeddings: Embeddings) -> str:
     return out.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_every_section_is_there(page: str) -> None:
     headings = re.findall(r"<h[123]>(.*?)</h[123]>", page)
     for wanted in (
@@ -234,6 +235,7 @@ def test_a_run_that_still_goes_on_says_how_far_it_is(
     assert "so far" not in (run / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_equal_runs_give_equal_pages(
     run: Path, nasty: Dataset, embeddings: Embeddings, tmp_path: Path
 ) -> None:

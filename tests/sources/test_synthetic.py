@@ -46,6 +46,7 @@ def pixels(category: str, attributes: dict[str, str], size: int) -> np.ndarray:
 # --------------------------------------------------------------------------------- the dataset
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_for_any_number_of_workers(
     drawn: Path, tmp_path: Path
 ) -> None:

@@ -101,6 +101,7 @@ def test_outside_of_the_main_thread_signals_are_left_alone(tmp_path, dataset, em
     assert len(metrics(tmp_path / "run")) == 2
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_the_code_of_its_signal(tmp_path, files):
     out = tmp_path / "run"
     process = started(command_of(files, out, epochs=10_000, tracker="none"))

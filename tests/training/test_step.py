@@ -56,6 +56,7 @@ def curve(out: Path) -> list[float]:
     return [line[term] for line in metrics(out) for term in terms if line[term] is not None]
 
 
+@pytest.mark.slow
 def test_all_stop_at_the_same_step_and_go_on(two):
     folder, said = two
     line = (

@@ -115,6 +115,7 @@ def test_a_tie_keeps_the_earlier_epoch(tmp_path, dataset, embeddings):
     assert read_checkpoint(out / "checkpoints/last").metadata.epoch == EPOCHS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("combiner", ["attention-fusion", "clip4cir"])
 def test_every_combiner_learns_its_triplets_in_every_precision(
@@ -144,6 +145,7 @@ def tower_of(name: str) -> str:
     return "scale" if "logit_" in name else "text"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", TOWERS)
 def test_a_step_moves_what_it_should_and_nothing_else(tmp_path, dataset, encoded, encoder, tune):
     before = {f"clip.{n}": t.clone() for n, t in encoder.clip.state_dict().items()}

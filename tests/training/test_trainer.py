@@ -76,6 +76,7 @@ def test_a_resumed_run_of_tuned_towers_ends_as_one_never_killed(
     assert_same(straight, killed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["recalls", "mine_manifest", "write_manifest"])
 def test_a_killed_run_resumes_with_its_average(tmp_path, dataset, embeddings, monkeypatch, stage):
     straight = run(tmp_path / "straight", dataset, embeddings, ema=0.8)

@@ -120,6 +120,7 @@ def sources_of_epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Embeddings,
     return seen
 
 
+@pytest.mark.slow
 def test_steps_exclude_by_the_tuned_vectors_also_when_resumed(
     tmp_path: Path, dataset, encoded, monkeypatch, sources_of_epochs
 ):

@@ -214,6 +214,7 @@ def test_a_scan_finds_what_plain_loops_find(drawn: Drawn) -> None:
     world.check(found)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(drawn, st.integers(2, 4))
 def test_scans_of_parts_are_merged_into_one(drawn: Drawn, parts: int) -> None:
