@@ -199,6 +199,14 @@ def test_attention_fusion_is_by_itself_as_wide_as_training_makes_it():
     assert AttentionFusionCombiner().gate.out_features == TrainConfig.hidden
 
 
+@pytest.mark.parametrize("name", ["attention-fusion", "clip4cir", "gated-sum"])
+def test_widths_begin_at_one(name):
+    one = torch.ones(2, 1)
+    assert build_combiner(name, dim=1, hidden=1)(one, one).shape == (2, 1)
+    with pytest.raises(UsageError, match="`dim` is 0; expected a whole number, at least 1"):
+        build_combiner(name, dim=0, hidden=1)
+
+
 def test_an_unknown_name_lists_the_known():
     with pytest.raises(
         UsageError, match=r"`name` is 'mlp'; .*gated-sum, attention-fusion, clip4cir, sum"
