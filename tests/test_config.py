@@ -69,6 +69,7 @@ def test_a_fault_says_what_was_expected(
         kind(**values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", STAGES)
 def test_every_field_has_a_panel_and_help(kind: type[config.Config]) -> None:
     from pipeline.cli import _field_docs

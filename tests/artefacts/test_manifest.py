@@ -170,6 +170,7 @@ def test_a_subset_is_the_rows_it_names(rows: list[int]) -> None:
     assert found.metadata == manifest.metadata
 
 
+@pytest.mark.slow
 def test_eighteen_thousand_queries_read_fast(tmp_path: Path) -> None:
     write_manifest(drawn([5] * 18_000), tmp_path / "m.parquet")
     started = time.perf_counter()

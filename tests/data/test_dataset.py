@@ -121,6 +121,7 @@ def test_audit_finds_each_fault(tmp_path: Path) -> None:
     assert (train.images, train.queries, train.empty_captions) == (8, 1, 1)
 
 
+@pytest.mark.slow
 def test_audit_of_a_sound_folder_is_complete(dataset: Dataset) -> None:
     found = audit(dataset, workers=2)
     assert found.complete

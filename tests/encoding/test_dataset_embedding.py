@@ -99,6 +99,7 @@ def interrupted(
 # ---------------------------------------------------------------------------------- what is written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_image_and_text_is_in_the_store(
     pristine: Dataset, encoder: Encoder, tmp_path: Path, workers: int

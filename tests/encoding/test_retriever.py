@@ -114,6 +114,7 @@ def test_a_photo_is_turned_as_its_file_says(run, files):
     np.testing.assert_allclose(lying, upright, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_tuned_weights_are_taken_from_the_checkpoint(tmp_path, files):
     bundled = load_encoder(
         "cir-tiny", pretrained=None, weights=None, preprocess="targetpad", device=CPU
@@ -136,6 +137,7 @@ def test_tuned_weights_are_taken_from_the_checkpoint(tmp_path, files):
     assert not np.allclose(found, unit(plain), atol=1e-2)
 
 
+@pytest.mark.slow
 def test_weights_of_a_file_are_asked_for_and_checked(tmp_path):
     bundled = load_encoder(
         "cir-tiny", pretrained=None, weights=None, preprocess="targetpad", device=CPU
@@ -162,6 +164,7 @@ def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path):
         cir.load(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_workers_decode_and_progress_advances(run, encoder, files, workers, monkeypatch):
     """Each photo is decoded in a process that says which one it is, in its sha256."""
@@ -188,6 +191,7 @@ def test_workers_decode_and_progress_advances(run, encoder, files, workers, monk
     np.testing.assert_array_equal(found, normalised(expected, "photos"))
 
 
+@pytest.mark.slow
 def test_files_and_decoded_photos_are_mixed_in_their_order(run, files):
     retriever = cir.load(run, device="cpu")
     mixed = [Image.open(file) if row % 3 else file for row, file in enumerate(files[:9])]
@@ -200,6 +204,7 @@ def test_one_batch_starts_no_workers(run, files, monkeypatch):
     assert len(cir.load(run, device="cpu").encode_images(files)) == len(files)
 
 
+@pytest.mark.slow
 def test_a_broken_file_is_named_whoever_decodes_it(run, files, tmp_path):
     retriever = cir.load(run, device="cpu")
     (tmp_path / "broken.jpg").write_bytes(files[0].read_bytes()[:-50])

@@ -21,6 +21,7 @@ from tests.support.micro import micro_encoder
 from tests.support.worlds import random_embeddings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", ["text", "image", "both"])
 def test_a_tuned_encoder_gives_the_vectors_anew(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tune: str

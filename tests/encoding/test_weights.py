@@ -70,6 +70,7 @@ def test_a_clip4cir_checkpoint_implies_quick_gelu(state: State, tmp_path: Path) 
     assert read.quick_gelu is True
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_an_openai_archive_is_read_without_running_it(
     clip: nn.Module, state: State, tmp_path: Path

@@ -134,6 +134,7 @@ def test_a_query_with_no_candidates_gets_nothing(problem: Problem) -> None:
     assert (mined.target_ranks == 1).all()
 
 
+@pytest.mark.slow
 def test_it_is_the_same_each_time_and_measured(problem: Problem, kind: IndexKind) -> None:
     plan = PLANS["semi-hard"]
     (first, measured), (again, as_before) = (through(problem, plan, kind) for _ in range(2))

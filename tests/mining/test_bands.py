@@ -116,6 +116,7 @@ worlds = st.tuples(
 )
 
 
+@pytest.mark.slow
 @given(worlds)
 def test_bands_hold_the_eligible_candidates_of_their_kind(drawn: Any) -> None:
     world = World(*drawn)

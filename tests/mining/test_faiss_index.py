@@ -60,6 +60,7 @@ def test_as_many_candidates_as_vectors_are_all_of_them(gallery: np.ndarray) -> N
         np.testing.assert_array_equal(np.sort(its), np.arange(IMAGES))
 
 
+@pytest.mark.slow
 def test_an_index_is_built_alike_each_time_and_from_a_mapped_file(
     gallery: np.ndarray, kind: IndexKind, tmp_path: Path
 ) -> None:

@@ -126,6 +126,7 @@ def test_a_medium_world_agrees_with_the_oracle(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filters", FILTERS.values(), ids=FILTERS)
 @pytest.mark.parametrize("sampling", ["top", "random"])
 def test_a_filtered_medium_world_agrees_with_the_oracle(

@@ -65,6 +65,7 @@ def selected(
     return sorted((distance(query, row), row, scope) for row, scope in chosen.items()), starved
 
 
+@pytest.mark.slow
 @given(
     st.integers(0, 100_000),
     st.integers(1, 7),

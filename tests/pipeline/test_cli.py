@@ -57,6 +57,7 @@ def helps() -> dict[str, list[Any]]:
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", HELPED, ids=" ".join)
 def test_help_reads_and_imports_no_torch(command: list[str], helps: dict[str, list[Any]]) -> None:
     code, heavy, printed = helps[" ".join(command)]

@@ -160,6 +160,7 @@ def test_a_manifest_beside_itself_has_not_changed(
     assert cells(screen, "Negatives exchanged, of each query")[0][1:] == ["0.00"] * 6
 
 
+@pytest.mark.slow
 def test_what_makes_two_less_comparable_is_noted(
     paths: tuple[Path, Path], manifest: Manifest, screen: io.StringIO, tmp_path: Path
 ) -> None:
@@ -179,6 +180,7 @@ def test_what_makes_two_less_comparable_is_noted(
         assert line in page.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_page_is_whole_and_told(
     count: int, paths: tuple[Path, Path], dataset: Dataset, screen: io.StringIO, tmp_path: Path
@@ -203,6 +205,7 @@ def test_the_page_is_whole_and_told(
     assert page.read_bytes() == first
 
 
+@pytest.mark.slow
 def test_a_page_without_photos_says_so_on_the_screen(
     paths: tuple[Path, Path], screen: io.StringIO, tmp_path: Path
 ) -> None:
@@ -270,6 +273,7 @@ def test_a_page_of_too_many_rows_is_refused() -> None:
         InspectConfig(manifest=Path("m.parquet"), rows=18_000)
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_written_leaves_nothing(
     paths: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -96,6 +96,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_command_writes_one_file_and_says_its_recall(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

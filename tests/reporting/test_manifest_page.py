@@ -87,6 +87,7 @@ def pages(
     return first, second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1])
 def test_each_photo_is_embedded_exactly_once(
     pages: tuple[Page, Page], which: int, dataset: Dataset
@@ -97,6 +98,7 @@ def test_each_photo_is_embedded_exactly_once(
     assert sorted(page.photos) == sorted({data_uri(dataset.image_path(i)) for i in ids})
 
 
+@pytest.mark.slow
 def test_equal_photos_share_one_picture(tmp_path: Path) -> None:
     world = small_dataset(tmp_path / "dataset", images=6, queries=6)
     for image_id in world.image_ids():
@@ -161,6 +163,7 @@ def test_the_filters_find_every_row(
     assert offered == {value: str(count) for value, count in counted.items()}
 
 
+@pytest.mark.slow
 def test_a_sample_is_told_as_such(
     manifests: tuple[Manifest, Manifest], dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -183,6 +186,7 @@ def test_equal_manifests_give_equal_pages(
         assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.slow
 def test_without_a_dataset_ids_stand_for_photos(
     manifests: tuple[Manifest, Manifest], tmp_path: Path
 ) -> None:
@@ -197,6 +201,7 @@ def test_without_a_dataset_ids_stand_for_photos(
     assert manifests[0].negative_ids[0] in text
 
 
+@pytest.mark.slow
 def test_a_photo_that_is_gone_is_counted(tmp_path: Path) -> None:
     world = small_dataset(tmp_path / "dataset", images=6, queries=6)
     made = random_manifest(world, random_embeddings(world))
@@ -210,6 +215,7 @@ def test_a_photo_that_is_gone_is_counted(tmp_path: Path) -> None:
     assert 'class="gone">no photo' in page.text
 
 
+@pytest.mark.slow
 def test_the_starved_are_drawn_where_there_are_some(
     manifests: tuple[Manifest, Manifest], tmp_path: Path
 ) -> None:

@@ -220,6 +220,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.slow
 def test_a_run_that_still_goes_on_says_how_far_it_is(
     page: str, run: Path, nasty: Dataset, embeddings: Embeddings, tmp_path: Path
 ) -> None:
@@ -247,6 +248,7 @@ def test_equal_runs_give_equal_pages(
     assert b"Evaluation" not in pages[0]
 
 
+@pytest.mark.slow
 def test_a_photo_that_is_gone_leaves_its_place(
     run: Path, embeddings: Embeddings, nasty: Dataset, tmp_path: Path
 ) -> None:

@@ -62,6 +62,7 @@ def described(drawn: str) -> list[str]:
     return re.findall(r'aria-label="([^"]+)"', drawn)
 
 
+@pytest.mark.slow
 def test_an_unknown_number_that_changes_has_a_curve(tmp_path, manifest):
     lines = [line(0)] + [
         line(epoch, size=7, temperature=epoch, novel={"term": epoch / 4}) for epoch in (1, 2)
@@ -73,6 +74,7 @@ def test_an_unknown_number_that_changes_has_a_curve(tmp_path, manifest):
     ]
 
 
+@pytest.mark.slow
 def test_the_terms_of_a_line_itself(tmp_path, manifest):
     lines = [
         line(0),
@@ -88,11 +90,13 @@ def test_the_terms_of_a_line_itself(tmp_path, manifest):
     assert described(drawn["Learning rate"]) == ["learning rate by epoch: 0.1"]
 
 
+@pytest.mark.slow
 def test_a_lone_term_is_drawn_once(tmp_path, manifest):
     drawn = charts(tmp_path, [line(0), line(1, loss=0.5, triplet=0.5)], manifest)
     assert described(drawn["Loss"]) == ["triplet by epoch: 0.5"]
 
 
+@pytest.mark.slow
 def test_before_any_training_there_is_no_empty_chart(tmp_path, manifest):
     drawn = charts(tmp_path, [line(0)], manifest)
     assert set(drawn) == {
@@ -103,6 +107,7 @@ def test_before_any_training_there_is_no_empty_chart(tmp_path, manifest):
     }
 
 
+@pytest.mark.slow
 def test_time_by_part_leaves_the_rest(tmp_path, manifest):
     lines = [line(0), line(1, parts={"train": 2.5, "mine": 1.0})]
     drawn = charts(tmp_path, lines, manifest)["Wall time"]
@@ -129,6 +134,7 @@ def test_turnover_by_hand(tmp_path, manifest):
     assert first.targets.low == pytest.approx(np.percentile(manifest.target_distances, 25))
 
 
+@pytest.mark.slow
 def test_distances_and_turnover_are_drawn_of_each_mining(tmp_path, manifest):
     later = exchanged(manifest, 1, row=0)
     drawn = charts(tmp_path, [line(0), line(1)], manifest, later)

@@ -25,6 +25,7 @@ def manifest(dataset: Dataset) -> Manifest:
     return random_manifest(dataset, random_embeddings(dataset), most=14)
 
 
+@pytest.mark.slow
 def test_rare_categories_and_kinds_get_their_share(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

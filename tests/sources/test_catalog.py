@@ -89,6 +89,7 @@ def records(folder: Path) -> dict[str, Any]:
 # --------------------------------------------------------------------------------- the dataset
 
 
+@pytest.mark.slow
 def test_the_stage_shows_what_it_made_and_replaces_only_when_told(
     shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +176,7 @@ def test_a_photo_is_asked_from_at_most_so_often_and_never_twice_the_same(made: P
     assert all(len(kinds) <= 2 and len(set(kinds)) == len(kinds) for kinds in asked.values())
 
 
+@pytest.mark.slow
 def test_the_result_depends_on_the_seed_alone(shop: Path, made: Path, tmp_path: Path) -> None:
     shuffled = [ROWS[i] for i in np.random.default_rng(3).permutation(len(ROWS))]
     other_order = write_csv(tmp_path / "styles.csv", shuffled)

@@ -74,6 +74,7 @@ def test_it_has_the_shape_of_fashioniq(drawn: Path) -> None:
         assert {query.category for query in dataset.queries(split)} == {"dress", "shirt"}
 
 
+@pytest.mark.slow
 def test_queries_are_as_many_as_fashioniqs_and_half_share_their_reference(tmp_path: Path) -> None:
     draw_dataset(tmp_path / "out", {"toptee": 200}, size=32)
     queries = Dataset(tmp_path / "out").queries("train")

@@ -106,6 +106,7 @@ def test_under_autocast_the_cached_gradient_is_the_direct_one_to_bfloat16(
         assert_alike(cached, direct, 0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["image", "text"])
 def test_what_is_kept_does_not_grow_with_the_batch(
     dataset: Dataset, encoder: Encoder, kind: str

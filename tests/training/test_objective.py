@@ -34,6 +34,7 @@ def run(out: Path, dataset: Dataset, embeddings: Embeddings, **changes: object) 
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -82,6 +83,7 @@ def test_a_temperature_is_learned_and_saved(tmp_path, dataset, embeddings):
     assert len(saved) == 1
 
 
+@pytest.mark.slow
 def test_a_temperature_is_never_learned_below_the_coldest(tmp_path, dataset, embeddings):
     lines = run(
         tmp_path / "run",

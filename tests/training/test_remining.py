@@ -37,6 +37,7 @@ def strategies(out: Path) -> list[str]:
     return [read_manifest(file).metadata.strategy for file in sorted((out / "manifests").iterdir())]
 
 
+@pytest.mark.slow
 def test_a_curriculum_chooses_the_strategy_of_every_epoch(tmp_path, dataset, embeddings):
     spelled = "random:1,hard:1,semi-hard"
     run(tmp_path / "run", dataset, embeddings, curriculum=spelled)
@@ -60,6 +61,7 @@ def test_a_stage_is_mined_once_where_nothing_is_mined_again(tmp_path, dataset, e
     ]
 
 
+@pytest.mark.slow
 def test_a_curriculum_goes_on_where_it_was(tmp_path, dataset, embeddings):
     spelled = "random:1,hard:1,semi-hard"
     run(tmp_path / "whole", dataset, embeddings, curriculum=spelled, remine=False)

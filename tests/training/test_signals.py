@@ -58,6 +58,7 @@ def draws_of(straight: Path, dataset: Dataset) -> range:
     return range(-(-queries // SETTINGS["batch_size"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["recalls", "mine_manifest", "write_manifest"])
 def test_outside_of_steps_a_signal_stops_at_once(
     tmp_path, straight, dataset, embeddings, monkeypatch, stage

@@ -171,6 +171,7 @@ def test_a_step_moves_what_it_should_and_nothing_else(tmp_path, dataset, encoded
                 "token_embedding" not in name and "attn.in_proj" not in name}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_tuning_text_decodes_no_image(tmp_path, dataset, encoded, encoder, monkeypatch):
     def refuse(path):
         raise ImageError(f"{path} was decoded")
@@ -182,6 +183,7 @@ def test_tuning_text_decodes_no_image(tmp_path, dataset, encoded, encoder, monke
         run(tmp_path / "other", dataset, encoded, tune="image", epochs=1)
 
 
+@pytest.mark.slow
 def test_how_towers_are_encoded_changes_nothing_but_rounding(
     tmp_path, dataset, encoded, monkeypatch
 ):
@@ -210,6 +212,7 @@ def test_how_towers_are_encoded_changes_nothing_but_rounding(
     assert metrics(other)[-1]["loss"] == pytest.approx(metrics(plain)[-1]["loss"], rel=1e-2)
 
 
+@pytest.mark.slow
 def test_a_layer_nearer_the_input_moves_less(tmp_path, dataset, encoded, monkeypatch):
     monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
     changes = {"tune": "both", "epochs": 1, "clip_learning_rate": 1e-3, "layer_decay": 0.3}
@@ -225,6 +228,7 @@ def test_a_layer_nearer_the_input_moves_less(tmp_path, dataset, encoded, monkeyp
             assert earlier == pytest.approx(0.3 * later, rel=0.5)
 
 
+@pytest.mark.slow
 def test_the_average_is_judged_and_saved(tmp_path, dataset, embeddings, monkeypatch):
     seen = []
     plain = Evaluator.judge
@@ -248,6 +252,7 @@ def test_the_average_is_judged_and_saved(tmp_path, dataset, embeddings, monkeypa
     assert {t.sum().item() for t in raw} != {t.sum().item() for t in saved.values()}
 
 
+@pytest.mark.slow
 def test_dev_and_mining_see_the_tuned_vectors(tmp_path, dataset, encoded, encoder, monkeypatch):
     seen = []
     plain = Evaluator.judge

@@ -107,6 +107,7 @@ def test_what_a_kill_left_aside_is_swept_away(tmp_path, straight, dataset, embed
     assert [file.name for file in out.rglob(".*")] == [".gitignore"]
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_checkpoint_starts_anew(
     tmp_path, straight, dataset, embeddings
 ):

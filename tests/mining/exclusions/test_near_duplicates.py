@@ -16,6 +16,7 @@ def brute_force(wanted: np.ndarray, gallery: np.ndarray, threshold: float) -> se
     return set(zip(rows[near].tolist(), columns[near].tolist(), strict=True))
 
 
+@pytest.mark.slow
 @given(
     st.integers(0, 1000),
     st.sampled_from((1, 2, 5, 48, 49, 120)),

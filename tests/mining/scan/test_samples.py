@@ -91,6 +91,7 @@ def test_every_subset_of_a_band_is_equally_likely(band: Band, count: int) -> Non
     )
 
 
+@pytest.mark.slow
 def test_a_band_of_any_candidate_is_sampled_evenly_under_top_too() -> None:
     seen = samples("any", 2, sampling="top", seed=5)
     assert p_value(seen, evenly(combinations(range(18), 2))) > DOUBT
@@ -108,6 +109,7 @@ def test_one_query_is_sampled_evenly_over_seeds() -> None:
     assert p_value(seen, evenly((row,) for row in rows_of("hard"))) > DOUBT
 
 
+@pytest.mark.slow
 def test_random_fills_are_uniform_among_the_rest() -> None:
     """Two are missing beside the five hard ones."""
     found = mined((Draw("any", 1.0, "hard"),), 7, fill="random")
@@ -117,6 +119,7 @@ def test_random_fills_are_uniform_among_the_rest() -> None:
     assert p_value(seen, evenly(tuple(sorted(pair)) for pair in combinations(others, 2))) > DOUBT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", ["random", "softmax"])
 def test_neighbouring_queries_are_sampled_independently(sampling: str) -> None:
     weights = softmax_weights("semi-hard", 0.1)
@@ -132,12 +135,14 @@ def pairs_of(weights: dict[int, float]) -> dict[Hashable, float]:
     return {(a, b): weights[a] * weights[b] / whole for a, b in product(weights, repeat=2)}
 
 
+@pytest.mark.slow
 def test_seeds_are_sampled_independently() -> None:
     one, other = (samples("semi-hard", 1, sampling="random", seed=seed) for seed in (0, 1))
     cells = evenly(product(((row,) for row in rows_of("semi-hard")), repeat=2))
     assert p_value(zip(one, other, strict=True), cells) > DOUBT
 
 
+@pytest.mark.slow
 def test_draws_of_a_query_are_sampled_independently() -> None:
     """The second draw knows nothing of the first but what is taken: each other row is as likely.
 
@@ -169,6 +174,7 @@ def test_a_cold_softmax_takes_the_nearest() -> None:
     assert set(cold) == {(11, 12, 13)}
 
 
+@pytest.mark.slow
 def test_a_hot_softmax_is_uniform() -> None:
     hot = samples("semi-hard", 3, sampling="softmax", temperature=1e5)
     assert p_value(hot, evenly(combinations(rows_of("semi-hard"), 3))) > DOUBT
