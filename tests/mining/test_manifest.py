@@ -30,6 +30,7 @@ from tests.support.mining_worlds import (
     mining_options,
     on_machine,
     random_world,
+    small_worlds,
 )
 from tests.support.worlds import random_embeddings
 
@@ -53,16 +54,7 @@ FILTERS["all"] = {name: value for own in FILTERS.values() for name, value in own
 ).via("a border far below the target, where bfloat16 is coarse")
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(
-    st.fixed_dictionaries(
-        {
-            "seed": st.integers(0, 2**32),
-            "dim": st.integers(1, 9),
-            "images": st.integers(1, 45),
-            "count": st.integers(1, 12),
-            "categories": st.integers(1, 3),
-            "whole": st.booleans(),
-        }
-    ),
+    small_worlds(),
     mining_options(),
     st.one_of(st.just({}), filters()),
     st.fixed_dictionaries(

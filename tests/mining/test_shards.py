@@ -35,6 +35,7 @@ from tests.support.mining_worlds import (
     mining_options,
     on_machine,
     random_world,
+    small_worlds,
 )
 from tests.support.worlds import random_embeddings, write_store
 
@@ -130,16 +131,7 @@ def assert_same(found: Manifest, expected: Manifest) -> None:
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(
-    st.fixed_dictionaries(
-        {
-            "seed": st.integers(0, 2**32),
-            "dim": st.integers(1, 9),
-            "images": st.integers(1, 45),
-            "count": st.integers(1, 12),
-            "categories": st.integers(1, 3),
-            "whole": st.booleans(),
-        }
-    ),
+    small_worlds(),
     mining_options(),
     st.one_of(st.just({}), filters()),
     st.lists(st.floats(0, 1), max_size=4),

@@ -148,3 +148,17 @@ def filters(draw: st.DrawFn) -> dict[str, Any]:
         "range_min": least,
         "range_max": None if longest is None else least + longest,
     }
+
+
+def small_worlds() -> st.SearchStrategy[dict]:
+    """The arguments of small random worlds."""
+    return st.fixed_dictionaries(
+        {
+            "seed": st.integers(0, 2**32),
+            "dim": st.integers(1, 9),
+            "images": st.integers(1, 45),
+            "count": st.integers(1, 12),
+            "categories": st.integers(1, 3),
+            "whole": st.booleans(),
+        }
+    )
