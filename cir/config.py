@@ -39,7 +39,7 @@ Index = Literal["auto", "flat", "ivf", "hnsw", "ivfpq"]
 CombinerName = Literal["gated-sum", "attention-fusion", "clip4cir", "sum"]
 Tune = Literal["none", "text", "image", "both"]
 Tracker = Literal["tensorboard", "wandb", "none"]
-GalleryName = Literal["full", "val"]
+GalleryName = Literal["full", "val", "all"]
 ReferenceRule = Literal["kept", "removed"]
 CaptionRule = Literal["joined", "both-orders"]
 LinkMode = Literal["hardlink", "symlink", "copy"]
@@ -433,6 +433,8 @@ class MineConfig(MiningOptions):
     """Split whose queries are mined; its images are the gallery."""
     query: MiningComposition = option("sum", "Query")
     """Composed query: reference (image only), sum (normalised image + text), or combiner."""
+    text_share: float = option(0.5, "Query")
+    """Share of the text in --query sum; cir evaluate --query weighted-sum says which is best."""
     checkpoint: Path | None = option(None, "Query")
     """Checkpoint folder of the combiner, with --query combiner."""
     device: Device = option("auto", "Machine")
@@ -445,6 +447,9 @@ class MineConfig(MiningOptions):
     def faults(self) -> Iterator[str]:
         yield from super().faults()
         yield from _below(self, 1, "block_size")
+        yield from _outside(self, 0, 1, "text_share")
+        if self.text_share != 0.5 and self.query != "sum":
+            yield f"`text_share` is of `query='sum'`; leave it out with `query={self.query!r}`"
         if (self.query == "combiner") != (self.checkpoint is not None):
             yield "`query='combiner'` and `checkpoint` go together: pass both or neither"
 
@@ -539,6 +544,8 @@ class TrainConfig(Config):
     """Hidden width of gated-sum and attention-fusion."""
     dropout: float = option(0.5, "Model")
     """Share of components that gated-sum drops while training; clip4cir always drops half."""
+    text_share: float = option(0.5, "Model")
+    """Share of the text in the sum that gated-sum starts as."""
     tune: Tune = option("none", "Model")
     """Towers of CLIP that are fine-tuned beside the combiner."""
     weights: Path | None = option(None, "Model")
@@ -627,6 +634,9 @@ class TrainConfig(Config):
         yield from _misspelled(self, "curriculum", curriculum)
         yield from _outside(self, 0, 2, "margin")
         yield from _outside(self, 0.0, 0.9, "dev_fraction", "dropout")
+        yield from _outside(self, 0, 1, "text_share")
+        if self.text_share != 0.5 and self.combiner != "gated-sum":
+            yield f"`text_share` is of gated-sum; leave it out with `combiner={self.combiner!r}`"
         yield from self._tuning_faults()
         yield from _not_positive(self, "learning_rate", "clip_learning_rate", "temperature")
         if self.dev_fraction == 0:
@@ -673,7 +683,8 @@ class EvaluateConfig(Config):
     other: Path | None = option(None, "Query", argument=True)
     """A second run, to see what changes from the first to it."""
     query: Composition = option("combiner", "Query")
-    """Composed query: combiner, or a baseline: reference, text, sum."""
+    """Composed query: combiner, or a baseline: reference, text, sum, or weighted-sum, whose share
+    of the text is that with the best R@10 on a tenth of the training references."""
     dataset: Path = option(DATASET, "Files")
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
@@ -681,8 +692,9 @@ class EvaluateConfig(Config):
     split: Split = option("val", "Protocol")
     """Split that is reported."""
     gallery: tuple[GalleryName, ...] = option(("full",), "Protocol")
-    """full: every image of the split's category; val: its references and targets only. This and
-    the next two can be given more than once: every combination is reported."""
+    """full: every image of the split's category; val: its references and targets only; all: every
+    image of the dataset but the query's own reference. This and the next two can be given more than
+    once: every combination is reported."""
     reference: tuple[ReferenceRule, ...] = option((), "Protocol")
     """Whether the reference image itself may be retrieved; by default as the benchmark has it:
     kept, and removed where the dataset is in CIRR's form."""
@@ -720,6 +732,8 @@ class EvaluateConfig(Config):
         yield from self._faults_of_runs()
         if self.all_protocols and (self.gallery, self.reference, self.captions) != _ONE_PROTOCOL:
             yield "`all_protocols` takes no `gallery`, `reference` or `captions`"
+        if "all" in self.gallery and "kept" in self.reference:
+            yield "`gallery='all'` is every image but the reference; leave out `reference='kept'`"
         if self.submission and (self.gallery, self.captions) != (("full",), ("joined",)):
             yield "`submission` ranks the full gallery by joined captions"
         if self.submission and self.all_protocols:

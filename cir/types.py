@@ -73,7 +73,7 @@ Scope = Literal["same-category", "other-category", "any"]
 Sampling = Literal["top", "random", "softmax"]
 """Which members of a band are drawn: the nearest, each equally likely, or nearer ones likelier."""
 
-Composition = Literal["reference", "text", "sum", "combiner"]
+Composition = Literal["reference", "text", "sum", "weighted-sum", "combiner"]
 """How a query becomes one vector (`cir.models.composition`)."""
 
 MiningComposition = Literal["reference", "sum", "combiner"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,8 +12,15 @@ from cir import __version__, arguments
 from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.query_ranks import write_query_ranks
 from cir.artefacts.store import Embeddings, read_embeddings
-from cir.config import RUN, CaptionRule, EvaluateConfig, GalleryName, ReferenceRule
-from cir.data.dataset import Dataset
+from cir.config import (
+    RUN,
+    CaptionRule,
+    EvaluateConfig,
+    GalleryName,
+    ReferenceRule,
+    TrainConfig,
+)
+from cir.data.dataset import Dataset, hold_out
 from cir.data.queries import Query
 from cir.encoding.tuned import as_tuned
 from cir.evaluation.comparison import MEAN, PairedComparison, compare
@@ -23,9 +30,13 @@ from cir.evaluation.query_rows import LISTED, query_rows
 from cir.evaluation.ranks import Ranks
 from cir.evaluation.recall import Evaluation, recalls
 from cir.evaluation.submission import SUBMITTED, submission
+from cir.evaluation.text_share import choose_text_share
 from cir.files import folder_written_aside, refuse_existing, write_json
+from cir.mining.manifest import usable_queries
+from cir.models.combiner import SumCombiner
 from cir.models.composer import Composer, load_composer, untrained_composer
 from cir.runtime import pick_device
+from cir.types import Split
 from cir.workers import pick_workers
 from pipeline import console
 
@@ -44,8 +55,19 @@ class _Inputs:
     def evaluator(self) -> Evaluator:
         """Judges under every protocol."""
         return Evaluator(
-            self.queries, self.galleries, self.store, self.protocols, device=self.device
+            self.queries,
+            self.galleries,
+            self.store,
+            self.protocols,
+            device=self.device,
+            every_image=self.every_image,
         )
+
+    @property
+    def every_image(self) -> list[str]:
+        """The gallery `all`, where a protocol has it."""
+        asked = any(protocol.gallery == "all" for protocol in self.protocols)
+        return self.dataset.image_ids() if asked else []
 
 
 def run(config: EvaluateConfig) -> Path:
@@ -55,7 +77,7 @@ def run(config: EvaluateConfig) -> Path:
     inputs = _open(config)
     if config.compares:
         return _compare(config, inputs)
-    composer = _composers(config)[-1]
+    composer = _composers(config, inputs)[-1]
     vectors = _vectors(config, inputs, composer)
     if config.submission:
         _submit(config.submission, inputs, composer, vectors)
@@ -94,21 +116,44 @@ def _protocols(config: EvaluateConfig, dataset: Dataset) -> list[Protocol]:
     rules = (config.gallery, config.reference or (standard.reference,), config.captions)
     if config.all_protocols:
         rules = (get_args(GalleryName), get_args(ReferenceRule), get_args(CaptionRule))
-    asked = dict.fromkeys(Protocol(config.split, *each) for each in product(*rules))
+    asked = dict.fromkeys(_protocol(config.split, *each) for each in product(*rules))
     return sorted(asked, key=lambda protocol: protocol != standard)
+
+
+def _protocol(
+    split: Split, gallery: GalleryName, reference: ReferenceRule, captions: CaptionRule
+) -> Protocol:
+    """The protocol of these rules; no reference is in the gallery `all`."""
+    return Protocol(split, gallery, "removed" if gallery == "all" else reference, captions)
 
 
 def _has_targets(inputs: _Inputs) -> bool:
     return all(query.target_ids for query in inputs.queries)
 
 
-def _composers(config: EvaluateConfig) -> list[Composer]:
+def _composers(config: EvaluateConfig, inputs: _Inputs) -> list[Composer]:
     """What is judged; of two, the one that the change is counted from stands first."""
     runs = [path for path in (config.run, config.other) if path is not None]
     if config.query == "combiner":
         return [load_composer(path) for path in runs or [RUN]]
     judged = runs or [RUN] if config.compare else []
-    return [untrained_composer(config.query), *(load_composer(path) for path in judged)]
+    share = _chosen_text_share(inputs) if config.query == "weighted-sum" else 0.5
+    baseline = untrained_composer(config.query, share)
+    return [baseline, *(load_composer(path) for path in judged)]
+
+
+def _chosen_text_share(inputs: _Inputs) -> float:
+    """The share of the text that is best on the dev split which training would hold out."""
+    known, _ = usable_queries(inputs.dataset.queries("train"), inputs.store)
+    _, dev = hold_out(known, TrainConfig.dev_fraction, TrainConfig.seed)
+    share = choose_text_share(
+        dev, inputs.dataset.galleries("train"), inputs.store, split="train", device=inputs.device
+    )
+    console.note(
+        f"weighted sum: {share:g} of the text, chosen on {len(dev):,} queries of the training "
+        f"split; cir mine and cir train take it as --text-share {share:g}"
+    )
+    return share
 
 
 def _vectors(config: EvaluateConfig, inputs: _Inputs, composer: Composer) -> Embeddings:
@@ -118,7 +163,7 @@ def _vectors(config: EvaluateConfig, inputs: _Inputs, composer: Composer) -> Emb
         composer.checkpoint,
         inputs.dataset,
         inputs.queries,
-        inputs.galleries,
+        chain(inputs.every_image, *inputs.galleries.values()),
         device=inputs.device,
         workers=pick_workers(config.workers),
         progress=console.RichProgress(),
@@ -139,11 +184,17 @@ def _evaluate(
     _print(evaluations)
     if config.json:
         every = {"protocols": [evaluation.to_json() for evaluation in evaluations]}
-        write_json(config.json, evaluations[0].to_json() | every | origin)
+        write_json(config.json, evaluations[0].to_json() | every | origin | _weights(composer))
     if config.per_query:
         described = {"query": composer.name, "protocol": asdict(ranks[0].protocol), **origin}
         write_query_ranks(query_rows(ranks[0]), config.per_query, described)
         console.note(f"{config.per_query}: each query's rank; {ranks[0].protocol}")
+
+
+def _weights(composer: Composer) -> dict[str, float]:
+    """The share of the text in a sum, by its name in the file of figures."""
+    combiner = composer.combiner
+    return {"text_share": combiner.text_share} if isinstance(combiner, SumCombiner) else {}
 
 
 def _judge(
@@ -220,7 +271,7 @@ def _cells(figures: dict[str, float]) -> tuple[str, ...]:
 
 def _compare(config: EvaluateConfig, inputs: _Inputs) -> Path:
     """Prints and writes what changes from the first composer to the second."""
-    composers = _composers(config)
+    composers = _composers(config, inputs)
     vectors = [_vectors(config, inputs, composer) for composer in composers]
     evaluator = inputs.evaluator()
     before, after = (

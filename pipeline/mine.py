@@ -54,6 +54,7 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
         ),
         config.options(),
         query=config.query,
+        text_share=config.text_share if config.query == "sum" else None,
         split=config.split,
         epoch=0,
         checkpoint_sha256=composer.checkpoint.sha256 if composer.checkpoint else None,
@@ -73,7 +74,7 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
 def _composer(config: MineConfig, embeddings: Embeddings) -> Composer:
     """An untrained composer, or that of a checkpoint made for the store's encoder."""
     if config.checkpoint is None:
-        return untrained_composer(config.query)
+        return untrained_composer(config.query, config.text_share)
     checkpoint = find_checkpoint(config.checkpoint)
     _require_encoder(checkpoint, embeddings)
     return composer_of(checkpoint)

@@ -84,6 +84,8 @@ class ManifestMetadata:
     """None where mining was exact; a manifest that does not say was mined exactly."""
     curriculum: str | None = None
     """The curriculum of the training run that mined it; None where its strategy never changes."""
+    text_share: float | None = None
+    """The share of the text in a sum that composed the queries; None of another composition."""
 
     def to_json(self) -> dict[str, Any]:
         """One object, the options' entries beside the rest."""

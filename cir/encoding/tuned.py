@@ -1,7 +1,7 @@
 """A store's vectors as the encoder of a checkpoint sees them."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -22,13 +22,13 @@ def as_tuned(
     checkpoint: Checkpoint | None,
     dataset: Dataset,
     queries: Sequence[Query],
-    galleries: Mapping[str, Sequence[str]],
+    image_ids: Iterable[str],
     *,
     device: torch.device,
     workers: int,
     progress: Progress = SILENT,
 ) -> Embeddings:
-    """The vectors of some queries and galleries as a checkpoint's encoder sees them.
+    """The vectors of some queries and images as a checkpoint's encoder sees them.
 
     Only what the tuned towers changed is encoded again; where none was tuned, nothing is.
 
@@ -37,7 +37,7 @@ def as_tuned(
         checkpoint: May hold a tuned encoder; None for a combiner that needs no training.
         dataset: Where the image files are.
         queries: Whose references, targets and captions are encoded.
-        galleries: Image ids that are encoded as well, by category.
+        image_ids: The images that are encoded as well: the galleries.
         device: Where it is encoded.
         workers: Processes that decode images.
         progress: Shows images and captions per second.
@@ -56,7 +56,7 @@ def as_tuned(
     encoder, now = encoder_of_checkpoint(checkpoint, device=device), embeddings
     if tune in ("image", "both"):
         named = {i for q in queries for i in (q.reference_id, *q.target_ids)}
-        ids = named.union(*galleries.values())
+        ids = named.union(image_ids)
         now = with_images(now, encoder, dataset, ids, workers=workers, progress=progress)
     if tune in ("text", "both"):
         texts = (text for q in queries for text in both_orders(q.captions))

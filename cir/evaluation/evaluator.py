@@ -47,6 +47,7 @@ class Evaluator:
         protocols: Iterable[Protocol],
         *,
         device: torch.device | str,
+        every_image: Sequence[str] = (),
         judged: bool = True,
     ) -> None:
         """Looks up everything but vectors.
@@ -57,12 +58,13 @@ class Evaluator:
             embeddings: Says which images were embedded and which were skipped.
             protocols: At least one, all of the same split.
             device: Where vectors are composed and compared.
+            every_image: The image ids of the whole dataset, for protocols whose gallery is `all`.
             judged: Whether each query must have a target. The rankings that a test split's server
                 takes are made without.
 
         Raises:
             UsageError: there is no protocol, or the queries have no targets, as those of a test
-                split, and shall be judged.
+                split, and shall be judged, or a gallery is `all` and `every_image` is empty.
             DatasetError: a category has no gallery, a target is in none, or no query is left.
         """
         queries, self.protocols = tuple(queries), tuple(protocols)
@@ -70,7 +72,9 @@ class Evaluator:
             raise UsageError("`protocols` is empty; expected at least one")
         self._query_count = len(queries)
         tasks = [
-            ranking_tasks(queries, galleries, embeddings, protocol, judged=judged)
+            ranking_tasks(
+                queries, galleries, embeddings, protocol, every_image=every_image, judged=judged
+            )
             for protocol in self.protocols
         ]
         self._categories = [

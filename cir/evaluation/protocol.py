@@ -21,11 +21,18 @@ class Protocol:
 
     split: Split
     gallery: GalleryName = "full"
-    """full: every image of the split's category; val: its references and targets only."""
+    """full: every image of the split's category; val: its references and targets only; all: every
+    image of the dataset but the query's own reference."""
     reference: ReferenceRule = "kept"
-    """Whether the reference image itself may be retrieved."""
+    """Whether the reference image itself may be retrieved; from the gallery `all` it is removed."""
     captions: CaptionRule = "joined"
     """joined: "a and b"; both-orders: the mean of "a and b" and "b and a"."""
+
+    def __post_init__(self) -> None:
+        if self.gallery == "all" and self.reference == "kept":
+            raise UsageError(
+                "`gallery` is 'all', which holds no reference; expected `reference='removed'`"
+            )
 
     def __str__(self) -> str:
         return f"split {self.split}, {self.rules}"
@@ -53,7 +60,7 @@ class RankingTask:
     category: str
     queries: tuple[Query, ...]
     gallery: tuple[str, ...]
-    """Image ids, in the order that breaks ties."""
+    """Image ids, in the order that breaks ties: of `all`, the category's first."""
     gallery_expected: int
     """Images that the dataset names; more than the gallery's where embedding skipped some."""
     targets: tuple[Int[np.ndarray, " _"], ...]
@@ -74,6 +81,7 @@ def ranking_tasks(
     embeddings: Embeddings,
     protocol: Protocol,
     *,
+    every_image: Sequence[str] = (),
     judged: bool = True,
 ) -> list[RankingTask]:
     """The task of each category, without the queries whose reference or targets were skipped.
@@ -83,20 +91,24 @@ def ranking_tasks(
         galleries: Image ids of the split by category.
         embeddings: What was embedded and what was skipped.
         protocol: The rules.
+        every_image: The image ids of the whole dataset, which are the gallery `all`.
         judged: Whether each query must have a target that can be retrieved; a test split's rankings
             are submitted without.
 
     Raises:
-        UsageError: the queries have no targets, as those of a test split, and shall be judged.
+        UsageError: the queries have no targets, as those of a test split, and shall be judged; or
+            the gallery is `all` and `every_image` is empty.
         DatasetError: a target is in no gallery, or no query is left.
     """
     if judged:
         require_targets(queries, protocol.split)
+    if protocol.gallery == "all" and not every_image:
+        raise UsageError("`every_image` is empty; expected the images that the gallery 'all' holds")
     tasks = [
         _task(
             category,
             [q for q in queries if q.category == category],
-            _gallery(category, queries, galleries, protocol.gallery),
+            _gallery(category, queries, galleries, protocol.gallery, every_image),
             embeddings,
             protocol.reference,
             judged,
@@ -167,6 +179,7 @@ def _gallery(
     queries: Sequence[Query],
     galleries: Mapping[str, Sequence[str]],
     gallery: GalleryName,
+    every_image: Sequence[str],
 ) -> list[str]:
     """The image ids that a category's queries are ranked against, each once."""
     if gallery == "full" and category not in galleries:
@@ -176,6 +189,8 @@ def _gallery(
             f"{', '.join(sorted(galleries)) or 'no category'}"
         )
     full = dict.fromkeys(galleries.get(category, ()))
+    if gallery == "all":
+        return [*full, *sorted(set(every_image) - set(full))]
     if gallery == "full":
         return list(full)
     members = [q for q in queries if q.category == category]

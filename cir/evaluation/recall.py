@@ -54,7 +54,7 @@ PUBLISHED_GALLERIES: Final[Mapping[GalleryName, Mapping[str, int]]] = {
     "full": {"dress": 3817, "shirt": 6346, "toptee": 5373},
     "val": {"dress": 2628, "shirt": 3089, "toptee": 2902},
 }
-"""Images of FashionIQ's val galleries, which published figures refer to."""
+"""Images of FashionIQ's val galleries, which published figures refer to; nobody published `all`."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,7 @@ def evaluate(
     *,
     query: str,
     device: torch.device | str,
+    every_image: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> Evaluation:
     """Ranks each query's own category and counts the hits.
@@ -173,15 +174,19 @@ def evaluate(
         protocol: What the figures shall mean.
         query: Name of the composition, for the record.
         device: Where vectors are composed and compared.
+        every_image: The image ids of the whole dataset, where the protocol's gallery is `all`.
         progress: Shows queries per second.
 
     Raises:
-        UsageError: the queries have no targets, as those of a test split.
+        UsageError: the queries have no targets, as those of a test split; or the gallery is `all`
+            and `every_image` is empty.
         DatasetError: a target is in no gallery, or no query is left.
         StoreError: an image or a text has no vector.
         VectorError: a vector has no direction.
     """
-    evaluator = Evaluator(queries, galleries, embeddings, [protocol], device=device)
+    evaluator = Evaluator(
+        queries, galleries, embeddings, [protocol], device=device, every_image=every_image
+    )
     return recalls(evaluator.judge(embeddings, combiner, progress=progress)[0], query)
 
 
@@ -298,7 +303,7 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
 
 def _unlike_published(evaluation: Evaluation) -> Iterator[str]:
     """A note where galleries are FashionIQ's by name and not by size."""
-    published = PUBLISHED_GALLERIES[evaluation.protocol.gallery]
+    published = PUBLISHED_GALLERIES.get(evaluation.protocol.gallery, {})
     sizes = {c.category: c.gallery_size for c in evaluation.categories}
     same_names = evaluation.protocol.split == "val" and set(sizes) == set(published)
     if same_names and sizes != dict(published):

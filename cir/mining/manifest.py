@@ -88,6 +88,7 @@ def mine_manifest(
     epoch: int,
     checkpoint_sha256: str | None,
     device: torch.device,
+    text_share: float | None = None,
     left_out: int = 0,
     block_size: int = MineConfig.block_size,
     progress: Progress = SILENT,
@@ -107,6 +108,7 @@ def mine_manifest(
         epoch: The epoch of training that they were mined after; 0 before it.
         checkpoint_sha256: The checkpoint that composed them.
         device: Where the matrix products run.
+        text_share: The share of the text in the sum that composed them, for the record.
         left_out: Queries that `usable_queries` left out, for the record.
         block_size: Queries compared with the gallery at once.
         progress: Shows gallery images per second.
@@ -165,6 +167,7 @@ def mine_manifest(
             embeddings_sha256=embeddings.sha256,
             provenance=embeddings.provenance,
             checkpoint_sha256=checkpoint_sha256,
+            text_share=text_share,
             counts=_counts(mined, kept, _all_counts(exclusions, processes), left_out),
             approximation=approximation,
         ),

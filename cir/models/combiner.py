@@ -23,15 +23,17 @@ __all__ = [
     "build_combiner",
 ]
 
-_BY_NAME: Final[dict[str, Callable[[int, int, float], nn.Module]]] = {
+_BY_NAME: Final[dict[str, Callable[[int, int, float, float], nn.Module]]] = {
     "gated-sum": GatedSumCombiner,
-    "attention-fusion": lambda dim, hidden, _: AttentionFusionCombiner(dim, hidden),
+    "attention-fusion": lambda dim, hidden, *_: AttentionFusionCombiner(dim, hidden),
     "clip4cir": lambda dim, *_: Clip4CirCombiner(dim),
     "sum": lambda *_: SumCombiner(),
 }
 
 
-def build_combiner(name: str, *, dim: int, hidden: int, dropout: float = 0.0) -> nn.Module:
+def build_combiner(
+    name: str, *, dim: int, hidden: int, dropout: float = 0.0, text_share: float = 0.5
+) -> nn.Module:
     """A combiner with initial weights drawn from torch's generator.
 
     Args:
@@ -39,6 +41,7 @@ def build_combiner(name: str, *, dim: int, hidden: int, dropout: float = 0.0) ->
         dim: Components of the features.
         hidden: Inner width of gated-sum and attention-fusion; clip4cir's follow from `dim`.
         dropout: Share of components that gated-sum drops while training; no part of the weights.
+        text_share: Of the sum that gated-sum begins as.
 
     Raises:
         UsageError: there is no combiner of that name, or it cannot be so wide.
@@ -46,4 +49,4 @@ def build_combiner(name: str, *, dim: int, hidden: int, dropout: float = 0.0) ->
     arguments.choice("name", name, _BY_NAME)
     require_widths(dim=dim, hidden=hidden)
     arguments.share("dropout", dropout)
-    return _BY_NAME[name](dim, hidden, dropout)
+    return _BY_NAME[name](dim, hidden, dropout, text_share)

@@ -34,13 +34,17 @@ class Composer:
         return f"{self.checkpoint.folder} (epoch {self.checkpoint.metadata.epoch})"
 
 
-def untrained_composer(name: Composition) -> Composer:
+def untrained_composer(name: Composition, text_share: float = 0.5) -> Composer:
     """The composer that needs no training called `name`: reference, text or sum.
 
+    Args:
+        name: As in `cir.models.composition.baseline`.
+        text_share: The share of the text in the sum.
+
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none of that name, or the share is none.
     """
-    return Composer(name, baseline(name).eval(), None)
+    return Composer(name, baseline(name, text_share).eval(), None)
 
 
 def load_composer(path: Path) -> Composer:

@@ -1,6 +1,6 @@
 """Queries composed into one unit vector each: a reference image and the text that modifies it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -15,17 +15,26 @@ from cir.data.queries import Query
 from cir.errors import VectorError
 from cir.models.combiner import ReferenceOnly, SumCombiner, TextOnly
 
-_BASELINES: Final = {"reference": ReferenceOnly, "text": TextOnly, "sum": SumCombiner}
+_BASELINES: Final[Mapping[str, Callable[[float], nn.Module]]] = {
+    "reference": lambda _: ReferenceOnly(),
+    "text": lambda _: TextOnly(),
+    "sum": SumCombiner,
+    "weighted-sum": SumCombiner,
+}
 
 
-def baseline(query: str) -> nn.Module:
+def baseline(query: str, text_share: float = 0.5) -> nn.Module:
     """The combiner that needs no training called `query`: reference, text or sum.
 
+    Args:
+        query: Its name; `weighted-sum` is the sum under the name of one whose share was chosen.
+        text_share: The share of the text in the sum.
+
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none of that name, or the share is none.
     """
     arguments.choice("query", query, _BASELINES)
-    return _BASELINES[query]()
+    return _BASELINES[query](text_share)
 
 
 def compose(

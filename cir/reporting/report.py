@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -207,7 +208,7 @@ def _examples(
         run.checkpoint,
         dataset,
         dev,
-        galleries,
+        chain(*galleries.values()),
         device=device,
         workers=pick_workers(None),
         progress=progress,

@@ -53,7 +53,11 @@ def build_model(config: TrainConfig, embeddings: Embeddings, device: torch.devic
     seed_all(config.seed)
     dim = embeddings.provenance.embed_dim
     combiner = build_combiner(
-        config.combiner, dim=dim, hidden=config.hidden, dropout=config.dropout
+        config.combiner,
+        dim=dim,
+        hidden=config.hidden,
+        dropout=config.dropout,
+        text_share=config.text_share,
     ).to(device)
     encoder = None
     if config.tune != "none":

@@ -44,11 +44,11 @@ def test_a_tuned_encoder_gives_the_vectors_anew(
         return encoder
 
     monkeypatch.setattr("cir.encoding.origin.load_encoder", load)
-    queries, galleries = dataset.queries("val"), dataset.galleries("val")
+    queries, ids = dataset.queries("val"), sorted(set().union(*dataset.galleries("val").values()))
     checkpoint = read_checkpoint(folder)
-    now = as_tuned(embeddings, checkpoint, dataset, queries, galleries, device=CPU, workers=0)
+    now = as_tuned(embeddings, checkpoint, dataset, queries, ids, device=CPU, workers=0)
     assert asked == [folder]
-    ids, texts = sorted({i for g in galleries.values() for i in g})[:3], now.captions.keys[:3]
+    ids, texts = ids[:3], now.captions.keys[:3]
     files = [dataset.image_path(i) for i in ids]
     images = {True: image_vectors(encoder, files, batch_size=3, workers=0)}
     captions = {True: caption_vectors(encoder, texts, batch_size=3)}
@@ -71,7 +71,7 @@ def test_a_store_of_the_tuned_encoder_is_taken_as_it_is(dataset: Dataset, tmp_pa
     digest = weights_sha256(encoder.clip.state_dict())
     of_tuned = dataclasses.replace(before.provenance, pretrained="best", weights_sha256=digest)
     store = dataclasses.replace(before, provenance=of_tuned)
-    found = as_tuned(store, read_checkpoint(folder), dataset, [], {}, device=CPU, workers=0)
+    found = as_tuned(store, read_checkpoint(folder), dataset, [], [], device=CPU, workers=0)
     assert found is store
 
 
@@ -91,4 +91,4 @@ def _evaluates(embeddings: Embeddings, dataset: Dataset) -> None:
 
 def test_without_a_checkpoint_nothing_is_encoded(dataset: Dataset) -> None:
     store = random_embeddings(dataset)
-    assert as_tuned(store, None, dataset, [], {}, device=CPU, workers=0) is store
+    assert as_tuned(store, None, dataset, [], [], device=CPU, workers=0) is store

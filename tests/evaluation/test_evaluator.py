@@ -31,8 +31,28 @@ def test_protocols_together_are_the_protocols_alone(dataset, cirr, form: str) ->
             protocol,
             query="sum",
             device=CPU,
+            every_image=made.image_ids(),
         )
         assert recalls(ranks, "sum") == alone
+
+
+def test_the_gallery_all_is_every_image_of_every_split_and_category(dataset: Dataset) -> None:
+    embeddings = random_embeddings(dataset)
+    protocol = Protocol("val", "all", "removed")
+    (ranks,) = evaluator_of(dataset, embeddings, protocol).judge(embeddings, SumCombiner())
+    for category in ranks.categories:
+        assert sorted(category.task.gallery) == dataset.image_ids()
+        assert (category.task.gallery_sizes == len(dataset.image_ids()) - 1).all()
+    assert not [note for note in recalls(ranks, "sum").notes() if "published" in note]
+
+
+def test_the_gallery_all_needs_its_images_and_holds_no_reference(dataset: Dataset) -> None:
+    embeddings, protocol = random_embeddings(dataset), Protocol("val", "all", "removed")
+    queries, galleries = dataset.queries("val"), dataset.galleries("val")
+    with pytest.raises(UsageError, match="`every_image` is empty"):
+        Evaluator(queries, galleries, embeddings, [protocol], device=CPU)
+    with pytest.raises(UsageError, match="`gallery` is 'all', which holds no reference"):
+        Protocol("val", "all", "kept")
 
 
 def test_other_vectors_are_looked_up_again(dataset: Dataset) -> None:

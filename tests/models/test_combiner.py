@@ -120,6 +120,27 @@ def test_gated_sum_starts_as_the_plain_sum_even_with_dropout(training):
     torch.testing.assert_close(combiner(image, text), SumCombiner()(image, text))
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.75, 1.0])
+def test_gated_sum_starts_as_the_weighted_sum(share):
+    image, text = features(0), features(1)
+    gated = GatedSumCombiner(dim=DIM, hidden=7, text_share=share)
+    torch.testing.assert_close(gated(image, text), SumCombiner(share)(image, text))
+
+
+def test_the_weighted_sum_is_its_equation():
+    image, text = features(0), features(1, length=3.0)
+    expected = unit_rows(0.25 * unit_rows(image) + 0.75 * unit_rows(text))
+    torch.testing.assert_close(SumCombiner(0.75)(image, text), expected)
+    torch.testing.assert_close(SumCombiner(0.0)(image, text), ReferenceOnly()(image, text))
+    torch.testing.assert_close(SumCombiner(1.0)(image, text), TextOnly()(image, text))
+
+
+@pytest.mark.parametrize("make", [SumCombiner, lambda share: GatedSumCombiner(text_share=share)])
+def test_a_share_of_the_text_is_a_share(make):
+    with pytest.raises(UsageError, match=r"`text_share` is 1\.5; expected 0 to 1"):
+        make(1.5)
+
+
 def test_gated_sum_learns_from_its_zeros():
     torch.manual_seed(0)
     combiner = GatedSumCombiner(dim=DIM, hidden=7)

@@ -64,7 +64,7 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path):
         load_composer(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["reference", "text", "sum"])
+@pytest.mark.parametrize("name", ["reference", "text", "sum", "weighted-sum"])
 def test_an_untrained_composer_is_called_by_its_name(name):
     composer = untrained_composer(name)
     assert composer.checkpoint is None

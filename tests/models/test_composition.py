@@ -29,7 +29,7 @@ def test_baselines_are_what_they_are_called() -> None:
     }
     for name, its in expected.items():
         np.testing.assert_allclose(compose(baseline(name), image, text, device=CPU), its, atol=1e-6)
-    with pytest.raises(UsageError, match="'combiner'; expected one of reference, text, sum"):
+    with pytest.raises(UsageError, match="'combiner'; expected one of reference, text, sum, weigh"):
         baseline("combiner")
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,31 @@ def test_a_run_is_judged_as_the_library_judges_its_best_checkpoint(
 @pytest.mark.parametrize("query", ["reference", "text", "sum"])
 def test_baselines_need_no_run(dataset: Dataset, store: Path, query: str) -> None:
     assert run(config(dataset, store, query=query)) == store
+
+
+def test_the_weighted_sum_says_its_share_and_where_it_was_chosen(
+    dataset: Dataset, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "figures.json"
+    run(config(dataset, store, query="weighted-sum", gallery=("full", "all"), json=out))
+    printed = " ".join(capsys.readouterr().out.split())
+    share = re.search(r"weighted sum: ([\d.]+) of the text, chosen on \d+ queries", printed)
+    assert share is not None
+    found = json.loads(out.read_text())
+    assert found["text_share"] == float(share[1])
+    rules = [(p["protocol"]["gallery"], p["protocol"]["reference"]) for p in found["protocols"]]
+    assert rules == [("full", "kept"), ("all", "removed")]
+    combiner = SumCombiner(found["text_share"])
+    expected = evaluate(
+        dataset.queries("val"),
+        dataset.galleries("val"),
+        read_embeddings(store),
+        combiner,
+        Protocol("val"),
+        query="weighted-sum",
+        device=CPU,
+    )
+    assert found["mean"] | {"headline": found["headline"]} == pytest.approx(expected.figures())
 
 
 def test_what_is_there_is_not_replaced(dataset: Dataset, store: Path, tmp_path: Path) -> None:

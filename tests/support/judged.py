@@ -20,6 +20,7 @@ PROTOCOLS = [
     for gallery, reference, captions in product(
         get_args(GalleryName), get_args(ReferenceRule), get_args(CaptionRule)
     )
+    if (gallery, reference) != ("all", "kept")
 ]
 
 
@@ -30,7 +31,13 @@ def evaluator_of(
     split = protocols[0].split
     galleries = made.galleries(split)
     return Evaluator(
-        made.queries(split), galleries, embeddings, protocols, device=CPU, judged=judged
+        made.queries(split),
+        galleries,
+        embeddings,
+        protocols,
+        device=CPU,
+        every_image=made.image_ids(),
+        judged=judged,
     )
 
 
