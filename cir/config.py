@@ -545,8 +545,12 @@ class TrainConfig(Config):
     combiner: CombinerName = option("gated-sum", "Model")
     """gated-sum (the plain sum and a learned departure from it), attention-fusion (the gate over
     both modalities), clip4cir (Baldrati et al.), or sum."""
-    hidden: int = option(512, "Model")
-    """Hidden width of gated-sum and attention-fusion."""
+    hidden: int | None = option(None, "Model")
+    """Inner width of the combiner; by default 512, and for clip4cir eight times the length of the
+    vectors (5120 for RN50x4)."""
+    projection: int | None = option(None, "Model")
+    """Width of clip4cir's projections; by default four times the length of the vectors (2560 for
+    RN50x4)."""
     dropout: float = option(0.5, "Model")
     """Share of components that gated-sum drops while training; clip4cir always drops half."""
     text_share: float = option(0.5, "Model")
@@ -629,7 +633,8 @@ class TrainConfig(Config):
         yield from _empty(self, "tracker")
         if "none" in self.tracker and len(set(self.tracker)) > 1:
             yield "`tracker='none'` excludes the others"
-        yield from _below(self, 1, "epochs", "hidden", "online_top_k", "row_negatives")
+        yield from _below(self, 1, "epochs", "hidden", "projection")
+        yield from _below(self, 1, "online_top_k", "row_negatives")
         yield from _below(self, 2, "batch_size")
         yield from _below(self, 0, "workers", "save_minutes")
         yield from _outside(self, 0, _LARGEST_SEED, "seed")
@@ -642,6 +647,10 @@ class TrainConfig(Config):
         yield from _outside(self, 0, 1, "text_share")
         if self.text_share != 0.5 and self.combiner != "gated-sum":
             yield f"`text_share` is of gated-sum; leave it out with `combiner={self.combiner!r}`"
+        if self.hidden is not None and self.combiner == "sum":
+            yield "`hidden` is no width of the sum; leave it out with `combiner='sum'`"
+        if self.projection is not None and self.combiner != "clip4cir":
+            yield f"`projection` is of clip4cir; leave it out with `combiner={self.combiner!r}`"
         yield from self._tuning_faults()
         yield from _not_positive(self, "learning_rate", "clip_learning_rate", "temperature")
         if self.dev_fraction == 0:
