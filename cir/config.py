@@ -391,11 +391,15 @@ class MiningOptions(Config):
     """What decides which negatives a query gets; the manifest records it, to mine again by."""
 
     strategy: Strategy = option("semi-hard", "Negatives")
-    """random, hard, semi-hard, or category-aware (shares of same, other and any category)."""
+    """random, hard, semi-hard, category-aware (shares of same, other and any category), or
+    adaptive (between the two steepest drops of the query's scores behind its target)."""
     num_negatives: int = option(5, "Negatives")
     """Negatives a query."""
     margin: float = option(0.2, "Negatives")
     """Margin of the semi-hard band, in cosine distance."""
+    drop_window: int = option(100, "Negatives")
+    """With --strategy adaptive, the valid candidates behind the target that are looked at for the
+    steepest drops."""
     sampling: Sampling = option("top", "Negatives")
     """top takes the nearest of the band; random draws from the whole band, each equally likely;
     softmax draws nearer ones more often. Where top meets a band of any kind, it draws at random."""
@@ -443,6 +447,7 @@ class MiningOptions(Config):
     def faults(self) -> Iterator[str]:
         yield from super().faults()
         yield from _below(self, 1, "num_negatives", "candidates")
+        yield from _below(self, 3, "drop_window")
         fewest = self.num_negatives + self.range_min
         if self.index not in ("auto", "flat") and not self.candidates >= fewest:
             what = "`num_negatives` and `range_min` together"
@@ -601,8 +606,12 @@ class TrainConfig(Config):
     combiner: CombinerName = option("gated-sum", "Model")
     """gated-sum (the plain sum and a learned departure from it), attention-fusion (the gate over
     both modalities), clip4cir (Baldrati et al.), or sum."""
-    hidden: int = option(512, "Model")
-    """Hidden width of gated-sum and attention-fusion."""
+    hidden: int | None = option(None, "Model")
+    """Inner width of the combiner; by default 512, and for clip4cir eight times the length of the
+    vectors (5120 for RN50x4)."""
+    projection: int | None = option(None, "Model")
+    """Width of clip4cir's projections; by default four times the length of the vectors (2560 for
+    RN50x4)."""
     dropout: float = option(0.5, "Model")
     """Share of components that gated-sum drops while training; clip4cir always drops half."""
     text_share: float = option(0.5, "Model")
@@ -685,7 +694,8 @@ class TrainConfig(Config):
         yield from _empty(self, "tracker")
         if "none" in self.tracker and len(set(self.tracker)) > 1:
             yield "`tracker='none'` excludes the others"
-        yield from _below(self, 1, "epochs", "hidden", "online_top_k", "row_negatives")
+        yield from _below(self, 1, "epochs", "hidden", "projection")
+        yield from _below(self, 1, "online_top_k", "row_negatives")
         yield from _below(self, 2, "batch_size")
         yield from _below(self, 0, "workers", "save_minutes")
         yield from _outside(self, 0, _LARGEST_SEED, "seed")
@@ -698,6 +708,10 @@ class TrainConfig(Config):
         yield from _outside(self, 0, 1, "text_share")
         if self.text_share != 0.5 and self.combiner != "gated-sum":
             yield f"`text_share` is of gated-sum; leave it out with `combiner={self.combiner!r}`"
+        if self.hidden is not None and self.combiner == "sum":
+            yield "`hidden` is no width of the sum; leave it out with `combiner='sum'`"
+        if self.projection is not None and self.combiner != "clip4cir":
+            yield f"`projection` is of clip4cir; leave it out with `combiner={self.combiner!r}`"
         yield from self._tuning_faults()
         yield from _not_positive(self, "learning_rate", "clip_learning_rate", "temperature")
         if self.dev_fraction == 0:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from cir.artefacts.checkpoint import Checkpoint, read_checkpoint
+from cir.artefacts.checkpoint import Checkpoint, CheckpointMetadata, read_checkpoint
 from cir.errors import CheckpointError, reason_of
 from cir.models.combiner import build_combiner
 from cir.models.composition import baseline
@@ -63,7 +63,12 @@ def composer_of(checkpoint: Checkpoint) -> Composer:
         CheckpointError: the weights do not fit the combiner that the checkpoint names.
     """
     metadata = checkpoint.metadata
-    combiner = build_combiner(metadata.combiner, dim=metadata.dim, hidden=metadata.hidden)
+    combiner = build_combiner(
+        metadata.combiner,
+        dim=metadata.dim,
+        hidden=_hidden(metadata),
+        projection=metadata.projection,
+    )
     try:
         combiner.load_state_dict(dict(checkpoint.combiner))
     except RuntimeError as fault:
@@ -72,6 +77,16 @@ def composer_of(checkpoint: Checkpoint) -> Composer:
             f"of {metadata.dim}-d vectors: {' '.join(str(fault).split())}"
         ) from fault
     return Composer("combiner", combiner.eval(), checkpoint)
+
+
+def _hidden(metadata: CheckpointMetadata) -> int | None:
+    """The inner width as `build_combiner` takes it.
+
+    Before `projection` was recorded, every checkpoint named a `hidden`, also those of clip4cir,
+    which had the published widths, and of the sum, which has none.
+    """
+    unrecorded = metadata.projection is None and metadata.combiner in ("clip4cir", "sum")
+    return None if unrecorded else metadata.hidden
 
 
 def find_checkpoint(path: Path) -> Checkpoint:

@@ -40,10 +40,10 @@ class Clip4CirCombiner(nn.Module):
         """
         super().__init__()
         require_widths(dim=dim)
-        self.dim = dim
         projection = _PROJECTION_FACTOR * dim if projection is None else projection
         hidden = _HIDDEN_FACTOR * dim if hidden is None else hidden
         require_widths(projection=projection, hidden=hidden)
+        self.dim, self.projection, self.hidden = dim, projection, hidden
         self.project_image = _branch(dim, projection)
         self.project_text = _branch(dim, projection)
         self.mix = _branch(2 * projection, hidden)
