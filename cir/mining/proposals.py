@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
@@ -89,17 +89,22 @@ def propose_pairs(
     mined = mine(
         problem, plan, device=device, block_size=block_size, progress=progress, processes=processes
     )
-    found = np.argwhere(_is_near(mined))
+    in_category = _in_category(mined)
+    ranks = in_category.cumsum(axis=1)
+    found = np.argwhere(in_category & (mined.kinds != KINDS.index("easy")))
     looks = _looks(mined.rows[tuple(found.T)], gallery, embeddings, duplicate_threshold)
     references = {query.reference_id: row for row, query in enumerate(queries)}
     chosen = diverse_pairs(
-        np.array([references[queries[row].reference_id] for row, _ in found], dtype=np.int64),
+        np.array([references[queries[row].reference_id] for row in found[:, 0]], dtype=np.int64),
         looks,
         (mined.distances - mined.target_distances[:, None])[tuple(found.T)],
         count=count,
         most_uses=MOST_USES,
     )
-    return [_pair(queries[row], gallery, mined, row, place) for row, place in found[chosen]]
+    return [
+        _pair(queries[row], gallery, mined, row, place, int(ranks[row, place]))
+        for row, place in found[chosen].tolist()
+    ]
 
 
 def _nearest(count: int, margin: float) -> Plan:
@@ -108,14 +113,12 @@ def _nearest(count: int, margin: float) -> Plan:
     return Plan(draws, num_negatives=count, margin=margin, sampling="top", fill="nearest")
 
 
-def _is_near(mined: Mined) -> np.ndarray:
-    """Which of the mined images are of the query's category, and hard or semi-hard."""
-    is_near: np.ndarray = (
-        (mined.rows != NO_ROW)
-        & (mined.scopes == SCOPES.index(_SCOPE))
-        & (mined.kinds != KINDS.index("easy"))
+def _in_category(mined: Mined) -> Bool[np.ndarray, "queries negatives"]:
+    """Which of the mined images are of the query's category, and not filled up from another."""
+    inside: Bool[np.ndarray, "queries negatives"] = (mined.rows != NO_ROW) & (
+        mined.scopes == SCOPES.index(_SCOPE)
     )
-    return is_near
+    return inside
 
 
 def _of_the_reference(
@@ -159,14 +162,16 @@ def _looks(
     return looks
 
 
-def _pair(query: Query, gallery: Gallery, mined: Mined, row: int, place: int) -> ProposedPair:
+def _pair(
+    query: Query, gallery: Gallery, mined: Mined, row: int, place: int, rank: int
+) -> ProposedPair:
     return ProposedPair(
         reference_id=query.reference_id,
         target_id=gallery.ids[mined.rows[row, place]],
         category=query.category,
         query_id=query.id,
         distance=float(mined.distances[row, place]),
-        rank=int(place) + 1,
+        rank=rank,
         target_distance=float(mined.target_distances[row]),
         target_rank=int(mined.target_ranks[row]),
     )

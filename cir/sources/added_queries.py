@@ -94,9 +94,7 @@ def _require_apart(out: Path, inputs: Mapping[str, Path]) -> None:
     for name, path in inputs.items():
         held = path.resolve()
         if held.is_relative_to(made) or (held.is_dir() and made.is_relative_to(held)):
-            raise UsageError(
-                f"`out` is {out}, at odds with `{name}`, {path}: choose another folder"
-            )
+            raise UsageError(f"`out` is {out} and `{name}` is {path}: choose another `out`")
 
 
 @dataclass
