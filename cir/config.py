@@ -694,6 +694,12 @@ class EvaluateConfig(Config):
     query: Composition = option("combiner", "Query")
     """Composed query: combiner, or a baseline: reference, text, sum, or weighted-sum, whose share
     of the text is that with the best R@10 on a tenth of the training references."""
+    clip4cir_combiner: Path | None = option(None, "Query")
+    """Composed query: CLIP4Cir's published Combiner in this file, in place of a run; with --compare
+    and a run, what changes from it to the run."""
+    weights: Path | None = option(None, "Query")
+    """CLIP that --clip4cir-combiner was trained over, as `cir embed --weights` took it: evaluates
+    only if the store was embedded with it."""
     dataset: Path = option(DATASET, "Files")
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
@@ -753,13 +759,24 @@ class EvaluateConfig(Config):
         """Whether two ways to compose queries are compared."""
         return self.compare or self.other is not None
 
+    @property
+    def baseline(self) -> str | None:
+        """What needs no run of ours, as faults name it; None where two runs are compared."""
+        if self.clip4cir_combiner is not None:
+            return "`clip4cir_combiner`"
+        return None if self.query == "combiner" else f"`query={self.query!r}`"
+
     def _faults_of_runs(self) -> Iterator[str]:
-        if self.other is not None and self.query != "combiner":
-            yield f"two runs are compared with each other and take no `query={self.query!r}`"
-        elif self.compare and self.other is None and self.query == "combiner":
+        if self.clip4cir_combiner is not None and self.query != "combiner":
+            yield f"`clip4cir_combiner` composes the query; leave out `query={self.query!r}`"
+        if self.weights is not None and self.clip4cir_combiner is None:
+            yield "`weights` are the CLIP of `clip4cir_combiner`, which is missing"
+        if self.other is not None and self.baseline:
+            yield f"two runs are compared with each other and take no {self.baseline}"
+        elif self.compare and self.other is None and not self.baseline:
             yield "`compare` takes a second run, or a baseline such as `query='sum'`"
-        elif self.run is not None and self.query != "combiner" and not self.compare:
-            yield f"`query={self.query!r}` is a baseline: it takes a run folder only with `compare`"
+        elif self.run is not None and self.baseline and not self.compare:
+            yield f"{self.baseline} is a baseline: it takes a run folder only with `compare`"
         for name in ("per_query", "submission"):
             if self.compares and getattr(self, name) is not None:
                 yield f"`{name}` is of one run; a comparison has two"
