@@ -347,11 +347,15 @@ class MiningOptions(Config):
     """What decides which negatives a query gets; the manifest records it, to mine again by."""
 
     strategy: Strategy = option("semi-hard", "Negatives")
-    """random, hard, semi-hard, or category-aware (shares of same, other and any category)."""
+    """random, hard, semi-hard, category-aware (shares of same, other and any category), or
+    adaptive (between the two steepest drops of the query's scores behind its target)."""
     num_negatives: int = option(5, "Negatives")
     """Negatives a query."""
     margin: float = option(0.2, "Negatives")
     """Margin of the semi-hard band, in cosine distance."""
+    drop_window: int = option(100, "Negatives")
+    """With --strategy adaptive, the valid candidates behind the target that are looked at for the
+    steepest drops."""
     sampling: Sampling = option("top", "Negatives")
     """top takes the nearest of the band; random draws from the whole band, each equally likely;
     softmax draws nearer ones more often. Where top meets a band of any kind, it draws at random."""
@@ -399,6 +403,7 @@ class MiningOptions(Config):
     def faults(self) -> Iterator[str]:
         yield from super().faults()
         yield from _below(self, 1, "num_negatives", "candidates")
+        yield from _below(self, 3, "drop_window")
         fewest = self.num_negatives + self.range_min
         if self.index not in ("auto", "flat") and not self.candidates >= fewest:
             what = "`num_negatives` and `range_min` together"
