@@ -28,6 +28,7 @@ from cir.types import (
     Strategy,
     TripletForm,
     TripletReduction,
+    Weighting,
 )
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -589,6 +590,12 @@ class TrainConfig(Config):
     """Temperature of the contrastive term."""
     learn_temperature: bool = option(False, "Loss")
     """Learn the temperature, from --temperature on, down to 0.01."""
+    weighting: Weighting = option("none", "Loss")
+    """What counts more: none; hardness, the harder negatives of the contrastive term; trust, the
+    queries whose target is probably right, by its rank each time they are mined again."""
+    hardness: float = option(0.5, "Loss")
+    """With --weighting hardness, how much more: a negative of cosine s weighs
+    exp(this * s / temperature)."""
     remine: bool = option(True, "Negatives")
     """Mine again with the current model after every epoch."""
     curriculum: str | None = option(None, "Negatives")
@@ -652,6 +659,7 @@ class TrainConfig(Config):
         if self.projection is not None and self.combiner != "clip4cir":
             yield f"`projection` is of clip4cir; leave it out with `combiner={self.combiner!r}`"
         yield from self._tuning_faults()
+        yield from self._weighting_faults()
         yield from _not_positive(self, "learning_rate", "clip_learning_rate", "temperature")
         if self.dev_fraction == 0:
             yield "`dev_fraction` is 0; the best epoch needs a dev split"
@@ -670,6 +678,15 @@ class TrainConfig(Config):
         if self.learning_rate is not None:
             return self.learning_rate
         return _COMBINER_RATES[self.combiner]
+
+    def _weighting_faults(self) -> Iterator[str]:
+        yield from _not_positive(self, "hardness")
+        if self.weighting != "hardness" and self.hardness != TrainConfig.hardness:
+            yield f"`hardness` is of `weighting='hardness'`; it is {self.weighting!r}"
+        if self.weighting == "hardness" and "contrastive" not in self.loss:
+            yield "`weighting='hardness'` is of the contrastive term, which `loss` lacks"
+        if self.weighting == "trust" and not (self.remine and self.online_top_k is None):
+            yield "`weighting='trust'` goes by the ranks of targets each time they are mined again"
 
     def _tuning_faults(self) -> Iterator[str]:
         yield from _below(self, 1, "encode_batch")
