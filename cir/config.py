@@ -221,6 +221,11 @@ class CheckConfig(Config):
     """Dataset folder: images/, captions/, image_splits/."""
     json: Path | None = option(None, "Output")
     """Write everything that was found to this JSON file."""
+    without_missing: Path | None = option(None, "Output")
+    """Make a dataset folder without the images that are missing or broken, and what names them; the
+    images of the whole are linked, and the whole stays as it is."""
+    overwrite: bool = option(False, "Output")
+    """Replace a folder in --without-missing that was made by it."""
     images: bool = option(True, "Input")
     """Open every image; --no-images audits the annotations alone."""
     workers: int | None = option(None, "Machine")
@@ -228,6 +233,10 @@ class CheckConfig(Config):
 
     def faults(self) -> Iterator[str]:
         yield from _below(self, 1, "workers")
+        if self.without_missing is not None and not self.images:
+            yield "`without_missing` needs every image opened; leave out `images=False`"
+        if self.overwrite and self.without_missing is None:
+            yield "`overwrite` is of `without_missing`, which is missing"
 
 
 @dataclass(frozen=True, kw_only=True)
