@@ -28,6 +28,7 @@ from cir.types import (
     Strategy,
     TripletForm,
     TripletReduction,
+    Weighting,
 )
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -227,6 +228,11 @@ class CheckConfig(Config):
     """Dataset folder: images/, captions/, image_splits/."""
     json: Path | None = option(None, "Output")
     """Write everything that was found to this JSON file."""
+    without_missing: Path | None = option(None, "Output")
+    """Make a dataset folder without the images that are missing or broken, and what names them; the
+    images of the whole are linked, and the whole stays as it is."""
+    overwrite: bool = option(False, "Output")
+    """Replace a folder in --without-missing that was made by it."""
     images: bool = option(True, "Input")
     """Open every image; --no-images audits the annotations alone."""
     workers: int | None = option(None, "Machine")
@@ -234,6 +240,10 @@ class CheckConfig(Config):
 
     def faults(self) -> Iterator[str]:
         yield from _below(self, 1, "workers")
+        if self.without_missing is not None and not self.images:
+            yield "`without_missing` needs every image opened; leave out `images=False`"
+        if self.overwrite and self.without_missing is None:
+            yield "`overwrite` is of `without_missing`, which is missing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -650,6 +660,12 @@ class TrainConfig(Config):
     """Temperature of the contrastive term."""
     learn_temperature: bool = option(False, "Loss")
     """Learn the temperature, from --temperature on, down to 0.01."""
+    weighting: Weighting = option("none", "Loss")
+    """What counts more: none; hardness, the harder negatives of the contrastive term; trust, the
+    queries whose target is probably right, by its rank each time they are mined again."""
+    hardness: float = option(0.5, "Loss")
+    """With --weighting hardness, how much more: a negative of cosine s weighs
+    exp(this * s / temperature)."""
     remine: bool = option(True, "Negatives")
     """Mine again with the current model after every epoch."""
     curriculum: str | None = option(None, "Negatives")
@@ -713,6 +729,7 @@ class TrainConfig(Config):
         if self.projection is not None and self.combiner != "clip4cir":
             yield f"`projection` is of clip4cir; leave it out with `combiner={self.combiner!r}`"
         yield from self._tuning_faults()
+        yield from self._weighting_faults()
         yield from _not_positive(self, "learning_rate", "clip_learning_rate", "temperature")
         if self.dev_fraction == 0:
             yield "`dev_fraction` is 0; the best epoch needs a dev split"
@@ -731,6 +748,15 @@ class TrainConfig(Config):
         if self.learning_rate is not None:
             return self.learning_rate
         return _COMBINER_RATES[self.combiner]
+
+    def _weighting_faults(self) -> Iterator[str]:
+        yield from _not_positive(self, "hardness")
+        if self.weighting != "hardness" and self.hardness != TrainConfig.hardness:
+            yield f"`hardness` is of `weighting='hardness'`; it is {self.weighting!r}"
+        if self.weighting == "hardness" and "contrastive" not in self.loss:
+            yield "`weighting='hardness'` is of the contrastive term, which `loss` lacks"
+        if self.weighting == "trust" and not (self.remine and self.online_top_k is None):
+            yield "`weighting='trust'` goes by the ranks of targets each time they are mined again"
 
     def _tuning_faults(self) -> Iterator[str]:
         yield from _below(self, 1, "encode_batch")
@@ -760,6 +786,12 @@ class EvaluateConfig(Config):
     query: Composition = option("combiner", "Query")
     """Composed query: combiner, or a baseline: reference, text, sum, or weighted-sum, whose share
     of the text is that with the best R@10 on a tenth of the training references."""
+    clip4cir_combiner: Path | None = option(None, "Query")
+    """Composed query: CLIP4Cir's published Combiner in this file, in place of a run; with --compare
+    and a run, what changes from it to the run."""
+    weights: Path | None = option(None, "Query")
+    """CLIP that --clip4cir-combiner was trained over, as `cir embed --weights` took it: evaluates
+    only if the store was embedded with it."""
     dataset: Path = option(DATASET, "Files")
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
@@ -819,13 +851,24 @@ class EvaluateConfig(Config):
         """Whether two ways to compose queries are compared."""
         return self.compare or self.other is not None
 
+    @property
+    def baseline(self) -> str | None:
+        """What needs no run of ours, as faults name it; None where two runs are compared."""
+        if self.clip4cir_combiner is not None:
+            return "`clip4cir_combiner`"
+        return None if self.query == "combiner" else f"`query={self.query!r}`"
+
     def _faults_of_runs(self) -> Iterator[str]:
-        if self.other is not None and self.query != "combiner":
-            yield f"two runs are compared with each other and take no `query={self.query!r}`"
-        elif self.compare and self.other is None and self.query == "combiner":
+        if self.clip4cir_combiner is not None and self.query != "combiner":
+            yield f"`clip4cir_combiner` composes the query; leave out `query={self.query!r}`"
+        if self.weights is not None and self.clip4cir_combiner is None:
+            yield "`weights` are the CLIP of `clip4cir_combiner`, which is missing"
+        if self.other is not None and self.baseline:
+            yield f"two runs are compared with each other and take no {self.baseline}"
+        elif self.compare and self.other is None and not self.baseline:
             yield "`compare` takes a second run, or a baseline such as `query='sum'`"
-        elif self.run is not None and self.query != "combiner" and not self.compare:
-            yield f"`query={self.query!r}` is a baseline: it takes a run folder only with `compare`"
+        elif self.run is not None and self.baseline and not self.compare:
+            yield f"{self.baseline} is a baseline: it takes a run folder only with `compare`"
         for name in ("per_query", "submission"):
             if self.compares and getattr(self, name) is not None:
                 yield f"`{name}` is of one run; a comparison has two"

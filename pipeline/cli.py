@@ -166,7 +166,7 @@ def _path_metavar(item: dataclasses.Field[Any], hint: Any) -> str | None:
     return "FOLDER" if item.name in _FOLDERS else "FILE"
 
 
-_FOLDERS = {"dataset", "images", "catalog", "synthetic", "checkpoint"}
+_FOLDERS = {"dataset", "images", "catalog", "synthetic", "checkpoint", "without_missing"}
 
 
 def _field_docs(kind: type[config.Config]) -> dict[str, str]:

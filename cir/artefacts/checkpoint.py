@@ -9,7 +9,6 @@
 
 import hashlib
 import io
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from cir.artefacts.provenance import Provenance
+from cir.artefacts.torch_file import load_torch
 from cir.errors import CheckpointError
 from cir.files import (
     folder_written_aside,
@@ -156,10 +156,10 @@ def read_trainer(folder: Path) -> dict[str, Any]:
     settle(folder)
     path = folder / TRAINER_FILE
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_torch(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing: the run cannot be resumed from it") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.PickleError) as fault:
+    except (OSError, ValueError) as fault:
         raise CheckpointError(unreadable(path, fault, _DAMAGED)) from fault
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds a {type(state).__name__}, expected a dict: {_MEND}")

@@ -17,18 +17,36 @@ BEST = "best"
 LAST = "last"
 
 
+@dataclass(frozen=True)
+class PublishedWeights:
+    """A file of weights that others trained."""
+
+    path: Path
+    sha256: str
+    """Of the file."""
+    epoch: int | None
+    """How many epochs were finished, as the file says; None where it does not."""
+
+    def __str__(self) -> str:
+        return str(self.path) if self.epoch is None else f"{self.path} (epoch {self.epoch})"
+
+
 @dataclass(frozen=True, eq=False)
 class Composer:
-    """A combiner, and the checkpoint that its weights come from."""
+    """A combiner, and what its weights come from."""
 
     name: Composition
     """`combiner` for a trained one; the others need no training."""
     combiner: nn.Module
     """On the CPU, in evaluation mode."""
     checkpoint: Checkpoint | None
-    """None where the combiner needs no training."""
+    """None where the combiner needs no training, or others trained it."""
+    published: PublishedWeights | None = None
+    """What others trained: CLIP4Cir's Combiner."""
 
     def __str__(self) -> str:
+        if self.published:
+            return str(self.published)
         if self.checkpoint is None:
             return self.name
         return f"{self.checkpoint.folder} (epoch {self.checkpoint.metadata.epoch})"

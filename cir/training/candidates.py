@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from cir.artefacts.vectors import normalised
@@ -184,3 +184,5 @@ class CandidateSources:
     bank: Bank | None = None
     duplicate_threshold: float = 1.0
     """Cosine from which two images show the same."""
+    trust: Float32[np.ndarray, " queries"] | None = None
+    """What each query of `rows` counts in the loss; 1 if None."""

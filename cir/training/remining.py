@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import nn
 
 from cir.artefacts.manifest import Manifest, read_manifest
@@ -20,6 +20,7 @@ from cir.mining.exclusions.excluded import Exclusions
 from cir.mining.manifest import PreparedMining, mine_manifest, prepare_mining
 from cir.mining.online import OnlineNegatives
 from cir.models.composition import composed_queries
+from cir.models.trust import trust
 from cir.processes import Processes
 from cir.progress import Progress
 from cir.spellings import candidates, curriculum, loss_weights
@@ -126,7 +127,19 @@ class Remining:
             self._online_negatives(rows) if self._online else manifest_negatives,
             self._bank() if self._banked else None,
             self._data.mining.duplicate_threshold,
+            self.trust(),
         )
+
+    def trust(self) -> Float32[np.ndarray, " queries"] | None:
+        """How far each pair of the manifest is trusted; None where all count the same.
+
+        The first epoch trusts all, for the given manifest knows nothing of the model.
+        """
+        if self._config.weighting != "trust" or self.manifest.metadata.epoch == 0:
+            return None
+        sizes = {category: len(ids) for category, ids in self._data.galleries.items()}
+        of_queries = np.array([sizes[category] for category in self.manifest.categories])
+        return trust(self.manifest.target_ranks, of_queries)
 
     def _latest(self, run: Path, epoch: int) -> Manifest:
         file = run_folder.latest_manifest(run, epoch)

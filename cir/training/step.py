@@ -121,7 +121,11 @@ class Learner:
             raw = sources.negatives(part, images, query.detach())
             negatives = Negatives(functional.normalize(raw.vectors, dim=-1), raw.present)
         candidates = self._candidates(target, part, batch, sources, images)
-        return self._over_whole_batch(self.objective(query, target, negatives, candidates))
+        weights = None
+        if sources.trust is not None:
+            weights = torch.from_numpy(sources.trust[part.queries]).to(target)
+        terms = self.objective(query, target, negatives, candidates, weights)
+        return self._over_whole_batch(terms)
 
     def backward(self, losses: StepLosses, encoded: Sequence[Features]) -> Float[Tensor, ""]:
         """Computes and clips the gradient; returns its norm before it is clipped.

@@ -35,6 +35,8 @@ ASKED: Final[dict[str, dict[str, Any]]] = {
         "learn_temperature": True,
         "ema": 0.8,
     },
+    "trust": {"combiner": "gated-sum", "weighting": "trust"},
+    "hardness": {"combiner": "gated-sum", "weighting": "hardness", "loss": "contrastive"},
     "online": {"combiner": "gated-sum", "online_top_k": 4},
     "text": {"combiner": "gated-sum", "tune": "text", "encode_batch": 3},
     "image": {"tune": "image", "encode_batch": 5, "online_top_k": 4},
