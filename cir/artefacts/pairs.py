@@ -78,7 +78,7 @@ def read_pairs(path: Path) -> PairFile:
     Raises:
         DatasetError: the file is missing or damaged, or a row is malformed.
     """
-    require_file(path, DatasetError, f"no pairs at {path}: make them with cir mine --propose")
+    require_file(path, DatasetError, f"no pairs at {path}: make them with cir mine, `propose=FILE`")
     rows, metadata = _json_lines(path) if path.suffix == JSON_LINES else _parquet(path)
     pairs = tuple(_pair(row, f"{path}, row {number}") for number, row in enumerate(rows))
     return PairFile(pairs, metadata, sha256_of(path))
