@@ -31,6 +31,8 @@ Training pulls a query towards its target and pushes it away from negatives, whi
     starved          said of a query whose draws find fewer candidates than it is to get negatives
     fill             what a starved query gets from outside its bands
     manifest         the file of queries with their mined negatives, `manifest.parquet`
+    proposed pair    a reference and a near negative of its query, that a text of its own shall
+                     make a new query: the reference, the text, and the negative as its target
 
 How mining scans a gallery:
 
