@@ -660,6 +660,9 @@ class TrainConfig(Config):
     """Temperature of the contrastive term."""
     learn_temperature: bool = option(False, "Loss")
     """Learn the temperature, from --temperature on, down to 0.01."""
+    guide_threshold: float | None = option(None, "Loss")
+    """Leave out of the contrastive term the candidates whose cosine to the target, by the vectors
+    of the store, is above this."""
     weighting: Weighting = option("none", "Loss")
     """What counts more: none; hardness, the harder negatives of the contrastive term; trust, the
     queries whose target is probably right, by its rank each time they are mined again."""
@@ -729,6 +732,7 @@ class TrainConfig(Config):
         if self.projection is not None and self.combiner != "clip4cir":
             yield f"`projection` is of clip4cir; leave it out with `combiner={self.combiner!r}`"
         yield from self._tuning_faults()
+        yield from self._masking_faults()
         yield from self._weighting_faults()
         yield from _not_positive(self, "learning_rate", "clip_learning_rate", "temperature")
         if self.dev_fraction == 0:
@@ -748,6 +752,11 @@ class TrainConfig(Config):
         if self.learning_rate is not None:
             return self.learning_rate
         return _COMBINER_RATES[self.combiner]
+
+    def _masking_faults(self) -> Iterator[str]:
+        yield from _outside(self, -1, 1, "guide_threshold")
+        if self.guide_threshold is not None and "contrastive" not in self.loss:
+            yield "`guide_threshold` is of the contrastive term, which `loss` lacks"
 
     def _weighting_faults(self) -> Iterator[str]:
         yield from _not_positive(self, "hardness")
