@@ -5,6 +5,7 @@ from pathlib import Path
 from cir import arguments
 from cir.artefacts.pairs import read_pairs, write_pairs
 from cir.config import CaptionPairsConfig
+from cir.data.dataset import Dataset
 from cir.data.pairs import by_reason
 from cir.errors import DatasetError
 from cir.files import refuse_existing
@@ -17,8 +18,8 @@ def run(config: CaptionPairsConfig) -> Path:
     """Writes the worded pairs and says which were left out; the file's path."""
     arguments.instance("config", config, CaptionPairsConfig)
     refuse_existing(config.out, overwrite=config.overwrite)
-    records = read_records(config.dataset, ("train",))
     held = read_pairs(config.pairs)
+    records = read_records(Dataset(config.dataset).root, ("train",))
     worded = caption_pairs(held.pairs, records, seed=config.seed)
     left_out = by_reason(worded.left_out)
     console.left_out(left_out)

@@ -77,11 +77,12 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
     seconds = time.perf_counter() - started
     pairs = _proposed(config, queries, embeddings, galleries, vectors, device, processes)
     if processes.main:
-        write_manifest(manifest, config.out)
-        _print(manifest, config, seconds, _skipped(galleries, embeddings))
         if config.propose:
             origin = {"propose_count": config.propose_count, "mined": manifest.metadata.to_json()}
             write_pairs(pairs, config.propose, origin)
+        write_manifest(manifest, config.out)
+        _print(manifest, config, seconds, _skipped(galleries, embeddings))
+        if config.propose:
             _print_pairs(pairs, config)
     return config.out
 

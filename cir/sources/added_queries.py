@@ -4,6 +4,7 @@ The new queries stand behind the others in `captions/cap.<category>.train.json`,
 the others stay. `added.json` says where they came from, and what was left out.
 """
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,11 +91,16 @@ def _require_form(dataset: Dataset) -> None:
 
 def _require_apart(out: Path, inputs: Mapping[str, Path]) -> None:
     """Raises UsageError where writing `out` would replace an input, or write into one."""
-    made = out.resolve()
+    made = _real(out)
     for name, path in inputs.items():
-        held = path.resolve()
+        held = _real(path)
         if held.is_relative_to(made) or (held.is_dir() and made.is_relative_to(held)):
             raise UsageError(f"`out` is {out} and `{name}` is {path}: choose another `out`")
+
+
+def _real(path: Path) -> Path:
+    """As `Path.resolve`, which raises where links lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 @dataclass

@@ -2,12 +2,13 @@
 
 import importlib
 import inspect
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import product
+from itertools import permutations, product
 from pathlib import Path
 
 import h5py
@@ -44,6 +45,10 @@ INPUTS = {
     "report RUN": "report {}",
     "pretrain --catalog": "pretrain --catalog {} --out new",
     "check DATASET": "data check {} --workers 1",
+    "caption-pairs DATASET": "data caption-pairs {} p.jsonl --out new.jsonl",
+    "caption-pairs PAIRS": "data caption-pairs dataset {} --out new.jsonl",
+    "add-queries DATASET": "data add-queries {} p.jsonl --out new",
+    "add-queries PAIRS": "data add-queries dataset {} --out new",
     "from-catalog --images": "data from-catalog --images {} --attributes a.csv --out new",
     "from-catalog --attributes": "data from-catalog --images dataset --attributes {} --out new",
 }
@@ -60,6 +65,7 @@ WRONG_INPUTS = {
 OUTPUTS = {
     "embed --out": "embed dataset --model cir-tiny --workers 0 --out {}",
     "mine --out": f"mine {WORLD} --out {{}}",
+    "mine --propose": f"mine {WORLD} --out new --propose {{}}.jsonl",
     "export --out": "export m.parquet --out {}.jsonl",
     "inspect --html": "inspect m.parquet --html {}",
     "train --out": f"train --manifest m.parquet {WORLD} --epochs 1 --batch-size 8 --out {{}}",
@@ -68,6 +74,7 @@ OUTPUTS = {
     "evaluate --submission": f"evaluate --query sum {WORLD} --submission {{}}",
     "check --json": "data check dataset --workers 1 --json {}",
     "check --without-missing": "data check dataset --workers 1 --without-missing {}",
+    "add-queries --out": "data add-queries dataset p.jsonl --out {}",
     "synth --out": "data synth --dress 20 --shirt 20 --toptee 20 --size 32 --workers 1 --out {}",
     "demo --out": "demo --images 300 --epochs 1 --out {}",
 }
@@ -104,11 +111,25 @@ def folder(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "file.txt").write_text("hello")
     (made / "a.csv").write_text(COLUMNS + "1,x,A Shirt,Shirts,Men,Red\n")
     (made / "empty").mkdir()
+    (made / "p.jsonl").write_text(json.dumps(new_pair(dataset)))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
         assert cir("embed dataset --model cir-tiny --workers 0 --out e.h5").exit_code == 0
         assert cir(f"mine {WORLD} --out m.parquet").exit_code == 0
     return made
+
+
+def new_pair(dataset: Dataset) -> dict[str, object]:
+    """Two photos of one category that no query has, with a caption."""
+    category, ids = next(iter(dataset.galleries("train").items()))
+    known = {(q.reference_id, q.target_id) for q in dataset.queries("train")}
+    reference, target = next(p for p in permutations(ids, 2) if p not in known)
+    return {
+        "reference_id": reference,
+        "target_id": target,
+        "category": category,
+        "captions": ["is red"],
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -299,6 +320,8 @@ STAGES = {
     "demo": config.DemoConfig,
     "pretrain": config.PretrainConfig,
     "check": config.CheckConfig,
+    "caption_pairs": config.CaptionPairsConfig,
+    "add_queries": config.AddQueriesConfig,
     "catalog": config.CatalogConfig,
     "synth": config.SynthConfig,
 }
