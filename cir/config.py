@@ -51,7 +51,7 @@ EMBEDDINGS = Path("data/embeddings.h5")
 MANIFEST = Path("data/manifest.parquet")
 RUN = Path("runs/default")
 EXPORT_SUFFIXES = (".parquet", ".jsonl")
-PROPOSED = 1000
+PROPOSED, PROPOSED_USES = 1000, 2
 _LARGEST_SEED = 2**63 - 1
 _LARGEST_DECAY = 1e6
 TINY = "cir-tiny"
@@ -501,6 +501,8 @@ class MineConfig(MiningOptions):
     queries, a .parquet or .jsonl whose captions are to be written: cir data add-queries."""
     propose_count: int = option(PROPOSED, "New queries")
     """Pairs to propose, at most."""
+    propose_uses: int = option(PROPOSED_USES, "New queries")
+    """Proposed pairs that a photo may be in as the reference, and as the target."""
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
     block_size: int = option(512, "Machine")
@@ -519,10 +521,12 @@ class MineConfig(MiningOptions):
         yield from self._faults_of_proposals()
 
     def _faults_of_proposals(self) -> Iterator[str]:
-        yield from _below(self, 1, "propose_count")
+        yield from _below(self, 1, "propose_count", "propose_uses")
         if self.propose is None:
             if self.propose_count != PROPOSED:
                 yield "`propose_count` is of `propose=FILE`: pass both or neither"
+            if self.propose_uses != PROPOSED_USES:
+                yield "`propose_uses` is of `propose=FILE`: pass both or neither"
             return
         yield from _wrong_suffix(self, "propose")
         if self.propose == self.out:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,8 +79,7 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
     pairs = _proposed(config, queries, embeddings, galleries, vectors, device, processes)
     if processes.main:
         if config.propose:
-            origin = {"propose_count": config.propose_count, "mined": manifest.metadata.to_json()}
-            write_pairs(pairs, config.propose, origin)
+            write_pairs(pairs, config.propose, _origin(config, manifest))
         write_manifest(manifest, config.out)
         _print(manifest, config, seconds, _skipped(galleries, embeddings))
         if config.propose:
@@ -105,6 +105,7 @@ def _proposed(
         galleries,
         vectors,
         count=config.propose_count,
+        most_uses=config.propose_uses,
         margin=config.margin,
         duplicate_threshold=config.duplicate_threshold,
         device=device,
@@ -120,6 +121,12 @@ def _proposed(
     return pairs
 
 
+def _origin(config: MineConfig, manifest: Manifest) -> dict[str, Any]:
+    """What the pairs were mined from, and how they were chosen."""
+    asked = {"propose_count": config.propose_count, "propose_uses": config.propose_uses}
+    return {**asked, "mined": manifest.metadata.to_json()}
+
+
 def _print_pairs(pairs: Sequence[ProposedPair], config: MineConfig) -> None:
     nearer = np.array([(p.distance or 0) < (p.target_distance or 0) for p in pairs])
     console.note(
@@ -128,7 +135,10 @@ def _print_pairs(pairs: Sequence[ProposedPair], config: MineConfig) -> None:
         f"them are nearer to their query than its own target"
     )
     if len(pairs) < config.propose_count:
-        console.note(f"there are no more near pairs than these; {config.propose_count:,} asked for")
+        console.note(
+            f"{config.propose_count:,} were asked for: a wider `margin` or more `propose_uses` "
+            f"give more"
+        )
 
 
 def _composer(config: MineConfig, embeddings: Embeddings) -> Composer:

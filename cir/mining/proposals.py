@@ -30,8 +30,6 @@ from cir.progress import SILENT, Progress
 from cir.ragged import Ragged
 from cir.types import KINDS, NO_ROW, SCOPES
 
-MOST_USES: Final = 2
-"""Pairs that a photo may be in as the reference, and as the target."""
 _NEAREST: Final = 10
 """Wrong images of each query, its nearest, that pairs are chosen among."""
 _SCOPE: Final = "same-category"
@@ -44,6 +42,7 @@ def propose_pairs(
     query_vectors: Float[np.ndarray, "queries dim"],
     *,
     count: int,
+    most_uses: int,
     margin: float,
     duplicate_threshold: float,
     device: torch.device,
@@ -54,8 +53,8 @@ def propose_pairs(
     """Chooses pairs of a query's reference and a near image that is no target of it.
 
     Near is an image of the query's category that is nearer than the query's target, or farther by
-    less than the margin. The pairs with the least d(q, image) − d(q, target) come first; a photo
-    is in `MOST_USES` of them at most, its near-copies counting as the same target.
+    less than the margin. The pairs with the least d(q, image) − d(q, target) come first, as
+    `cir.mining.diversity` chooses them; near-copies of a target count as the same target.
 
     Args:
         queries: Those of `cir.mining.manifest.usable_queries`.
@@ -63,6 +62,7 @@ def propose_pairs(
         galleries: Image ids by category.
         query_vectors: The composed query of each of `queries`.
         count: Pairs, at most.
+        most_uses: Pairs that a photo may be in as the reference, and as the target.
         margin: How much farther than the target an image may be, in cosine distance.
         duplicate_threshold: An image whose cosine to the reference, or to any target that it has
             under whatever captions, reaches this is a copy, and no new target.
@@ -100,7 +100,7 @@ def propose_pairs(
         looks,
         (mined.distances - mined.target_distances[:, None])[tuple(found.T)],
         count=count,
-        most_uses=MOST_USES,
+        most_uses=most_uses,
     )
     return [
         _pair(queries[row], gallery, mined, row, place, int(ranks[row, place]))

@@ -40,6 +40,9 @@ NONE, RANDOM, MINED = Row("none", {}), Row("random pairs", {}), Row("mined pairs
 OFFERED = {RANDOM.name: 12, MINED.name: 4}
 """Pairs for each query that is to be added: the attributes of many cannot be worded."""
 
+USES = 8
+"""Pairs that a photo may be in: the first of every reference come before the second of any."""
+
 
 def main() -> None:
     """Runs what is missing under --out and prints the table."""
@@ -106,6 +109,7 @@ def propose(plain: Place, seed: int, count: int, out: Path) -> None:
         out=out.with_name(f"mined-{seed}.parquet"),
         propose=out,
         propose_count=count,
+        propose_uses=USES,
         seed=seed,
         device="cpu",
         overwrite=True,

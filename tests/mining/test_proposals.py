@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cir.artefacts.vectors import normalised
 from cir.data.pairs import ProposedPair
 from cir.data.queries import Query
-from cir.mining.proposals import MOST_USES, propose_pairs
+from cir.mining.proposals import propose_pairs
 from tests.support.mining_worlds import World, embeddings_of, random_world, small_worlds
 from tests.support.oracle import Vectors, cosines
 
@@ -19,18 +19,27 @@ NEAREST = 10
 
 
 def proposed(world: World, **changes: object) -> list[ProposedPair]:
-    options = {"count": 1000, "margin": 0.2, "duplicate_threshold": 0.99, "block_size": 64}
+    options = {
+        "count": 1000,
+        "most_uses": 2,
+        "margin": 0.2,
+        "duplicate_threshold": 0.99,
+        "block_size": 64,
+    }
     return propose_pairs(
         world.queries,
         world.embeddings,
         world.galleries,
         world.query_vectors,
         device=torch.device("cpu"),
+        block_size=64,
         **options | changes,  # type: ignore[arg-type]
     )
 
 
-def expected(world: World, count: int, margin: float, threshold: float) -> list[ProposedPair]:
+def expected(
+    world: World, count: int, uses: int, margin: float, threshold: float
+) -> list[ProposedPair]:
     """Every near pair of a query and a wrong image, and of these the greedy choice."""
     store = world.embeddings
     images = normalised(store.images.vectors, "images")
@@ -59,7 +68,7 @@ def expected(world: World, count: int, margin: float, threshold: float) -> list[
                     target_rank=1 + sum(bool(distance[i] < own) for i in wrong),
                 )
                 near.append((distance[image_id] - own, pair))
-    return chosen(near, dict(zip(store.images.keys, images, strict=True)), count, threshold)
+    return chosen(near, dict(zip(store.images.keys, images, strict=True)), count, uses, threshold)
 
 
 def known_to(query: Query, world: World, images: Vectors, threshold: float) -> set[str]:
@@ -84,6 +93,7 @@ def chosen(
     near: list[tuple[np.float32, ProposedPair]],
     images: dict[str, Vectors],
     count: int,
+    most_uses: int,
     threshold: float,
 ) -> list[ProposedPair]:
     """The greedy choice; an image looks like the first of the proposed ones that it is near to."""
@@ -97,7 +107,7 @@ def chosen(
     taken: list[ProposedPair] = []
     references, looks = Counter[str](), Counter[str]()
     pairs: set[tuple[str, str]] = set()
-    for uses in range(1, MOST_USES + 1):
+    for uses in range(1, most_uses + 1):
         for pair in ordered:
             key = pair.reference_id, look[pair.target_id]
             fresh = references[key[0]] < uses and looks[key[1]] < uses
@@ -114,15 +124,18 @@ def chosen(
 @given(
     world=small_worlds(),
     count=st.sampled_from((1, 3, 1000)),
+    uses=st.integers(1, 3),
     margin=st.sampled_from((0.0, 0.1, 0.5, 2.0)),
     threshold=st.sampled_from((0.5, 0.9, 0.99, 1.01)),
 )
 def test_the_pairs_are_those_of_brute_force(
-    world: dict, count: int, margin: float, threshold: float
+    world: dict, count: int, uses: int, margin: float, threshold: float
 ) -> None:
     drawn = random_world(**world)
-    found = proposed(drawn, count=count, margin=margin, duplicate_threshold=threshold)
-    assert found == expected(drawn, count, margin, threshold)
+    found = proposed(
+        drawn, count=count, most_uses=uses, margin=margin, duplicate_threshold=threshold
+    )
+    assert found == expected(drawn, count, uses, margin, threshold)
 
 
 def test_a_world_by_hand() -> None:

@@ -130,6 +130,7 @@ def proposed(world: World, processes: Processes) -> list[ProposedPair]:
         world.galleries,
         world.query_vectors,
         count=20,
+        most_uses=2,
         margin=0.5,
         duplicate_threshold=0.9,
         device=CPU,

@@ -85,6 +85,7 @@ def test_proposed_pairs_are_those_of_the_library_under_the_manifests_provenance(
         dataset.galleries("train"),
         vectors,
         count=1000,
+        most_uses=2,
         margin=0.5,
         duplicate_threshold=0.99,
         device=cpu,
@@ -95,7 +96,11 @@ def test_proposed_pairs_are_those_of_the_library_under_the_manifests_provenance(
     assert np.allclose([p.distance for p in held.pairs], [p.distance for p in expected])
     manifest = read_manifest(tmp_path / "manifest.parquet")
     described = json.loads(pq.read_schema(pairs).metadata[b"cir.pairs"])
-    assert described == {"propose_count": 1000, "mined": manifest.metadata.to_json()}
+    assert described == {
+        "propose_count": 1000,
+        "propose_uses": 2,
+        "mined": manifest.metadata.to_json(),
+    }
 
 
 @pytest.mark.parametrize(
@@ -103,6 +108,7 @@ def test_proposed_pairs_are_those_of_the_library_under_the_manifests_provenance(
     [
         (("--propose", "pairs.csv"), "--propose is pairs.csv; expected a file ending in"),
         (("--propose-count", "5"), "--propose-count is of --propose FILE: pass both or neither"),
+        (("--propose-uses", "3"), "--propose-uses is of --propose FILE: pass both or neither"),
         (("--propose", "p.jsonl", "--propose-count", "0"), "--propose-count is 0; expected at"),
         (("--propose", "p.jsonl", "--split", "val"), "--propose makes queries to train on; leave"),
     ],
