@@ -51,6 +51,7 @@ EMBEDDINGS = Path("data/embeddings.h5")
 MANIFEST = Path("data/manifest.parquet")
 RUN = Path("runs/default")
 EXPORT_SUFFIXES = (".parquet", ".jsonl")
+PROPOSED = 1000
 _LARGEST_SEED = 2**63 - 1
 _LARGEST_DECAY = 1e6
 TINY = "cir-tiny"
@@ -200,6 +201,12 @@ def _not_positive(config: Config, *names: str) -> Iterator[str]:
             yield f"`{name}` is {value}; expected more than 0, and finite"
 
 
+def _wrong_suffix(config: Config, name: str) -> Iterator[str]:
+    path: Path = getattr(config, name)
+    if path.suffix not in EXPORT_SUFFIXES:
+        yield f"`{name}` is {path}; expected a file ending in {' or '.join(EXPORT_SUFFIXES)}"
+
+
 def _misspelled(config: Config, name: str, read: Callable[[str], object]) -> Iterator[str]:
     """What is wrong with a field that is spelled in one text, if it is given."""
     text = getattr(config, name)
@@ -305,6 +312,43 @@ class SynthConfig(Config):
         yield from _below(self, 1, "workers")
         if self.dress + self.shirt + self.toptee == 0:
             yield "`dress`, `shirt` and `toptee` are all 0; expected at least one image"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionPairsConfig(Config):
+    """Word pairs from the attributes of a catalogue: captions for cir data add-queries."""
+
+    dataset: Path = required("Input", argument=True)
+    """Dataset folder of `cir data from-catalog` or `cir data synth`."""
+    pairs: Path = required("Input", argument=True)
+    """Pairs of `cir mine --propose`, .parquet or .jsonl."""
+    out: Path = required("Output")
+    """File of worded pairs to write, .parquet or .jsonl."""
+    seed: int = option(0, "Wording")
+    """Seed of the wording."""
+    overwrite: bool = option(False, "Output")
+    """Replace a file that exists."""
+
+    def faults(self) -> Iterator[str]:
+        yield from _outside(self, 0, _LARGEST_SEED, "seed")
+        yield from _wrong_suffix(self, "out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddQueriesConfig(Config):
+    """Make a dataset with more queries to train on: those of a dataset, and worded pairs."""
+
+    dataset: Path = required("Input", argument=True)
+    """Dataset folder in FashionIQ's form; it stays as it is."""
+    pairs: Path = required("Input", argument=True)
+    """Pairs with captions, .parquet or .jsonl: reference_id, target_id, captions, and, where more
+    photos fit, target_ids."""
+    out: Path = required("Output")
+    """Dataset folder to make."""
+    link: LinkMode = option("hardlink", "Output")
+    """How photos enter the dataset; a hard link falls back to a copy across devices."""
+    overwrite: bool = option(False, "Output")
+    """Replace a dataset folder that exists."""
 
 
 # ----------------------------------------------------------------------------------- stages
@@ -452,6 +496,11 @@ class MineConfig(MiningOptions):
     """Share of the text in --query sum; cir evaluate --query weighted-sum says which is best."""
     checkpoint: Path | None = option(None, "Query")
     """Checkpoint folder of the combiner, with --query combiner."""
+    propose: Path | None = option(None, "New queries")
+    """Also write the pairs of a reference and a near wrong image that would teach most as new
+    queries, a .parquet or .jsonl whose captions are to be written: cir data add-queries."""
+    propose_count: int = option(PROPOSED, "New queries")
+    """Pairs to propose, at most."""
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
     block_size: int = option(512, "Machine")
@@ -467,6 +516,19 @@ class MineConfig(MiningOptions):
             yield f"`text_share` is of `query='sum'`; leave it out with `query={self.query!r}`"
         if (self.query == "combiner") != (self.checkpoint is not None):
             yield "`query='combiner'` and `checkpoint` go together: pass both or neither"
+        yield from self._faults_of_proposals()
+
+    def _faults_of_proposals(self) -> Iterator[str]:
+        yield from _below(self, 1, "propose_count")
+        if self.propose is None:
+            if self.propose_count != PROPOSED:
+                yield "`propose_count` is of `propose=FILE`: pass both or neither"
+            return
+        yield from _wrong_suffix(self, "propose")
+        if self.propose == self.out:
+            yield f"`propose` and `out` are both {self.out}; expected two files"
+        if self.split != "train":
+            yield f"`propose` makes queries to train on; leave out `split={self.split!r}`"
 
     def options(self) -> MiningOptions:
         """The part that decides which negatives a query gets."""
@@ -495,8 +557,7 @@ class ExportConfig(Config):
     def faults(self) -> Iterator[str]:
         yield from super().faults()
         yield from _below(self, 1, "num_negatives")
-        if self.out.suffix not in EXPORT_SUFFIXES:
-            yield f"`out` is {self.out}; expected a file ending in {' or '.join(EXPORT_SUFFIXES)}"
+        yield from _wrong_suffix(self, "out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -599,6 +660,9 @@ class TrainConfig(Config):
     """Temperature of the contrastive term."""
     learn_temperature: bool = option(False, "Loss")
     """Learn the temperature, from --temperature on, down to 0.01."""
+    guide_threshold: float | None = option(None, "Loss")
+    """Leave out of the contrastive term the candidates whose cosine to the target, by the vectors
+    of the store, is above this."""
     weighting: Weighting = option("none", "Loss")
     """What counts more: none; hardness, the harder negatives of the contrastive term; trust, the
     queries whose target is probably right, by its rank each time they are mined again."""
@@ -668,6 +732,7 @@ class TrainConfig(Config):
         if self.projection is not None and self.combiner != "clip4cir":
             yield f"`projection` is of clip4cir; leave it out with `combiner={self.combiner!r}`"
         yield from self._tuning_faults()
+        yield from self._masking_faults()
         yield from self._weighting_faults()
         yield from _not_positive(self, "learning_rate", "clip_learning_rate", "temperature")
         if self.dev_fraction == 0:
@@ -687,6 +752,11 @@ class TrainConfig(Config):
         if self.learning_rate is not None:
             return self.learning_rate
         return _COMBINER_RATES[self.combiner]
+
+    def _masking_faults(self) -> Iterator[str]:
+        yield from _outside(self, -1, 1, "guide_threshold")
+        if self.guide_threshold is not None and "contrastive" not in self.loss:
+            yield "`guide_threshold` is of the contrastive term, which `loss` lacks"
 
     def _weighting_faults(self) -> Iterator[str]:
         yield from _not_positive(self, "hardness")

@@ -202,6 +202,8 @@ _add(app, "pretrain", config.PretrainConfig, "pretrain", "Data")
 _add(data, "check", config.CheckConfig, "check")
 _add(data, "from-catalog", config.CatalogConfig, "catalog")
 _add(data, "synth", config.SynthConfig, "synth")
+_add(data, "caption-pairs", config.CaptionPairsConfig, "caption_pairs")
+_add(data, "add-queries", config.AddQueriesConfig, "add_queries")
 
 if __name__ == "__main__":
     app()

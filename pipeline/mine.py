@@ -5,20 +5,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+import torch
+from jaxtyping import Bool, Float, Shaped
 
 from cir import arguments
 from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.manifest import Manifest, write_manifest
 from cir.artefacts.manifest_metadata import Approximation, ManifestCounts
+from cir.artefacts.pairs import write_pairs
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import MineConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
+from cir.data.pairs import ProposedPair
+from cir.data.queries import Query
 from cir.encoding.tuned import made_by_tuned
 from cir.errors import CheckpointError, ManifestError
 from cir.files import refuse_existing
 from cir.mining.manifest import mine_manifest, plan_of, usable_queries
+from cir.mining.proposals import propose_pairs
 from cir.models.composer import Composer, composer_of, find_checkpoint, untrained_composer
 from cir.models.composition import composed_queries
 from cir.processes import ALONE, Processes
@@ -36,7 +41,10 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
     Of several processes, each mines in its part of the gallery, and the main one writes and says.
     """
     arguments.instance("config", config, MineConfig)
-    refuse_existing(config.out, overwrite=config.overwrite or not processes.main)
+    replaces = config.overwrite or not processes.main
+    refuse_existing(config.out, overwrite=replaces)
+    if config.propose:
+        refuse_existing(config.propose, overwrite=replaces, field="propose")
     dataset, device = Dataset(config.dataset), pick_device(config.device)
     every, galleries = dataset.queries(config.split), dataset.galleries(config.split)
     embeddings = read_embeddings(config.embeddings)
@@ -44,14 +52,15 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
     queries, left_out = usable_queries(every, embeddings)
     started = time.perf_counter()
     texts = [joined(query.captions) for query in queries]
+    # Composed once: processors may differ in the last bits of a combiner's products.
+    vectors = processes.broadcast_from_main(
+        lambda: composed_queries(queries, texts, embeddings, composer.combiner, device)
+    )
     manifest = mine_manifest(
         queries,
         embeddings,
         galleries,
-        # Composed once: processors may differ in the last bits of a combiner's products.
-        processes.broadcast_from_main(
-            lambda: composed_queries(queries, texts, embeddings, composer.combiner, device)
-        ),
+        vectors,
         config.options(),
         query=config.query,
         text_share=config.text_share if config.query == "sum" else None,
@@ -65,10 +74,60 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
         processes=processes,
     )
     _require_rows(manifest, config)
+    seconds = time.perf_counter() - started
+    pairs = _proposed(config, queries, embeddings, galleries, vectors, device, processes)
     if processes.main:
         write_manifest(manifest, config.out)
-        _print(manifest, config, time.perf_counter() - started, _skipped(galleries, embeddings))
+        _print(manifest, config, seconds, _skipped(galleries, embeddings))
+        if config.propose:
+            origin = {"propose_count": config.propose_count, "mined": manifest.metadata.to_json()}
+            write_pairs(pairs, config.propose, origin)
+            _print_pairs(pairs, config)
     return config.out
+
+
+def _proposed(
+    config: MineConfig,
+    queries: Sequence[Query],
+    embeddings: Embeddings,
+    galleries: Mapping[str, Sequence[str]],
+    vectors: Float[np.ndarray, "queries dim"],
+    device: torch.device,
+    processes: Processes,
+) -> list[ProposedPair]:
+    """The pairs to propose, of which there is one at least; none where none were asked for."""
+    if config.propose is None:
+        return []
+    pairs = propose_pairs(
+        queries,
+        embeddings,
+        galleries,
+        vectors,
+        count=config.propose_count,
+        margin=config.margin,
+        duplicate_threshold=config.duplicate_threshold,
+        device=device,
+        block_size=config.block_size,
+        progress=console.RichProgress() if processes.main else SILENT,
+        processes=processes,
+    )
+    if not pairs:
+        raise ManifestError(
+            f"no query of {config.dataset} ({config.split}) has a wrong image of its category near "
+            f"it: pass a wider --margin, or no --propose"
+        )
+    return pairs
+
+
+def _print_pairs(pairs: Sequence[ProposedPair], config: MineConfig) -> None:
+    nearer = np.array([(p.distance or 0) < (p.target_distance or 0) for p in pairs])
+    console.note(
+        f"{config.propose}: {len(pairs):,} pairs of {len({p.reference_id for p in pairs}):,} "
+        f"references and {len({p.target_id for p in pairs}):,} new targets; {_share(nearer)} of "
+        f"them are nearer to their query than its own target"
+    )
+    if len(pairs) < config.propose_count:
+        console.note(f"there are no more near pairs than these; {config.propose_count:,} asked for")
 
 
 def _composer(config: MineConfig, embeddings: Embeddings) -> Composer:

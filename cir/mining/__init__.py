@@ -6,6 +6,8 @@ The names exported here work on plain arrays and know no files. Begin with `mine
     export           what it mined, as columns of training data
     manifest         mine_manifest: a dataset's queries and galleries become a manifest
     manifest_export  a manifest as training data
+    proposals        pairs of a reference and a near image, to be worded as new queries
+    diversity        which of them are chosen: a photo is in few
     approximate      mining through an index, and how far that is from exact
     faiss_index      the index: the only module that knows FAISS
     online           negatives found at every step of training

@@ -107,7 +107,7 @@ class Objective(nn.Module):
         if self.contrasts:
             groups = list(candidates)
             if "mined" in self.candidates and negatives is not None:
-                groups.append(ContrastCandidates(negatives.vectors, ~negatives.present))
+                groups.append(negatives.candidates())
             terms["contrastive"] = contrastive_loss(
                 query, groups, self.temperature, hardness=self._hardness, weights=weights
             )

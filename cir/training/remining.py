@@ -5,6 +5,7 @@ of the next epoch their queries and candidates.
 """
 
 import dataclasses
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from cir.training.candidates import (
     manifest_negatives,
     online_negatives,
 )
+from cir.training.guide import Guide
 from cir.training.train_data import SPLIT, TrainSet
 from cir.training.vectors import CurrentVectors
 
@@ -128,6 +130,7 @@ class Remining:
             self._bank() if self._banked else None,
             self._data.mining.duplicate_threshold,
             self.trust(),
+            self._guide,
         )
 
     def trust(self) -> Float32[np.ndarray, " queries"] | None:
@@ -200,6 +203,14 @@ class Remining:
             self._device,
         )
         return online_negatives(gallery, rows)
+
+    @cached_property
+    def _guide(self) -> Guide | None:
+        """The store's own vectors, where they are to mask candidates."""
+        threshold = self._config.guide_threshold
+        if threshold is None:
+            return None
+        return Guide(self._vectors.store.images.vectors, threshold, self._device)
 
     def _bank(self) -> Bank:
         """Every target that is trained on, with its current vector."""

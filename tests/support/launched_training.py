@@ -37,6 +37,7 @@ ASKED: Final[dict[str, dict[str, Any]]] = {
     },
     "trust": {"combiner": "gated-sum", "weighting": "trust"},
     "hardness": {"combiner": "gated-sum", "weighting": "hardness", "loss": "contrastive"},
+    "guide": {"combiner": "gated-sum", "guide_threshold": 0.2},
     "online": {"combiner": "gated-sum", "online_top_k": 4},
     "text": {"combiner": "gated-sum", "tune": "text", "encode_batch": 3},
     "image": {"tune": "image", "encode_batch": 5, "online_top_k": 4},
