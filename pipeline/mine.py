@@ -2,19 +2,22 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Shaped
 
 from cir import arguments
 from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.manifest import Manifest, write_manifest
-from cir.artefacts.manifest_metadata import Approximation, ManifestCounts
+from cir.artefacts.manifest_metadata import Approximation, ManifestCounts, Pilot, PilotArm
 from cir.artefacts.store import Embeddings, read_embeddings
-from cir.config import MineConfig
+from cir.config import MineConfig, MiningOptions
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
+from cir.data.queries import Query
 from cir.encoding.tuned import made_by_tuned
 from cir.errors import CheckpointError, ManifestError
 from cir.files import refuse_existing
@@ -24,6 +27,7 @@ from cir.models.composition import composed_queries
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT
 from cir.runtime import pick_device
+from cir.training.pilot import SamplingPilot
 from cir.types import KINDS, SCOPES
 from pipeline import console
 
@@ -42,6 +46,7 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
     embeddings = read_embeddings(config.embeddings)
     composer = _composer(config, embeddings)
     queries, left_out = usable_queries(every, embeddings)
+    pilot = _pilot(config, dataset, embeddings, queries, composer, device, processes)
     started = time.perf_counter()
     texts = [joined(query.captions) for query in queries]
     manifest = mine_manifest(
@@ -52,13 +57,14 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
         processes.broadcast_from_main(
             lambda: composed_queries(queries, texts, embeddings, composer.combiner, device)
         ),
-        config.options(),
+        _options(config, pilot),
         query=config.query,
         text_share=config.text_share if config.query == "sum" else None,
         split=config.split,
         epoch=0,
         checkpoint_sha256=composer.checkpoint.sha256 if composer.checkpoint else None,
         device=device,
+        pilot=pilot,
         left_out=left_out,
         block_size=config.block_size,
         progress=console.RichProgress() if processes.main else SILENT,
@@ -69,6 +75,44 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
         write_manifest(manifest, config.out)
         _print(manifest, config, time.perf_counter() - started, _skipped(galleries, embeddings))
     return config.out
+
+
+def _pilot(
+    config: MineConfig,
+    dataset: Dataset,
+    embeddings: Embeddings,
+    queries: Sequence[Query],
+    composer: Composer,
+    device: torch.device,
+    processes: Processes,
+) -> Pilot | None:
+    """Tries where to draw, in the main process; None where the sampling is given or settled.
+
+    A band of any kind has no place to choose, an index proposes the nearest alone, and a pilot
+    trains on the split that training will.
+    """
+    settled = config.strategy == "random" or config.index not in ("auto", "flat")
+    if config.sampling != "auto" or settled or config.split != "train":
+        return None
+    pilot = SamplingPilot(
+        dataset,
+        embeddings,
+        queries,
+        dataset.galleries(config.split),
+        composer.combiner,
+        device=device,
+        progress=console.RichProgress(),
+    )
+    return processes.broadcast_from_main(lambda: pilot.run(config.options()))
+
+
+def _options(config: MineConfig, pilot: Pilot | None) -> MiningOptions:
+    """How to mine: as was asked, with what the pilot found best."""
+    options = config.options()
+    if pilot is None:
+        return options
+    best = pilot.best
+    return replace(options, sampling=best.sampling, temperature=best.temperature)
 
 
 def _composer(config: MineConfig, embeddings: Embeddings) -> Composer:
@@ -113,6 +157,8 @@ def _print(manifest: Manifest, config: MineConfig, seconds: float, skipped: int)
     _print_distances(manifest, config, seconds)
     _print_shares(manifest)
     _print_excluded(manifest.metadata.counts, config)
+    if config.sampling == "auto":
+        console.note(_sampling_line(manifest))
     console.note(_starved_line(manifest, config))
     if manifest.metadata.approximation:
         console.note(_approximate_line(manifest.metadata.approximation))
@@ -197,6 +243,23 @@ def _starved_line(manifest: Manifest, config: MineConfig) -> str:
     told = f"{counts.starved:,} of {counts.queries + counts.dropped:,} queries starved"
     why = f" ({empty:,} by an empty band, {short:,} by one too small)" if counts.starved else ""
     return f"{told}{why}{_filled_with(manifest, config)}; {counts.dropped:,} dropped"
+
+
+def _sampling_line(manifest: Manifest) -> str:
+    """What sampling was chosen, and why."""
+    options, pilot = manifest.metadata.options, manifest.metadata.pilot
+    if pilot is None:
+        return f"sampling: {options['sampling']}, without a pilot"
+    arms = ", ".join(f"{_arm(arm)} {arm.recall_at_10:.1f}" for arm in pilot.arms)
+    return (
+        f"sampling: {_arm(pilot.best)}, the best of a pilot of {pilot.epochs} epochs on "
+        f"{pilot.queries:,} queries, by R@10 of {pilot.dev:,} others: {arms}"
+    )
+
+
+def _arm(arm: PilotArm) -> str:
+    softmax = arm.sampling == "softmax"
+    return f"softmax at {arm.temperature:g}" if softmax else arm.sampling
 
 
 def _approximate_line(measured: Approximation) -> str:

@@ -1,0 +1,189 @@
+"""A pilot before mining: each way to draw from the band trains a little, held-out queries judge.
+
+Where unlabelled images answer a query, the top of its band is full of them, and a model that is
+pushed away from it unlearns; where answers are few, the top is where most is to be learned. The
+vectors alone do not tell which it is: the pilot tries it out on frozen vectors, in seconds.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import torch
+from torch import nn
+
+from cir.artefacts.manifest import Manifest
+from cir.artefacts.manifest_metadata import Pilot, PilotArm
+from cir.artefacts.store import Embeddings
+from cir.config import MiningOptions, TrainConfig
+from cir.data.captions import joined
+from cir.data.dataset import Dataset, hold_out
+from cir.data.queries import Query
+from cir.errors import DatasetError
+from cir.mining.manifest import mine_manifest
+from cir.models.composition import composed_queries
+from cir.processes import ALONE
+from cir.progress import SILENT, Progress
+from cir.training.batches import draw_batches
+from cir.training.builders import build_accelerator, build_learner, build_model
+from cir.training.dev import DevEvaluator
+from cir.training.epoch import StepPosition, train_epoch
+from cir.training.remining import Remining
+from cir.training.train_data import SPLIT, TrainSet
+from cir.training.vectors import CurrentVectors
+from cir.types import Sampling
+
+ARMS: Final[Sequence[tuple[Sampling, float]]] = (
+    ("top", 0.05),
+    ("softmax", 0.02),
+    ("softmax", 0.05),
+    ("softmax", 0.1),
+    ("random", 0.05),
+)
+"""Sampling and temperature, from the top of the band to all of it."""
+MOST_QUERIES: Final = 6000
+"""Queries of a pilot; of more, a sample of references takes part."""
+FEWEST_DEV: Final = 100
+"""Held-out queries below which a pilot would draw lots."""
+EPOCHS: Final = 4
+_DEV: Final = 0.4
+"""Share of the references that judge."""
+
+
+class SamplingPilot:
+    """Trains the same small run once for each arm; all else is the same."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        embeddings: Embeddings,
+        queries: Sequence[Query],
+        galleries: Mapping[str, Sequence[str]],
+        combiner: nn.Module,
+        *,
+        device: torch.device,
+        progress: Progress = SILENT,
+    ) -> None:
+        """Keeps the inputs.
+
+        Args:
+            dataset: Is asked for no file while vectors are frozen.
+            embeddings: Vectors of every image and caption.
+            queries: Those to be mined.
+            galleries: Image ids by category.
+            combiner: Composes the queries of the first negatives, as mining will.
+            device: Where the pilot trains.
+            progress: Shows each epoch's queries.
+        """
+        self._dataset = dataset
+        self._embeddings = embeddings
+        self._queries = queries
+        self._galleries = galleries
+        self._combiner = combiner
+        self._device = device
+        self._progress = progress
+
+    def run(self, options: MiningOptions) -> Pilot | None:
+        """Tries the arms; None where there are too few queries to judge by.
+
+        Args:
+            options: How to mine, but for sampling and temperature.
+        """
+        parts = _parts(self._queries, options.seed)
+        if parts is None:
+            return None
+        train, dev = parts
+        arms = tuple(
+            PilotArm(sampling, temperature, self._recall(train, dev, arm))
+            for sampling, temperature in ARMS
+            for arm in [dataclasses.replace(options, sampling=sampling, temperature=temperature)]
+        )
+        return Pilot(arms, len(train), len(dev), EPOCHS)
+
+    def _recall(
+        self, train: Sequence[Query], dev: Sequence[Query], options: MiningOptions
+    ) -> float:
+        """The best R@10 on `dev` after any epoch of training on `train`, in percent."""
+        data = TrainSet(
+            tuple(train), tuple(dev), self._galleries, self._manifest(train, options), options
+        )
+        with TemporaryDirectory() as folder:
+            return max(self._recalls(_recipe(Path(folder), options.seed), data))
+
+    def _manifest(self, train: Sequence[Query], options: MiningOptions) -> Manifest:
+        texts = [joined(query.captions) for query in train]
+        vectors = composed_queries(train, texts, self._embeddings, self._combiner, self._device)
+        return mine_manifest(
+            train,
+            self._embeddings,
+            self._galleries,
+            vectors,
+            options,
+            query="sum",
+            split=SPLIT,
+            epoch=0,
+            checkpoint_sha256=None,
+            device=self._device,
+        )
+
+    def _recalls(self, config: TrainConfig, data: TrainSet) -> list[float]:
+        """R@10 on dev after each epoch."""
+        accelerator = build_accelerator(config.out, self._device, config.precision)
+        model = build_model(config, self._embeddings, self._device)
+        learner = build_learner(config, model, accelerator)
+        vectors = CurrentVectors(
+            model,
+            data,
+            self._dataset,
+            self._embeddings,
+            workers=0,
+            processes=ALONE,
+            progress=SILENT,
+        )
+        negatives = Remining(
+            config, data, vectors, device=self._device, processes=ALONE, progress=SILENT
+        )
+        judge = DevEvaluator(data, self._embeddings, self._device, ALONE)
+        towers, found = vectors.towers(self._device), []
+        for epoch in range(1, EPOCHS + 1):
+            sources = negatives.sources()
+            batches = draw_batches(
+                sources.rows,
+                batch_size=config.batch_size,
+                seed=config.seed,
+                epoch=epoch,
+                negatives=True,
+                row_negatives=None,
+            )
+            position = StepPosition(epoch, EPOCHS, config.seed)
+            train_epoch(learner, towers, sources, batches, position, progress=self._progress)
+            found.append(judge.figures(self._embeddings, model.combiner, "combiner")["R@10"])
+            if epoch < EPOCHS:
+                negatives.mine(epoch, model.combiner, "")
+        return found
+
+
+def _recipe(run: Path, seed: int) -> TrainConfig:
+    """The triplet loss alone: other terms hide which negatives a model was given."""
+    return TrainConfig(
+        out=run,
+        combiner="attention-fusion",
+        loss="triplet",
+        epochs=EPOCHS,
+        batch_size=128,
+        tracker=("none",),
+        seed=seed,
+    )
+
+
+def _parts(queries: Sequence[Query], seed: int) -> tuple[list[Query], list[Query]] | None:
+    """Queries to train on and to judge by, cut by reference; None where they are too few."""
+    if len(queries) > MOST_QUERIES:
+        _, queries = hold_out(queries, MOST_QUERIES / len(queries), seed)
+    try:
+        train, dev = hold_out(queries, _DEV, seed)
+    except DatasetError:
+        return None
+    return (train, dev) if len(dev) >= FEWEST_DEV else None
