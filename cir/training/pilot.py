@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final, cast
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ from torch import nn
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.manifest_metadata import Pilot, PilotArm
 from cir.artefacts.store import Embeddings
-from cir.config import MiningOptions, TrainConfig
+from cir.config import Device, MiningOptions, TrainConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset, hold_out
 from cir.data.queries import Query
@@ -26,13 +26,10 @@ from cir.mining.manifest import mine_manifest
 from cir.models.composition import composed_queries
 from cir.processes import ALONE
 from cir.progress import SILENT, Progress
-from cir.training.batches import draw_batches
-from cir.training.builders import build_accelerator, build_learner, build_model
-from cir.training.dev import DevEvaluator
-from cir.training.epoch import StepPosition, train_epoch
-from cir.training.remining import Remining
+from cir.training import run_folder
+from cir.training.signals import StopRequest
 from cir.training.train_data import SPLIT, TrainSet
-from cir.training.vectors import CurrentVectors
+from cir.training.trainer import Trainer
 from cir.types import Sampling
 
 ARMS: Final[Sequence[tuple[Sampling, float]]] = (
@@ -106,11 +103,26 @@ class SamplingPilot:
         self, train: Sequence[Query], dev: Sequence[Query], options: MiningOptions
     ) -> float:
         """The best R@10 on `dev` after any epoch of training on `train`, in percent."""
-        data = TrainSet(
-            tuple(train), tuple(dev), self._galleries, self._manifest(train, options), options
-        )
+        manifest = self._manifest(train, options)
+        mined = set(manifest.query_ids)
+        queries = tuple(query for query in train if query.id in mined)
+        data = TrainSet(queries, tuple(dev), self._galleries, manifest, options)
         with TemporaryDirectory() as folder:
-            return max(self._recalls(_recipe(Path(folder), options.seed), data))
+            epochs = self._trained(data, _recipe(Path(folder) / "run", options.seed, self._device))
+        return max(float(line["dev"]["R@10"]) for line in epochs[1:])
+
+    def _trained(self, data: TrainSet, config: TrainConfig) -> list[Mapping[str, Any]]:
+        """The figures of every epoch of a run."""
+        lines: list[Mapping[str, Any]] = []
+        trainer = Trainer(
+            config, data, processes=ALONE, progress=self._progress, on_epoch=lines.append
+        )
+        trainer.setup(self._dataset, self._embeddings)
+        run_folder.make(config.out, config.to_json())
+        trainer.begin()
+        trainer.train(StopRequest(config.out, ALONE))
+        trainer.close()
+        return lines
 
     def _manifest(self, train: Sequence[Query], options: MiningOptions) -> Manifest:
         texts = [joined(query.captions) for query in train]
@@ -128,44 +140,8 @@ class SamplingPilot:
             device=self._device,
         )
 
-    def _recalls(self, config: TrainConfig, data: TrainSet) -> list[float]:
-        """R@10 on dev after each epoch."""
-        accelerator = build_accelerator(config.out, self._device, config.precision)
-        model = build_model(config, self._embeddings, self._device)
-        learner = build_learner(config, model, accelerator)
-        vectors = CurrentVectors(
-            model,
-            data,
-            self._dataset,
-            self._embeddings,
-            workers=0,
-            processes=ALONE,
-            progress=SILENT,
-        )
-        negatives = Remining(
-            config, data, vectors, device=self._device, processes=ALONE, progress=SILENT
-        )
-        judge = DevEvaluator(data, self._embeddings, self._device, ALONE)
-        towers, found = vectors.towers(self._device), []
-        for epoch in range(1, EPOCHS + 1):
-            sources = negatives.sources()
-            batches = draw_batches(
-                sources.rows,
-                batch_size=config.batch_size,
-                seed=config.seed,
-                epoch=epoch,
-                negatives=True,
-                row_negatives=None,
-            )
-            position = StepPosition(epoch, EPOCHS, config.seed)
-            train_epoch(learner, towers, sources, batches, position, progress=self._progress)
-            found.append(judge.figures(self._embeddings, model.combiner, "combiner")["R@10"])
-            if epoch < EPOCHS:
-                negatives.mine(epoch, model.combiner, "")
-        return found
 
-
-def _recipe(run: Path, seed: int) -> TrainConfig:
+def _recipe(run: Path, seed: int, device: torch.device) -> TrainConfig:
     """The triplet loss alone: other terms hide which negatives a model was given."""
     return TrainConfig(
         out=run,
@@ -175,6 +151,7 @@ def _recipe(run: Path, seed: int) -> TrainConfig:
         batch_size=128,
         tracker=("none",),
         seed=seed,
+        device=cast(Device, device.type),
     )
 
 

@@ -20,6 +20,7 @@ from cir.artefacts.checkpoint import (
     read_checkpoint,
 )
 from cir.artefacts.manifest import read_manifest
+from cir.artefacts.manifest_metadata import Pilot, PilotArm
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import MineConfig, MiningOptions
@@ -29,6 +30,7 @@ from cir.encoding.weights import weights_sha256
 from cir.errors import CheckpointError, UsageError
 from cir.models.combiner import build_combiner
 from cir.models.composition import baseline, composed_queries
+from cir.training.pilot import SamplingPilot
 from cir.types import KINDS, Strategy
 from pipeline.cli import app
 from pipeline.faults import FAILED, MISUSED
@@ -98,6 +100,45 @@ def test_a_filtered_manifest_agrees_with_the_oracle_and_says_its_filters(
     described = json.loads(pq.read_schema(asked.out).metadata[b"cir.manifest"])
     assert {item.name for item in dataclasses.fields(MiningOptions)} <= set(described)
     assert FILTERS.items() <= described.items()
+
+
+ARMS = (PilotArm("top", 0.05, 20.0), PilotArm("softmax", 0.1, 30.0), PilotArm("random", 0.05, 25))
+
+
+def test_auto_takes_what_the_pilot_finds_best_and_records_it(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(SamplingPilot, "run", lambda self, options: Pilot(ARMS, 300, 200, 4))
+    mined = read_manifest(run(MineConfig(**config)))
+    assert mined.metadata.pilot == Pilot(ARMS, 300, 200, 4)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "sampling: softmax at 0.1, the best of a pilot of 4 epochs on 300 queries" in printed
+    assert "top 20.0, softmax at 0.1 30.0, random 25.0" in printed
+    given = {**config, "overwrite": True, "sampling": "softmax", "temperature": 0.1}
+    asked = read_manifest(run(MineConfig(**given)))
+    assert asked.metadata.options == mined.metadata.options
+    assert asked.negative_ids == mined.negative_ids
+    assert asked.metadata.pilot is None
+
+
+@pytest.mark.parametrize(
+    "settled",
+    [
+        {"sampling": "top"},
+        {"strategy": "random"},
+        {"index": "hnsw", "candidates": 20},
+        {"split": "val"},
+        {},
+    ],
+    ids=str,
+)
+def test_where_nothing_is_to_be_chosen_or_queries_are_few_no_pilot_is_run(
+    settled: dict[str, Any], config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if settled:
+        monkeypatch.delattr(SamplingPilot, "run")
+    metadata = read_manifest(run(MineConfig(**config, **settled))).metadata
+    assert (metadata.options["sampling"], metadata.pilot) == ("top", None)
 
 
 def test_pandas_reads_it_with_no_help(config: dict[str, Any]) -> None:
