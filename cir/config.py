@@ -348,11 +348,15 @@ class _MiningRules(Config):
     """What decides which negatives a query gets, but for where in their band they are drawn."""
 
     strategy: Strategy = option("semi-hard", "Negatives")
-    """random, hard, semi-hard, or category-aware (shares of same, other and any category)."""
+    """random, hard, semi-hard, category-aware (shares of same, other and any category), or
+    adaptive (between the two steepest drops of the query's scores behind its target)."""
     num_negatives: int = option(5, "Negatives")
     """Negatives a query."""
     margin: float = option(0.2, "Negatives")
     """Margin of the semi-hard band, in cosine distance."""
+    drop_window: int = option(100, "Negatives")
+    """With --strategy adaptive, the valid candidates behind the target that are looked at for the
+    steepest drops."""
     temperature: float = option(0.05, "Negatives")
     """With --sampling softmax, a candidate at distance d weighs exp(-d / temperature)."""
     same_share: float = option(0.7, "Category-aware")
@@ -397,6 +401,7 @@ class _MiningRules(Config):
     def faults(self) -> Iterator[str]:
         yield from super().faults()
         yield from _below(self, 1, "num_negatives", "candidates")
+        yield from _below(self, 3, "drop_window")
         fewest = self.num_negatives + self.range_min
         if self.index not in ("auto", "flat") and not self.candidates >= fewest:
             what = "`num_negatives` and `range_min` together"
@@ -552,8 +557,12 @@ class TrainConfig(Config):
     combiner: CombinerName = option("gated-sum", "Model")
     """gated-sum (the plain sum and a learned departure from it), attention-fusion (the gate over
     both modalities), clip4cir (Baldrati et al.), or sum."""
-    hidden: int = option(512, "Model")
-    """Hidden width of gated-sum and attention-fusion."""
+    hidden: int | None = option(None, "Model")
+    """Inner width of the combiner; by default 512, and for clip4cir eight times the length of the
+    vectors (5120 for RN50x4)."""
+    projection: int | None = option(None, "Model")
+    """Width of clip4cir's projections; by default four times the length of the vectors (2560 for
+    RN50x4)."""
     dropout: float = option(0.5, "Model")
     """Share of components that gated-sum drops while training; clip4cir always drops half."""
     text_share: float = option(0.5, "Model")
@@ -639,7 +648,7 @@ class TrainConfig(Config):
         yield from _empty(self, "tracker")
         if "none" in self.tracker and len(set(self.tracker)) > 1:
             yield "`tracker='none'` excludes the others"
-        yield from _below(self, 1, "epochs", "patience", "hidden")
+        yield from _below(self, 1, "epochs", "patience", "hidden", "projection")
         yield from _below(self, 1, "online_top_k", "row_negatives")
         yield from _below(self, 2, "batch_size")
         yield from _below(self, 0, "workers", "save_minutes")
@@ -653,6 +662,10 @@ class TrainConfig(Config):
         yield from _outside(self, 0, 1, "text_share")
         if self.text_share != 0.5 and self.combiner != "gated-sum":
             yield f"`text_share` is of gated-sum; leave it out with `combiner={self.combiner!r}`"
+        if self.hidden is not None and self.combiner == "sum":
+            yield "`hidden` is no width of the sum; leave it out with `combiner='sum'`"
+        if self.projection is not None and self.combiner != "clip4cir":
+            yield f"`projection` is of clip4cir; leave it out with `combiner={self.combiner!r}`"
         yield from self._tuning_faults()
         yield from _not_positive(self, "learning_rate", "clip_learning_rate", "temperature")
         if self.dev_fraction == 0:
@@ -701,6 +714,12 @@ class EvaluateConfig(Config):
     query: Composition = option("combiner", "Query")
     """Composed query: combiner, or a baseline: reference, text, sum, or weighted-sum, whose share
     of the text is that with the best R@10 on a tenth of the training references."""
+    clip4cir_combiner: Path | None = option(None, "Query")
+    """Composed query: CLIP4Cir's published Combiner in this file, in place of a run; with --compare
+    and a run, what changes from it to the run."""
+    weights: Path | None = option(None, "Query")
+    """CLIP that --clip4cir-combiner was trained over, as `cir embed --weights` took it: evaluates
+    only if the store was embedded with it."""
     dataset: Path = option(DATASET, "Files")
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
@@ -760,13 +779,24 @@ class EvaluateConfig(Config):
         """Whether two ways to compose queries are compared."""
         return self.compare or self.other is not None
 
+    @property
+    def baseline(self) -> str | None:
+        """What needs no run of ours, as faults name it; None where two runs are compared."""
+        if self.clip4cir_combiner is not None:
+            return "`clip4cir_combiner`"
+        return None if self.query == "combiner" else f"`query={self.query!r}`"
+
     def _faults_of_runs(self) -> Iterator[str]:
-        if self.other is not None and self.query != "combiner":
-            yield f"two runs are compared with each other and take no `query={self.query!r}`"
-        elif self.compare and self.other is None and self.query == "combiner":
+        if self.clip4cir_combiner is not None and self.query != "combiner":
+            yield f"`clip4cir_combiner` composes the query; leave out `query={self.query!r}`"
+        if self.weights is not None and self.clip4cir_combiner is None:
+            yield "`weights` are the CLIP of `clip4cir_combiner`, which is missing"
+        if self.other is not None and self.baseline:
+            yield f"two runs are compared with each other and take no {self.baseline}"
+        elif self.compare and self.other is None and not self.baseline:
             yield "`compare` takes a second run, or a baseline such as `query='sum'`"
-        elif self.run is not None and self.query != "combiner" and not self.compare:
-            yield f"`query={self.query!r}` is a baseline: it takes a run folder only with `compare`"
+        elif self.run is not None and self.baseline and not self.compare:
+            yield f"{self.baseline} is a baseline: it takes a run folder only with `compare`"
         for name in ("per_query", "submission"):
             if self.compares and getattr(self, name) is not None:
                 yield f"`{name}` is of one run; a comparison has two"

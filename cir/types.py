@@ -23,7 +23,8 @@ Training pulls a query towards its target and pushes it away from negatives, whi
     hard             nearer than the target
     semi-hard        farther than the target, by less than the margin
     easy             the rest
-    band             the valid candidates of one kind: hard, semi-hard, easy, or any
+    band             the valid candidates of one kind: hard, semi-hard, easy, or any; or adaptive
+    adaptive         between the two steepest drops of a query's scores behind its target
     scope            where a negative is drawn from: the query's category, the others, or anywhere
     draw             a share of each query's negatives, of one scope and band
     quota            how many negatives a draw gives a query
@@ -56,7 +57,7 @@ The axes, wherever they appear:
 
 from typing import Final, Literal, get_args
 
-Strategy = Literal["random", "hard", "semi-hard", "category-aware"]
+Strategy = Literal["random", "hard", "semi-hard", "category-aware", "adaptive"]
 """How negatives are mined, before training and between epochs. `cir.mining.online` finds negatives
 at every step in their place."""
 
@@ -64,8 +65,9 @@ Kind = Literal["hard", "semi-hard", "easy"]
 """Where a candidate c lies for a query q with target t and margin m, d = cosine distance:
 hard d(q,c) < d(q,t); semi-hard d(q,t) < d(q,c) < d(q,t) + m; easy otherwise."""
 
-Band = Literal["hard", "semi-hard", "easy", "any"]
-"""The kind that a draw asks for; `any` is every valid candidate."""
+Band = Literal["hard", "semi-hard", "easy", "any", "adaptive"]
+"""The kind that a draw asks for; `any` is every valid candidate, `adaptive` those between the two
+steepest drops of the query's scores behind its target (`cir.mining.steep_drops`)."""
 
 Scope = Literal["same-category", "other-category", "any"]
 """The part of the gallery that a negative was drawn from."""

@@ -1,6 +1,6 @@
 """`cir evaluate`: Recall@K under stated protocols, of a run, of a baseline, or of two compared."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, product
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, get_args
 import torch
 
 from cir import __version__, arguments
-from cir.artefacts.checkpoint import Checkpoint
+from cir.artefacts.provenance import Provenance
 from cir.artefacts.query_ranks import write_query_ranks
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import (
@@ -22,6 +22,7 @@ from cir.config import (
 )
 from cir.data.dataset import Dataset, hold_out
 from cir.data.queries import Query
+from cir.encoding.origin import require_embedded_with
 from cir.encoding.tuned import as_tuned
 from cir.evaluation.comparison import MEAN, PairedComparison, compare
 from cir.evaluation.evaluator import Evaluator
@@ -33,6 +34,7 @@ from cir.evaluation.submission import SUBMITTED, submission
 from cir.evaluation.text_share import choose_text_share
 from cir.files import folder_written_aside, refuse_existing, write_json
 from cir.mining.manifest import usable_queries
+from cir.models.clip4cir_checkpoint import load_clip4cir_combiner
 from cir.models.combiner import SumCombiner
 from cir.models.composer import Composer, load_composer, untrained_composer
 from cir.runtime import pick_device
@@ -134,12 +136,39 @@ def _has_targets(inputs: _Inputs) -> bool:
 def _composers(config: EvaluateConfig, inputs: _Inputs) -> list[Composer]:
     """What is judged; of two, the one that the change is counted from stands first."""
     runs = [path for path in (config.run, config.other) if path is not None]
-    if config.query == "combiner":
+    if config.baseline is None:
         return [load_composer(path) for path in runs or [RUN]]
     judged = runs or [RUN] if config.compare else []
+    return [_baseline(config, inputs), *(load_composer(path) for path in judged)]
+
+
+def _baseline(config: EvaluateConfig, inputs: _Inputs) -> Composer:
+    """What needs no run of ours."""
+    if config.clip4cir_combiner is not None:
+        return _published_combiner(config.clip4cir_combiner, config, inputs)
     share = _chosen_text_share(inputs) if config.query == "weighted-sum" else 0.5
-    baseline = untrained_composer(config.query, share)
-    return [baseline, *(load_composer(path) for path in judged)]
+    return untrained_composer(config.query, share)
+
+
+def _published_combiner(file: Path, config: EvaluateConfig, inputs: _Inputs) -> Composer:
+    """CLIP4Cir's Combiner, over the vectors of the CLIP that it was trained with."""
+    composer = load_clip4cir_combiner(file, inputs.store)
+    if config.weights:
+        require_embedded_with(inputs.store, config.weights, inputs.device)
+    for line in _doubts(inputs.store.provenance, checked=config.weights is not None):
+        console.note(f"{file}: {line}")
+    return composer
+
+
+def _doubts(origin: Provenance, *, checked: bool) -> Iterator[str]:
+    """What may keep a published Combiner from its published figures on vectors of an encoder."""
+    if not checked:
+        yield (
+            f"the file does not tell its CLIP; the figures are its own if that is the store's, "
+            f"{origin.model} {origin.pretrained}, which --weights FILE checks"
+        )
+    if origin.preprocess != "targetpad":
+        yield f"published figures are of targetpad photos, the store's are of {origin.preprocess}"
 
 
 def _chosen_text_share(inputs: _Inputs) -> float:
@@ -179,7 +208,7 @@ def _evaluate(
     """Prints and writes the figures of one way to compose queries."""
     ranks = _judge(inputs.evaluator(), composer, vectors, LISTED if config.per_query else 0)
     evaluations = [recalls(protocol_ranks, composer.name) for protocol_ranks in ranks]
-    origin = _origin(inputs.store, composer.checkpoint)
+    origin = _origin(inputs.store, composer)
     console.note(str(composer))
     _print(evaluations)
     if config.json:
@@ -290,7 +319,7 @@ def _compare(config: EvaluateConfig, inputs: _Inputs) -> Path:
         figures = {
             side: {
                 "protocols": [recalls(each, composer.name).to_json() for each in ranks],
-                **_origin(inputs.store, composer.checkpoint),
+                **_origin(inputs.store, composer),
             }
             for side, composer, ranks in sides
         }
@@ -328,25 +357,28 @@ def _print_comparison(comparison: PairedComparison) -> None:
 # ---------------------------------------------------------------------------------- origin
 
 
-def _origin(embeddings: Embeddings, checkpoint: Checkpoint | None) -> dict[str, Any]:
+def _origin(embeddings: Embeddings, composer: Composer) -> dict[str, Any]:
     """Where the vectors and the weights come from, as JSON values."""
     store = {
         "path": str(embeddings.path),
         "sha256": embeddings.sha256,
         "provenance": asdict(embeddings.provenance),
     }
-    return {
-        "cir_version": __version__,
-        "embeddings": store,
-        "checkpoint": _checkpoint_origin(checkpoint) if checkpoint else None,
-    }
+    weights = _weights_origin(composer)
+    return {"cir_version": __version__, "embeddings": store, "checkpoint": weights}
 
 
-def _checkpoint_origin(checkpoint: Checkpoint) -> dict[str, Any]:
-    metadata = checkpoint.metadata
+def _weights_origin(composer: Composer) -> dict[str, Any] | None:
+    """The file or folder of the weights; None where there are none to learn."""
+    if composer.published:
+        published = asdict(composer.published) | {"path": str(composer.published.path)}
+        return {"combiner": "clip4cir", **published}
+    if composer.checkpoint is None:
+        return None
+    metadata = composer.checkpoint.metadata
     return {
-        "path": str(checkpoint.folder),
-        "sha256": checkpoint.sha256,
+        "path": str(composer.checkpoint.folder),
+        "sha256": composer.checkpoint.sha256,
         "combiner": metadata.combiner,
         "tune": metadata.tune,
         "epoch": metadata.epoch,

@@ -30,7 +30,9 @@ def contrast(**changed):
 REFUSED: Final = {
     "combiner(dim='x')": "`dim` is 'x'; expected a whole number, at least 1",
     "combiner(hidden=2.5)": "`hidden` is 2.5; expected a whole number",
-    "combiner(hidden=None)": "`hidden` is None; expected a whole number",
+    "combiner(hidden=True)": "`hidden` is True; expected a whole number",
+    "combiner(projection=4)": "`projection` is 4; expected None: gated-sum has no such width",
+    "combiner(name='sum')": "`hidden` is 4; expected None: sum has no such width",
     "combiner(dim=torch.tensor(5))": "`dim` is a torch.int64 Tensor of shape ()",
     "combiner(dropout='x')": "`dropout` is 'x'; expected 0 to below 1",
     "combiner(name=[])": "`name` is a list; expected one of gated-sum",

@@ -37,6 +37,21 @@ def test_all_faults_are_named_at_once() -> None:
         (config.MiningOptions, {"temperature": float("nan")}, "`temperature` is nan; expected"),
         (config.TrainConfig, {"resume": True, "overwrite": True}, "exclude each other"),
         (config.TrainConfig, {"combiner": "sum"}, "nothing to train"),
+        (
+            config.TrainConfig,
+            {"combiner": "sum", "tune": "text", "hidden": 8},
+            "`hidden` is no width of the sum; leave it out with `combiner='sum'`",
+        ),
+        (
+            config.TrainConfig,
+            {"projection": 8},
+            "`projection` is of clip4cir; leave it out with `combiner='gated-sum'`",
+        ),
+        (
+            config.TrainConfig,
+            {"combiner": "clip4cir", "projection": 0},
+            "`projection` is 0; expected at least 1",
+        ),
         (config.TrainConfig, {"learning_rate": float("nan")}, "expected more than 0"),
         (config.TrainConfig, {"dev_fraction": 0.0}, "the best epoch needs a dev split"),
         (config.TrainConfig, {"tune": "text", "encode_batch": 0}, "`encode_batch` is 0; expected"),

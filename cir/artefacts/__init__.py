@@ -8,5 +8,5 @@
 
 Begin with `read_embeddings` and `read_manifest`. `vectors` holds vectors by key,
 `manifest_statistics` and `manifest_comparison` are arithmetic on manifests, `parquet` is how
-Parquet files are written.
+Parquet files are written, `torch_file` how those of `torch.save` are read.
 """

@@ -9,7 +9,6 @@
 
 import hashlib
 import io
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from cir.artefacts.provenance import Provenance
+from cir.artefacts.torch_file import load_torch
 from cir.errors import CheckpointError
 from cir.files import (
     folder_written_aside,
@@ -53,8 +53,8 @@ class CheckpointMetadata:
     """Name of the combiner (`cir.models.combiner.build_combiner`)."""
     dim: int
     """Components of the vectors that it combines."""
-    hidden: int
-    """Width of its inner layers."""
+    hidden: int | None
+    """Width of its inner layers; None where it has none."""
     tune: str
     """Towers of CLIP that were tuned: none, text, image or both."""
     epoch: int
@@ -68,6 +68,9 @@ class CheckpointMetadata:
     """The run's configuration as JSON values."""
     step: int = 0
     """Steps made of the epoch that is under way; 0 where none is."""
+    projection: int | None = None
+    """Width of clip4cir's projections; None for another combiner, and where it was not recorded:
+    the published widths are meant."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,10 +156,10 @@ def read_trainer(folder: Path) -> dict[str, Any]:
     settle(folder)
     path = folder / TRAINER_FILE
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_torch(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing: the run cannot be resumed from it") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.PickleError) as fault:
+    except (OSError, ValueError) as fault:
         raise CheckpointError(unreadable(path, fault, _DAMAGED)) from fault
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds a {type(state).__name__}, expected a dict: {_MEND}")
@@ -198,7 +201,7 @@ def _read_metadata(path: Path) -> CheckpointMetadata:
             f"{path} has schema version {version}, expected {SCHEMA_VERSION}: {_MEND}"
         )
     try:
-        values = {"step": 0} | values
+        values = {"step": 0, "projection": None} | values
         known = {field.name: values[field.name] for field in fields(CheckpointMetadata)}
         return CheckpointMetadata(**known | {"provenance": Provenance(**known["provenance"])})
     except (KeyError, TypeError) as fault:

@@ -38,6 +38,29 @@ def encoder_of_store(
     return encoder
 
 
+def require_embedded_with(embeddings: Embeddings, weights: Path, device: torch.device) -> None:
+    """Requires that a store was embedded with the weights of a file.
+
+    Args:
+        embeddings: The store.
+        weights: The file, under whatever name.
+        device: Where the encoder is loaded to.
+
+    Raises:
+        WeightsError: the file cannot be read, or is of another architecture than the store's.
+        StoreError: the store was embedded with other weights.
+    """
+    origin = embeddings.provenance
+    found = _load(origin, weights, device).provenance
+    if found.weights_sha256 != origin.weights_sha256:
+        raise StoreError(
+            f"{embeddings.path} was embedded with weights {origin.weights_sha256[:12]}… "
+            f"({origin.model} {origin.pretrained}), not with those of {weights}, "
+            f"{found.weights_sha256[:12]}…: make a store with "
+            f"cir embed `model={origin.model!r}` `weights={str(weights)!r}`"
+        )
+
+
 def encoder_of_checkpoint(
     checkpoint: Checkpoint, *, weights: Path | None = None, device: torch.device
 ) -> Encoder:

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from cir.artefacts.torch_file import load_torch
 from cir.errors import WeightsError
 from cir.files import unreadable
 
@@ -127,7 +128,7 @@ def _read_safetensors(file: Path) -> _Held:
 
 def _read_torch(file: Path) -> _Held:
     """A PyTorch file: the state dict itself, or under the key that its kind of checkpoint uses."""
-    held = torch.load(file, map_location="cpu", weights_only=True)
+    held = load_torch(file)
     if not isinstance(held, dict):
         raise ValueError(f"it holds a {type(held).__name__}, not a state dict")
     if isinstance(held.get("CLIP"), dict):

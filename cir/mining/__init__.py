@@ -14,6 +14,7 @@ The names exported here work on plain arrays and know no files. Begin with `mine
     problem          its input, a Problem, and its output, a Mined
     plan             which negatives it is to find: draws, quotas and filters
     bands            where the bands of each query begin and end
+    steep_drops      where the band `adaptive` does
     selection        negatives chosen from what the scan kept
     arguments        checks of what callers pass
 

@@ -6,10 +6,12 @@ target and m the margin, in float32,
     hard        d < d(q,t)
     semi-hard   d(q,t) < d < d(q,t) + m
     easy        the rest; a candidate exactly as far as the target is easy
+    adaptive    between two keys behind the target (`cir.mining.steep_drops`), whatever the kind
 
 The filters of a plan set a first and a last key, between which candidates are eligible.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -23,6 +25,8 @@ _BEFORE_ALL_ROWS: Final = -1
 _LAST_ROW: Final = np.iinfo(np.int64).max
 _BOUNDED: Final = ("semi-hard", "easy")
 """Bands that the margin bounds."""
+_DROPS: Final = ("first_drop", "second_drop")
+"""Where the band `adaptive` begins and ends."""
 _FILTERS: Final = ("relative_margin", "max_similarity", "range_min", "range_max")
 
 
@@ -33,6 +37,8 @@ class Keys(NamedTuple):
     rows: Int64[np.ndarray, " queries"]
 
 
+Counts = Int64[np.ndarray, "queries scopes"]
+"""Candidates of each query, by scope as in `BandCounts`."""
 Interval = tuple[Keys, Keys]
 """From the first key on, up to but not including the second."""
 
@@ -74,6 +80,8 @@ class Borders:
     bounded: bool
     """Whether any band of the plan begins or ends at the margin; otherwise the margin is no
     threshold."""
+    adaptive: Interval | None = None
+    """Where the band `adaptive` lies, if the plan draws from it."""
 
     @classmethod
     def of(
@@ -81,6 +89,7 @@ class Borders:
         targets: Float32[np.ndarray, " queries"],
         plan: Plan,
         window: tuple[Keys | None, Keys | None] = (None, None),
+        adaptive: Interval | None = None,
     ) -> "Borders":
         """The borders of a plan; `window` holds the keys at its ranks."""
         filters = dict(zip(("range_min", "range_max"), window, strict=True))
@@ -97,13 +106,20 @@ class Borders:
             margins=targets + np.float32(plan.margin),
             filters={name: keys for name, keys in filters.items() if keys is not None},
             bounded=any(draw.band in _BOUNDED for draw in plan.draws),
+            adaptive=adaptive,
         )
 
     @property
     def thresholds(self) -> dict[str, Keys]:
         """Every key that candidates are counted below, by name."""
-        bands = {"beyond": self._beyond, "margin": keys_at(self.margins)} if self.bounded else {}
-        return {"target": keys_at(self.targets), **bands, **self.filters}
+        bands = {"beyond": self.beyond, "margin": keys_at(self.margins)} if self.bounded else {}
+        drops = zip(_DROPS, self.adaptive or (), strict=self.adaptive is not None)
+        return {"target": keys_at(self.targets), **bands, **dict(drops), **self.filters}
+
+    @property
+    def beyond(self) -> Keys:
+        """Behind every candidate that is as near as the target."""
+        return keys_at(self.targets, _LAST_ROW)
 
     def intervals(self, band: Band) -> tuple[Interval, Interval]:
         """Where the eligible candidates of a band lie.
@@ -113,12 +129,13 @@ class Borders:
         """
         infinity = np.full(len(self.targets), np.inf, dtype=np.float32)
         least, end = keys_at(-infinity), keys_at(infinity)
-        target, beyond, margin = keys_at(self.targets), self._beyond, keys_at(self.margins)
+        target, beyond, margin = keys_at(self.targets), self.beyond, keys_at(self.margins)
         first, second = {
             "any": ((least, end), (end, end)),
             "hard": ((least, target), (end, end)),
             "semi-hard": ((beyond, margin), (end, end)),
             "easy": ((target, beyond), (later(beyond, margin), end)),
+            "adaptive": (self.adaptive or (end, end), (end, end)),
         }[band]
         return self._eligible(first), self._eligible(second)
 
@@ -131,11 +148,6 @@ class Borders:
         codes[distances < target] = KINDS.index("hard")
         codes[(distances > target) & (distances < margin)] = KINDS.index("semi-hard")
         return codes
-
-    @property
-    def _beyond(self) -> Keys:
-        """Behind every candidate that is as near as the target."""
-        return keys_at(self.targets, _LAST_ROW)
 
     def _eligible(self, interval: Interval) -> Interval:
         """The part of an interval that the filters leave."""
@@ -184,20 +196,23 @@ class BandCounts:
 
     def in_band(self, band: Band) -> Int64[np.ndarray, "queries scopes"]:
         """Eligible candidates of a band."""
-        none = np.zeros_like(self.valid)
-        if band == "any":
-            return self._eligible(none, self.valid)
-        target = self.below("target")
-        if band == "hard":
-            return self._eligible(none, target)
-        beyond, margin = self.below("beyond"), self.below("margin")
-        if band == "semi-hard":
-            return self._eligible(beyond, margin)
-        tied = self._eligible(target, beyond)
-        easy: Int64[np.ndarray, "queries scopes"] = tied + self._eligible(
-            np.maximum(beyond, margin), self.valid
-        )
-        return easy
+        return self.in_bands({band})
+
+    def in_bands(self, bands: Collection[Band]) -> Int64[np.ndarray, "queries scopes"]:
+        """Eligible candidates of any of some bands, each counted once.
+
+        `any` contains the others; of these, `adaptive` alone overlaps any.
+        """
+        if "any" in bands:
+            return self._eligible(np.zeros_like(self.valid), self.valid)
+        apart = [span for band in bands if band != "adaptive" for span in self._spans(band)]
+        total = sum((self._eligible(*span) for span in apart), np.zeros_like(self.valid))
+        if "adaptive" in bands:
+            first, second = (self.below(name) for name in _DROPS)
+            total = total + self._eligible(first, second)
+            for start, end in apart:
+                total = total - self._eligible(np.maximum(start, first), np.minimum(end, second))
+        return total
 
     def excluded(self, name: str) -> int:
         """Valid candidates that a filter of `Borders` excludes, over all queries."""
@@ -205,6 +220,16 @@ class BandCounts:
             return 0
         below = int(self.below(name).sum())
         return int(self.valid.sum()) - below if name == "range_max" else below
+
+    def _spans(self, band: Band) -> list[tuple[Counts, Counts]]:
+        """How many valid candidates lie before a band, and before its end; of easy ones, twice."""
+        target = self.below("target")
+        if band == "hard":
+            return [(np.zeros_like(target), target)]
+        beyond, margin = self.below("beyond"), self.below("margin")
+        if band == "semi-hard":
+            return [(beyond, margin)]
+        return [(target, beyond), (np.maximum(beyond, margin), self.valid)]
 
     def _eligible(
         self, start: Int64[np.ndarray, "queries scopes"], end: Int64[np.ndarray, "queries scopes"]

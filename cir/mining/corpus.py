@@ -43,7 +43,7 @@ from cir.progress import SILENT, Progress
 from cir.ragged import Ragged
 from cir.types import Sampling
 
-Choice = Literal["nearest", "hard", "semi-hard", "easy", "random"]
+Choice = Literal["nearest", "hard", "semi-hard", "easy", "adaptive", "random"]
 """A kind of negative, or any kind: the nearest, or a sample."""
 
 _DRAWS: Final[Mapping[Choice, tuple[Draw, ...]]] = {
@@ -52,6 +52,7 @@ _DRAWS: Final[Mapping[Choice, tuple[Draw, ...]]] = {
     "hard": (Draw("any", 1, "hard"),),
     "semi-hard": (Draw("any", 1, "semi-hard"),),
     "easy": (Draw("any", 1, "easy"),),
+    "adaptive": (Draw("any", 1, "adaptive"),),
     "random": (Draw("any", 1, "any"),),
 }
 
@@ -64,6 +65,7 @@ def mine_negatives(
     strategy: Choice = "semi-hard",
     num_negatives: int = MiningOptions.num_negatives,
     margin: float = MiningOptions.margin,
+    drop_window: int = MiningOptions.drop_window,
     sampling: Sampling = MiningOptions.sampling,
     temperature: float = MiningOptions.temperature,
     relative_margin: float | None = MiningOptions.relative_margin,
@@ -89,9 +91,11 @@ def mine_negatives(
             relative margin are measured from.
         corpus: The vectors of everything that may be retrieved, (gallery, dim).
         strategy: Which candidates: `hard` (nearer than the target), `semi-hard` (farther, by less
-            than the margin), `easy` (the rest), or of any kind the `nearest` or a `random` sample.
+            than the margin), `easy` (the rest), `adaptive` (between the two steepest drops of the
+            scores behind the target), or of any kind the `nearest` or a `random` sample.
         num_negatives: How many a query.
         margin: Width of the semi-hard band, in cosine distance.
+        drop_window: Candidates behind the target that `adaptive` looks at for the steepest drops.
         sampling: `top` takes the nearest of the band, `random` and `softmax` draw from all of it.
         temperature: With `softmax`, a candidate at distance d weighs exp(−d / temperature).
         relative_margin: Excludes candidates whose cosine is above (1 − this) of the target's.
@@ -131,6 +135,7 @@ def mine_negatives(
             max_similarity=max_similarity,
             range_min=range_min,
             range_max=range_max,
+            drop_window=drop_window,
         ),
     )
     device = arguments.mining_device(device)

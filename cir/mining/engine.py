@@ -26,7 +26,7 @@ from jaxtyping import Bool, Int8, Int64
 
 from cir.errors import UsageError, VectorError
 from cir.mining import arguments
-from cir.mining.bands import BandCounts, Borders, Keys, keys_at
+from cir.mining.bands import BandCounts, Borders, Interval, Keys, keys_at
 from cir.mining.numerics.cosine import paired_distances
 from cir.mining.plan import Plan
 from cir.mining.problem import CandidatePool, FilterCounts, Mined, Problem
@@ -37,9 +37,10 @@ from cir.mining.scan.sampling_keys import NEAREST
 from cir.mining.scan.stream import TILE_SIZE, stream
 from cir.mining.selection import PoolResult, Selection, choose, draw_pools, fill_pools, needs_pool
 from cir.mining.sketch.product import fastest_dtype
+from cir.mining.steep_drops import between_steepest_drops
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
-from cir.types import NO_ROW, Band
+from cir.types import NO_ROW
 
 
 def mine(
@@ -95,8 +96,9 @@ def mine(
     queries = np.arange(len(problem.queries))
     target_distances = paired_distances(problem.queries, queries, problem.targets, queries)
     borders = Borders.of(target_distances, plan)
-    if plan.windowed:
-        borders = Borders.of(target_distances, plan, scanner.window(borders))
+    window = scanner.window(borders) if plan.windowed else (None, None)
+    adaptive = scanner.adaptive(borders) if plan.adaptive else None
+    borders = Borders.of(target_distances, plan, window, adaptive)
     scanned = scanner.scan(borders, draw_pools(plan), fill_pools(plan), plan.num_negatives)
     selection, starved = choose(plan, scanned.draws, scanned.fills)
     return _mined(plan, borders, scanned.counts, selection, starved)
@@ -204,13 +206,25 @@ class _Scanner:
         """
         plan = self._plan
         kept = min(1 + max(plan.range_min, plan.range_max or 0), self._gallery)
-        unfiltered = Borders(borders.targets, borders.margins, {}, bounded=False)
-        pool = CandidatePool("any", "any", NEAREST, 0)
-        nearest = self.scan(unfiltered, [pool], [], kept, "rank").draws[0]
+        nearest = self._nearest(borders, {}, kept, "rank")
         return (
             _keys_at_rank(nearest, plan.range_min) if plan.range_min else None,
             None if plan.range_max is None else _keys_at_rank(nearest, plan.range_max),
         )
+
+    def adaptive(self, borders: Borders) -> Interval:
+        """Finds the steepest drops of each query, by a scan for the nearest beyond its target."""
+        kept = min(self._plan.drop_window, self._gallery)
+        nearest = self._nearest(borders, {"beyond": borders.beyond}, kept, "drops")
+        return between_steepest_drops(nearest.distances, nearest.rows, borders.beyond)
+
+    def _nearest(
+        self, borders: Borders, first: dict[str, Keys], kept: int, label: str
+    ) -> PoolResult:
+        """The nearest valid candidates from some keys on, whatever the plan's filters exclude."""
+        unfiltered = Borders(borders.targets, borders.margins, first, bounded=False)
+        pool = CandidatePool("any", "any", NEAREST, 0)
+        return self.scan(unfiltered, [pool], [], kept, label).draws[0]
 
     def _result(
         self, request: ScanRequest, label: str
@@ -272,12 +286,8 @@ def _candidates_in_band(counts: BandCounts, plan: Plan) -> Int64[np.ndarray, " q
     """Eligible candidates that any of the draws could give."""
     total = np.zeros(len(counts.valid), dtype=np.int64)
     for column, scope in enumerate(("same-category", "other-category")):
-        bands: set[Band] = {draw.band for draw in plan.draws if draw.scope in (scope, "any")}
-        # No candidate may count twice: `any` contains the others, which do not overlap.
-        if "any" in bands:
-            bands = {"any"}
-        for band in bands:
-            total += counts.in_band(band)[:, column]
+        bands = {draw.band for draw in plan.draws if draw.scope in (scope, "any")}
+        total += counts.in_bands(bands)[:, column]
     return total
 
 

@@ -269,6 +269,7 @@ def plan_of(options: MiningOptions) -> Plan:
         max_similarity=options.max_similarity,
         range_min=options.range_min,
         range_max=options.range_max,
+        drop_window=options.drop_window,
         fill=_FILLS[options.on_starved],
         seed=options.seed,
     )

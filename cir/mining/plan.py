@@ -20,7 +20,12 @@ Fill = Literal["nearest", "random"] | None
 FILLS: Final[tuple[Fill, ...]] = (None, "nearest", "random")
 SAMPLINGS: Final[tuple[Sampling, ...]] = get_args(Sampling)
 
-_BANDS: Final[Mapping[Strategy, Band]] = {"random": "any", "hard": "hard", "semi-hard": "semi-hard"}
+_BANDS: Final[Mapping[Strategy, Band]] = {
+    "random": "any",
+    "hard": "hard",
+    "semi-hard": "semi-hard",
+    "adaptive": "adaptive",
+}
 """The band of each strategy that draws from the whole gallery."""
 
 _LARGEST_SEED: Final = 2**63 - 1
@@ -72,6 +77,8 @@ class Plan:
     """Filter: at least this many valid candidates come before c by (distance, gallery row)."""
     range_max: int | None = None
     """Filter: fewer than this many valid candidates come before c."""
+    drop_window: int = 100
+    """How many valid candidates farther than the target the band `adaptive` looks at for drops."""
 
     def __post_init__(self) -> None:
         draws = isinstance(self.draws, tuple) and all(isinstance(d, Draw) for d in self.draws)
@@ -85,6 +92,7 @@ class Plan:
         arguments.positive("temperature", self.temperature)
         arguments.choice("fill", self.fill, FILLS)
         arguments.integer("seed", self.seed, 0, _LARGEST_SEED)
+        arguments.integer("drop_window", self.drop_window, 3)
         self._require_filters()
 
     def _require_filters(self) -> None:
@@ -105,6 +113,11 @@ class Plan:
     def by_category(self) -> bool:
         """Whether any draw depends on the query's category."""
         return any(draw.scope != "any" for draw in self.draws)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether any draw is from the band between the steepest drops."""
+        return any(draw.band == "adaptive" for draw in self.draws)
 
     @property
     def windowed(self) -> bool:

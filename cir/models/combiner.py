@@ -1,6 +1,6 @@
 """The combiners by name: the door to `cir.models.combiners`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from torch import nn
@@ -23,30 +23,45 @@ __all__ = [
     "build_combiner",
 ]
 
-_BY_NAME: Final[dict[str, Callable[[int, int, float, float], nn.Module]]] = {
-    "gated-sum": GatedSumCombiner,
-    "attention-fusion": lambda dim, hidden, *_: AttentionFusionCombiner(dim, hidden),
-    "clip4cir": lambda dim, *_: Clip4CirCombiner(dim),
-    "sum": lambda *_: SumCombiner(),
+_BY_NAME: Final[Mapping[str, tuple[Callable[..., nn.Module], tuple[str, ...]]]] = {
+    "gated-sum": (GatedSumCombiner, ("dim", "hidden", "dropout", "text_share")),
+    "attention-fusion": (AttentionFusionCombiner, ("dim", "hidden")),
+    "clip4cir": (Clip4CirCombiner, ("dim", "hidden", "projection")),
+    "sum": (SumCombiner, ()),
 }
+"""Each class with what it takes of the arguments of `build_combiner`."""
 
 
 def build_combiner(
-    name: str, *, dim: int, hidden: int, dropout: float = 0.0, text_share: float = 0.5
+    name: str,
+    *,
+    dim: int,
+    hidden: int | None = None,
+    projection: int | None = None,
+    dropout: float = 0.0,
+    text_share: float = 0.5,
 ) -> nn.Module:
     """A combiner with initial weights drawn from torch's generator.
 
     Args:
         name: gated-sum, attention-fusion, clip4cir or sum.
         dim: Components of the features.
-        hidden: Inner width of gated-sum and attention-fusion; clip4cir's follow from `dim`.
+        hidden: Inner width; by default 512, and eight times `dim` for clip4cir.
+        projection: Width of clip4cir's projections; by default four times `dim`.
         dropout: Share of components that gated-sum drops while training; no part of the weights.
         text_share: Of the sum that gated-sum begins as.
 
     Raises:
-        UsageError: there is no combiner of that name, or it cannot be so wide.
+        UsageError: there is no combiner of that name, it cannot be so wide, or has no such width.
     """
     arguments.choice("name", name, _BY_NAME)
-    require_widths(dim=dim, hidden=hidden)
+    require_widths(dim=dim)
     arguments.share("dropout", dropout)
-    return _BY_NAME[name](dim, hidden, dropout, text_share)
+    given: dict[str, float | None] = {"dim": dim, "hidden": hidden, "projection": projection}
+    given |= {"dropout": dropout, "text_share": text_share}
+    make, taken = _BY_NAME[name]
+    for width in ("hidden", "projection"):
+        expected = f"None: {name} has no such width"
+        holds = given[width] is None or width in taken
+        arguments.require(width, given[width], expected, holds=holds)
+    return make(**{key: given[key] for key in taken if given[key] is not None})

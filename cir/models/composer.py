@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from cir.artefacts.checkpoint import Checkpoint, read_checkpoint
+from cir.artefacts.checkpoint import Checkpoint, CheckpointMetadata, read_checkpoint
 from cir.errors import CheckpointError, reason_of
 from cir.models.combiner import build_combiner
 from cir.models.composition import baseline
@@ -17,18 +17,36 @@ BEST = "best"
 LAST = "last"
 
 
+@dataclass(frozen=True)
+class PublishedWeights:
+    """A file of weights that others trained."""
+
+    path: Path
+    sha256: str
+    """Of the file."""
+    epoch: int | None
+    """How many epochs were finished, as the file says; None where it does not."""
+
+    def __str__(self) -> str:
+        return str(self.path) if self.epoch is None else f"{self.path} (epoch {self.epoch})"
+
+
 @dataclass(frozen=True, eq=False)
 class Composer:
-    """A combiner, and the checkpoint that its weights come from."""
+    """A combiner, and what its weights come from."""
 
     name: Composition
     """`combiner` for a trained one; the others need no training."""
     combiner: nn.Module
     """On the CPU, in evaluation mode."""
     checkpoint: Checkpoint | None
-    """None where the combiner needs no training."""
+    """None where the combiner needs no training, or others trained it."""
+    published: PublishedWeights | None = None
+    """What others trained: CLIP4Cir's Combiner."""
 
     def __str__(self) -> str:
+        if self.published:
+            return str(self.published)
         if self.checkpoint is None:
             return self.name
         return f"{self.checkpoint.folder} (epoch {self.checkpoint.metadata.epoch})"
@@ -63,7 +81,12 @@ def composer_of(checkpoint: Checkpoint) -> Composer:
         CheckpointError: the weights do not fit the combiner that the checkpoint names.
     """
     metadata = checkpoint.metadata
-    combiner = build_combiner(metadata.combiner, dim=metadata.dim, hidden=metadata.hidden)
+    combiner = build_combiner(
+        metadata.combiner,
+        dim=metadata.dim,
+        hidden=_hidden(metadata),
+        projection=metadata.projection,
+    )
     try:
         combiner.load_state_dict(dict(checkpoint.combiner))
     except RuntimeError as fault:
@@ -72,6 +95,16 @@ def composer_of(checkpoint: Checkpoint) -> Composer:
             f"of {metadata.dim}-d vectors: {' '.join(str(fault).split())}"
         ) from fault
     return Composer("combiner", combiner.eval(), checkpoint)
+
+
+def _hidden(metadata: CheckpointMetadata) -> int | None:
+    """The inner width as `build_combiner` takes it.
+
+    Before `projection` was recorded, every checkpoint named a `hidden`, also those of clip4cir,
+    which had the published widths, and of the sum, which has none.
+    """
+    unrecorded = metadata.projection is None and metadata.combiner in ("clip4cir", "sum")
+    return None if unrecorded else metadata.hidden
 
 
 def find_checkpoint(path: Path) -> Checkpoint:

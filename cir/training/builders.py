@@ -56,6 +56,7 @@ def build_model(config: TrainConfig, embeddings: Embeddings, device: torch.devic
         config.combiner,
         dim=dim,
         hidden=config.hidden,
+        projection=config.projection,
         dropout=config.dropout,
         text_share=config.text_share,
     ).to(device)

@@ -155,10 +155,10 @@ class Checkpoints:
 
     def _write(self, name: str, state: ResumeState) -> str:
         """Writes a checkpoint; what identifies its weights."""
-        config, metrics = self._config, state.metrics
+        config, metrics, combiner = self._config, state.metrics, self._model.combiner
         return save_checkpoint(
             run_folder.checkpoint(config.out, name),
-            combiner=self._model.combiner.state_dict(),
+            combiner=combiner.state_dict(),
             clip=self._model.clip_state(),
             trainer={**self._learner.state(), _RESUME_KEY: state.to_state()},
             metadata=CheckpointMetadata(
@@ -166,7 +166,8 @@ class Checkpoints:
                 cir_version=__version__,
                 combiner=config.combiner,
                 dim=self._store.provenance.embed_dim,
-                hidden=config.hidden,
+                hidden=getattr(combiner, "hidden", None),
+                projection=getattr(combiner, "projection", None),
                 tune=config.tune,
                 epoch=state.epoch,
                 step=state.progress.step if state.progress else 0,

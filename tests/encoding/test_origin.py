@@ -9,7 +9,11 @@ import pytest
 from cir.artefacts.checkpoint import read_checkpoint
 from cir.artefacts.store import Embeddings
 from cir.data.dataset import Dataset
-from cir.encoding.origin import encoder_of_checkpoint, encoder_of_store
+from cir.encoding.origin import (
+    encoder_of_checkpoint,
+    encoder_of_store,
+    require_embedded_with,
+)
 from cir.errors import CheckpointError, StoreError
 from cir.models.combiner import SumCombiner
 from tests.support.checkpoints import saved
@@ -53,6 +57,16 @@ def test_weights_that_are_not_the_stores_are_refused(store, asked) -> None:
     other = dataclasses.replace(store.provenance, weights_sha256="f" * 64)
     with pytest.raises(StoreError, match="come from different encoders: weights_sha256"):
         encoder_of_store(dataclasses.replace(store, provenance=other), weights=None, device=CPU)
+
+
+def test_a_store_is_known_by_its_weights_whatever_their_files_name(store, asked) -> None:
+    named = dataclasses.replace(store.provenance, pretrained="another.pt")
+    file = Path("weights.pt")
+    require_embedded_with(dataclasses.replace(store, provenance=named), file, CPU)
+    assert (asked["model"], asked["weights"]) == (store.provenance.model, file)
+    other = dataclasses.replace(store.provenance, weights_sha256="f" * 64)
+    with pytest.raises(StoreError, match=r"weights ffffffffffff… .* not with those of weights\.pt"):
+        require_embedded_with(dataclasses.replace(store, provenance=other), file, CPU)
 
 
 def test_weights_that_are_not_the_checkpoints_are_refused(tmp_path, asked) -> None:

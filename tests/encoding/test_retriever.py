@@ -125,7 +125,7 @@ def test_tuned_weights_are_taken_from_the_checkpoint(tmp_path, files):
     with torch.no_grad():
         for parameter in tuned.image_parameters().values():
             parameter.mul_(1 + 0.3 * torch.rand_like(parameter))
-    combiner = build_combiner("sum", dim=bundled.dim, hidden=HIDDEN)
+    combiner = build_combiner("sum", dim=bundled.dim)
     where = saved(
         tmp_path / "best", combiner, bundled.provenance, name="sum", clip=tuned.clip, tune="image"
     )
@@ -152,7 +152,7 @@ def test_weights_of_a_file_are_asked_for_and_checked(tmp_path):
         preprocess="targetpad",
         device=CPU,
     )
-    combiner = build_combiner("sum", dim=own.dim, hidden=HIDDEN)
+    combiner = build_combiner("sum", dim=own.dim)
     where = saved(tmp_path / "best", combiner, own.provenance, name="sum")
     assert cir.load(where, weights=tmp_path / "own.safetensors", device="cpu").dim == own.dim
     with pytest.raises(CheckpointError, match="pass the file that the store was embedded with"):

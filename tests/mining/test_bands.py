@@ -15,6 +15,7 @@ from cir.types import KINDS, Band
 
 ONE = np.float32(1)
 BANDS: tuple[Band, ...] = get_args(Band)
+DISJOINT: tuple[Band, ...] = ("hard", "semi-hard", "easy")
 QUERIES, CANDIDATES = 5, 30
 FILTERS: list[dict[str, Any]] = [
     {},
@@ -77,13 +78,17 @@ class World:
         rows = np.arange(CANDIDATES)
         self.order = np.array([np.lexsort((rows, own)) for own in self.distances])
         self.ranks = np.argsort(self.order, axis=1)
-        window = self._key_at("range_min"), self._key_at("range_max")
-        self.borders = Borders.of(self.targets, plan_for(margin, filters), window)
+        window = self._filter_key("range_min"), self._filter_key("range_max")
+        self.drops = sorted(rng.choice(CANDIDATES, 2, replace=False).tolist())
+        first, second = map(self._key_at, self.drops)
+        plan = plan_for(margin, filters)
+        self.borders = Borders.of(self.targets, plan, window, (first, second))
 
-    def _key_at(self, name: str) -> Keys | None:
-        if name not in self.filters:
-            return None
-        rank = self.filters[name]
+    def _filter_key(self, name: str) -> Keys | None:
+        return self._key_at(self.filters[name]) if name in self.filters else None
+
+    def _key_at(self, rank: int) -> Keys:
+        """The key of the candidate that `rank` others come before."""
         if rank >= CANDIDATES:
             return keys_at(np.full(QUERIES, np.inf, np.float32))
         rows = self.order[:, rank]
@@ -91,6 +96,11 @@ class World:
 
     def kind(self, query: int, row: int) -> str:
         return kind_of(self.distances[query, row], self.targets[query], self.margin)
+
+    def bands(self, query: int, row: int) -> set[str]:
+        """Every band that a candidate is of; here, `adaptive` lies between two ranks."""
+        between = self.drops[0] <= self.ranks[query, row] < self.drops[1]
+        return {"any", self.kind(query, row), *(["adaptive"] if between else [])}
 
     def excluding(self, query: int, row: int) -> set[str]:
         rank, distance = self.ranks[query, row], self.distances[query, row]
@@ -129,7 +139,7 @@ def test_bands_hold_the_eligible_candidates_of_their_kind(drawn: Any) -> None:
                 and key < (high.distances[query], high.rows[query])
                 for low, high in intervals
             ]
-            wanted = band in ("any", world.kind(query, row)) and not world.excluding(query, row)
+            wanted = band in world.bands(query, row) and not world.excluding(query, row)
             assert sum(inside) == wanted, (band, query, row)
 
 
@@ -142,12 +152,23 @@ def test_band_counts_are_what_loops_count(drawn: Any) -> None:
         why = world.excluding(query, row)
         excluded.update(why)
         if not why:
-            for band in ("any", world.kind(query, row)):
+            for band in world.bands(query, row):
                 counted[band][query, 1 - int(world.same[query, row])] += 1  # type: ignore[index]
     for band in BANDS:
         np.testing.assert_array_equal(counts.in_band(band), counted[band], err_msg=band)
     for name in ("relative_margin", "max_similarity", "range_min", "range_max"):
         assert counts.excluded(name) == excluded[name]
+
+
+@given(worlds, st.sets(st.sampled_from(DISJOINT)))
+def test_a_candidate_of_two_bands_is_counted_once(drawn: Any, others: set[Band]) -> None:
+    world = World(*drawn)
+    counted = np.zeros((QUERIES, 2), dtype=np.int64)
+    for query, row in product(range(QUERIES), range(CANDIDATES)):
+        if world.bands(query, row) & {"adaptive", *others} and not world.excluding(query, row):
+            counted[query, 1 - int(world.same[query, row])] += 1
+    found = world.band_counts().in_bands({"adaptive", *others})
+    np.testing.assert_array_equal(found, counted)
 
 
 @given(worlds)

@@ -67,6 +67,7 @@ def test_a_strategy_is_its_draws() -> None:
     assert draws_of("random", SHARES) == (Draw("any", 1.0, "any"),)
     assert draws_of("hard", SHARES) == (Draw("any", 1.0, "hard"),)
     assert draws_of("semi-hard", SHARES) == (Draw("any", 1.0, "semi-hard"),)
+    assert draws_of("adaptive", SHARES) == (Draw("any", 1.0, "adaptive"),)
 
 
 def test_a_plan_knows_whether_categories_matter() -> None:

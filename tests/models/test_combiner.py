@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from cir.config import TrainConfig
 from cir.errors import UsageError
 from cir.models.combiner import (
     AttentionFusionCombiner,
@@ -211,13 +210,27 @@ def test_baselines():
 )
 def test_built_by_name_at_the_published_widths(name, kind, parameters):
     with torch.device("meta"):
-        combiner = build_combiner(name, dim=640, hidden=512)
+        combiner = build_combiner(name, dim=640)
     assert isinstance(combiner, kind)
     assert sum(p.numel() for p in combiner.parameters()) == parameters
 
 
-def test_attention_fusion_is_by_itself_as_wide_as_training_makes_it():
-    assert AttentionFusionCombiner().gate.out_features == TrainConfig.hidden
+@pytest.mark.parametrize(
+    ("asked", "projection", "hidden"),
+    [
+        ({}, 20, 40),
+        ({"projection": 3}, 3, 40),
+        ({"hidden": 6}, 20, 6),
+        ({"projection": 3, "hidden": 6}, 3, 6),
+    ],
+)
+def test_clip4cir_is_as_wide_as_asked(asked, projection, hidden):
+    combiner = build_combiner("clip4cir", dim=5, **asked)
+    shapes = {name: tuple(weight.shape) for name, weight in combiner.named_parameters()}
+    assert shapes["project_text.0.weight"] == shapes["project_image.0.weight"] == (projection, 5)
+    assert shapes["mix.0.weight"] == shapes["share_of_text.0.0.weight"] == (hidden, 2 * projection)
+    assert shapes["output.weight"] == (5, hidden)
+    assert (combiner.projection, combiner.hidden) == (projection, hidden)
 
 
 @pytest.mark.parametrize("name", ["attention-fusion", "clip4cir", "gated-sum"])

@@ -1,6 +1,7 @@
 """A combiner saved and loaded back."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -27,17 +28,17 @@ METADATA = CheckpointMetadata(
 )
 
 
-def save(folder: Path, **changes: object) -> torch.nn.Module:
+def save(folder: Path, module: torch.nn.Module | None = None, **changes: object) -> torch.nn.Module:
     torch.manual_seed(1)
-    combiner = build_combiner("attention-fusion", dim=8, hidden=5)
+    module = module or build_combiner("attention-fusion", dim=8, hidden=5)
     save_checkpoint(
         folder,
-        combiner=combiner.state_dict(),
+        combiner=module.state_dict(),
         clip=None,
         trainer={},
         metadata=dataclasses.replace(METADATA, **changes),
     )
-    return combiner
+    return module
 
 
 @pytest.mark.parametrize("asked", ["run/checkpoints/best", "run"])
@@ -49,6 +50,27 @@ def test_a_checkpoint_or_the_best_of_a_run_composes_as_before(tmp_path, asked):
     assert torch.equal(found.combiner(image, text), saved(image, text))
     assert not found.combiner.training
     assert found.checkpoint.metadata.epoch == 3
+
+
+def test_clip4cir_is_opened_at_the_widths_that_were_recorded(tmp_path):
+    saved = build_combiner("clip4cir", dim=8, hidden=6, projection=3).eval()
+    save(tmp_path, saved, combiner="clip4cir", hidden=6, projection=3)
+    image, text = torch.randn(2, 4, 8).unbind()
+    found = load_composer(tmp_path).combiner
+    assert torch.equal(found(image, text), saved(image, text))
+    assert (found.hidden, found.projection) == (6, 3)
+
+
+@pytest.mark.parametrize("name", ["clip4cir", "sum"])
+def test_a_checkpoint_of_before_projection_was_recorded_opens(tmp_path, name):
+    """It named a hidden width of 512, which neither of these combiners had."""
+    saved = build_combiner(name, dim=8).eval()
+    save(tmp_path, saved, combiner=name, hidden=512)
+    metadata = json.loads((tmp_path / "metadata.json").read_text())
+    del metadata["projection"]
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata))
+    image, text = torch.randn(2, 4, 8).unbind()
+    assert torch.equal(load_composer(tmp_path).combiner(image, text), saved(image, text))
 
 
 @pytest.mark.parametrize("changes", [{"dim": 9}, {"hidden": 6}, {"combiner": "clip4cir"}])

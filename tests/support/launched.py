@@ -16,6 +16,7 @@ ASKED: Final[dict[str, dict[str, Any]]] = {
     "hard": {"strategy": "hard", "sampling": "random", "on_starved": "random"},
     "semi-hard": {"strategy": "semi-hard", "sampling": "softmax", "temperature": 0.2},
     "category-aware": {"strategy": "category-aware", "margin": 0.1, "num_negatives": 7},
+    "adaptive": {"strategy": "adaptive", "drop_window": 9, "sampling": "random"},
     "filters": {
         "duplicate_threshold": 0.8,
         "max_target_similarity": 0.3,

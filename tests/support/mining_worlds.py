@@ -20,11 +20,11 @@ from cir.config import MiningOptions, Sampling
 from cir.data.queries import Query
 from cir.mining.engine import mine
 from cir.mining.manifest import mine_manifest
-from cir.types import Strategy
+from cir.types import Band, Strategy
 from tests.support.oracle import check_manifest
 
 CPU = torch.device("cpu")
-KINDS_AND_ANY = ("hard", "semi-hard", "easy", "any")
+KINDS_AND_ANY = get_args(Band)
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ def mining_options(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "strategy": draw(st.sampled_from(get_args(Strategy))),
         "num_negatives": draw(st.sampled_from((1, 2, 3, 5, 10, 60))),
+        "drop_window": draw(st.sampled_from((3, 4, 7, 100))),
         "margin": draw(st.sampled_from((0.0, 0.05, 0.2, 0.5, 2.0))),
         "sampling": sampling,
         "temperature": draw(st.sampled_from((0.001, 0.05, 1.0))),

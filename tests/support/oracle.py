@@ -51,6 +51,8 @@ class Row:
     """Nearest first, equal distances by id."""
     eligible: list[Candidate]
     """Those of `valid` that may be drawn, in the same order."""
+    adaptive: set[str]
+    """Those of `valid` between the two steepest drops."""
     refused: Counter[str]
     """Candidates that are not valid, by the first reason; valid ones, by each filter."""
 
@@ -62,7 +64,8 @@ class Row:
         return [
             c
             for c in self.eligible
-            if kind in ("any", c.kind) and scope in ("any", _scope(c.same_category))
+            if (kind in ("any", c.kind) or (kind == "adaptive" and c.id in self.adaptive))
+            and scope in ("any", _scope(c.same_category))
         ]
 
 
@@ -107,8 +110,20 @@ def brute_force(
         by_filter = _refused(valid, target_distance, options)
         eligible = [c for c in valid if not any(c.id in some for some in by_filter.values())]
         refused.update({name: len(some) for name, some in by_filter.items()})
-        found.append(Row(query, target_distance, valid, eligible, refused))
+        between = between_drops(
+            [c for c in valid if c.distance > target_distance][: options.drop_window]
+        )
+        found.append(Row(query, target_distance, valid, eligible, between, refused))
     return found
+
+
+def between_drops(behind: Sequence[Candidate]) -> set[str]:
+    """The candidates behind the first of the two steepest drops, up to the second."""
+    if len(behind) < 3:
+        return {c.id for c in behind}
+    drops = {k: behind[k + 1].distance - behind[k].distance for k in range(len(behind) - 1)}
+    first, second = sorted(sorted(drops, key=lambda k: (-drops[k], k))[:2])
+    return {c.id for c in behind[first + 1 : second + 1]}
 
 
 @dataclass(frozen=True)
@@ -273,7 +288,7 @@ def _check_row(
         for scope, kind, wanted in draws:
             ours = [c for c, its in zip(chosen, scopes, strict=True) if its == scope]
             assert len(ours) == wanted
-            assert all(kind in ("any", c.kind) for c in ours)
+            assert {c.id for c in ours} <= {c.id for c in row.band(scope, kind)}
 
 
 def _draws(options: MiningOptions) -> list[tuple[str, str]]:

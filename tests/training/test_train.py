@@ -16,6 +16,7 @@ from cir.data.dataset import hold_out
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.errors import ConfigError, ImageError, ManifestError, StoreError, UsageError
 from cir.evaluation.evaluator import Evaluator
+from cir.models.composer import load_composer
 from cir.training import trainer
 from cir.training.step import Learner
 from cir.training.train import train
@@ -99,6 +100,14 @@ def test_a_term_that_is_not_trained_is_null(tmp_path, dataset, embeddings, loss,
     line = metrics(run(tmp_path / "run", dataset, embeddings, loss=loss, epochs=1))[-1]
     assert line[absent] is None
     assert line["loss"] == line[loss]
+
+
+def test_the_widths_of_the_combiner_are_asked_for_and_recorded(tmp_path, dataset, embeddings):
+    asked = {"combiner": "clip4cir", "hidden": 6, "projection": None, "epochs": 1}
+    out = run(tmp_path / "run", dataset, embeddings, **asked, remine=False, tracker=("none",))
+    metadata = read_checkpoint(out / "checkpoints/last").metadata
+    assert (metadata.hidden, metadata.projection) == (6, 4 * embeddings.provenance.embed_dim)
+    assert load_composer(out).combiner.hidden == 6
 
 
 def test_the_best_epoch_is_the_first_of_the_best(straight):

@@ -170,7 +170,8 @@ def _bounds(
 
 def _decisions(borders: Borders) -> Float32[np.ndarray, "queries decisions"]:
     target = np.float32(1) - borders.targets
-    decisions = [np.float32(1) - keys.distances for keys in borders.filters.values()] + [target]
+    borders_met = [*borders.filters.values(), *(borders.adaptive or ())]
+    decisions = [np.float32(1) - keys.distances for keys in borders_met] + [target]
     if borders.bounded:
         margin = np.float32(1) - borders.margins
         decisions.append(np.maximum(margin, target - _LOWEST_OFFSET))

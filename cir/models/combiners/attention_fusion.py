@@ -31,7 +31,7 @@ class AttentionFusionCombiner(nn.Module):
         """
         super().__init__()
         require_widths(dim=dim, hidden=hidden)
-        self.dim = dim
+        self.dim, self.hidden = dim, hidden
         self.project_image = nn.Linear(dim, hidden)
         self.project_text = nn.Linear(dim, hidden)
         self.gate = nn.Linear(2 * hidden, hidden)

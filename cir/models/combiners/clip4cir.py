@@ -16,17 +16,22 @@ _HIDDEN_FACTOR = 8
 class Clip4CirCombiner(nn.Module):
     """Baldrati et al., CLIP4Cir (CVPR 2022 workshops, figure 3).
 
-    With x and y the scaled features of image and text, and dropout of 0.5 after each relu:
+    With x and y the features of image and text, and dropout of 0.5 after each relu:
 
         b = [relu(W_t y); relu(W_i x)]              both projections
         s = sigmoid(w · relu(W_s b))                the share of the text, one number a query
         q = normalise(W_o relu(W_m b) + s y + (1 - s) x)
 
-    The published network takes raw features of RN50x4; here they are scaled first, as everywhere.
+    The features are scaled first, as everywhere here; the published network takes them raw.
     """
 
     def __init__(
-        self, dim: int = 640, projection: int | None = None, hidden: int | None = None
+        self,
+        dim: int = 640,
+        projection: int | None = None,
+        hidden: int | None = None,
+        *,
+        scale: bool = True,
     ) -> None:
         """Initial weights drawn from torch's generator.
 
@@ -34,16 +39,19 @@ class Clip4CirCombiner(nn.Module):
             dim: Components of the features.
             projection: Components of each projection; four times `dim` by default, as published.
             hidden: Width of the mixture; eight times `dim` by default, as published.
+            scale: Whether features are scaled first. Weights of the published network were trained
+                on raw ones.
 
         Raises:
             UsageError: a width is no whole number of at least 1.
         """
         super().__init__()
         require_widths(dim=dim)
-        self.dim = dim
         projection = _PROJECTION_FACTOR * dim if projection is None else projection
         hidden = _HIDDEN_FACTOR * dim if hidden is None else hidden
         require_widths(projection=projection, hidden=hidden)
+        self.dim, self.projection, self.hidden = dim, projection, hidden
+        self.scale = scale
         self.project_image = _branch(dim, projection)
         self.project_text = _branch(dim, projection)
         self.mix = _branch(2 * projection, hidden)
@@ -56,7 +64,8 @@ class Clip4CirCombiner(nn.Module):
         self, image: Float[Tensor, "batch dim"], text: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
         """The composed query."""
-        image, text = scaled(image), scaled(text)
+        if self.scale:
+            image, text = scaled(image), scaled(text)
         both = torch.cat((self.project_text(text), self.project_image(image)), dim=-1)
         residual = torch.lerp(image, text, self.share_of_text(both).float())
         return normalised(self.output(self.mix(both)) + residual)

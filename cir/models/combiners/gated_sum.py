@@ -43,7 +43,7 @@ class GatedSumCombiner(nn.Module):
         """
         super().__init__()
         require_widths(dim=dim, hidden=hidden)
-        self.dim = dim
+        self.dim, self.hidden = dim, hidden
         self.mix = nn.Linear(2 * dim, hidden)
         self.norm = nn.LayerNorm(hidden)
         self.depart = nn.Linear(hidden, 3 * dim)
