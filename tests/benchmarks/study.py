@@ -8,7 +8,11 @@ from the same frozen vectors of cir-tiny, on the same queries, for the same numb
 each seed; the seed draws weights, batches, dropout, negatives and the dev split that the best epoch
 is chosen on. That epoch is evaluated once on val, and once on test: among the photos of the query's
 category and split with the reference kept (full), and among all photos of the dataset but the
-reference (all); "a and b". Recipes are chosen on dev and val; test is reported. Runs that are there are not run again, and one that was killed goes on.
+reference (all); "a and b". Recipes are chosen on dev and val; test is reported. Runs that are there
+are not run again, and one that was killed goes on.
+
+`--attributes` makes another dataset of the same photos: queries from pairs that differ in other
+columns of styles.csv, such as season, usage and articleType, in a folder of its own.
 
 Prints a Markdown table. Recalls are the mean and the standard deviation over the seeds; `95 %` is
 the mean number of epochs until dev R@10 first reached 95 % of the run's best; `seconds` is the
@@ -199,11 +203,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, a thread each")
     parser.add_argument("--only", nargs="*", default=[""], help="rows with this in their name")
+    parser.add_argument("--attributes", nargs="*", help="columns that queries are made of")
     parser.add_argument("--curves", type=Path, help="draw dev R@10 by epoch to this SVG file")
     parser.add_argument("--time", action="store_true", help="time two epochs of each row")
     options = parser.parse_args()
 
-    place = Place(options.out, *prepared(options.out), options.epochs)
+    place = Place(options.out, *prepared(options.out, options.attributes), options.epochs)
     rows = [row for row in ROWS if any(part in row.name for part in options.only)]
     work = [(row, seed) for seed in range(options.seeds) for row in rows if seed < row.seeds]
     if options.jobs == 1:
