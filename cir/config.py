@@ -455,6 +455,9 @@ class MineConfig(_MiningRules):
     """Checkpoint folder of the combiner, with --query combiner."""
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
+    advise: bool = option(False, "Files")
+    """Mine nothing: print what the store tells about its queries (ranks of targets, look-alikes,
+    how many negatives would be answers), and which strategy and filters that speaks for."""
     block_size: int = option(512, "Machine")
     """Queries compared with the gallery at once; bounds the memory."""
     overwrite: bool = option(False, "Files")

@@ -21,15 +21,17 @@ from cir.data.queries import Query
 from cir.encoding.tuned import made_by_tuned
 from cir.errors import CheckpointError, ManifestError
 from cir.files import refuse_existing
+from cir.mining.advice import advise
 from cir.mining.manifest import mine_manifest, plan_of, usable_queries
 from cir.models.composer import Composer, composer_of, find_checkpoint, untrained_composer
 from cir.models.composition import composed_queries
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT
 from cir.runtime import pick_device
-from cir.training.pilot import SamplingPilot
+from cir.training.pilot import WITHOUT_PILOT, SamplingPilot
 from cir.types import KINDS, SCOPES
 from pipeline import console
+from pipeline.flags import spelled
 
 _PERCENTILES = (5, 50, 95)
 
@@ -40,12 +42,16 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
     Of several processes, each mines in its part of the gallery, and the main one writes and says.
     """
     arguments.instance("config", config, MineConfig)
-    refuse_existing(config.out, overwrite=config.overwrite or not processes.main)
+    if not config.advise:
+        refuse_existing(config.out, overwrite=config.overwrite or not processes.main)
     dataset, device = Dataset(config.dataset), pick_device(config.device)
     every, galleries = dataset.queries(config.split), dataset.galleries(config.split)
     embeddings = read_embeddings(config.embeddings)
     composer = _composer(config, embeddings)
     queries, left_out = usable_queries(every, embeddings)
+    if config.advise:
+        _advise(config, queries, galleries, embeddings, composer, device)
+        return config.embeddings
     pilot = _pilot(config, dataset, embeddings, queries, composer, device, processes)
     started = time.perf_counter()
     texts = [joined(query.captions) for query in queries]
@@ -77,6 +83,53 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
     return config.out
 
 
+def _advise(
+    config: MineConfig,
+    queries: Sequence[Query],
+    galleries: Mapping[str, Sequence[str]],
+    embeddings: Embeddings,
+    composer: Composer,
+    device: torch.device,
+) -> None:
+    """Prints what the store tells, and what that speaks for."""
+    texts = [joined(query.captions) for query in queries]
+    found = advise(
+        queries,
+        embeddings,
+        galleries,
+        composed_queries(queries, texts, embeddings, composer.combiner, device),
+        config.options(),
+        device=device,
+        progress=console.RichProgress(),
+    )
+    alike = found.look_alikes.items()
+    console.table(
+        f"{config.embeddings}: {found.queries:,} queries ({config.query})",
+        ("", ""),
+        [
+            ("rank of target, median", f"{found.median_rank:,.0f}"),
+            ("targets nearest of all", f"{found.nearest:.1f} %"),
+            ("targets among the first 10", f"{found.in_first_ten:.1f} %"),
+            ("queries whose semi-hard band is too small", f"{found.starved:.1f} %"),
+            *((f"targets with a look-alike at {cos:g}", f"{share:.1f} %") for cos, share in alike),
+            ("queries with several targets", f"{found.hiding:,}"),
+        ],
+    )
+    if found.hidden:
+        console.table(
+            "negatives that are targets, all but the first of a query hidden",
+            ("mined by", "share"),
+            [(_option(name), f"{share:.2f} %") for name, share in found.hidden.items()],
+        )
+    for sentence in found.advice:
+        console.note(spelled(sentence, MineConfig))
+
+
+def _option(way: str) -> str:
+    """A way to mine by its words, a filter by its flag."""
+    return spelled(f"`{way}`", MineConfig) if "=" in way else way
+
+
 def _pilot(
     config: MineConfig,
     dataset: Dataset,
@@ -86,13 +139,8 @@ def _pilot(
     device: torch.device,
     processes: Processes,
 ) -> Pilot | None:
-    """Tries where to draw, in the main process; None where the sampling is given or settled.
-
-    A band of any kind has no place to choose, an index proposes the nearest alone, and a pilot
-    trains on the split that training will.
-    """
-    settled = config.strategy == "random" or config.index not in ("auto", "flat")
-    if config.sampling != "auto" or settled or config.split != "train":
+    """Tries where to draw, in the main process; None where that is not open, or queries are few."""
+    if not _is_open(config):
         return None
     pilot = SamplingPilot(
         dataset,
@@ -109,10 +157,20 @@ def _pilot(
 def _options(config: MineConfig, pilot: Pilot | None) -> MiningOptions:
     """How to mine: as was asked, with what the pilot found best."""
     options = config.options()
-    if pilot is None:
-        return options
-    best = pilot.best
-    return replace(options, sampling=best.sampling, temperature=best.temperature)
+    if pilot is not None:
+        best = pilot.best
+        return replace(options, sampling=best.sampling, temperature=best.temperature)
+    return replace(options, sampling=WITHOUT_PILOT) if _is_open(config) else options
+
+
+def _is_open(config: MineConfig) -> bool:
+    """Whether the place in the band is to be chosen.
+
+    A band of any kind has no place to choose, an index proposes the nearest alone, and a pilot
+    trains on the split that training will.
+    """
+    settled = config.strategy == "random" or config.index not in ("auto", "flat")
+    return config.sampling == "auto" and config.split == "train" and not settled
 
 
 def _composer(config: MineConfig, embeddings: Embeddings) -> Composer:

@@ -44,6 +44,8 @@ MOST_QUERIES: Final = 6000
 """Queries of a pilot; of more, a sample of references takes part."""
 FEWEST_DEV: Final = 100
 """Held-out queries below which a pilot would draw lots."""
+WITHOUT_PILOT: Final[Sampling] = "random"
+"""The sampling where queries are too few: it was best on most data that were tried."""
 EPOCHS: Final = 4
 _DEV: Final = 0.4
 """Share of the references that judge."""

@@ -10,21 +10,18 @@ stands on top of the duplicates, as it does by default.
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import torch
-from jaxtyping import Bool
 
-from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import MiningOptions, OnStarved
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
-from cir.data.queries import Query
 from cir.errors import DatasetError
+from cir.mining.advice import hidden_targets, hide_targets
 from cir.mining.manifest import mine_manifest, usable_queries
 from cir.models.composition import baseline, composed_queries
 from cir.types import Strategy
@@ -48,28 +45,6 @@ FILTERS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def hidden(queries: Sequence[Query]) -> tuple[list[Query], dict[str, set[str]]]:
-    """The queries with their first target alone, and the other targets of each by its id.
-
-    Raises:
-        DatasetError: no query has another target.
-    """
-    shown = [dataclasses.replace(q, target_ids=q.target_ids[:1]) for q in queries]
-    others = {q.id: set(q.target_ids[1:]) for q in queries}
-    if not any(others.values()):
-        raise DatasetError("no query lists more than one target: nothing can be hidden")
-    return shown, others
-
-
-def false_negatives(
-    manifest: Manifest, others: Mapping[str, set[str]]
-) -> Bool[np.ndarray, " negatives"]:
-    """Which of the mined negatives are hidden targets of their query."""
-    queries = np.repeat(np.array(manifest.query_ids, dtype=object), manifest.negative_counts)
-    pairs = zip(queries, manifest.negative_ids, strict=True)
-    return np.array([image_id in others[query] for query, image_id in pairs], dtype=np.bool_)
-
-
 def without_bytes(embeddings: Embeddings) -> Embeddings:
     """The store as if no two files had the same bytes."""
     unique = tuple(str(row) for row in range(len(embeddings.image_sha256)))
@@ -81,7 +56,9 @@ class Bench:
 
     def __init__(self, dataset: Dataset, embeddings: Embeddings, split: str, query: str) -> None:
         asked, _ = usable_queries(dataset.queries(split), embeddings)  # type: ignore[arg-type]
-        self._queries, self._others = hidden(asked)
+        self._queries, self._others = hide_targets(asked)
+        if not any(self._others.values()):
+            raise DatasetError("no query lists more than one target: nothing can be hidden")
         self._galleries = dataset.galleries(split)  # type: ignore[arg-type]
         self._embeddings, self._split, self._query = embeddings, split, query
         texts = [joined(q.captions) for q in asked]
@@ -109,7 +86,7 @@ class Bench:
             checkpoint_sha256=None,
             device=CPU,
         )
-        wrong = false_negatives(mined, self._others)
+        wrong = hidden_targets(mined, self._others)
         share = 100 * wrong.mean() if wrong.size else 0.0
         starved = 100 * mined.metadata.counts.starved / len(self._queries)
         figures = f"{share:.2f}", f"{wrong.sum():,}", f"{wrong.size:,}", f"{starved:.1f}"
