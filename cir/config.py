@@ -29,6 +29,7 @@ from cir.types import (
     Strategy,
     TripletForm,
     TripletReduction,
+    Weighting,
 )
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -51,6 +52,7 @@ EMBEDDINGS = Path("data/embeddings.h5")
 MANIFEST = Path("data/manifest.parquet")
 RUN = Path("runs/default")
 EXPORT_SUFFIXES = (".parquet", ".jsonl")
+PROPOSED = 1000
 _LARGEST_SEED = 2**63 - 1
 _LARGEST_DECAY = 1e6
 TINY = "cir-tiny"
@@ -200,6 +202,12 @@ def _not_positive(config: Config, *names: str) -> Iterator[str]:
             yield f"`{name}` is {value}; expected more than 0, and finite"
 
 
+def _wrong_suffix(config: Config, name: str) -> Iterator[str]:
+    path: Path = getattr(config, name)
+    if path.suffix not in EXPORT_SUFFIXES:
+        yield f"`{name}` is {path}; expected a file ending in {' or '.join(EXPORT_SUFFIXES)}"
+
+
 def _misspelled(config: Config, name: str, read: Callable[[str], object]) -> Iterator[str]:
     """What is wrong with a field that is spelled in one text, if it is given."""
     text = getattr(config, name)
@@ -221,6 +229,11 @@ class CheckConfig(Config):
     """Dataset folder: images/, captions/, image_splits/."""
     json: Path | None = option(None, "Output")
     """Write everything that was found to this JSON file."""
+    without_missing: Path | None = option(None, "Output")
+    """Make a dataset folder without the images that are missing or broken, and what names them; the
+    images of the whole are linked, and the whole stays as it is."""
+    overwrite: bool = option(False, "Output")
+    """Replace a folder in --without-missing that was made by it."""
     images: bool = option(True, "Input")
     """Open every image; --no-images audits the annotations alone."""
     workers: int | None = option(None, "Machine")
@@ -228,6 +241,10 @@ class CheckConfig(Config):
 
     def faults(self) -> Iterator[str]:
         yield from _below(self, 1, "workers")
+        if self.without_missing is not None and not self.images:
+            yield "`without_missing` needs every image opened; leave out `images=False`"
+        if self.overwrite and self.without_missing is None:
+            yield "`overwrite` is of `without_missing`, which is missing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,6 +313,43 @@ class SynthConfig(Config):
         yield from _below(self, 1, "workers")
         if self.dress + self.shirt + self.toptee == 0:
             yield "`dress`, `shirt` and `toptee` are all 0; expected at least one image"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionPairsConfig(Config):
+    """Word pairs from the attributes of a catalogue: captions for cir data add-queries."""
+
+    dataset: Path = required("Input", argument=True)
+    """Dataset folder of `cir data from-catalog` or `cir data synth`."""
+    pairs: Path = required("Input", argument=True)
+    """Pairs of `cir mine --propose`, .parquet or .jsonl."""
+    out: Path = required("Output")
+    """File of worded pairs to write, .parquet or .jsonl."""
+    seed: int = option(0, "Wording")
+    """Seed of the wording."""
+    overwrite: bool = option(False, "Output")
+    """Replace a file that exists."""
+
+    def faults(self) -> Iterator[str]:
+        yield from _outside(self, 0, _LARGEST_SEED, "seed")
+        yield from _wrong_suffix(self, "out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddQueriesConfig(Config):
+    """Make a dataset with more queries to train on: those of a dataset, and worded pairs."""
+
+    dataset: Path = required("Input", argument=True)
+    """Dataset folder in FashionIQ's form; it stays as it is."""
+    pairs: Path = required("Input", argument=True)
+    """Pairs with captions, .parquet or .jsonl: reference_id, target_id, captions, and, where more
+    photos fit, target_ids."""
+    out: Path = required("Output")
+    """Dataset folder to make."""
+    link: LinkMode = option("hardlink", "Output")
+    """How photos enter the dataset; a hard link falls back to a copy across devices."""
+    overwrite: bool = option(False, "Output")
+    """Replace a dataset folder that exists."""
 
 
 # ----------------------------------------------------------------------------------- stages
@@ -453,6 +507,11 @@ class MineConfig(_MiningRules):
     """Share of the text in --query sum; cir evaluate --query weighted-sum says which is best."""
     checkpoint: Path | None = option(None, "Query")
     """Checkpoint folder of the combiner, with --query combiner."""
+    propose: Path | None = option(None, "New queries")
+    """Also write the pairs of a reference and a near wrong image that would teach most as new
+    queries, a .parquet or .jsonl whose captions are to be written: cir data add-queries."""
+    propose_count: int = option(PROPOSED, "New queries")
+    """Pairs to propose, at most."""
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
     advise: bool = option(False, "Files")
@@ -471,6 +530,19 @@ class MineConfig(_MiningRules):
             yield f"`text_share` is of `query='sum'`; leave it out with `query={self.query!r}`"
         if (self.query == "combiner") != (self.checkpoint is not None):
             yield "`query='combiner'` and `checkpoint` go together: pass both or neither"
+        yield from self._faults_of_proposals()
+
+    def _faults_of_proposals(self) -> Iterator[str]:
+        yield from _below(self, 1, "propose_count")
+        if self.propose is None:
+            if self.propose_count != PROPOSED:
+                yield "`propose_count` is of `propose=FILE`: pass both or neither"
+            return
+        yield from _wrong_suffix(self, "propose")
+        if self.propose == self.out:
+            yield f"`propose` and `out` are both {self.out}; expected two files"
+        if self.split != "train":
+            yield f"`propose` makes queries to train on; leave out `split={self.split!r}`"
 
     def options(self) -> MiningOptions:
         """The part that decides which negatives a query gets; top stands for a sampling of auto."""
@@ -500,8 +572,7 @@ class ExportConfig(Config):
     def faults(self) -> Iterator[str]:
         yield from super().faults()
         yield from _below(self, 1, "num_negatives")
-        if self.out.suffix not in EXPORT_SUFFIXES:
-            yield f"`out` is {self.out}; expected a file ending in {' or '.join(EXPORT_SUFFIXES)}"
+        yield from _wrong_suffix(self, "out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -604,6 +675,15 @@ class TrainConfig(Config):
     """Temperature of the contrastive term."""
     learn_temperature: bool = option(False, "Loss")
     """Learn the temperature, from --temperature on, down to 0.01."""
+    guide_threshold: float | None = option(None, "Loss")
+    """Leave out of the contrastive term the candidates whose cosine to the target, by the vectors
+    of the store, is above this."""
+    weighting: Weighting = option("none", "Loss")
+    """What counts more: none; hardness, the harder negatives of the contrastive term; trust, the
+    queries whose target is probably right, by its rank each time they are mined again."""
+    hardness: float = option(0.5, "Loss")
+    """With --weighting hardness, how much more: a negative of cosine s weighs
+    exp(this * s / temperature)."""
     remine: bool = option(True, "Negatives")
     """Mine again with the current model after every epoch."""
     curriculum: str | None = option(None, "Negatives")
@@ -670,6 +750,8 @@ class TrainConfig(Config):
         if self.projection is not None and self.combiner != "clip4cir":
             yield f"`projection` is of clip4cir; leave it out with `combiner={self.combiner!r}`"
         yield from self._tuning_faults()
+        yield from self._masking_faults()
+        yield from self._weighting_faults()
         yield from _not_positive(self, "learning_rate", "clip_learning_rate", "temperature")
         if self.dev_fraction == 0:
             yield "`dev_fraction` is 0; the best epoch needs a dev split"
@@ -688,6 +770,20 @@ class TrainConfig(Config):
         if self.learning_rate is not None:
             return self.learning_rate
         return _COMBINER_RATES[self.combiner]
+
+    def _masking_faults(self) -> Iterator[str]:
+        yield from _outside(self, -1, 1, "guide_threshold")
+        if self.guide_threshold is not None and "contrastive" not in self.loss:
+            yield "`guide_threshold` is of the contrastive term, which `loss` lacks"
+
+    def _weighting_faults(self) -> Iterator[str]:
+        yield from _not_positive(self, "hardness")
+        if self.weighting != "hardness" and self.hardness != TrainConfig.hardness:
+            yield f"`hardness` is of `weighting='hardness'`; it is {self.weighting!r}"
+        if self.weighting == "hardness" and "contrastive" not in self.loss:
+            yield "`weighting='hardness'` is of the contrastive term, which `loss` lacks"
+        if self.weighting == "trust" and not (self.remine and self.online_top_k is None):
+            yield "`weighting='trust'` goes by the ranks of targets each time they are mined again"
 
     def _tuning_faults(self) -> Iterator[str]:
         yield from _below(self, 1, "encode_batch")

@@ -102,6 +102,10 @@ negatives, all training targets, the query's own reference."""
 Schedule = Literal["cosine", "constant"]
 """How learning rates change over a run."""
 
+Weighting = Literal["none", "hardness", "trust"]
+"""What counts more in the loss: nothing, harder negatives (`cir.models.hardness`), or pairs that
+are probably right (`cir.models.trust`)."""
+
 OtherTargets = Literal["ignored", "positive"]
 """What a query's other known targets are in its contrastive term."""
 

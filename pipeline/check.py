@@ -1,9 +1,21 @@
 """`cir data check`: audit a dataset folder."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
 from cir import arguments
 from cir.config import CheckConfig
 from cir.data.audit import Audit, audit
 from cir.data.dataset import Dataset
+from cir.data.remainder import (
+    RECORD_FILE,
+    SplitRemainder,
+    rank_in_whole,
+    remainder,
+    require_writable,
+    write_remainder,
+)
+from cir.evaluation.recall import HEADLINE_CUTOFFS, PUBLISHED_GALLERIES
 from cir.files import write_json
 from cir.workers import pick_workers
 from pipeline import console
@@ -13,20 +25,32 @@ _SHOWN = 5
 
 
 def run(config: CheckConfig) -> bool:
-    """Prints what the dataset holds and lacks; whether every stage finds what it needs."""
+    """Prints what the dataset holds and lacks; whether every stage finds what it needs.
+
+    Where a folder without what is missing is written, that is what every stage is to be given.
+    """
     arguments.instance("config", config, CheckConfig)
+    dataset = Dataset(config.dataset)
+    if config.without_missing:
+        require_writable(dataset, config.without_missing, overwrite=config.overwrite)
     report = audit(
-        Dataset(config.dataset),
+        dataset,
         images=config.images,
         workers=pick_workers(config.workers),
         progress=console.RichProgress(),
     )
+    hurt = report.images_opened and not report.complete
+    left = remainder(dataset, report.absent) if hurt else ()
     _print_counts(report)
     _print_notes(report)
+    _print_left(left)
     if config.json:
-        write_json(config.json, report.to_json())
+        write_json(config.json, report.to_json() | {"left": [asdict(part) for part in left]})
     _print_faults(report)
-    return report.complete
+    if config.without_missing:
+        write_remainder(dataset, report, config.without_missing)
+        console.note(f"{config.without_missing}: what is left, with {RECORD_FILE} of what is not")
+    return report.complete or config.without_missing is not None
 
 
 def _print_counts(report: Audit) -> None:
@@ -67,6 +91,53 @@ def _print_notes(report: Audit) -> None:
     console.note(f"{report.val_targets_seen_in_train:,} val targets also occur in train")
     if report.images_opened:
         console.note(f"{len(report.duplicates):,} groups of images with the same bytes")
+
+
+def _print_left(left: Sequence[SplitRemainder]) -> None:
+    """What splits keep without the images that are missing or broken, and what that means."""
+    if not left:
+        return
+    console.table(
+        "What is left without the images that are missing or broken",
+        ("category", "split", "images left", "of", "queries left", "of"),
+        [
+            (
+                *(part.category, part.split, f"{part.images:,}", f"{part.images_whole:,}"),
+                *(f"{part.queries:,}", f"{part.queries_whole:,}"),
+            )
+            for part in left
+        ],
+    )
+    for name, count in (
+        ("targets are gone from queries that have others", sum(p.targets_lost for p in left)),
+        ("queries keep a smaller subset", sum(p.subsets_cut for p in left)),
+    ):
+        if count:
+            console.note(f"{count:,} {name}")
+    for line in _comparability([part for part in left if part.split == "val"]):
+        console.note(line)
+
+
+def _comparability(val: Sequence[SplitRemainder]) -> Iterator[str]:
+    """How far figures on what is left of val can be compared with others."""
+    left, whole = sum(part.images for part in val), sum(part.images_whole for part in val)
+    if left == whole and val:
+        yield "val is whole: its figures can be compared with those of others"
+    elif left:
+        share = left / whole
+        ranks = [rank_in_whole(k, share) for k in HEADLINE_CUTOFFS]
+        stands = " and ".join(
+            f"R@{k} for R@{rank:.1f}" for k, rank in zip(HEADLINE_CUTOFFS, ranks, strict=True)
+        )
+        yield (
+            f"val keeps {left:,} of {whole:,} gallery images, {share:.1%}: a smaller gallery is "
+            f"easier. If they are gone by chance, {stands} of the whole: compare such figures with "
+            f"others on the same images"
+        )
+    published = PUBLISHED_GALLERIES["full"]
+    if {part.category for part in val} == published.keys():
+        sizes = ", ".join(f"{count:,} {category}" for category, count in published.items())
+        yield f"published figures are of val galleries of {sizes}"
 
 
 def _print_faults(report: Audit) -> None:

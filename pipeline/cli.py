@@ -166,7 +166,7 @@ def _path_metavar(item: dataclasses.Field[Any], hint: Any) -> str | None:
     return "FOLDER" if item.name in _FOLDERS else "FILE"
 
 
-_FOLDERS = {"dataset", "images", "catalog", "synthetic", "checkpoint"}
+_FOLDERS = {"dataset", "images", "catalog", "synthetic", "checkpoint", "without_missing"}
 
 
 def _field_docs(kind: type[config.Config]) -> dict[str, str]:
@@ -202,6 +202,8 @@ _add(app, "pretrain", config.PretrainConfig, "pretrain", "Data")
 _add(data, "check", config.CheckConfig, "check")
 _add(data, "from-catalog", config.CatalogConfig, "catalog")
 _add(data, "synth", config.SynthConfig, "synth")
+_add(data, "caption-pairs", config.CaptionPairsConfig, "caption_pairs")
+_add(data, "add-queries", config.AddQueriesConfig, "add_queries")
 
 if __name__ == "__main__":
     app()

@@ -1,6 +1,6 @@
 """What a person sees: tables and notes on standard output, progress on standard error."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -11,6 +11,8 @@ from pipeline.bars import RichProgress as RichProgress
 from pipeline.flags import spelled
 
 out = Pipe(highlight=False)
+_EXAMPLES = 3
+"""Things that are named of those that a reason left out."""
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -26,6 +28,13 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 def note(text: str) -> None:
     """Prints one line, which names fields as flags."""
     _print(escape(spelled(text)), soft_wrap=True)
+
+
+def left_out(by_reason: Mapping[str, Sequence[str]]) -> None:
+    """Prints a line for each reason: how many things it left out, and the first of them."""
+    for reason, items in by_reason.items():
+        more = ", ..." if len(items) > _EXAMPLES else ""
+        note(f"Left out: {len(items):,}, {reason} ({', '.join(items[:_EXAMPLES])}{more})")
 
 
 def fail(text: str) -> None:

@@ -11,12 +11,12 @@ from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder, load_encoder, untrained_encoder
 from cir.encoding.published import OPENAI_COLOURS
 from cir.files import refuse_existing
-from cir.pretraining.corpus import Corpus, read_records
+from cir.pretraining.corpus import Corpus
 from cir.pretraining.photos import read_squares
 from cir.pretraining.pretrain import PretrainingSchedule, pretrain, save_half
 from cir.pretraining.title_recall import TitleRecall, title_recall
 from cir.runtime import pick_device, seed_all
-from cir.sources.annotations import PhotoRecord
+from cir.sources.annotations import PhotoRecord, read_records
 from cir.types import Split
 from cir.workers import pick_workers
 from pipeline import console

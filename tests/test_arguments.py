@@ -55,6 +55,9 @@ REFUSED: Final = {
     "contrast(query=vectors[:2])": "`excluded` is a torch.bool Tensor of shape (3, 3)",
     "contrast(query=torch.eye(3, 6))": "`vectors` is a torch.float32 Tensor of shape (3, 5)",
     "contrast(temperature=0)": "`temperature` is 0; expected more than 0",
+    "contrast(hardness=-1)": "`hardness` is -1; expected 0 to inf",
+    "contrast(weights=torch.ones(2))": "`weights` is a torch.float32 Tensor of shape (2,)",
+    "triplets(weights=[1, 1, 1])": "`weights` is a list; expected a tensor of real numbers, (3)",
     "candidates(excluded=None)": "`excluded` is None; expected a tensor of Booleans",
     "candidates(positive=own[:2])": "`positive` is a torch.bool Tensor of shape (2, 3)",
     "cir.load('x' * 300)": "File name too long (choose a shorter name)",
@@ -65,6 +68,7 @@ ACCEPTED: Final = (
     "composed()",
     "triplets()",
     "contrast(temperature=torch.tensor(0.1))",
+    "contrast(weights=torch.ones(3), hardness=1)",
 )
 
 

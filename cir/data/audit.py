@@ -60,6 +60,11 @@ class Audit:
     images_opened: bool
 
     @property
+    def absent(self) -> frozenset[str]:
+        """Ids without an image that can be read."""
+        return frozenset((*self.missing, *self.broken))
+
+    @property
     def complete(self) -> bool:
         """Whether every stage finds what it needs."""
         return not (self.unknown or self.missing or self.broken)
@@ -83,7 +88,7 @@ def audit(
     Raises:
         DatasetError: an annotation file is malformed.
     """
-    queries = {split: _queries_or_none(dataset, split) for split in dataset.splits}
+    queries = {split: dataset.queries_or_none(split) for split in dataset.splits}
     galleries = {split: dataset.galleries(split) for split in dataset.splits}
     ids = dataset.image_ids()
     files = dataset.image_files if images else {}
@@ -105,11 +110,6 @@ def audit(
         duplicates=_duplicates(digests),
         images_opened=images,
     )
-
-
-def _queries_or_none(dataset: Dataset, split: Split) -> list[Query]:
-    files = (dataset.captions_file(category, split) for category in dataset.categories)
-    return dataset.queries(split) if any(file.exists() for file in files) else []
 
 
 def _of_category(queries: Iterable[Query], category: str) -> list[Query]:

@@ -80,6 +80,11 @@ class Dataset:
             )
         return [q for c, file in present.items() for q in self._read_queries(file, c, split)]
 
+    def queries_or_none(self, split: Split) -> list[Query]:
+        """As `queries`; none where the dataset has no queries of that split."""
+        files = (self.captions_file(category, split) for category in self.categories)
+        return self.queries(split) if any(file.exists() for file in files) else []
+
     def gallery(self, split: Split, category: str) -> list[str]:
         """The image ids of one category's split, in the file's order, each once."""
         file = self.split_file(category, split)
@@ -112,21 +117,21 @@ class Dataset:
                 f"no image file for {image_id}: expected {self.expected_file(image_id)}"
             ) from None
 
+    @property
+    def image_folders(self) -> list[Path]:
+        """The form's folders of images that exist, or the one that should."""
+        folders = [self.root / name for name in self._form.image_folders]
+        return [folder for folder in folders if folder.is_dir()] or folders[:1]
+
     def expected_file(self, image_id: str) -> Path:
         """Where an image that has no file might be put."""
-        return self._image_folders[0] / f"{image_id}{IMAGE_SUFFIXES[0]}"
+        return self.image_folders[0] / f"{image_id}{IMAGE_SUFFIXES[0]}"
 
     @cached_property
     def image_files(self) -> dict[str, Path]:
         """Image id to file, for every image file of the folder."""
-        files = [file for folder in self._image_folders for file in _image_files(folder)]
+        files = [file for folder in self.image_folders for file in _image_files(folder)]
         return {file.stem: file for file in sorted(files)}
-
-    @property
-    def _image_folders(self) -> list[Path]:
-        """The form's folders of images that exist, or the one that should."""
-        folders = [self.root / name for name in self._form.image_folders]
-        return [folder for folder in folders if folder.is_dir()] or folders[:1]
 
     def _file_name(self, prefix: str, category: str, split: Split) -> str:
         if split not in SPLITS:

@@ -13,7 +13,7 @@ annotators compared with it: an image of grade 1.0 fits as well as the target an
 Some of these grades are the reference's, which the caption asks to change, and are left out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeGuard
@@ -60,6 +60,9 @@ class Form:
     """Reads a row of a captions file; raises DatasetError."""
     image_ids: Callable[[Any, Path], list[str]]
     """Reads an image split, from its file; raises DatasetError."""
+    row_within: Callable[[dict[str, Any], Container[str]], dict[str, Any]]
+    """A row of a captions file that names only some images: its reference and at least one target
+    are among them."""
 
 
 def recognise_form(annotations: Path) -> Form:
@@ -103,6 +106,14 @@ def _fashioniq_query(row: Any, location: RowLocation) -> Query:
     )
 
 
+def _fashioniq_row_within(row: dict[str, Any], kept: Container[str]) -> dict[str, Any]:
+    targets = [i for i in row.get("targets", ()) if i in kept]
+    changed: dict[str, Any] = {"targets": targets} if "targets" in row else {}
+    if "target" in row and row["target"] not in kept:
+        changed["target"] = targets[0]
+    return row | changed
+
+
 def _listed_ids(content: Any, file: Path) -> list[str]:
     if not _are_texts(content):
         raise DatasetError(f"{file}: expected a list of image ids")
@@ -115,6 +126,7 @@ FASHIONIQ: Final = Form(
     image_folders=("images",),
     query=_fashioniq_query,
     image_ids=_listed_ids,
+    row_within=_fashioniq_row_within,
 )
 
 # ------------------------------------------------------------------------------------- CIRR
@@ -159,6 +171,12 @@ def _members(row: dict[str, Any], location: RowLocation) -> list[str]:
     return list(dict.fromkeys(members))
 
 
+def _cirr_row_within(row: dict[str, Any], kept: Container[str]) -> dict[str, Any]:
+    subset = row["img_set"] | {"members": [i for i in row["img_set"]["members"] if i in kept]}
+    grades = {i: grade for i, grade in row.get("target_soft", {}).items() if i in kept}
+    return row | {"img_set": subset} | ({"target_soft": grades} if "target_soft" in row else {})
+
+
 def _keyed_ids(content: Any, file: Path) -> list[str]:
     if not isinstance(content, dict):
         raise DatasetError(f"{file}: expected an object from image id to path")
@@ -175,4 +193,7 @@ CIRR: Final = Form(
     image_folders=("img_raw", "images", "train", "dev", "test1"),
     query=_cirr_query,
     image_ids=_keyed_ids,
+    row_within=_cirr_row_within,
 )
+
+FORMS: Final[Mapping[FormName, Form]] = {form.name: form for form in (FASHIONIQ, CIRR)}

@@ -7,6 +7,8 @@ The names exported here work on plain arrays and know no files. Begin with `mine
     manifest         mine_manifest: a dataset's queries and galleries become a manifest
     advice           what a store speaks for: strategy, place in the band, filters
     manifest_export  a manifest as training data
+    proposals        pairs of a reference and a near image, to be worded as new queries
+    diversity        which of them are chosen: a photo is in few
     approximate      mining through an index, and how far that is from exact
     faiss_index      the index: the only module that knows FAISS
     online           negatives found at every step of training

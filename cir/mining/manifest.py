@@ -202,7 +202,7 @@ def prepare_mining(
     return PreparedMining(
         gallery,
         embeddings.images.unit([query.target_id for query in queries], "targets"),
-        _category_codes(queries, gallery),
+        category_codes(queries, gallery),
         exclusions,
     )
 
@@ -256,6 +256,22 @@ def build_gallery(
     return Gallery(ids, part, vectors, categories, members[:, part])
 
 
+def category_codes(queries: Sequence[Query], gallery: Gallery) -> Int64[np.ndarray, " queries"]:
+    """The row of each query's category in `gallery.members`.
+
+    Raises:
+        DatasetError: a category has no gallery.
+    """
+    code_of = {category: code for code, category in enumerate(gallery.categories)}
+    unknown = sorted({query.category for query in queries} - set(code_of))
+    if unknown:
+        raise DatasetError(
+            f"queries of category {unknown[0]!r} have no gallery: expected an image_splits file; "
+            f"there are those of {', '.join(gallery.categories)}"
+        )
+    return np.array([code_of[query.category] for query in queries], dtype=np.int64)
+
+
 def plan_of(options: MiningOptions) -> Plan:
     """The plan that the options of the command line mean."""
     shares = [Draw(*share) for share in scope_shares(options)]
@@ -300,17 +316,6 @@ def _require_enough(gallery: Gallery, options: MiningOptions) -> None:
             f"`num_negatives` is {options.num_negatives}; expected at most {len(gallery.ids)}, "
             f"the images of the gallery: pass fewer"
         )
-
-
-def _category_codes(queries: Sequence[Query], gallery: Gallery) -> Int64[np.ndarray, " queries"]:
-    code_of = {category: code for code, category in enumerate(gallery.categories)}
-    unknown = sorted({query.category for query in queries} - set(code_of))
-    if unknown:
-        raise DatasetError(
-            f"queries of category {unknown[0]!r} have no gallery: expected an image_splits file; "
-            f"there are those of {', '.join(gallery.categories)}"
-        )
-    return np.array([code_of[query.category] for query in queries], dtype=np.int64)
 
 
 def _kept(

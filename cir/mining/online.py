@@ -37,8 +37,12 @@ class OnlineNegatives:
         self,
         query: Float[Tensor, "batch dim"],
         excluded: tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]],
-    ) -> tuple[Float[Tensor, "batch negatives dim"], Bool[Tensor, "batch negatives"]]:
-        """The vectors of the nearest valid images of each query, nearest first; which are there.
+    ) -> tuple[
+        Float[Tensor, "batch negatives dim"],
+        Bool[Tensor, "batch negatives"],
+        Int64[np.ndarray, "batch negatives"],
+    ]:
+        """Vectors of each query's nearest valid images, nearest first; which are there; numbers.
 
         So many more are searched for than any query has exclusions that none is missed.
 
@@ -51,10 +55,11 @@ class OnlineNegatives:
         _, nearest = self._index.search(query.cpu().numpy(), k)
         valid = ~_is_excluded(self._images[nearest], excluded)
         first = np.argsort(~valid, axis=1, kind="stable")[:, : self._top_k]
-        rows = torch.from_numpy(np.take_along_axis(nearest, first, axis=1))
+        rows = np.take_along_axis(nearest, first, axis=1)
         present = torch.from_numpy(np.take_along_axis(valid, first, axis=1))
         device = self._vectors.device
-        return self._vectors[rows.to(device)], present.to(device)
+        vectors = self._vectors[torch.from_numpy(rows).to(device)]
+        return vectors, present.to(device), self._images[rows]
 
 
 def _is_excluded(

@@ -2,6 +2,7 @@
 
 q is a composed query, t its target, c a negative, m the margin. A term is a sum and the count that
 it is over, so that processes with a part of a batch each can divide by the whole batch's count.
+Queries may have weights: then both are weighted, and the loss is the weighted mean.
 """
 
 import math
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cir import arguments
+from cir.models.hardness import log_weights
 from cir.types import TripletForm, TripletReduction
 
 
@@ -24,7 +26,7 @@ class Term:
 
     summed: Float[Tensor, ""]
     count: Float[Tensor, ""]
-    """Triplets or queries that the sum is over; the loss is their mean."""
+    """Triplets or queries that the sum is over, or their weights; the loss is their mean."""
 
     @property
     def mean(self) -> Float[Tensor, ""]:
@@ -37,7 +39,8 @@ class Triplets(Term):
     """The triplet term of a batch."""
 
     active: Float[Tensor, ""]
-    """Triplets with m + d(q, t) - d(q, c) above zero: those that still violate the margin."""
+    """Triplets, or their weights, with m + d(q, t) - d(q, c) above zero: those that still violate
+    the margin."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ def triplet_loss(
     margin: float,
     form: TripletForm = "hinge",
     reduction: TripletReduction = "mean",
+    weights: Float[Tensor, " batch"] | None = None,
 ) -> Triplets:
     """The triplet loss over mined negatives.
 
@@ -84,11 +88,13 @@ def triplet_loss(
         margin: m, in cosine distance.
         form: hinge or softplus.
         reduction: mean over all triplets, or over the hardest triplet of each query.
+        weights: What each query's triplets count; 1 if None.
 
     Raises:
         UsageError: an argument is of another kind or shape.
     """
     _require_triplets(query, target, negatives, present)
+    _require_weights(query, weights)
     arguments.real("margin", margin, -math.inf, math.inf)
     arguments.choice("form", form, get_args(TripletForm))
     arguments.choice("reduction", reduction, get_args(TripletReduction))
@@ -99,17 +105,20 @@ def triplet_loss(
         hardest = excess.detach().masked_fill(~present, -math.inf).argmax(dim=1, keepdim=True)
         excess, present = excess.gather(1, hardest), present.gather(1, hardest)
     lost = functional.relu(excess) if form == "hinge" else functional.softplus(excess)
-    return Triplets(
-        summed=(lost * present).sum(),
-        count=present.sum().to(query.dtype),
-        active=((excess.detach() > 0) & present).sum().to(query.dtype),
-    )
+    counted = present.to(query.dtype)
+    if weights is not None:
+        counted = counted * weights[:, None]
+    active = (excess.detach() > 0).to(query.dtype) * counted
+    return Triplets(summed=(lost * counted).sum(), count=counted.sum(), active=active.sum())
 
 
 def contrastive_loss(
     query: Float[Tensor, "batch dim"],
     groups: Sequence[ContrastCandidates],
     temperature: float | Float[Tensor, ""],
+    *,
+    hardness: float = 0.0,
+    weights: Float[Tensor, " batch"] | None = None,
 ) -> Term:
     """Cross entropy of each query's positives among all of its candidates.
 
@@ -123,11 +132,15 @@ def contrastive_loss(
         query: Composed queries, unit vectors.
         groups: The candidates; each query has a positive in at least one group.
         temperature: Divides the cosines.
+        hardness: β of `cir.models.hardness`; 0 counts all negatives the same.
+        weights: What each query counts; 1 if None.
 
     Raises:
         UsageError: an argument is of another kind or shape, or there is no group.
     """
     _require_groups(query, groups)
+    _require_weights(query, weights)
+    arguments.real("hardness", hardness, 0, math.inf)
     if not isinstance(temperature, Tensor):
         arguments.positive("temperature", temperature)
     similarities = torch.cat([_similarities(query, group) for group in groups], dim=1)
@@ -136,8 +149,12 @@ def contrastive_loss(
     # Masked after the division: a temperature that is learned has no gradient at infinity.
     logits = (similarities / temperature).masked_fill(excluded, -math.inf)
     pulled = logits.masked_fill(~positive, 0).sum(dim=1) / positive.sum(dim=1)
+    if hardness:
+        logits = logits + log_weights(logits, ~excluded & ~positive, hardness)
     lost = logits.logsumexp(dim=1) - pulled
-    return Term(lost.sum(), lost.new_tensor(float(len(lost))))
+    if weights is None:
+        return Term(lost.sum(), lost.new_tensor(float(len(lost))))
+    return Term((lost * weights).sum(), weights.sum())
 
 
 def _require_triplets(query: Tensor, target: Tensor, negatives: Tensor, present: Tensor) -> None:
@@ -159,6 +176,12 @@ def _require_groups(query: Tensor, groups: Sequence[ContrastCandidates]) -> None
         arguments.tensor("excluded", group.excluded, len(query), None, flags=True)
         rows = group.excluded.shape[1 if group.vectors.ndim == 2 else 0 :]
         arguments.tensor("vectors", group.vectors, *rows, query.shape[1])
+
+
+def _require_weights(query: Tensor, weights: Tensor | None) -> None:
+    """Raises UsageError unless there is a weight for each query, or none at all."""
+    if weights is not None:
+        arguments.tensor("weights", weights, len(query))
 
 
 def _similarities(

@@ -8,7 +8,6 @@ composed queries ("is navy blue instead of black") from the start.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -16,17 +15,12 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from cir.errors import DatasetError
-from cir.files import read_json
-from cir.sources import catalog, synthetic
-from cir.sources.annotations import RECORD_KEY, PhotoRecord
+from cir.sources.annotations import PhotoRecord
 from cir.sources.wording import Change, captions
-from cir.types import Split
 
 UNSTATED: Final = -1
 """Code of a facet that a photo's record says nothing of."""
 
-_RECORD_FILES: Final = (catalog.RECORDS, synthetic.RECORDS)
 _TITLE_SHARE: Final = 0.35
 """Share of texts that are titles."""
 _CONTRAST_SHARE: Final = 0.5
@@ -104,26 +98,3 @@ class Corpus:
         contrast = bool(others) and rng.random() < _CONTRAST_SHARE
         old = others[int(rng.integers(len(others)))] if contrast else None
         return Change(self.facets[facet], old, new)
-
-
-def read_records(dataset: Path, splits: Sequence[Split]) -> dict[str, PhotoRecord]:
-    """The records of a dataset that `cir data` made, by photo id, sorted.
-
-    Raises:
-        DatasetError: the folder holds no records, or none of those splits.
-    """
-    file = next((dataset / name for name in _RECORD_FILES if (dataset / name).is_file()), None)
-    if file is None:
-        raise DatasetError(
-            f"{dataset} holds neither {' nor '.join(_RECORD_FILES)}: expected a folder that "
-            f"cir data from-catalog or cir data synth made"
-        )
-    held = read_json(file, DatasetError)
-    try:
-        records = {photo: PhotoRecord(**row) for photo, row in sorted(held[RECORD_KEY].items())}
-    except (AttributeError, KeyError, TypeError) as fault:
-        raise DatasetError(f"{file} is damaged ({fault!r}): make the dataset again") from fault
-    chosen = {photo: record for photo, record in records.items() if record.split in splits}
-    if not chosen:
-        raise DatasetError(f"{file} names no photo of the split {' or '.join(splits)}")
-    return chosen

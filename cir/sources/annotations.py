@@ -1,15 +1,20 @@
-"""Writes the annotations of a dataset folder that this package makes itself."""
+"""The annotations of a dataset folder that this package makes itself."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cir.files import write_json
+from cir.errors import DatasetError
+from cir.files import read_json, write_json
 from cir.types import Split
 
 RECORD_KEY: Final = "photos"
-"""Key of the per-photo records in catalog.json and synthetic.json."""
+"""Key of the per-photo records in the files below."""
+CATALOG_RECORDS: Final = "catalog.json"
+SYNTHETIC_RECORDS: Final = "synthetic.json"
+RECORD_FILES: Final = (CATALOG_RECORDS, SYNTHETIC_RECORDS)
+"""The files of a dataset folder that hold each photo's title and attributes, of whom made it."""
 
 
 @dataclass(frozen=True)
@@ -92,3 +97,26 @@ def write_records(file: Path, records: Mapping[str, PhotoRecord], more: Mapping[
     """Writes the records by photo id, and `more` beside them."""
     photos = {photo: record.to_json() for photo, record in records.items()}
     write_json(file, {RECORD_KEY: photos, **more})
+
+
+def read_records(dataset: Path, splits: Sequence[Split]) -> dict[str, PhotoRecord]:
+    """The records of a dataset that `cir data` made, by photo id, sorted.
+
+    Raises:
+        DatasetError: the folder holds no records, or none of those splits.
+    """
+    file = next((dataset / name for name in RECORD_FILES if (dataset / name).is_file()), None)
+    if file is None:
+        raise DatasetError(
+            f"{dataset} holds neither {' nor '.join(RECORD_FILES)}: expected a folder that "
+            f"cir data from-catalog or cir data synth made"
+        )
+    held = read_json(file, DatasetError)
+    try:
+        records = {photo: PhotoRecord(**row) for photo, row in sorted(held[RECORD_KEY].items())}
+    except (AttributeError, KeyError, TypeError) as fault:
+        raise DatasetError(f"{file} is damaged ({fault!r}): make the dataset again") from fault
+    chosen = {photo: record for photo, record in records.items() if record.split in splits}
+    if not chosen:
+        raise DatasetError(f"{file} names no photo of the split {' or '.join(splits)}")
+    return chosen

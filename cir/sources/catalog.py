@@ -8,13 +8,11 @@ wording          their captions
 annotations      the files of the dataset folder
 """
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final
 
 import numpy as np
 
@@ -23,6 +21,7 @@ from cir.errors import DatasetError, UsageError
 from cir.files import folder_written_aside
 from cir.progress import SILENT, Progress
 from cir.sources.annotations import (
+    CATALOG_RECORDS,
     CategorySplit,
     CategorySplitCount,
     PhotoRecord,
@@ -45,17 +44,13 @@ from cir.sources.catalog_splits import (
     split_photos,
     with_categories,
 )
+from cir.sources.links import link_or_copy, require_link
 from cir.sources.pairing import Pair, PhotoGroup, pair_photos
 from cir.sources.wording import captions
 from cir.types import Split
 
-RECORDS: Final = "catalog.json"
-"""The file of the dataset folder that holds each photo's title and attributes."""
 _QUERY_STREAM: Final = 2
 """Of the seed; 0 and 1 are those of `catalog_splits`."""
-
-Link = Literal["hardlink", "symlink", "copy"]
-"""How photos enter the dataset folder."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +124,7 @@ def make_catalog(
     with folder_written_aside(out) as aside:
         _link_images(aside / "images", kept, link)
         write_annotations(aside, category_splits)
-        write_records(aside / RECORDS, _records(kept), {"left_out": vars(left_out)})
+        write_records(aside / CATALOG_RECORDS, _records(kept), {"left_out": vars(left_out)})
     return CatalogSummary(
         splits=tuple(split.count() for split in category_splits),
         pooled=pooled,
@@ -143,8 +138,7 @@ def _require_arguments(queries_per_photo: int, limit: int | None, link: str) -> 
         raise UsageError(f"`queries_per_photo` is {queries_per_photo}; expected 1 or more")
     if limit is not None and limit < 1:
         raise UsageError(f"`limit` is {limit}; expected 1 or more, or none")
-    if link not in get_args(Link):
-        raise UsageError(f"`link` is {link!r}; expected {', '.join(get_args(Link))}")
+    require_link(link)
 
 
 def _category_splits(
@@ -197,21 +191,7 @@ def _link_images(folder: Path, by_split: Mapping[Split, Sequence[CatalogPhoto]],
     folder.mkdir()
     for photo in (photo for photos in by_split.values() for photo in photos):
         copy = folder / f"{photo.id}{photo.file.suffix.lower()}"
-        _link_or_copy(photo.file.resolve(), copy, link)
-
-
-def _link_or_copy(source: Path, copy: Path, link: str) -> None:
-    """Makes `copy`; a hard link that the file system does not allow becomes a copy."""
-    if link == "symlink":
-        copy.symlink_to(source)
-        return
-    if link == "hardlink":
-        try:
-            os.link(source, copy)
-        except OSError:
-            shutil.copyfile(source, copy)
-        return
-    shutil.copyfile(source, copy)
+        link_or_copy(photo.file.resolve(), copy, link)
 
 
 def _records(by_split: Mapping[Split, Sequence[CatalogPhoto]]) -> dict[str, PhotoRecord]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from cir.sources.wording import Change
 
-_MOST_TARGETS: Final = 20
+MOST_TARGETS: Final = 20
 """Attributes that more photos have than this are no query: it would say too little."""
 _ONE_CHANGE: Final = 0.5
 """Share of queries that change one attribute where photos for both sorts exist."""
@@ -150,7 +150,7 @@ class _Index:
         return [
             other
             for other in self._shared[mask, _masked(key, mask)]
-            if len(self._photos[other]) <= _MOST_TARGETS
+            if len(self._photos[other]) <= MOST_TARGETS
             and all(other[i] is not None and other[i] != key[i] for i in mask)
         ]
 

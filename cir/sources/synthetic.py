@@ -17,6 +17,7 @@ from cir.files import folder_written_aside
 from cir.parallel import in_order
 from cir.progress import SILENT, Progress
 from cir.sources.annotations import (
+    SYNTHETIC_RECORDS,
     CategorySplit,
     CategorySplitCount,
     PhotoRecord,
@@ -30,8 +31,6 @@ from cir.sources.pairing import PhotoGroup, pair_photos
 from cir.sources.wording import captions, title
 from cir.types import Split
 
-RECORDS: Final = "synthetic.json"
-"""The file of the dataset folder that holds each image's title and attributes."""
 LEAST: Final = 20
 """Images of a category that give every split queries."""
 _SHARES: Final[Mapping[Split, float]] = {"train": 0.6, "val": 0.2, "test": 0.2}
@@ -96,7 +95,9 @@ def draw_dataset(
             for _ in in_order(_draw_image, jobs, workers):
                 task.advance()
         write_annotations(aside, splits)
-        write_records(aside / RECORDS, {g.id: _record(g) for g in garments}, {"seed": seed})
+        write_records(
+            aside / SYNTHETIC_RECORDS, {g.id: _record(g) for g in garments}, {"seed": seed}
+        )
     return tuple(split.count() for split in splits)
 
 

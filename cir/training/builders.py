@@ -87,6 +87,7 @@ def build_objective(config: TrainConfig) -> Objective:
         other_targets=config.other_targets,
         temperature=config.temperature,
         learn_temperature=config.learn_temperature,
+        hardness=config.hardness if config.weighting == "hardness" else 0.0,
     )
 
 

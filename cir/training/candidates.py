@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from cir.artefacts.vectors import normalised
@@ -19,6 +19,7 @@ from cir.mining.online import OnlineNegatives
 from cir.models.losses import ContrastCandidates
 from cir.training.batches import Batch, TrainingRows, contains
 from cir.training.features import Features
+from cir.training.guide import Guide
 from cir.types import NO_ROW
 
 
@@ -28,6 +29,17 @@ class Negatives:
 
     vectors: Float[Tensor, "batch negatives dim"]
     present: Bool[Tensor, "batch negatives"]
+    images: Int64[np.ndarray, "batch negatives"]
+    """Their rows of the store; any where there is none."""
+    alike: Bool[Tensor, "batch negatives"] | None = None
+    """Those that the contrastive term leaves out, for a guide says so."""
+
+    def candidates(self) -> ContrastCandidates:
+        """The negatives as candidates of the contrastive term."""
+        absent = ~self.present
+        return ContrastCandidates(
+            self.vectors, absent if self.alike is None else absent | self.alike
+        )
 
 
 NegativeSource = Callable[[Batch, Features, Float[Tensor, "batch dim"]], Negatives]
@@ -38,7 +50,8 @@ def manifest_negatives(
     batch: Batch, images: Features, query: Float[Tensor, "batch dim"]
 ) -> Negatives:
     """The negatives that were mined for the batch's queries."""
-    return Negatives(images(batch.negatives), torch.from_numpy(batch.present).to(query.device))
+    present = torch.from_numpy(batch.present).to(query.device)
+    return Negatives(images(batch.negatives), present, batch.negatives)
 
 
 def online_negatives(gallery: OnlineNegatives, rows: TrainingRows) -> NegativeSource:
@@ -72,6 +85,8 @@ class Bank:
             device: Where the run trains.
         """
         self._vectors = torch.from_numpy(normalised(vectors, "the bank")).to(device)
+        self.images = images
+        """Rows of the store."""
         self._index = np.full(images.max(initial=-1) + 2, NO_ROW, dtype=np.int64)
         """By row of the store, and once more for rows beyond the last image of the bank."""
         self._index[images] = np.arange(len(images))
@@ -184,3 +199,7 @@ class CandidateSources:
     bank: Bank | None = None
     duplicate_threshold: float = 1.0
     """Cosine from which two images show the same."""
+    trust: Float32[np.ndarray, " queries"] | None = None
+    """What each query of `rows` counts in the loss; 1 if None."""
+    guide: Guide | None = None
+    """Leaves candidates of the contrastive term out; none if None."""

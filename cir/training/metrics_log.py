@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from jaxtyping import Float32
 
 from cir.artefacts.manifest import Manifest
 from cir.errors import CheckpointError
@@ -163,14 +164,20 @@ class Clock:
         return self._parts | {name: self._parts[name] + time.perf_counter() - since}
 
 
-def manifest_figures(manifest: Manifest) -> dict[str, float]:
-    """Mean distances, the share of each kind of negative, and the number of starved queries."""
+def manifest_figures(
+    manifest: Manifest, trust: Float32[np.ndarray, " queries"] | None = None
+) -> dict[str, float]:
+    """Mean distances, the share of each kind of negative, and the number of starved queries.
+
+    Where pairs are trusted more or less, `trust` is the mean: the share that is probably right.
+    """
     kinds = np.bincount(manifest.negative_kinds, minlength=len(KINDS))
     return {
         "target_distance": _mean(manifest.target_distances),
         "negative_distance": _mean(manifest.negative_distances),
         **{kind: float(kinds[code] / max(kinds.sum(), 1)) for code, kind in enumerate(KINDS)},
         "starved": manifest.metadata.counts.starved,
+        **({} if trust is None else {"trust": _mean(trust)}),
     }
 
 

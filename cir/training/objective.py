@@ -34,6 +34,7 @@ class Objective(nn.Module):
         other_targets: OtherTargets,
         temperature: float,
         learn_temperature: bool,
+        hardness: float = 0.0,
     ) -> None:
         """Sets up the terms that have a weight; the arguments of others mean nothing.
 
@@ -46,6 +47,7 @@ class Objective(nn.Module):
             other_targets: What a query's other known targets are in the contrastive term.
             temperature: Of the contrastive term, where it is learned its first value.
             learn_temperature: Whether the temperature is a parameter.
+            hardness: Of the contrastive term, as in `contrastive_loss`.
         """
         super().__init__()
         self.weights = dict(weights)
@@ -54,6 +56,7 @@ class Objective(nn.Module):
         """Whether all known targets of a query are positives of the contrastive term."""
         self._triplet = margin, triplet_form, triplet_reduction
         self._temperature = temperature
+        self._hardness = hardness
         self._log_scale: nn.Parameter | None = None
         if "contrastive" in weights and learn_temperature:
             self._log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
@@ -85,6 +88,7 @@ class Objective(nn.Module):
         target: Float[Tensor, "batch dim"],
         negatives: Negatives | None,
         candidates: Sequence[ContrastCandidates],
+        weights: Float[Tensor, " batch"] | None = None,
     ) -> dict[LossTerm, Term]:
         """The value of each term, unweighted.
 
@@ -93,15 +97,18 @@ class Objective(nn.Module):
             target: Their targets, unit vectors.
             negatives: Their negatives, unit vectors, where a term needs them.
             candidates: Candidates of the contrastive term, beside the negatives.
+            weights: What each query counts; 1 if None.
         """
         terms: dict[LossTerm, Term] = {}
         if "triplet" in self.weights and negatives is not None:
             terms["triplet"] = triplet_loss(
-                query, target, negatives.vectors, negatives.present, *self._triplet
+                query, target, negatives.vectors, negatives.present, *self._triplet, weights
             )
         if self.contrasts:
             groups = list(candidates)
             if "mined" in self.candidates and negatives is not None:
-                groups.append(ContrastCandidates(negatives.vectors, ~negatives.present))
-            terms["contrastive"] = contrastive_loss(query, groups, self.temperature)
+                groups.append(negatives.candidates())
+            terms["contrastive"] = contrastive_loss(
+                query, groups, self.temperature, hardness=self._hardness, weights=weights
+            )
         return terms

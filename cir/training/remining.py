@@ -5,11 +5,12 @@ of the next epoch their queries and candidates.
 """
 
 import dataclasses
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import nn
 
 from cir.artefacts.manifest import Manifest, read_manifest
@@ -20,6 +21,7 @@ from cir.mining.exclusions.excluded import Exclusions
 from cir.mining.manifest import PreparedMining, mine_manifest, prepare_mining
 from cir.mining.online import OnlineNegatives
 from cir.models.composition import composed_queries
+from cir.models.trust import trust
 from cir.processes import Processes
 from cir.progress import Progress
 from cir.spellings import candidates, curriculum, loss_weights
@@ -32,6 +34,7 @@ from cir.training.candidates import (
     manifest_negatives,
     online_negatives,
 )
+from cir.training.guide import Guide
 from cir.training.train_data import SPLIT, TrainSet
 from cir.training.vectors import CurrentVectors
 
@@ -126,7 +129,20 @@ class Remining:
             self._online_negatives(rows) if self._online else manifest_negatives,
             self._bank() if self._banked else None,
             self._data.mining.duplicate_threshold,
+            self.trust(),
+            self._guide,
         )
+
+    def trust(self) -> Float32[np.ndarray, " queries"] | None:
+        """How far each pair of the manifest is trusted; None where all count the same.
+
+        The first epoch trusts all, for the given manifest knows nothing of the model.
+        """
+        if self._config.weighting != "trust" or self.manifest.metadata.epoch == 0:
+            return None
+        sizes = {category: len(ids) for category, ids in self._data.galleries.items()}
+        of_queries = np.array([sizes[category] for category in self.manifest.categories])
+        return trust(self.manifest.target_ranks, of_queries)
 
     def _latest(self, run: Path, epoch: int) -> Manifest:
         file = run_folder.latest_manifest(run, epoch)
@@ -187,6 +203,14 @@ class Remining:
             self._device,
         )
         return online_negatives(gallery, rows)
+
+    @cached_property
+    def _guide(self) -> Guide | None:
+        """The store's own vectors, where they are to mask candidates."""
+        threshold = self._config.guide_threshold
+        if threshold is None:
+            return None
+        return Guide(self._vectors.store.images.vectors, threshold, self._device)
 
     def _bank(self) -> Bank:
         """Every target that is trained on, with its current vector."""

@@ -5,13 +5,15 @@ divided by the whole batch's count, and gradients are summed, so that the weight
 one process would.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
@@ -118,10 +120,13 @@ class Learner:
         target = functional.normalize(images(part.target), dim=-1)
         negatives = None
         if self.objective.needs_negatives:
-            raw = sources.negatives(part, images, query.detach())
-            negatives = Negatives(functional.normalize(raw.vectors, dim=-1), raw.present)
+            negatives = _guided(sources, part, sources.negatives(part, images, query.detach()))
         candidates = self._candidates(target, part, batch, sources, images)
-        return self._over_whole_batch(self.objective(query, target, negatives, candidates))
+        weights = None
+        if sources.trust is not None:
+            weights = torch.from_numpy(sources.trust[part.queries]).to(target)
+        terms = self.objective(query, target, negatives, candidates, weights)
+        return self._over_whole_batch(terms)
 
     def backward(self, losses: StepLosses, encoded: Sequence[Features]) -> Float[Tensor, ""]:
         """Computes and clips the gradient; returns its norm before it is clipped.
@@ -188,15 +193,15 @@ class Learner:
             return []
         positive, first = objective.positive, self.processes.part(len(batch)).start
         targets = gathered(target, len(batch), self.processes)
-        groups = [batch_candidates(targets, rows, part, batch, first, positive=positive)]
+        in_batch = batch_candidates(targets, rows, part, batch, first, positive=positive)
+        groups = [_masked(sources, in_batch, part, batch.target)]
         if "reference" in objective.candidates:
             reference = functional.normalize(images(part.reference), dim=-1)
             groups.append(reference_candidates(reference, target, sources.duplicate_threshold))
         if sources.bank is not None:
             mined = "mined" in objective.candidates
-            groups.append(
-                sources.bank.candidates(rows, part, batch, mined=mined, positive=positive)
-            )
+            banked = sources.bank.candidates(rows, part, batch, mined=mined, positive=positive)
+            groups.append(_masked(sources, banked, part, sources.bank.images))
         return groups
 
     def _over_whole_batch(self, terms: Mapping[LossTerm, Term]) -> StepLosses:
@@ -231,6 +236,26 @@ class Learner:
         present = [p.grad for p in self.parameters if p.grad is not None]
         flat = summed(parameters_to_vector(present), self.processes)
         vector_to_parameters(flat, present)
+
+
+def _guided(sources: CandidateSources, part: Batch, raw: Negatives) -> Negatives:
+    """Unit vectors of negatives, and which of them the guide leaves out."""
+    guide = sources.guide
+    return dataclasses.replace(
+        raw,
+        vectors=functional.normalize(raw.vectors, dim=-1),
+        alike=None if guide is None else guide.alike(part.target, raw.images),
+    )
+
+
+def _masked(
+    sources: CandidateSources,
+    group: ContrastCandidates,
+    part: Batch,
+    images: Int64[np.ndarray, " candidates"],
+) -> ContrastCandidates:
+    """A group without what the guide leaves out."""
+    return group if sources.guide is None else sources.guide.masked(group, part.target, images)
 
 
 def gathered(part: Float[Tensor, "part dim"], total: int, processes: Processes) -> Tensor:

@@ -317,7 +317,7 @@ class Trainer:
         manifest = self._negatives.manifest
         if self._processes.main:
             write_manifest(manifest, run_folder.manifest_file(self._config.out, epoch))
-        return manifest_figures(manifest)
+        return manifest_figures(manifest, self._negatives.trust())
 
     def _evaluate(self, combiner: nn.Module, query: str) -> dict[str, float]:
         """Figures on the dev split."""

@@ -23,10 +23,9 @@ median wall time of an epoch, with evaluation and mining, of runs that went one 
 import argparse
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
@@ -211,18 +210,23 @@ def main() -> None:
     place = Place(options.out, *prepared(options.out, options.attributes), options.epochs)
     rows = [row for row in ROWS if any(part in row.name for part in options.only)]
     work = [(row, seed) for seed in range(options.seeds) for row in rows if seed < row.seeds]
-    if options.jobs == 1:
-        for row, seed in work:
-            run(place, row, seed)
-    else:
-        with ProcessPoolExecutor(options.jobs, initializer=one_thread) as pool:
-            list(pool.map(partial(run, place), *zip(*work, strict=True)))
+    at_once(options.jobs, run, [(place, row, seed) for row, seed in work])
     settled = [row for row in rows if row.seeds > 1]
     times = {row.name: timed(place, row) for row in settled} if options.time else {}
     for line in table(place, rows, options.seeds, times):
         print(line, flush=True)  # noqa: T201
     if options.curves:
         draw_curves(place, rows, options.seeds, options.curves)
+
+
+def at_once(jobs: int, function: Callable[..., object], work: Sequence[tuple[Any, ...]]) -> None:
+    """Calls a function with each tuple of arguments, so many at once, in processes of their own."""
+    if jobs == 1:
+        for arguments in work:
+            function(*arguments)
+        return
+    with ProcessPoolExecutor(jobs, initializer=one_thread) as pool:
+        list(pool.map(function, *zip(*work, strict=True)))
 
 
 def one_thread() -> None:

@@ -41,18 +41,21 @@ def brute_force(vectors, query, images, barred, top_k):
 def test_the_nearest_valid_images(top_k):
     vectors, query, images, barred = world()
     gallery = OnlineNegatives(vectors, images, top_k, CPU)
-    found, present = gallery.nearest(query, pairs(barred))
+    found, present, numbers = gallery.nearest(query, pairs(barred))
     assert found.shape[1] == min(top_k, len(images))
     expected = list(brute_force(vectors, query, images, barred, top_k))
     assert present.sum(dim=1).tolist() == [len(own) for own in expected]
     for row, own in enumerate(expected):
         np.testing.assert_allclose(found[row, : len(own)].numpy(), np.array(own), rtol=1e-5)
         assert present[row, : len(own)].all()
+        units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        at = [int(np.flatnonzero(images == number)[0]) for number in numbers[row, : len(own)]]
+        np.testing.assert_allclose(units[at], np.array(own), rtol=1e-5)
 
 
 def test_a_query_without_a_valid_image_has_none():
     vectors, query, images, _ = world()
     everything = [images] * len(query)
-    found, present = OnlineNegatives(vectors, images, 8, CPU).nearest(query, pairs(everything))
+    found, present, _ = OnlineNegatives(vectors, images, 8, CPU).nearest(query, pairs(everything))
     assert not present.any()
     assert found.isfinite().all()

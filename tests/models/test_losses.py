@@ -56,6 +56,29 @@ def plain_contrastive(query, groups, temperature):
     return losses
 
 
+def plain_hard_contrastive(query, groups, temperature, beta):
+    """Robinson et al., equation 4, with the mean over positives; one query at a time."""
+    losses = []
+    for i, q in enumerate(query):
+        pulled, terms, weights = [], [], []
+        for group in groups:
+            vectors = group.vectors if group.vectors.ndim == 2 else group.vectors[i]
+            for j, vector in enumerate(vectors):
+                if group.excluded[i, j]:
+                    continue
+                term = torch.exp(cosine(q, vector) / temperature)
+                if group.positive is not None and group.positive[i, j]:
+                    pulled.append(term)
+                else:
+                    terms.append(term)
+                    weights.append(math.exp(beta * cosine(q, vector).item() / temperature))
+        mean = sum(weights) / max(len(weights), 1)
+        pushed = sum(term * weight / mean for term, weight in zip(terms, weights, strict=True))
+        everything = sum(pulled) + pushed
+        losses.append(sum(-torch.log(term / everything) for term in pulled) / len(pulled))
+    return losses
+
+
 def batch_candidates(
     target: torch.Tensor, excluded: torch.Tensor | None = None
 ) -> ContrastCandidates:
@@ -130,6 +153,56 @@ def test_contrastive_is_the_plain_loop_over_every_group(temperature):
     torch.testing.assert_close(found.mean, sum(losses) / len(losses))
     assert found.count.item() == 5
     require_same_gradients(found.mean, sum(losses) / len(losses), inputs)
+
+
+@pytest.mark.parametrize("beta", [0.3, 2.0])
+def test_harder_negatives_count_as_in_the_plain_loop(beta):
+    query, target, bank = units(5, 6, seed=9), units(5, 6, seed=10), units(7, 6, seed=16)
+    inputs = [tensor.requires_grad_() for tensor in (query, target, bank)]
+    excluded = torch.zeros(5, 5, dtype=torch.bool)
+    excluded[2] = torch.arange(5) != 2
+    known = torch.rand(5, 7, generator=torch.Generator().manual_seed(2)) < 0.2
+    outside = torch.zeros(5, 7, dtype=torch.bool)
+    outside[2] = True
+    known[2] = False
+    groups = [batch_candidates(target, excluded), ContrastCandidates(bank, outside, known)]
+    found = contrastive_loss(query, groups, 0.3, hardness=beta)
+    losses = plain_hard_contrastive(query, groups, 0.3, beta)
+    torch.testing.assert_close(found.mean, sum(losses) / len(losses))
+    assert losses[2].item() == pytest.approx(0, abs=1e-12), "a query without a negative"
+    require_same_gradients(found.mean, sum(losses) / len(losses), inputs)
+
+
+def test_without_hardness_all_negatives_count_the_same():
+    query, target = units(5, 6, seed=9), units(5, 6, seed=10)
+    plain, mild = (
+        contrastive_loss(query, [batch_candidates(target)], 0.3, hardness=beta).mean
+        for beta in (0.0, 1e-12)
+    )
+    torch.testing.assert_close(plain, mild)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "hardest"])
+def test_weights_of_queries_weigh_both_terms(reduction):
+    query, target, negatives = (units(4, 6, seed=1), units(4, 6, seed=2), units(4, 3, 6, seed=3))
+    weights = torch.tensor([1.0, 0.25, 0.5, 0.0], dtype=torch.float64)
+    found = triplet_loss(
+        query, target, negatives, PRESENT, 1.0, reduction=reduction, weights=weights
+    )
+    summed = count = active = 0.0
+    for i, weight in enumerate(weights.tolist()):
+        row = slice(i, i + 1)
+        own = triplet_loss(
+            query[row], target[row], negatives[row], PRESENT[row], 1.0, reduction=reduction
+        )
+        summed, count = summed + weight * own.summed, count + weight * own.count
+        active += weight * own.active.item()
+    torch.testing.assert_close(found.mean, summed / count)
+    assert found.active.item() == pytest.approx(active)
+    groups = [batch_candidates(target)]
+    losses = plain_contrastive(query, groups, 0.3)
+    expected = sum(w * lost for w, lost in zip(weights, losses, strict=True)) / weights.sum()
+    torch.testing.assert_close(contrastive_loss(query, groups, 0.3, weights=weights).mean, expected)
 
 
 def test_contrastive_gradients_agree_with_differences():

@@ -28,6 +28,8 @@ COMMANDS = (
     ["data", "check"],
     ["data", "from-catalog"],
     ["data", "synth"],
+    ["data", "caption-pairs"],
+    ["data", "add-queries"],
 )
 runner = CliRunner()
 

@@ -67,6 +67,7 @@ OUTPUTS = {
     "evaluate --per-query": f"evaluate --query sum {WORLD} --per-query {{}}",
     "evaluate --submission": f"evaluate --query sum {WORLD} --submission {{}}",
     "check --json": "data check dataset --workers 1 --json {}",
+    "check --without-missing": "data check dataset --workers 1 --without-missing {}",
     "synth --out": "data synth --dress 20 --shirt 20 --toptee 20 --size 32 --workers 1 --out {}",
     "demo --out": "demo --images 300 --epochs 1 --out {}",
 }

@@ -11,8 +11,9 @@ from cir.encoding import encoder as encoder_module
 from cir.encoding.published import OPENAI_COLOURS
 from cir.encoding.weights import read_weights
 from cir.errors import CirError, DatasetError, UsageError
-from cir.pretraining.corpus import Corpus, read_records
+from cir.pretraining.corpus import Corpus
 from cir.pretraining.pretrain import PretrainingSchedule, pretrain, save_half
+from cir.sources.annotations import read_records
 from pipeline.pretrain import run
 from tests.support.micro import micro_encoder
 from tests.support.pretraining import random_photos, random_records

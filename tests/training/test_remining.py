@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cir.artefacts.checkpoint import read_checkpoint
@@ -10,6 +11,9 @@ from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig
 from cir.data.dataset import Dataset
+from cir.errors import ConfigError
+from cir.models.trust import trust
+from cir.training import remining
 from cir.training.train import train
 from tests.support.mined import random_manifest
 from tests.support.runs import SETTINGS
@@ -84,3 +88,66 @@ def test_a_curriculum_goes_on_where_it_was(tmp_path, dataset, embeddings):
         read_checkpoint(folder / "checkpoints/last").sha256 for folder in (out, tmp_path / "whole")
     ]
     assert last[0] == last[1]
+
+
+def weighted(
+    monkeypatch: pytest.MonkeyPatch,
+    out: Path,
+    dataset: Dataset,
+    embeddings: Embeddings,
+    **what: float,
+) -> list[dict]:
+    """Trains where the pairs at even places of a manifest are trusted so much, others so much."""
+
+    def given(ranks: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        even = np.arange(len(ranks)) % 2 == 0
+        return np.where(even, what["even"], what["odd"]).astype(np.float32)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(remining, "trust", given)
+        return run(out, dataset, embeddings, weighting="trust")
+
+
+def test_the_pairs_of_every_manifest_of_the_model_are_weighed(
+    tmp_path, dataset, embeddings, monkeypatch
+):
+    plain = run(tmp_path / "plain", dataset, embeddings)
+    alike, unlike = (
+        weighted(monkeypatch, tmp_path / f"odd-{odd}", dataset, embeddings, even=0.5, odd=odd)
+        for odd in (0.5, 0.125)
+    )
+    losses = [[line["loss"] for line in lines[1:]] for lines in (plain, alike, unlike)]
+    assert losses[1] == losses[0]
+    assert losses[2][0] == losses[0][0]
+    assert losses[2][1] != pytest.approx(losses[0][1], rel=1e-3)
+
+
+def test_trust_is_of_the_ranks_that_were_mined(tmp_path, dataset, embeddings):
+    lines = run(tmp_path / "run", dataset, embeddings, weighting="trust")
+    assert "trust" not in lines[0]["manifest"]
+    sizes = {category: len(ids) for category, ids in dataset.galleries("train").items()}
+    for line in lines[1:]:
+        mined = read_manifest(tmp_path / f"run/manifests/epoch-{line['epoch']:03d}.parquet")
+        of_queries = np.array([sizes[category] for category in mined.categories])
+        expected = trust(mined.target_ranks, of_queries).mean(dtype=np.float64)
+        assert line["manifest"]["trust"] == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize("without", [{"remine": False}, {"online_top_k": 3}])
+def test_trust_needs_ranks_that_are_mined_again(without):
+    with pytest.raises(ConfigError, match="`weighting='trust'` goes by the ranks of targets"):
+        TrainConfig(weighting="trust", **without)
+    TrainConfig(weighting="trust")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"weighting": "hardness", "loss": "triplet"}, "is of the contrastive term, which `loss`"),
+        ({"hardness": 1.0}, "`hardness` is of `weighting='hardness'`; it is 'none'"),
+        ({"weighting": "hardness", "hardness": 0}, "`hardness` is 0; expected more than 0"),
+    ],
+)
+def test_hardness_without_effect_is_refused(options, line):
+    with pytest.raises(ConfigError, match=line):
+        TrainConfig(**options)

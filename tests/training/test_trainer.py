@@ -156,6 +156,8 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(
         {"ema": 0.8, "learn_temperature": True},
         {"combiner": "gated-sum", "online_top_k": 4, "loss": "triplet"},
         {"combiner": "clip4cir", "precision": "bf16", "contrast": "batch+bank"},
+        {"weighting": "trust", "curriculum": "adaptive"},
+        {"weighting": "hardness", "hardness": 1.0},
         {"tune": "both", "online_top_k": 4, "epochs": 2, "clip_learning_rate": 1e-3},
         FINE_TUNING | {"epochs": 2, "clip_learning_rate": 1e-3},
     ],

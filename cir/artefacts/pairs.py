@@ -1,0 +1,129 @@
+"""Pairs on their way to become queries, `pairs.parquet` or `.jsonl`: a row a pair.
+
+`cir mine` writes them without captions; whoever writes the captions hands the file on. A file that
+people make needs `reference_id`, `target_id` and `captions` alone.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cir.artefacts.parquet import TEXT, TEXTS, write_parquet
+from cir.data.pairs import ProposedPair
+from cir.errors import DatasetError
+from cir.files import require_file, sha256_of, unreadable, written_aside
+
+METADATA_KEY: Final = b"cir.pairs"
+"""Parquet's metadata key for what the pairs were mined from, as JSON."""
+
+JSON_LINES: Final = ".jsonl"
+
+_COLUMNS: Final = {
+    "reference_id": TEXT,
+    "target_id": TEXT,
+    "category": TEXT,
+    "captions": TEXTS,
+    "target_ids": TEXTS,
+    "source": TEXT,
+    "query_id": TEXT,
+    "distance": pa.float32(),
+    "rank": pa.int32(),
+    "target_distance": pa.float32(),
+    "target_rank": pa.int32(),
+}
+_NEEDED: Final = ("reference_id", "target_id")
+_LISTS: Final = tuple(name for name, kind in _COLUMNS.items() if kind == TEXTS)
+_TEXTS: Final = tuple(name for name, kind in _COLUMNS.items() if kind == TEXT)
+
+
+@dataclass(frozen=True)
+class PairFile:
+    """A file of pairs."""
+
+    pairs: tuple[ProposedPair, ...]
+    metadata: Mapping[str, Any]
+    """What they were mined from; empty where the file does not say."""
+    sha256: str
+
+
+def write_pairs(pairs: Sequence[ProposedPair], path: Path, metadata: Mapping[str, Any]) -> None:
+    """Writes pairs aside and moves the file to `path`.
+
+    Args:
+        pairs: A row each.
+        path: A name that ends in .jsonl is written as JSON lines, any other as Parquet.
+        metadata: What they were mined from; .jsonl cannot hold it.
+
+    Raises:
+        CirError: the file cannot be written.
+    """
+    rows = [asdict(pair) for pair in pairs]
+    if path.suffix == JSON_LINES:
+        with written_aside(path) as aside, aside.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        return
+    columns = {name: [row[name] for row in rows] for name in _COLUMNS}
+    table = pa.table(columns, schema=pa.schema(list(_COLUMNS.items())))
+    write_parquet(table, path, key=METADATA_KEY, metadata=metadata)
+
+
+def read_pairs(path: Path) -> PairFile:
+    """Reads pairs; columns that are missing are empty, and those of other names are passed over.
+
+    Raises:
+        DatasetError: the file is missing or damaged, or a row is malformed.
+    """
+    require_file(path, DatasetError, f"no pairs at {path}: make them with cir mine, `propose=FILE`")
+    rows, metadata = _json_lines(path) if path.suffix == JSON_LINES else _parquet(path)
+    pairs = tuple(_pair(row, f"{path}, row {number}") for number, row in enumerate(rows))
+    return PairFile(pairs, metadata, sha256_of(path))
+
+
+def _json_lines(path: Path) -> tuple[list[Any], dict[str, Any]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.strip()], {}
+    except (OSError, ValueError, RecursionError) as fault:
+        raise DatasetError(unreadable(path, fault, "is not readable JSON lines: {}")) from fault
+
+
+def _parquet(path: Path) -> tuple[list[Any], dict[str, Any]]:
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            names = file.schema_arrow.names
+            held = file.read([name for name in _COLUMNS if name in names]).to_pylist()
+            return held, json.loads((file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
+    except (pa.ArrowException, OSError, ValueError) as fault:
+        raise DatasetError(unreadable(path, fault, "is damaged or no Parquet: {}")) from fault
+
+
+def _pair(row: Any, where: str) -> ProposedPair:
+    if not isinstance(row, dict):
+        raise DatasetError(f"{where}: expected an object, found {type(row).__name__}")
+    given = {name: row[name] for name in _COLUMNS if row.get(name) is not None}
+    lacking = [name for name in _NEEDED if name not in given]
+    if lacking:
+        raise DatasetError(f"{where}: lacks {' and '.join(lacking)}")
+    for fault in _faults(given):
+        raise DatasetError(f"{where}: {fault}")
+    return ProposedPair(**given | {name: tuple(given[name]) for name in _LISTS if name in given})
+
+
+def _faults(given: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the values of a row."""
+    for name, value in given.items():
+        if name in _TEXTS and not isinstance(value, str):
+            yield f"expected `{name}` as a text, found {value!r}"
+        elif name in _LISTS and not _are_texts(value):
+            yield f"expected `{name}` as a list of texts, found {value!r}"
+        elif name not in (*_TEXTS, *_LISTS) and not isinstance(value, int | float):
+            yield f"expected `{name}` as a number, found {value!r}"
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)

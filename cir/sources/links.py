@@ -1,0 +1,30 @@
+"""How photos enter a dataset folder that is made from others' files."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Literal, get_args
+
+from cir.errors import UsageError
+
+Link = Literal["hardlink", "symlink", "copy"]
+
+
+def require_link(link: str) -> None:
+    """Raises UsageError where `link` is none of `Link`."""
+    if link not in get_args(Link):
+        raise UsageError(f"`link` is {link!r}; expected {', '.join(get_args(Link))}")
+
+
+def link_or_copy(source: Path, copy: Path, link: str) -> None:
+    """Makes `copy`; a hard link that the file system does not allow becomes a copy."""
+    if link == "symlink":
+        copy.symlink_to(source)
+        return
+    if link == "hardlink":
+        try:
+            os.link(source, copy)
+        except OSError:
+            shutil.copyfile(source, copy)
+        return
+    shutil.copyfile(source, copy)

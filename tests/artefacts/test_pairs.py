@@ -1,0 +1,98 @@
+"""Files of pairs: written, read back, made by hand, and damaged."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cir.artefacts.pairs import read_pairs, write_pairs
+from cir.data.pairs import LeftOutPair, ProposedPair, by_reason
+from cir.errors import DatasetError
+from cir.files import sha256_of
+
+MINED = ProposedPair(
+    reference_id="a",
+    target_id="b",
+    category="dress",
+    query_id="dress-train-00003",
+    distance=0.25,
+    rank=1,
+    target_distance=0.5,
+    target_rank=7,
+)
+WORDED = replace(MINED, captions=("is red", "is ”längst”"), target_ids=("b", "c"), source="Ada")
+BY_HAND = ProposedPair("a", "c", captions=("is blue",))
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_pairs_are_read_as_they_were_written(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"pairs.{suffix}"
+    write_pairs([MINED, WORDED, BY_HAND], path, {"seed": 3})
+    held = read_pairs(path)
+    assert held.pairs == (MINED, WORDED, BY_HAND)
+    assert held.metadata == ({"seed": 3} if suffix == "parquet" else {})
+    assert held.sha256 == sha256_of(path)
+
+
+def test_pandas_reads_them_and_gives_them_back(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.parquet"
+    write_pairs([MINED], path, {})
+    frame = pd.read_parquet(path)
+    frame["captions"] = [["is red", "is longer"]]
+    frame.assign(note="mine").to_parquet(path)
+    assert read_pairs(path).pairs == (replace(MINED, captions=("is red", "is longer")),)
+
+
+def test_a_file_by_hand_needs_ids_and_captions_alone(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    row = {"reference_id": "a", "target_id": "c", "captions": ["is blue"], "note": 3}
+    path.write_text(f"{json.dumps(row)}\n\n")
+    assert read_pairs(path).pairs == (BY_HAND,)
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ([1], "row 1: expected an object, found list"),
+        ({"reference_id": "a"}, "row 1: lacks target_id"),
+        ({"reference_id": 1, "target_id": "b"}, "`reference_id` as a text, found 1"),
+        (
+            {"reference_id": "a", "target_id": "b", "captions": "is red"},
+            "`captions` as a list of texts, found 'is red'",
+        ),
+        (
+            {"reference_id": "a", "target_id": "b", "rank": "first"},
+            "`rank` as a number, found 'first'",
+        ),
+    ],
+)
+def test_a_malformed_row_is_named(row: object, fault: str, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    good = {"reference_id": "a", "target_id": "c"}
+    path.write_text(f"{json.dumps(good)}\n{json.dumps(row)}\n")
+    with pytest.raises(DatasetError, match=fault):
+        read_pairs(path)
+
+
+@pytest.mark.parametrize("name", ["pairs.parquet", "pairs.jsonl"])
+def test_a_file_that_is_missing_or_damaged_is_one_line(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with pytest.raises(
+        DatasetError, match=r"no pairs at .*: make them with cir mine, `propose=FILE`"
+    ):
+        read_pairs(path)
+    path.write_bytes(b"\xff{")
+    with pytest.raises(DatasetError, match=f"{name} is ") as raised:
+        read_pairs(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_what_was_left_out_is_grouped_by_its_reason() -> None:
+    left_out = [
+        LeftOutPair(BY_HAND, "late"),
+        LeftOutPair(MINED, "early"),
+        LeftOutPair(MINED, "late"),
+    ]
+    assert by_reason(left_out) == {"late": ["a to c", "a to b"], "early": ["a to b"]}

@@ -1,0 +1,128 @@
+"""What wrong triplets cost: the targets of a share of the training queries are exchanged.
+
+    python -m tests.benchmarks.noise --out runs/noise [--seeds 3] [--shares 0 0.2 0.5 0.8]
+
+Needs the photo catalogue, as `tests.benchmarks.study` does, whose rows these are. A share of the
+training queries, drawn by the seed, exchange their targets within their category, so that each of
+them has another's (as TME and HABIT shuffle triplets to measure robustness); the queries of the dev
+split that the seed cuts stay as they are. Mining, exclusions and training see the exchanged targets
+alone; the best epoch is chosen on the clean dev split and judged on the clean val and test splits.
+Runs that are there are not run again.
+
+The noise is in a dataset of its own, and no option of `cir train`: mining, which comes before it,
+must see the same wrong targets, or its exclusions would tell which are right.
+
+Prints a Markdown table: R@10 on val and on test by share, the mean and the standard deviation over
+the seeds.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+from cir.config import TrainConfig
+from cir.data.dataset import Dataset, hold_out
+from cir.data.queries import Query
+from cir.files import write_json
+from tests.benchmarks.photos import prepared
+from tests.benchmarks.study import CLIP4CIR, Place, Row, figures, run, spread
+
+ROWS = (
+    Row("CLIP4Cir's recipe", {**CLIP4CIR, "learning_rate": 3e-4}),
+    Row("the defaults of cir train", {}),
+)
+SHARES = (0.0, 0.2, 0.5, 0.8)
+_REPORTED = {"val R@10": 1, "test R@10": 3}
+"""Positions in the study's figures."""
+_DRAW = 0x4015E
+
+
+def main() -> None:
+    """Runs what is missing under --out and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--shares", type=float, nargs="*", default=SHARES)
+    parser.add_argument("--only", nargs="*", default=[""], help="rows with this in their name")
+    options = parser.parse_args()
+
+    dataset, embeddings = prepared(options.out)
+    rows = [row for row in ROWS if any(part in row.name for part in options.only)]
+    clean = Place(options.out, dataset, embeddings, options.epochs)
+    for share in options.shares:
+        for seed in range(options.seeds):
+            for row in rows:
+                run(noisy_place(clean, share, seed), row, seed)
+    for line in table(options.out, rows, options.shares, options.seeds):
+        print(line, flush=True)  # noqa: T201
+
+
+def noisy_place(clean: Place, share: float, seed: int) -> Place:
+    """Where the runs of a share and a seed lie; their dataset is made where it is missing."""
+    folder = clean.out / f"noise-{share:g}"
+    dataset = folder / f"dataset-{seed}"
+    if not dataset.exists():
+        exchange_targets(Dataset(clean.dataset), dataset, share, seed)
+    return Place(folder, dataset, clean.embeddings, clean.epochs)
+
+
+def exchange_targets(clean: Dataset, out: Path, share: float, seed: int) -> None:
+    """Writes a dataset in which a share of the queries that are trained on have others' targets.
+
+    Args:
+        clean: A dataset in FashionIQ's form, all of whose images can be embedded.
+        out: The folder to make; its images are those of `clean`, linked.
+        share: Of each category's training queries.
+        seed: Decides which, as a run's seed decides what is its dev split.
+    """
+    trained, _ = hold_out(clean.queries("train"), TrainConfig.dev_fraction, seed)
+    for split in clean.splits:
+        for category in clean.categories:
+            for file in (clean.captions_file(category, split), clean.split_file(category, split)):
+                content = json.loads(file.read_text(encoding="utf-8"))
+                if split == "train" and file == clean.captions_file(category, split):
+                    own = [query for query in trained if query.category == category]
+                    content = _exchanged(content, _rows(own), share, seed)
+                write_json(out / file.relative_to(clean.root), content)
+    (out / "images").symlink_to((clean.root / "images").resolve())
+
+
+def _rows(queries: Sequence[Query]) -> Int64[np.ndarray, " queries"]:
+    """The rows of a captions file that queries stand in."""
+    return np.array([int(query.id.rsplit("-", 1)[1]) for query in queries])
+
+
+def _exchanged(
+    rows: Sequence[dict], trained: Int64[np.ndarray, " trained"], share: float, seed: int
+) -> list[dict]:
+    """The rows of a captions file, some of them with the targets of the next in a random circle."""
+    order = np.random.default_rng([_DRAW, seed, len(rows)]).permutation(trained)
+    wrong = order[: round(share * len(order))]
+    changed = list(rows)
+    for row, other in zip(wrong.tolist(), np.roll(wrong, 1).tolist(), strict=True):
+        changed[row] = rows[row] | {name: rows[other][name] for name in ("target", "targets")}
+    return changed
+
+
+def table(out: Path, rows: Sequence[Row], shares: Sequence[float], seeds: int) -> Iterator[str]:
+    """The rows of Markdown."""
+    for name, position in _REPORTED.items():
+        yield f"| {name} | {' | '.join(f'{share:.0%} wrong' for share in shares)} |"
+        yield "|---|" + "---:|" * len(shares)
+        for row in rows:
+            folders = [out / f"noise-{share:g}" / row.folder for share in shares]
+            found = [
+                [figures(folder / f"seed-{seed}")[position] for seed in range(seeds)]
+                for folder in folders
+            ]
+            yield f"| {row.name} | {' | '.join(spread(values) for values in found)} |"
+        yield ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Pairs worded from the attributes of their photos."""
+
+from pathlib import Path
+
+import pytest
+
+from cir.data.dataset import Dataset
+from cir.data.pairs import LeftOutPair, ProposedPair
+from cir.errors import UsageError
+from cir.sources.annotations import PhotoRecord, read_records
+from cir.sources.pair_captions import SOURCE, caption_pairs
+from cir.sources.synthetic import draw_dataset
+
+RED = {"colour": "red", "pattern": "striped"}
+
+
+def records_of(**attributes: dict[str, str]) -> dict[str, PhotoRecord]:
+    return {photo: PhotoRecord("top", "train", "A top", own) for photo, own in attributes.items()}
+
+
+RECORDS = records_of(
+    red=RED,
+    blue={"colour": "blue", "pattern": "striped"},
+    blue_too={"colour": "blue", "pattern": "striped"},
+    blue_checked={"colour": "blue", "pattern": "checked"},
+    plain={"colour": "red"},
+    other_plain={"colour": "green"},
+    far={"colour": "blue", "pattern": "checked", "neck": "v"},
+    **{f"many_{n}": RED | {"neck": "round"} for n in range(21)},
+) | {"boot": PhotoRecord("shoes", "train", "A boot", {"colour": "blue", "pattern": "striped"})}
+
+
+def worded(reference: str, target: str) -> ProposedPair:
+    made = caption_pairs([ProposedPair(reference, target, query_id="q")], RECORDS, seed=0)
+    assert not made.left_out
+    return made.pairs[0]
+
+
+@pytest.mark.parametrize(
+    ("reference", "target", "words", "every"),
+    [
+        ("red", "blue_too", ("blue",), ("blue_too", "blue")),
+        ("red", "blue_checked", ("blue", "check"), ("blue_checked",)),
+        ("plain", "blue", ("blue", "strip"), ("blue", "blue_too")),
+    ],
+)
+def test_the_captions_state_what_changes_and_every_photo_that_fits_is_a_target(
+    reference: str, target: str, words: tuple[str, ...], every: tuple[str, ...]
+) -> None:
+    pair = worded(reference, target)
+    assert all(word in " ".join(pair.captions) for word in words)
+    assert len(set(pair.captions)) == 2
+    assert pair.every_target_id == pair.target_ids == every
+    assert (pair.category, pair.source, pair.query_id) == ("top", SOURCE, "q")
+
+
+@pytest.mark.parametrize(
+    ("reference", "target", "reason"),
+    [
+        ("red", "val_photo", "a photo that the training split has no record of"),
+        ("red", "boot", "photos of two categories"),
+        ("red", "plain", "an attribute that the target does not state"),
+        ("red", "other_plain", "an attribute that the target does not state"),
+        ("blue", "blue_too", "the same attributes"),
+        ("red", "far", "more than 2 attributes differ"),
+        ("red", "many_3", "more than 20 photos fit"),
+    ],
+)
+def test_a_pair_that_cannot_be_worded_is_left_out_with_the_reason(
+    reference: str, target: str, reason: str
+) -> None:
+    pair, good = ProposedPair(reference, target), ProposedPair("red", "blue")
+    made = caption_pairs([pair, good], RECORDS, seed=0)
+    assert made.left_out == (LeftOutPair(pair, reason),)
+    assert [each.target_id for each in made.pairs] == ["blue"]
+
+
+def test_the_seed_decides_the_words() -> None:
+    pairs = [ProposedPair("red", "blue"), ProposedPair("red", "blue_checked")]
+    made = [caption_pairs(pairs, RECORDS, seed=seed) for seed in (0, 0, 1)]
+    assert made[0] == made[1] != made[2]
+
+
+def test_no_pairs_are_refused() -> None:
+    with pytest.raises(UsageError, match="`pairs` is empty"):
+        caption_pairs([], RECORDS, seed=0)
+
+
+def test_the_queries_of_a_drawn_dataset_get_the_targets_that_they_have(tmp_path: Path) -> None:
+    draw_dataset(tmp_path / "drawn", {"dress": 60}, size=32)
+    queries = Dataset(tmp_path / "drawn").queries("train")
+    pairs = [ProposedPair(query.reference_id, query.target_id) for query in queries]
+    made = caption_pairs(pairs, read_records(tmp_path / "drawn", ("train",)), seed=0)
+    assert not made.left_out
+    assert [set(pair.every_target_id) for pair in made.pairs] == [
+        set(q.target_ids) for q in queries
+    ]
