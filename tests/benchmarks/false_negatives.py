@@ -4,7 +4,7 @@
 
 Needs queries that list all their targets, as `cir data from-catalog` writes them. All targets of a
 query but the first are hidden, as if nobody had annotated them; negatives are mined, and those that
-are hidden targets of their query are counted. Every filter but the first row of each strategy
+are hidden targets of their query are counted, by way to mine and by place in the semi-hard band. Every filter but the first row of each strategy
 stands on top of the duplicates, as it does by default.
 """
 
@@ -14,8 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import torch
 
+from cir.artefacts.manifest import Manifest
+from cir.artefacts.manifest_statistics import places_in_band
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import MiningOptions, OnStarved
 from cir.data.captions import joined
@@ -74,9 +77,17 @@ class Bench:
     def row(self, options: MiningOptions, name: str) -> tuple[str, ...]:
         """Mines, and the line of the table under the filter `name`."""
         store = without_bytes(self._embeddings) if name == NONE else self._embeddings
-        mined = mine_manifest(
+        mined = self._mined(options, store)
+        wrong = hidden_targets(mined, self._others)
+        share = 100 * wrong.mean() if wrong.size else 0.0
+        starved = 100 * mined.metadata.counts.starved / len(self._queries)
+        figures = f"{share:.2f}", f"{wrong.sum():,}", f"{wrong.size:,}", f"{starved:.1f}"
+        return f"{options.strategy}, {name}", *figures
+
+    def _mined(self, options: MiningOptions, store: Embeddings | None = None) -> Manifest:
+        return mine_manifest(
             self._queries,
-            store,
+            store or self._embeddings,
             self._galleries,
             self._vectors,
             options,
@@ -86,11 +97,23 @@ class Bench:
             checkpoint_sha256=None,
             device=CPU,
         )
+
+    def by_place(self, num_negatives: int) -> list[tuple[str, ...]]:
+        """Share of hidden targets among even draws from each tenth of the semi-hard band."""
+        options = MiningOptions(sampling="random", num_negatives=num_negatives, on_starved="drop")
+        mined = self._mined(options)
+        tenths = np.minimum((10 * places_in_band(mined)).astype(np.int64), 9)
         wrong = hidden_targets(mined, self._others)
-        share = 100 * wrong.mean() if wrong.size else 0.0
-        starved = 100 * mined.metadata.counts.starved / len(self._queries)
-        figures = f"{share:.2f}", f"{wrong.sum():,}", f"{wrong.size:,}", f"{starved:.1f}"
-        return f"{options.strategy}, {name}", *figures
+        return [
+            (
+                f"{tenth / 10:g} to {(tenth + 1) / 10:g}",
+                f"{100 * chosen.mean():.2f}",
+                f"{share:.1f}",
+            )
+            for tenth in range(10)
+            for chosen in [wrong[tenths == tenth]]
+            for share in [100 * len(chosen) / len(wrong)]
+        ]
 
 
 def main() -> None:
@@ -120,6 +143,11 @@ def main() -> None:
         f"starved queries: {asked.on_starved}",
         ("strategy, filter", "false %", "false", "negatives", "starved %"),
         rows,
+    )
+    console.table(
+        "By place in the semi-hard band (0 at the target, 1 at the margin), even draws",
+        ("place", "false %", "of the draws %"),
+        bench.by_place(50),
     )
 
 
