@@ -14,6 +14,9 @@ Composed image retrieval: a reference image and a text that modifies it find a t
 Training pulls a query towards its target and pushes it away from negatives, which mining finds:
 
     positive         what answers a query: its target
+    pair             a query and its target; right where the target answers it
+    trust            the probability that a pair is right
+    guide            vectors that mask false negatives in the loss, and never move
     candidate        a gallery image that may become a negative of a query
     exclusion        a gallery image that is no candidate: the reference, a target, their copies
     valid            said of a candidate that is not excluded
@@ -31,6 +34,8 @@ Training pulls a query towards its target and pushes it away from negatives, whi
     starved          said of a query whose draws find fewer candidates than it is to get negatives
     fill             what a starved query gets from outside its bands
     manifest         the file of queries with their mined negatives, `manifest.parquet`
+    proposed pair    a reference and a near negative of its query, that a text of its own shall
+                     make a new query: the reference, the text, and the negative as its target
 
 How mining scans a gallery:
 

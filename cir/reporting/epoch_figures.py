@@ -15,6 +15,8 @@ _LOSSES: Final = {"loss": TOTAL, "triplet": "triplet", "contrastive": "contrasti
 """Entries of a line that are losses, with their names in charts."""
 _RATE: Final = "learning_rate"
 _PARTS: Final = "parts"
+_TRUST: Final = "trust"
+"""Of a manifest: the mean probability that a query's pair is right, where it is estimated."""
 _KNOWN: Final = {*_LOSSES, "epoch", "seconds", _PARTS, "active_share", "dev", "sum", "manifest"}
 
 
@@ -45,6 +47,7 @@ class EpochFigures:
 def epoch_figures(line: Mapping[str, Any]) -> EpochFigures:
     """Sorts one line of `cir.training.metrics_log.RunLog`."""
     unknown = {name: value for name, value in line.items() if name not in _KNOWN}
+    others = {name: value for name, value in unknown.items() if _RATE not in name}
     return EpochFigures(
         epoch=line["epoch"],
         losses=_numbers({name: line.get(entry) for entry, name in _LOSSES.items()}),
@@ -54,7 +57,7 @@ def epoch_figures(line: Mapping[str, Any]) -> EpochFigures:
         parts=_numbers(line.get(_PARTS) or {}),
         dev=line["dev"],
         kinds=line["manifest"],
-        others=_numbers({name: value for name, value in unknown.items() if _RATE not in name}),
+        others=_numbers({_TRUST: (line["manifest"] or {}).get(_TRUST), **others}),
     )
 
 

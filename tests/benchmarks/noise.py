@@ -34,10 +34,14 @@ from tests.benchmarks.study import CLIP4CIR, Place, Row, figures, run, spread
 ROWS = (
     Row("CLIP4Cir's recipe", {**CLIP4CIR, "learning_rate": 3e-4}),
     Row("the defaults of cir train", {}),
+    Row("the same, hardness weighting", {"weighting": "hardness"}),
+    Row("the same, pairs weighed by trust", {"weighting": "trust"}),
 )
 SHARES = (0.0, 0.2, 0.5, 0.8)
 _REPORTED = {"val R@10": 1, "test R@10": 3}
 """Positions in the study's figures."""
+_TARGETS = ("target", "targets")
+"""Keys of a row of a captions file that its targets are under."""
 _DRAW = 0x4015E
 
 
@@ -87,12 +91,12 @@ def exchange_targets(clean: Dataset, out: Path, share: float, seed: int) -> None
                 content = json.loads(file.read_text(encoding="utf-8"))
                 if split == "train" and file == clean.captions_file(category, split):
                     own = [query for query in trained if query.category == category]
-                    content = _exchanged(content, _rows(own), share, seed)
+                    content = _exchanged(content, rows_of(own), share, seed)
                 write_json(out / file.relative_to(clean.root), content)
     (out / "images").symlink_to((clean.root / "images").resolve())
 
 
-def _rows(queries: Sequence[Query]) -> Int64[np.ndarray, " queries"]:
+def rows_of(queries: Sequence[Query]) -> Int64[np.ndarray, " queries"]:
     """The rows of a captions file that queries stand in."""
     return np.array([int(query.id.rsplit("-", 1)[1]) for query in queries])
 
@@ -105,7 +109,9 @@ def _exchanged(
     wrong = order[: round(share * len(order))]
     changed = list(rows)
     for row, other in zip(wrong.tolist(), np.roll(wrong, 1).tolist(), strict=True):
-        changed[row] = rows[row] | {name: rows[other][name] for name in ("target", "targets")}
+        question = {name: value for name, value in rows[row].items() if name not in _TARGETS}
+        answer = {name: value for name, value in rows[other].items() if name in _TARGETS}
+        changed[row] = question | answer
     return changed
 
 

@@ -147,3 +147,9 @@ def test_distances_and_turnover_are_drawn_of_each_mining(tmp_path, manifest):
 def test_a_series_skips_epochs_without_a_value():
     epochs = [epoch_figures(line(0)), epoch_figures(line(1, novel=2)), epoch_figures(line(2))]
     assert series(epochs, "others") == {"novel": ([1], [2])}
+
+
+def test_how_many_pairs_are_trusted_is_a_further_figure():
+    epochs = [epoch_figures(line(0)), epoch_figures(line(1, manifest=KINDS | {"trust": 0.8}))]
+    assert series(epochs, "others") == {"trust": ([1], [0.8])}
+    assert epoch_figures(line(2, manifest=None)).others == {}
