@@ -4,8 +4,9 @@
 
 Needs queries that list all their targets, as `cir data from-catalog` writes them. All targets of a
 query but the first are hidden, as if nobody had annotated them; negatives are mined, and those that
-are hidden targets of their query are counted, by way to mine and by place in the semi-hard band. Every filter but the first row of each strategy
-stands on top of the duplicates, as it does by default.
+are hidden targets of their query are counted, by way to mine and by place in the semi-hard band.
+Every filter but the first row of each strategy stands on top of the duplicates, as it does by
+default.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.manifest_statistics import places_in_band
@@ -104,16 +106,13 @@ class Bench:
         mined = self._mined(options)
         tenths = np.minimum((10 * places_in_band(mined)).astype(np.int64), 9)
         wrong = hidden_targets(mined, self._others)
-        return [
-            (
-                f"{tenth / 10:g} to {(tenth + 1) / 10:g}",
-                f"{100 * chosen.mean():.2f}",
-                f"{share:.1f}",
-            )
-            for tenth in range(10)
-            for chosen in [wrong[tenths == tenth]]
-            for share in [100 * len(chosen) / len(wrong)]
-        ]
+        return [_tenth(tenth, wrong[tenths == tenth], len(wrong)) for tenth in range(10)]
+
+
+def _tenth(tenth: int, wrong: Bool[np.ndarray, " draws"], draws: int) -> tuple[str, ...]:
+    """A tenth of the band, the share of its draws that are hidden targets, and its share of all."""
+    place = f"{tenth / 10:g} to {(tenth + 1) / 10:g}"
+    return place, f"{100 * wrong.mean():.2f}", f"{100 * len(wrong) / draws:.1f}"
 
 
 def main() -> None:
