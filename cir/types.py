@@ -80,6 +80,9 @@ Scope = Literal["same-category", "other-category", "any"]
 Sampling = Literal["top", "random", "softmax"]
 """Which members of a band are drawn: the nearest, each equally likely, or nearer ones likelier."""
 
+SamplingOption = Literal["auto", "top", "random", "softmax"]
+"""A sampling, or that which a pilot finds best (`cir.training.pilot`)."""
+
 Composition = Literal["reference", "text", "sum", "weighted-sum", "combiner"]
 """How a query becomes one vector (`cir.models.composition`)."""
 

@@ -12,11 +12,12 @@ not done again.
 
 Prints a Markdown table: `targets` are photos that fit an added query, on average, and `worded` is
 the share of pairs whose attributes can be put into words. Recalls are means and standard deviations
-over the seeds: full gallery, reference kept, "a and b".
+over the seeds, as tests.benchmarks.study has them.
 """
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
@@ -36,10 +37,10 @@ from pipeline import add_queries, caption_pairs, mine
 from tests.benchmarks.photos import prepared
 from tests.benchmarks.study import COLUMNS, Place, Row, at_once, figures, run, spread
 
-NONE, RANDOM, MINED = Row("none", {}), Row("random pairs", {}), Row("mined pairs", {})
-OFFERED = {RANDOM.name: 12, MINED.name: 4}
+DEFAULTS = Row("defaults", {})
+RANDOM, MINED = "random", "mined"
+OFFERED = {RANDOM: 12, MINED: 4}
 """Pairs for each query that is to be added: the attributes of many cannot be worded."""
-
 USES = 8
 """Pairs that a photo may be in: the first of every reference come before the second of any."""
 
@@ -54,77 +55,104 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, a thread each")
     options = parser.parse_args()
 
-    plain = Place(options.out, *prepared(options.out), options.epochs)
+    dataset, embeddings = prepared(options.out)
+    plain = Place(options.out / "none", dataset, embeddings, options.epochs)
     seeds = range(options.seeds)
-    at_once(options.jobs, run, [(plain, NONE, seed) for seed in seeds])
-    added = [(row, seed, options.count) for seed in seeds for row in (RANDOM, MINED)]
-    datasets = [dataset_of(plain, *what) for what in added]
-    store = with_captions(plain, datasets, options.count)
+    at_once(options.jobs, run, [(plain, DEFAULTS, seed) for seed in seeds])
+    added = [Added(plain, source, options.count, seed) for seed in seeds for source in OFFERED]
+    for each in added:
+        each.make()
+    store = with_captions(plain, added)
     work = [
-        (Place(options.out / f"{count}-added", dataset, store, options.epochs), row, seed)
-        for (row, seed, count), dataset in zip(added, datasets, strict=True)
+        (replace(plain, out=a.folder, dataset=a.dataset, embeddings=store), DEFAULTS, a.seed)
+        for a in added
     ]
     at_once(options.jobs, run, work)
-    for line in table(plain, work, options.count):
+    for line in table(plain, added):
         print(line, flush=True)  # noqa: T201
 
 
-def dataset_of(plain: Place, row: Row, seed: int, count: int) -> Path:
-    """The dataset with `count` pairs as further queries."""
-    folder = plain.out / f"{count}-added" / row.folder
-    dataset, worded = folder / f"dataset-{seed}", worded_file(plain, row, seed, count)
-    if dataset.exists():
-        return dataset
-    offered = folder / f"pairs-{seed}.parquet"
-    if row is MINED:
-        propose(plain, seed, OFFERED[row.name] * count, offered)
-    else:
-        write_pairs(random_pairs(plain, seed, OFFERED[row.name] * count), offered, {})
-    caption_pairs.run(
-        CaptionPairsConfig(
-            dataset=plain.dataset, pairs=offered, out=worded, seed=seed, overwrite=True
+@dataclass(frozen=True)
+class Added:
+    """A dataset with more queries, of one source and seed."""
+
+    plain: Place
+    """The dataset as it is, and what was trained on it."""
+    source: str
+    count: int
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        return self.plain.out.with_name(f"{self.count}-{self.source}")
+
+    @property
+    def dataset(self) -> Path:
+        return self.folder / f"dataset-{self.seed}"
+
+    @property
+    def offered(self) -> int:
+        """Pairs that are to be worded."""
+        return OFFERED[self.source] * self.count
+
+    def file(self, name: str) -> Path:
+        """A file of pairs."""
+        return self.folder / f"{name}-{self.seed}.parquet"
+
+    def make(self) -> None:
+        """Makes the dataset, where it is missing."""
+        if self.dataset.exists():
+            return
+        offered, worded, first = map(self.file, ("offered", "worded", "added"))
+        if self.source == MINED:
+            propose(self, offered)
+        else:
+            write_pairs(random_pairs(self), offered, {})
+        caption_pairs.run(
+            CaptionPairsConfig(
+                dataset=self.plain.dataset,
+                pairs=offered,
+                out=worded,
+                seed=self.seed,
+                overwrite=True,
+            )
         )
-    )
-    held = read_pairs(worded)
-    if len(held.pairs) < count:
-        raise SystemExit(f"{worded} holds {len(held.pairs)} pairs: pass a lower --count")
-    first = folder / f"added-{seed}.parquet"
-    write_pairs(held.pairs[:count], first, held.metadata)
-    add_queries.run(
-        AddQueriesConfig(dataset=plain.dataset, pairs=first, out=dataset, link="symlink")
-    )
-    return dataset
+        held = read_pairs(worded)
+        if len(held.pairs) < self.count:
+            raise SystemExit(f"{worded} holds {len(held.pairs)} pairs: pass a lower --count")
+        write_pairs(held.pairs[: self.count], first, held.metadata)
+        add_queries.run(
+            AddQueriesConfig(
+                dataset=self.plain.dataset, pairs=first, out=self.dataset, link="symlink"
+            )
+        )
 
 
-def worded_file(plain: Place, row: Row, seed: int, count: int) -> Path:
-    """Where the pairs that could be worded are."""
-    return plain.out / f"{count}-added" / row.folder / f"worded-{seed}.parquet"
-
-
-def propose(plain: Place, seed: int, count: int, out: Path) -> None:
+def propose(added: Added, out: Path) -> None:
     """Pairs by the combiner that was trained on the dataset as it is."""
     asked = MineConfig(
         query="combiner",
-        checkpoint=plain.out / NONE.folder / f"seed-{seed}",
-        out=out.with_name(f"mined-{seed}.parquet"),
+        checkpoint=added.plain.out / DEFAULTS.folder / f"seed-{added.seed}",
+        out=added.file("mined"),
         propose=out,
-        propose_count=count,
+        propose_count=added.offered,
         propose_uses=USES,
-        seed=seed,
+        seed=added.seed,
+        sampling="top",
         device="cpu",
         overwrite=True,
-        **plain.files,
+        **added.plain.files,
     )
     mine.run(asked)
 
 
-def random_pairs(plain: Place, seed: int, count: int) -> list[ProposedPair]:
+def random_pairs(added: Added) -> list[ProposedPair]:
     """References of queries with any photo of their category that is no target of theirs."""
-    dataset, rng = Dataset(plain.dataset), np.random.default_rng(seed)
+    dataset, rng = Dataset(added.plain.dataset), np.random.default_rng(added.seed)
     queries, galleries = dataset.queries("train"), dataset.galleries("train")
     known = {(q.reference_id, image) for q in queries for image in (q.reference_id, *q.known_ids)}
     pairs: dict[tuple[str, str], ProposedPair] = {}
-    while len(pairs) < count:
+    while len(pairs) < added.offered:
         query = queries[rng.integers(len(queries))]
         gallery = galleries[query.category]
         pair = query.reference_id, gallery[rng.integers(len(gallery))]
@@ -133,13 +161,13 @@ def random_pairs(plain: Place, seed: int, count: int) -> list[ProposedPair]:
     return list(pairs.values())
 
 
-def with_captions(plain: Place, datasets: Sequence[Path], count: int) -> Path:
+def with_captions(plain: Place, added: Sequence[Added]) -> Path:
     """The store with the vectors of all new captions; photos need not be embedded again."""
-    path = plain.out / f"{count}-added" / "embeddings.h5"
+    path = plain.out.with_name(f"embeddings-{added[0].count}-{len(added)}.h5")
     if path.exists():
         return path
     store = read_embeddings(plain.embeddings)
-    texts = {text for dataset in datasets for text in caption_texts(Dataset(dataset))}
+    texts = {text for each in added for text in caption_texts(Dataset(each.dataset))}
     new = sorted(texts - set(store.captions.keys))
     encoder = load_encoder(
         TINY, pretrained=None, weights=None, preprocess="targetpad", device=torch.device("cpu")
@@ -159,24 +187,26 @@ def with_captions(plain: Place, datasets: Sequence[Path], count: int) -> Path:
     return path
 
 
-def table(plain: Place, work: Sequence[tuple[Place, Row, int]], count: int) -> Iterator[str]:
+def table(plain: Place, added: Sequence[Added]) -> Iterator[str]:
     """The rows of Markdown."""
-    heads = [name if split == "val" else f"{split} {name}" for split, name in COLUMNS]
-    yield f"| {count:,} queries added from | targets | worded | {' | '.join(heads)} |"
+    heads = [f"{split} {gallery} {name}" for split, gallery, name in COLUMNS]
+    yield f"| {added[0].count:,} queries added from | targets | worded | {' | '.join(heads)} |"
     yield "|---|" + "---:|" * (len(heads) + 2)
-    seeds = sorted({seed for _, _, seed in work})
-    yield f"| {NONE.name} | | | {recalls(plain, NONE, seeds)} |"
-    for row in (RANDOM, MINED):
-        place = next(where for where, other, _ in work if other is row)
-        files = [read_pairs(worded_file(plain, row, seed, count)).pairs for seed in seeds]
-        targets = mean(len(pair.every_target_id) for some in files for pair in some[:count])
-        share = mean(len(some) / (OFFERED[row.name] * count) for some in files)
-        yield f"| {row.name} | {targets:.1f} | {share:.0%} | {recalls(place, row, seeds)} |"
+    seeds = sorted({each.seed for each in added})
+    yield f"| none | | | {recalls(plain.out, seeds)} |"
+    for source in OFFERED:
+        own = [each for each in added if each.source == source]
+        worded = [read_pairs(each.file("worded")).pairs for each in own]
+        firsts = [read_pairs(each.file("added")).pairs for each in own]
+        targets = mean(len(pair.every_target_id) for pairs in firsts for pair in pairs)
+        share = mean(len(pairs) / each.offered for pairs, each in zip(worded, own, strict=True))
+        cells = recalls(own[0].folder, seeds)
+        yield f"| {source} pairs | {targets:.1f} | {share:.0%} | {cells} |"
 
 
-def recalls(place: Place, row: Row, seeds: Sequence[int]) -> str:
+def recalls(folder: Path, seeds: Sequence[int]) -> str:
     """The cells of a row."""
-    found = [figures(place.out / row.folder / f"seed-{seed}") for seed in seeds]
+    found = [figures(folder / DEFAULTS.folder / f"seed-{seed}") for seed in seeds]
     return " | ".join(spread(values) for values in zip(*found, strict=True))
 
 
