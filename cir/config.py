@@ -22,6 +22,7 @@ from cir.types import (
     MiningComposition,
     OtherTargets,
     Sampling,
+    SamplingOption,
     Schedule,
     Scope,
     Split,
@@ -397,8 +398,8 @@ class EmbedConfig(EncoderConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MiningOptions(Config):
-    """What decides which negatives a query gets; the manifest records it, to mine again by."""
+class _MiningRules(Config):
+    """What decides which negatives a query gets, but for where in their band they are drawn."""
 
     strategy: Strategy = option("semi-hard", "Negatives")
     """random, hard, semi-hard, category-aware (shares of same, other and any category), or
@@ -410,9 +411,6 @@ class MiningOptions(Config):
     drop_window: int = option(100, "Negatives")
     """With --strategy adaptive, the valid candidates behind the target that are looked at for the
     steepest drops."""
-    sampling: Sampling = option("top", "Negatives")
-    """top takes the nearest of the band; random draws from the whole band, each equally likely;
-    softmax draws nearer ones more often. Where top meets a band of any kind, it draws at random."""
     temperature: float = option(0.05, "Negatives")
     """With --sampling softmax, a candidate at distance d weighs exp(-d / temperature)."""
     same_share: float = option(0.7, "Category-aware")
@@ -479,9 +477,22 @@ class MiningOptions(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MineConfig(MiningOptions):
+class MiningOptions(_MiningRules):
+    """What decides which negatives a query gets; the manifest records it, to mine again by."""
+
+    sampling: Sampling = option("top", "Negatives")
+    """As `MineConfig.sampling`, but for `auto`, in whose place stands what it chose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MineConfig(_MiningRules):
     """Mine negatives for every query of a split into a Parquet manifest."""
 
+    sampling: SamplingOption = option("auto", "Negatives")
+    """Where in the band to draw. top takes its nearest; random draws from all of it, each equally
+    likely; softmax draws nearer ones more often; auto takes what of these a pilot finds best: short
+    trainings on a part of the queries, judged by R@10 on others. Where top meets a band of any
+    kind, it draws at random."""
     dataset: Path = option(DATASET, "Files")
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
@@ -503,6 +514,9 @@ class MineConfig(MiningOptions):
     """Pairs to propose, at most."""
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
+    advise: bool = option(False, "Files")
+    """Mine nothing: print what the store tells about its queries (ranks of targets, look-alikes,
+    how many negatives would be answers), and which strategy and filters that speaks for."""
     block_size: int = option(512, "Machine")
     """Queries compared with the gallery at once; bounds the memory."""
     overwrite: bool = option(False, "Files")
@@ -531,9 +545,10 @@ class MineConfig(MiningOptions):
             yield f"`propose` makes queries to train on; leave out `split={self.split!r}`"
 
     def options(self) -> MiningOptions:
-        """The part that decides which negatives a query gets."""
+        """The part that decides which negatives a query gets; top stands for a sampling of auto."""
         names = [item.name for item in dataclasses.fields(MiningOptions)]
-        return MiningOptions(**{name: getattr(self, name) for name in names})
+        values = {name: getattr(self, name) for name in names}
+        return MiningOptions(**values | ({"sampling": "top"} if self.sampling == "auto" else {}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -681,6 +696,9 @@ class TrainConfig(Config):
     each query while training."""
     epochs: int = option(10, "Optimisation")
     """Passes over the manifest."""
+    patience: int | None = option(None, "Optimisation")
+    """End the run after so many epochs in a row without a better one on dev; by default it takes
+    all of its epochs."""
     batch_size: int = option(256, "Optimisation")
     """Queries a step."""
     learning_rate: float | None = option(None, "Optimisation")
@@ -713,7 +731,7 @@ class TrainConfig(Config):
         yield from _empty(self, "tracker")
         if "none" in self.tracker and len(set(self.tracker)) > 1:
             yield "`tracker='none'` excludes the others"
-        yield from _below(self, 1, "epochs", "hidden", "projection")
+        yield from _below(self, 1, "epochs", "patience", "hidden", "projection")
         yield from _below(self, 1, "online_top_k", "row_negatives")
         yield from _below(self, 2, "batch_size")
         yield from _below(self, 0, "workers", "save_minutes")

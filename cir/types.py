@@ -34,6 +34,8 @@ Training pulls a query towards its target and pushes it away from negatives, whi
     starved          said of a query whose draws find fewer candidates than it is to get negatives
     fill             what a starved query gets from outside its bands
     manifest         the file of queries with their mined negatives, `manifest.parquet`
+    proposed pair    a reference and a near negative of its query, that a text of its own shall
+                     make a new query: the reference, the text, and the negative as its target
 
 How mining scans a gallery:
 
@@ -77,6 +79,9 @@ Scope = Literal["same-category", "other-category", "any"]
 
 Sampling = Literal["top", "random", "softmax"]
 """Which members of a band are drawn: the nearest, each equally likely, or nearer ones likelier."""
+
+SamplingOption = Literal["auto", "top", "random", "softmax"]
+"""A sampling, or that which a pilot finds best (`cir.training.pilot`)."""
 
 Composition = Literal["reference", "text", "sum", "weighted-sum", "combiner"]
 """How a query becomes one vector (`cir.models.composition`)."""

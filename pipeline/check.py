@@ -27,18 +27,23 @@ _SHOWN = 5
 def run(config: CheckConfig) -> bool:
     """Prints what the dataset holds and lacks; whether every stage finds what it needs.
 
-    Where a folder without what is missing is written, that is what every stage is to be given.
+    Where a folder without what is missing is written, that is what stages are to be given.
     """
     arguments.instance("config", config, CheckConfig)
     dataset = Dataset(config.dataset)
     if config.without_missing:
         require_writable(dataset, config.without_missing, overwrite=config.overwrite)
-    report = audit(
-        dataset,
-        images=config.images,
-        workers=pick_workers(config.workers),
-        progress=console.RichProgress(),
-    )
+    workers, progress = pick_workers(config.workers), console.RichProgress()
+    report = audit(dataset, images=config.images, workers=workers, progress=progress)
+    _tell(config, dataset, report)
+    if config.without_missing:
+        write_remainder(dataset, report, config.without_missing)
+        console.note(f"{config.without_missing}: what is left, with {RECORD_FILE} of what is not")
+    return report.complete or config.without_missing is not None
+
+
+def _tell(config: CheckConfig, dataset: Dataset, report: Audit) -> None:
+    """Prints and writes what was found."""
     hurt = report.images_opened and not report.complete
     left = remainder(dataset, report.absent) if hurt else ()
     _print_counts(report)
@@ -47,10 +52,6 @@ def run(config: CheckConfig) -> bool:
     if config.json:
         write_json(config.json, report.to_json() | {"left": [asdict(part) for part in left]})
     _print_faults(report)
-    if config.without_missing:
-        write_remainder(dataset, report, config.without_missing)
-        console.note(f"{config.without_missing}: what is left, with {RECORD_FILE} of what is not")
-    return report.complete or config.without_missing is not None
 
 
 def _print_counts(report: Audit) -> None:

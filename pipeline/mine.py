@@ -1,20 +1,21 @@
 """`cir mine`: negatives for every query of a split into a manifest."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float
 
 from cir import arguments
 from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.manifest import Manifest, write_manifest
-from cir.artefacts.manifest_metadata import Approximation, ManifestCounts
+from cir.artefacts.manifest_metadata import Pilot
 from cir.artefacts.pairs import write_pairs
 from cir.artefacts.store import Embeddings, read_embeddings
-from cir.config import MineConfig
+from cir.config import MineConfig, MiningOptions
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.data.pairs import ProposedPair
@@ -22,17 +23,43 @@ from cir.data.queries import Query
 from cir.encoding.tuned import made_by_tuned
 from cir.errors import CheckpointError, ManifestError
 from cir.files import refuse_existing
-from cir.mining.manifest import mine_manifest, plan_of, usable_queries
+from cir.mining.advice import advise
+from cir.mining.manifest import mine_manifest, usable_queries
 from cir.mining.proposals import propose_pairs
 from cir.models.composer import Composer, composer_of, find_checkpoint, untrained_composer
 from cir.models.composition import composed_queries
 from cir.processes import ALONE, Processes
-from cir.progress import SILENT
+from cir.progress import SILENT, Progress
 from cir.runtime import pick_device
-from cir.types import KINDS, SCOPES
-from pipeline import console
+from cir.training.pilot import WITHOUT_PILOT, SamplingPilot
+from pipeline import console, mined_tables
 
-_PERCENTILES = (5, 50, 95)
+
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    """What is mined, and with what."""
+
+    dataset: Dataset
+    queries: Sequence[Query]
+    left_out: int
+    """Queries of the split that lack an embedded image."""
+    galleries: Mapping[str, Sequence[str]]
+    embeddings: Embeddings
+    composer: Composer
+    vectors: Float[np.ndarray, "queries dim"]
+    """The composed queries."""
+    device: torch.device
+    processes: Processes
+
+    @property
+    def progress(self) -> Progress:
+        """Shown by the main process alone."""
+        return console.RichProgress() if self.processes.main else SILENT
+
+    @property
+    def skipped(self) -> int:
+        """Images of the galleries that the store left out."""
+        return len(set().union(*self.galleries.values()) & set(self.embeddings.skipped))
 
 
 def run(config: MineConfig, processes: Processes = ALONE) -> Path:
@@ -41,75 +68,143 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
     Of several processes, each mines in its part of the gallery, and the main one writes and says.
     """
     arguments.instance("config", config, MineConfig)
-    replaces = config.overwrite or not processes.main
+    _refuse_existing(config, processes)
+    inputs = _open(config, processes)
+    if config.advise:
+        _advise(config, inputs)
+        return config.embeddings
+    pilot = _pilot(config, inputs)
+    started = time.perf_counter()
+    manifest = _mine(config, inputs, pilot)
+    seconds = time.perf_counter() - started
+    pairs = _proposed(config, inputs)
+    if processes.main:
+        write_manifest(manifest, config.out)
+        mined_tables.print_manifest(manifest, config, seconds, inputs.skipped)
+        _write_pairs(config, pairs, manifest)
+    return config.out
+
+
+def _refuse_existing(config: MineConfig, processes: Processes) -> None:
+    replaces = config.overwrite or config.advise or not processes.main
     refuse_existing(config.out, overwrite=replaces)
     if config.propose:
         refuse_existing(config.propose, overwrite=replaces, field="propose")
+
+
+def _open(config: MineConfig, processes: Processes) -> _Inputs:
+    """Reads everything, cheapest first, and composes the queries."""
     dataset, device = Dataset(config.dataset), pick_device(config.device)
     every, galleries = dataset.queries(config.split), dataset.galleries(config.split)
     embeddings = read_embeddings(config.embeddings)
     composer = _composer(config, embeddings)
     queries, left_out = usable_queries(every, embeddings)
-    started = time.perf_counter()
     texts = [joined(query.captions) for query in queries]
     # Composed once: processors may differ in the last bits of a combiner's products.
     vectors = processes.broadcast_from_main(
         lambda: composed_queries(queries, texts, embeddings, composer.combiner, device)
     )
+    return _Inputs(
+        dataset, queries, left_out, galleries, embeddings, composer, vectors, device, processes
+    )
+
+
+def _mine(config: MineConfig, inputs: _Inputs, pilot: Pilot | None) -> Manifest:
+    """The manifest, of one query at least."""
+    checkpoint = inputs.composer.checkpoint
     manifest = mine_manifest(
-        queries,
-        embeddings,
-        galleries,
-        vectors,
-        config.options(),
+        inputs.queries,
+        inputs.embeddings,
+        inputs.galleries,
+        inputs.vectors,
+        _options(config, pilot),
         query=config.query,
         text_share=config.text_share if config.query == "sum" else None,
         split=config.split,
         epoch=0,
-        checkpoint_sha256=composer.checkpoint.sha256 if composer.checkpoint else None,
-        device=device,
-        left_out=left_out,
+        checkpoint_sha256=checkpoint.sha256 if checkpoint else None,
+        device=inputs.device,
+        pilot=pilot,
+        left_out=inputs.left_out,
         block_size=config.block_size,
-        progress=console.RichProgress() if processes.main else SILENT,
-        processes=processes,
+        progress=inputs.progress,
+        processes=inputs.processes,
     )
     _require_rows(manifest, config)
-    seconds = time.perf_counter() - started
-    pairs = _proposed(config, queries, embeddings, galleries, vectors, device, processes)
-    if processes.main:
-        write_manifest(manifest, config.out)
-        _print(manifest, config, seconds, _skipped(galleries, embeddings))
-        if config.propose:
-            origin = {"propose_count": config.propose_count, "mined": manifest.metadata.to_json()}
-            write_pairs(pairs, config.propose, origin)
-            _print_pairs(pairs, config)
-    return config.out
+    return manifest
 
 
-def _proposed(
-    config: MineConfig,
-    queries: Sequence[Query],
-    embeddings: Embeddings,
-    galleries: Mapping[str, Sequence[str]],
-    vectors: Float[np.ndarray, "queries dim"],
-    device: torch.device,
-    processes: Processes,
-) -> list[ProposedPair]:
+# --------------------------------------------------------------------- where in the band
+
+
+def _pilot(config: MineConfig, inputs: _Inputs) -> Pilot | None:
+    """Tries where to draw, in the main process; None where that is not open, or queries are few."""
+    if not _is_open(config):
+        return None
+    pilot = SamplingPilot(
+        inputs.dataset,
+        inputs.embeddings,
+        inputs.queries,
+        inputs.galleries,
+        inputs.composer.combiner,
+        device=inputs.device,
+        progress=inputs.progress,
+    )
+    return inputs.processes.broadcast_from_main(lambda: pilot.run(config.options()))
+
+
+def _options(config: MineConfig, pilot: Pilot | None) -> MiningOptions:
+    """How to mine: as was asked, with what the pilot found best."""
+    options = config.options()
+    if pilot is not None:
+        best = pilot.best
+        return replace(options, sampling=best.sampling, temperature=best.temperature)
+    return replace(options, sampling=WITHOUT_PILOT) if _is_open(config) else options
+
+
+def _is_open(config: MineConfig) -> bool:
+    """Whether the place in the band is to be chosen.
+
+    A band of any kind has no place to choose, an index proposes the nearest alone, and a pilot
+    trains on the split that training will.
+    """
+    settled = config.strategy == "random" or config.index not in ("auto", "flat")
+    return config.sampling == "auto" and config.split == "train" and not settled
+
+
+def _advise(config: MineConfig, inputs: _Inputs) -> None:
+    """Prints what the store tells, and what that speaks for."""
+    found = advise(
+        inputs.queries,
+        inputs.embeddings,
+        inputs.galleries,
+        inputs.vectors,
+        config.options(),
+        device=inputs.device,
+        progress=inputs.progress,
+    )
+    mined_tables.print_advice(found, config)
+
+
+# --------------------------------------------------------------------- pairs to be labelled
+
+
+def _proposed(config: MineConfig, inputs: _Inputs) -> list[ProposedPair]:
     """The pairs to propose, of which there is one at least; none where none were asked for."""
     if config.propose is None:
         return []
     pairs = propose_pairs(
-        queries,
-        embeddings,
-        galleries,
-        vectors,
+        inputs.queries,
+        inputs.embeddings,
+        inputs.galleries,
+        inputs.vectors,
         count=config.propose_count,
         margin=config.margin,
         duplicate_threshold=config.duplicate_threshold,
-        device=device,
+        device=inputs.device,
         block_size=config.block_size,
-        progress=console.RichProgress() if processes.main else SILENT,
-        processes=processes,
+        progress=inputs.progress,
+        processes=inputs.processes,
     )
     if not pairs:
         raise ManifestError(
@@ -119,15 +214,14 @@ def _proposed(
     return pairs
 
 
-def _print_pairs(pairs: Sequence[ProposedPair], config: MineConfig) -> None:
-    nearer = np.array([(p.distance or 0) < (p.target_distance or 0) for p in pairs])
-    console.note(
-        f"{config.propose}: {len(pairs):,} pairs of {len({p.reference_id for p in pairs}):,} "
-        f"references and {len({p.target_id for p in pairs}):,} new targets; {_share(nearer)} of "
-        f"them are nearer to their query than its own target"
-    )
-    if len(pairs) < config.propose_count:
-        console.note(f"there are no more near pairs than these; {config.propose_count:,} asked for")
+def _write_pairs(config: MineConfig, pairs: Sequence[ProposedPair], manifest: Manifest) -> None:
+    if config.propose:
+        origin = {"propose_count": config.propose_count, "mined": manifest.metadata.to_json()}
+        write_pairs(pairs, config.propose, origin)
+        mined_tables.print_pairs(pairs, config)
+
+
+# --------------------------------------------------------------------- checks
 
 
 def _composer(config: MineConfig, embeddings: Embeddings) -> Composer:
@@ -166,138 +260,3 @@ def _require_rows(manifest: Manifest, config: MineConfig) -> None:
             f"{counts.dropped:,} were dropped, starved {counts.starved:,}; "
             f"pass --on-starved nearest, a wider --margin, or filters that exclude less"
         )
-
-
-def _print(manifest: Manifest, config: MineConfig, seconds: float, skipped: int) -> None:
-    _print_distances(manifest, config, seconds)
-    _print_shares(manifest)
-    _print_excluded(manifest.metadata.counts, config)
-    console.note(_starved_line(manifest, config))
-    if manifest.metadata.approximation:
-        console.note(_approximate_line(manifest.metadata.approximation))
-    if skipped:
-        console.note(f"{skipped:,} images are left out of the gallery: embedding skipped them")
-
-
-def _print_distances(manifest: Manifest, config: MineConfig, seconds: float) -> None:
-    negatives = manifest.negative_distances
-    console.table(
-        f"{config.out}: {config.strategy} negatives of {len(manifest):,} queries ({config.query}) "
-        f"in {seconds:.1f} s",
-        ("", "mean", *(f"{p} %" for p in _PERCENTILES)),
-        [
-            _row("distance to target", manifest.target_distances, "{:.3f}"),
-            _row("distance to negatives", negatives, "{:.3f}"),
-            _row("rank of target", manifest.target_ranks, "{:,.0f}"),
-            _row("candidates in band", manifest.candidates_in_band, "{:,.0f}"),
-            _row("negatives a query", manifest.negative_counts, "{:,.1f}"),
-        ],
-    )
-
-
-def _print_shares(manifest: Manifest) -> None:
-    kinds, scopes = manifest.negative_kinds, manifest.negative_scopes
-    rows = [
-        (
-            scope,
-            *(_share((scopes == place) & (kinds == kind)) for kind in range(len(KINDS))),
-            _share(scopes == place),
-        )
-        for place, scope in enumerate(SCOPES)
-        if (scopes == place).any()
-    ]
-    whole = ("all", *(_share(kinds == kind) for kind in range(len(KINDS))), _share(kinds >= 0))
-    console.table(
-        "share of negatives, by the scope they were drawn from and their kind",
-        ("scope", *KINDS, "all"),
-        [*rows, whole] if len(rows) > 1 else rows,
-    )
-
-
-def _print_excluded(counts: ManifestCounts, config: MineConfig) -> None:
-    mined = counts.queries + counts.dropped
-    console.table(
-        "candidates excluded, over all queries",
-        ("filter", "candidates", "a query"),
-        [
-            (what, f"{count:,}", f"{count / mined:,.2f}")
-            for what, count in _excluded(counts, config)
-        ],
-    )
-
-
-def _excluded(counts: ManifestCounts, config: MineConfig) -> Iterator[tuple[str, int]]:
-    """Each filter in use, and the candidates that it excluded."""
-    yield "duplicates: same bytes as the target", counts.excluded_as_duplicate_bytes
-    if config.duplicate_threshold <= 1:
-        what = f"duplicates: cosine to the target at least {config.duplicate_threshold:g}"
-        yield what, counts.excluded_as_duplicate_vectors
-    if config.exclude_siblings:
-        what = "siblings: targets of the reference's other captions"
-        yield what, counts.excluded_as_siblings
-    if config.max_target_similarity is not None:
-        what = f"cosine to the target above {config.max_target_similarity:g}"
-        yield what, counts.excluded_by_target_similarity
-    if config.relative_margin is not None:
-        what = f"cosine to the query above {1 - config.relative_margin:.4g} of the target's"
-        yield what, counts.excluded_by_relative_margin
-    if config.max_similarity is not None:
-        what = f"cosine to the query above {config.max_similarity:g}"
-        yield what, counts.excluded_by_max_similarity
-    if config.range_min or config.range_max is not None:
-        last = "the last" if config.range_max is None else f"{config.range_max:,}"
-        yield f"rank not {config.range_min + 1:,} to {last}", counts.excluded_by_ranks
-
-
-def _starved_line(manifest: Manifest, config: MineConfig) -> str:
-    """How many queries are starved, why, what they were filled with, and how many were dropped."""
-    counts = manifest.metadata.counts
-    empty, short = counts.starved_empty, counts.starved - counts.starved_empty
-    told = f"{counts.starved:,} of {counts.queries + counts.dropped:,} queries starved"
-    why = f" ({empty:,} by an empty band, {short:,} by one too small)" if counts.starved else ""
-    return f"{told}{why}{_filled_with(manifest, config)}; {counts.dropped:,} dropped"
-
-
-def _approximate_line(measured: Approximation) -> str:
-    """How far an approximate index is off."""
-    return (
-        f"approximate: {measured.index} proposed {measured.candidates:,} images a query; of "
-        f"{measured.queries:,} queries mined exactly as well, it found "
-        f"{100 * measured.negatives_found:.1f} % of the negatives, the same row for "
-        f"{100 * measured.rows_identical:.1f} %, the target's rank within "
-        f"{measured.target_rank_error:,.1f} and the candidates in band within "
-        f"{measured.candidates_in_band_error:,.1f} on average"
-    )
-
-
-def _filled_with(manifest: Manifest, config: MineConfig) -> str:
-    """The kinds that starved queries got in place of the wanted one; empty where none did."""
-    codes = manifest.negative_kinds[_fills(manifest, config)]
-    kinds = [f"{_share(codes == code)} {KINDS[code]}" for code in np.unique(codes)]
-    return f", filled with {', '.join(kinds)}" if kinds else ""
-
-
-def _fills(manifest: Manifest, config: MineConfig) -> Bool[np.ndarray, " negatives"]:
-    """Which negatives are of a kind that no draw from their scope wanted."""
-    wanted = np.zeros((len(SCOPES), len(KINDS)), dtype=np.bool_)
-    for draw in plan_of(config.options()).draws:
-        if draw.share:
-            wanted[SCOPES.index(draw.scope)] |= [draw.band in ("any", kind) for kind in KINDS]
-    unwanted: Bool[np.ndarray, " negatives"] = ~wanted[
-        manifest.negative_scopes, manifest.negative_kinds
-    ]
-    return unwanted
-
-
-def _row(name: str, values: Shaped[np.ndarray, " values"], form: str) -> tuple[str, ...]:
-    figures = (values.mean(), *np.percentile(values, _PERCENTILES))
-    return (name, *(form.format(figure) for figure in figures))
-
-
-def _share(chosen: Bool[np.ndarray, " negatives"]) -> str:
-    return f"{100 * chosen.mean():.1f} %"
-
-
-def _skipped(galleries: Mapping[str, Sequence[str]], embeddings: Embeddings) -> int:
-    """Images of the galleries that the store left out."""
-    return len(set().union(*galleries.values()) & set(embeddings.skipped))

@@ -78,6 +78,7 @@ def told() -> dict[str, str]:
     return dict(zip(calls, lines_of(SETUP, calls), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", REFUSED)
 def test_what_cannot_be_is_refused_in_one_line(told: dict[str, str], call: str) -> None:
     kind, _, line = told[call].partition(": ")
@@ -86,6 +87,7 @@ def test_what_cannot_be_is_refused_in_one_line(told: dict[str, str], call: str) 
     assert "\n" not in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ACCEPTED)
 def test_what_fits_is_accepted(told: dict[str, str], call: str) -> None:
     assert told[call] == "accepted"

@@ -148,7 +148,7 @@ def test_every_file_that_is_named_is_there(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_option_that_is_named_is_one(name: str) -> None:
-    named = re.findall(r"`(?:cir [a-z]+ )?(--[a-z-]+)", WITHOUT_BLOCKS[name])
+    named = re.findall(r"`(?:cir [a-z]+ )?(--[a-z0-9-]+)", WITHOUT_BLOCKS[name])
     assert set(named) <= options(command_line()) | {"--help"}
 
 

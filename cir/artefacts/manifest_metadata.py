@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from cir.artefacts.provenance import Provenance
+from cir.types import Sampling
 
 _ALSO_OPTIONS: Final = ("strategy", "margin", "seed")
 """Entries of the JSON object that are a field of the metadata and an option of mining."""
@@ -63,6 +64,33 @@ class Approximation:
 
 
 @dataclass(frozen=True)
+class PilotArm:
+    """One way to draw from the band, and how well a short training on it did."""
+
+    sampling: Sampling
+    temperature: float
+    recall_at_10: float
+    """On the pilot's held-out queries, in percent."""
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """How `--sampling auto` chose: short trainings that differ in where they draw alone."""
+
+    arms: tuple[PilotArm, ...]
+    queries: int
+    """Trained on, by each arm."""
+    dev: int
+    """Held-out queries that judged."""
+    epochs: int
+
+    @property
+    def best(self) -> PilotArm:
+        """The arm with the highest recall; of equal ones the first."""
+        return max(self.arms, key=lambda arm: arm.recall_at_10)
+
+
+@dataclass(frozen=True)
 class ManifestMetadata:
     """How a manifest was mined: enough to mine it again, and to reject a store of other vectors."""
 
@@ -84,6 +112,8 @@ class ManifestMetadata:
     """None where mining was exact; a manifest that does not say was mined exactly."""
     curriculum: str | None = None
     """The curriculum of the training run that mined it; None where its strategy never changes."""
+    pilot: Pilot | None = None
+    """How the sampling was chosen; None where it was given."""
     text_share: float | None = None
     """The share of the text in a sum that composed the queries; None of another composition."""
 
@@ -107,8 +137,16 @@ class ManifestMetadata:
         nested = {
             "options": options,
             "approximation": None if approximation is None else Approximation(**approximation),
+            "pilot": _pilot(values.get("pilot")),
             "provenance": Provenance(**values["provenance"]),
             "counts": ManifestCounts(**values["counts"]),
         }
         plain = {name: values[name] for name in names - set(nested) if name in values}
         return cls(**plain | nested)
+
+
+def _pilot(values: dict[str, Any] | None) -> Pilot | None:
+    """What `asdict` made of a pilot."""
+    if values is None:
+        return None
+    return Pilot(**{**values, "arms": tuple(PilotArm(**arm) for arm in values["arms"])})

@@ -49,6 +49,13 @@ def gaps(manifest: Manifest) -> Float64[np.ndarray, " flat"]:
     return differences
 
 
+def places_in_band(manifest: Manifest) -> Float64[np.ndarray, " semi_hard"]:
+    """Where in their band the semi-hard negatives lie: 0 at the target, 1 at the margin."""
+    semi_hard = manifest.negative_kinds == KINDS.index("semi-hard")
+    places: Float64[np.ndarray, " semi_hard"] = gaps(manifest)[semi_hard] / manifest.metadata.margin
+    return places
+
+
 def hardest(manifest: Manifest, most: int) -> Int64[np.ndarray, " chosen"]:
     """The `most` rows whose nearest negative stands farthest inside the target, hardest first.
 

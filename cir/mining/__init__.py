@@ -5,6 +5,7 @@ The names exported here work on plain arrays and know no files. Begin with `mine
     corpus           mine_negatives: negatives for the arrays of any retriever
     export           what it mined, as columns of training data
     manifest         mine_manifest: a dataset's queries and galleries become a manifest
+    advice           what a store speaks for: strategy, place in the band, filters
     manifest_export  a manifest as training data
     proposals        pairs of a reference and a near image, to be worded as new queries
     diversity        which of them are chosen: a photo is in few

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float32, Int64
 
 from cir import __version__
 from cir.artefacts.manifest import SCHEMA_VERSION, Manifest
-from cir.artefacts.manifest_metadata import ManifestCounts, ManifestMetadata
+from cir.artefacts.manifest_metadata import ManifestCounts, ManifestMetadata, Pilot
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
 from cir.config import MineConfig, MiningOptions, OnStarved, scope_shares
@@ -89,6 +89,7 @@ def mine_manifest(
     checkpoint_sha256: str | None,
     device: torch.device,
     text_share: float | None = None,
+    pilot: Pilot | None = None,
     left_out: int = 0,
     block_size: int = MineConfig.block_size,
     progress: Progress = SILENT,
@@ -109,6 +110,7 @@ def mine_manifest(
         checkpoint_sha256: The checkpoint that composed them.
         device: Where the matrix products run.
         text_share: The share of the text in the sum that composed them, for the record.
+        pilot: How the sampling of `options` was chosen, for the record.
         left_out: Queries that `usable_queries` left out, for the record.
         block_size: Queries compared with the gallery at once.
         progress: Shows gallery images per second.
@@ -168,6 +170,7 @@ def mine_manifest(
             provenance=embeddings.provenance,
             checkpoint_sha256=checkpoint_sha256,
             text_share=text_share,
+            pilot=pilot,
             counts=_counts(mined, kept, _all_counts(exclusions, processes), left_out),
             approximation=approximation,
         ),

@@ -2,8 +2,9 @@
 
 A wrong image near a composed query is a hard negative of it. Under a text of its own, which says
 how it differs from the reference, it is a target: the model then sees the same two photos under the
-text that parts them and the text that joins them. ReCALL (Yang et al., "ReCALL: Recalibrating
-Capability Degradation for MLLM-based Composed Image Retrieval") makes triplets of mined images so.
+text that parts them and the text that joins them. ReCALL (Yang et al., "Recalibrating Capability
+Degradation for MLLM-based Composed Image Retrieval", CVPR 2026) makes triplets of what a retriever
+gets wrong in this way, a language model writing the texts.
 """
 
 from collections.abc import Mapping, Sequence

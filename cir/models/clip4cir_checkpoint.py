@@ -77,6 +77,12 @@ def _state_of(held: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} holds CLIP4Cir's CLIP, no Combiner: pass it as `weights`")
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds {arguments.shown(state)} as Combiner; {_EXPECTED}")
+    _require_names(state, path)
+    return {ours: state[theirs].float() for theirs, ours in _NAMES.items()}
+
+
+def _require_names(state: Mapping[Any, Any], path: Path) -> None:
+    """Raises CheckpointError unless the published tensors are there, and nothing else."""
     lacking = [name for name in _NAMES if not isinstance(state.get(name), Tensor)]
     unknown = [str(name) for name in state if name not in _NAMES]
     if lacking or unknown:
@@ -87,7 +93,6 @@ def _state_of(held: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"{path} holds {name} of {state[name].dtype}; expected floating point"
             )
-    return {ours: state[theirs].float() for theirs, ours in _NAMES.items()}
 
 
 def _built(state: Mapping[str, Tensor], path: Path) -> Clip4CirCombiner:

@@ -18,6 +18,7 @@ from cir.artefacts.manifest_statistics import (
     log_counts,
     nearest_negatives,
     num_negatives,
+    places_in_band,
     starved,
 )
 from cir.reporting.pages import PageTable
@@ -34,6 +35,7 @@ SPREAD: Final = ("", "mean", *(f"{p} %" for p in PERCENTILES))
 _OTHERWISE_STARVED: Final = (
     "cir mine also counts dropped queries, and those of which one share fell short."
 )
+_TENTHS: Final = 10
 TARGETS, NEGATIVES = "targets", "negatives"
 DISTANCE: Final = "cosine distance"
 
@@ -45,6 +47,7 @@ def tables_of_manifest(manifest: Manifest, hubs: Hubness) -> list[PageTable]:
         distances_table(manifest),
         text_histogram("Distance from the query", DISTANCE, distances(manifest), signed=False),
         kinds_table(manifest),
+        places_table(manifest),
         ranks_table({"queries": manifest}),
         starved_table(manifest),
         hubs_table(manifest, hubs),
@@ -116,6 +119,19 @@ def kinds_table(manifest: Manifest) -> PageTable:
     whole = shares_row("all", cells.sum(axis=0), int(cells.sum()))
     title = "Negatives by scope and kind"
     return PageTable(title, ("scope", *KINDS, "all"), [*rows, whole] if len(rows) > 1 else rows)
+
+
+def places_table(manifest: Manifest) -> PageTable:
+    """The share of semi-hard negatives in each tenth of the band, from the target on."""
+    places = places_in_band(manifest)
+    tenths = np.clip((places * _TENTHS).astype(np.int64), 0, _TENTHS - 1)
+    counts = np.bincount(tenths, minlength=_TENTHS)
+    shares = counts / max(len(places), 1)
+    labels = [f"{(tenth + 1) / _TENTHS:g}" for tenth in range(_TENTHS)]
+    drawn = bar_table("Place in the semi-hard band", (), labels, [shares], WIDE)
+    rows = drawn.rows if len(places) else []
+    note = f"0: at the target, 1: farther by the margin of {manifest.metadata.margin:g}."
+    return PageTable(drawn.title, ("up to", "negatives"), rows, (note,) if rows else ())
 
 
 def shares_row(name: str, cells: Int64[np.ndarray, " kinds"], whole: int) -> tuple[str, ...]:

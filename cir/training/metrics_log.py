@@ -105,6 +105,11 @@ class RunLog:
         """The best dev headline so far; minus infinity where nothing is on record."""
         return max((line["dev"]["headline"] for line in self._figures), default=-math.inf)
 
+    def epochs_since_best(self) -> int:
+        """Epochs on record after the first with the best dev headline."""
+        headlines = [line["dev"]["headline"] for line in self._figures]
+        return len(headlines) - 1 - headlines.index(max(headlines)) if headlines else 0
+
     def keep(self, epochs: int) -> None:
         """Drops the lines of later epochs, which are about to be trained again."""
         if epochs < len(self._figures):

@@ -121,7 +121,7 @@ class Trainer:
                 self._complete_epoch(state.metrics)
 
     def train(self, stop: StopRequest) -> None:
-        """Trains the epochs that are left.
+        """Trains the epochs that are left, until dev is at its plateau.
 
         Raises:
             TrainingError: a loss is not finite.
@@ -134,10 +134,20 @@ class Trainer:
         queries = len(left) * len(self._negatives.manifest) - done
         with self._progress.task("run", queries, "queries") as whole:
             for epoch in left:
+                if self._at_plateau():
+                    return
                 losses = self._train_epoch(epoch, stop, PartsOf(whole, self._progress))
                 with self._learner.average.in_place():
                     self._encode_again(epoch)
                     self._end_epoch(epoch, losses)
+
+    def _at_plateau(self) -> bool:
+        """Whether so many epochs have not bettered the best that the run shall end."""
+        patience = self._config.patience
+        if patience is None:
+            return False
+        since = self._processes.broadcast_from_main(lambda: self._log.epochs_since_best())
+        return since >= patience
 
     def close(self) -> None:
         """Closes the trackers."""

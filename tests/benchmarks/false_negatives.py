@@ -4,13 +4,14 @@
 
 Needs queries that list all their targets, as `cir data from-catalog` writes them. All targets of a
 query but the first are hidden, as if nobody had annotated them; negatives are mined, and those that
-are hidden targets of their query are counted. Every filter but the first row of each strategy
-stands on top of the duplicates, as it does by default.
+are hidden targets of their query are counted, by way to mine and by place in the semi-hard band.
+Every filter but the first row of each strategy stands on top of the duplicates, as it does by
+default.
 """
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,12 +20,13 @@ import torch
 from jaxtyping import Bool
 
 from cir.artefacts.manifest import Manifest
+from cir.artefacts.manifest_statistics import places_in_band
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import MiningOptions, OnStarved
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
-from cir.data.queries import Query
 from cir.errors import DatasetError
+from cir.mining.advice import hidden_targets, hide_targets
 from cir.mining.manifest import mine_manifest, usable_queries
 from cir.models.composition import baseline, composed_queries
 from cir.types import Strategy
@@ -48,28 +50,6 @@ FILTERS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def hidden(queries: Sequence[Query]) -> tuple[list[Query], dict[str, set[str]]]:
-    """The queries with their first target alone, and the other targets of each by its id.
-
-    Raises:
-        DatasetError: no query has another target.
-    """
-    shown = [dataclasses.replace(q, target_ids=q.target_ids[:1]) for q in queries]
-    others = {q.id: set(q.target_ids[1:]) for q in queries}
-    if not any(others.values()):
-        raise DatasetError("no query lists more than one target: nothing can be hidden")
-    return shown, others
-
-
-def false_negatives(
-    manifest: Manifest, others: Mapping[str, set[str]]
-) -> Bool[np.ndarray, " negatives"]:
-    """Which of the mined negatives are hidden targets of their query."""
-    queries = np.repeat(np.array(manifest.query_ids, dtype=object), manifest.negative_counts)
-    pairs = zip(queries, manifest.negative_ids, strict=True)
-    return np.array([image_id in others[query] for query, image_id in pairs], dtype=np.bool_)
-
-
 def without_bytes(embeddings: Embeddings) -> Embeddings:
     """The store as if no two files had the same bytes."""
     unique = tuple(str(row) for row in range(len(embeddings.image_sha256)))
@@ -81,7 +61,9 @@ class Bench:
 
     def __init__(self, dataset: Dataset, embeddings: Embeddings, split: str, query: str) -> None:
         asked, _ = usable_queries(dataset.queries(split), embeddings)  # type: ignore[arg-type]
-        self._queries, self._others = hidden(asked)
+        self._queries, self._others = hide_targets(asked)
+        if not any(self._others.values()):
+            raise DatasetError("no query lists more than one target: nothing can be hidden")
         self._galleries = dataset.galleries(split)  # type: ignore[arg-type]
         self._embeddings, self._split, self._query = embeddings, split, query
         texts = [joined(q.captions) for q in asked]
@@ -97,9 +79,17 @@ class Bench:
     def row(self, options: MiningOptions, name: str) -> tuple[str, ...]:
         """Mines, and the line of the table under the filter `name`."""
         store = without_bytes(self._embeddings) if name == NONE else self._embeddings
-        mined = mine_manifest(
+        mined = self._mined(options, store)
+        wrong = hidden_targets(mined, self._others)
+        share = 100 * wrong.mean() if wrong.size else 0.0
+        starved = 100 * mined.metadata.counts.starved / len(self._queries)
+        figures = f"{share:.2f}", f"{wrong.sum():,}", f"{wrong.size:,}", f"{starved:.1f}"
+        return f"{options.strategy}, {name}", *figures
+
+    def _mined(self, options: MiningOptions, store: Embeddings | None = None) -> Manifest:
+        return mine_manifest(
             self._queries,
-            store,
+            store or self._embeddings,
             self._galleries,
             self._vectors,
             options,
@@ -109,11 +99,20 @@ class Bench:
             checkpoint_sha256=None,
             device=CPU,
         )
-        wrong = false_negatives(mined, self._others)
-        share = 100 * wrong.mean() if wrong.size else 0.0
-        starved = 100 * mined.metadata.counts.starved / len(self._queries)
-        figures = f"{share:.2f}", f"{wrong.sum():,}", f"{wrong.size:,}", f"{starved:.1f}"
-        return f"{options.strategy}, {name}", *figures
+
+    def by_place(self, num_negatives: int) -> list[tuple[str, ...]]:
+        """Share of hidden targets among even draws from each tenth of the semi-hard band."""
+        options = MiningOptions(sampling="random", num_negatives=num_negatives, on_starved="drop")
+        mined = self._mined(options)
+        tenths = np.minimum((10 * places_in_band(mined)).astype(np.int64), 9)
+        wrong = hidden_targets(mined, self._others)
+        return [_tenth(tenth, wrong[tenths == tenth], len(wrong)) for tenth in range(10)]
+
+
+def _tenth(tenth: int, wrong: Bool[np.ndarray, " draws"], draws: int) -> tuple[str, ...]:
+    """A tenth of the band, the share of its draws that are hidden targets, and its share of all."""
+    place = f"{tenth / 10:g} to {(tenth + 1) / 10:g}"
+    return place, f"{100 * wrong.mean():.2f}", f"{100 * len(wrong) / draws:.1f}"
 
 
 def main() -> None:
@@ -143,6 +142,11 @@ def main() -> None:
         f"starved queries: {asked.on_starved}",
         ("strategy, filter", "false %", "false", "negatives", "starved %"),
         rows,
+    )
+    console.table(
+        "By place in the semi-hard band (0 at the target, 1 at the margin), even draws",
+        ("place", "false %", "of the draws %"),
+        bench.by_place(50),
     )
 
 

@@ -1,6 +1,7 @@
 """The photo catalogue as a dataset, and its vectors by cir-tiny."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from cir.config import CatalogConfig, CheckConfig, EmbedConfig
@@ -10,13 +11,22 @@ SHARED = Path(os.environ.get("CIR_SHARED", Path(__file__).parents[3] / "shared")
 """Holds the catalogue (images/ and styles.csv) in fashion-products."""
 
 
-def prepared(out: Path) -> tuple[Path, Path]:
-    """The dataset folder and the embedding store, made where they are missing."""
+def prepared(out: Path, attributes: Sequence[str] | None = None) -> tuple[Path, Path]:
+    """The dataset folder and the embedding store, made where they are missing.
+
+    Args:
+        out: Where both lie.
+        attributes: Columns of styles.csv whose values make the queries; by default those of
+            `cir data from-catalog`.
+    """
     dataset, embeddings = out / "dataset", out / "embeddings.h5"
     photos = SHARED / "fashion-products"
     if not dataset.exists():
         made = CatalogConfig(
-            images=photos / "images", attributes=photos / "styles.csv", out=dataset
+            images=photos / "images",
+            attributes=photos / "styles.csv",
+            out=dataset,
+            attribute_columns=tuple(attributes or CatalogConfig.attribute_columns),
         )
         catalog.run(made)
     check.run(CheckConfig(dataset=dataset))

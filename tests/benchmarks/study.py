@@ -1,12 +1,18 @@
 """What training on mined negatives is worth: composers, losses and negatives on real photos.
 
     python -m tests.benchmarks.study --out runs/study [--seeds 5] [--epochs 10] [--jobs 2]
+    python -m tests.benchmarks.study --out runs/study --only band --curves curves.svg
 
 Needs the photo catalogue (images/ and styles.csv) at $CIR_SHARED/fashion-products. Every row trains
 from the same frozen vectors of cir-tiny, on the same queries, for the same number of updates, with
 each seed; the seed draws weights, batches, dropout, negatives and the dev split that the best epoch
-is chosen on. That epoch is evaluated once on val, and once on test: full gallery, reference kept,
-"a and b". Runs that are there are not run again, and one that was killed goes on.
+is chosen on. That epoch is evaluated once on val, and once on test: among the photos of the query's
+category and split with the reference kept (full), and among all photos of the dataset but the
+reference (all); "a and b". Recipes are chosen on dev and val; test is reported. Runs that are there
+are not run again, and one that was killed goes on.
+
+`--attributes` makes another dataset of the same photos: queries from pairs that differ in other
+columns of styles.csv, such as season, usage and articleType, in a folder of its own.
 
 Prints a Markdown table. Recalls are the mean and the standard deviation over the seeds; `95 %` is
 the mean number of epochs until dev R@10 first reached 95 % of the run's best; `seconds` is the
@@ -26,17 +32,27 @@ from typing import Any
 
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import read_embeddings
-from cir.config import EvaluateConfig, MineConfig, TrainConfig
+from cir.config import EvaluateConfig, GalleryName, MineConfig, TrainConfig
 from cir.data.dataset import Dataset
 from cir.training.metrics_log import RunLog
 from cir.training.train import train
 from pipeline import evaluate, mine
 from tests.benchmarks.photos import prepared
 
-COLUMNS = (("val", "R@1"), ("val", "R@10"), ("val", "R@50"), ("test", "R@10"))
+COLUMNS = (
+    ("val", "full", "R@1"),
+    ("val", "full", "R@10"),
+    ("val", "full", "R@50"),
+    ("val", "all", "R@10"),
+    ("test", "full", "R@1"),
+    ("test", "full", "R@10"),
+    ("test", "all", "R@10"),
+)
 SPLITS = ("val", "test")
-BASELINES = ("reference", "text", "sum")
-"""Queries that nothing is trained for: the image alone, the text alone, both added."""
+GALLERIES: tuple[GalleryName, ...] = ("full", "all")
+BASELINES = ("reference", "text", "sum", "weighted-sum")
+"""Queries that nothing is trained for: the image alone, the text alone, both added, and added with
+the weight that is best on dev."""
 CLIP4CIR = {
     "combiner": "clip4cir",
     "loss": "contrastive",
@@ -57,6 +73,8 @@ FUSION = {
     "learning_rate": 1e-3,
 }
 TRIPLET = {**FUSION, "loss": "triplet"}
+PLATEAU = {"epochs": 60, "patience": 6}
+"""Trains until six epochs in a row have not bettered dev."""
 INFONCE = {**FUSION, "loss": "contrastive"}
 OURS = {"combiner": "gated-sum", "learning_rate": 2e-3}
 
@@ -81,10 +99,54 @@ ROWS = (
         Row(f"CLIP4Cir's recipe, rate {rate:g}", {**CLIP4CIR, "learning_rate": rate}, seeds=seeds)
         for rate, seeds in ((2e-5, 1), (1e-4, 1), (3e-4, 99), (1e-3, 1))
     ),
+    Row(
+        "CLIP4Cir's recipe, to its plateau", {**CLIP4CIR, "learning_rate": 3e-4, **PLATEAU}, seeds=2
+    ),
     Row("AttentionFusion, triplet, random", TRIPLET, {"strategy": "random"}),
     Row("AttentionFusion, triplet, semi-hard", TRIPLET),
-    Row("AttentionFusion, triplet, hard", TRIPLET, {"strategy": "hard"}),
-    Row("AttentionFusion, triplet, category-aware", TRIPLET, {"strategy": "category-aware"}),
+    Row("AttentionFusion, triplet, semi-hard, to its plateau", {**TRIPLET, **PLATEAU}),
+    *(
+        Row(
+            f"band: {name}",
+            TRIPLET,
+            {"sampling": sampling, "temperature": temperature},
+        )
+        for name, sampling, temperature in (
+            ("top", "top", 0.05),
+            ("softmax at 0.02", "softmax", 0.02),
+            ("softmax at 0.05", "softmax", 0.05),
+            ("softmax at 0.1", "softmax", 0.1),
+            ("softmax at 0.2", "softmax", 0.2),
+            ("all of it", "random", 0.05),
+        )
+    ),
+    *(
+        Row(
+            f"band: all of it, {count} negatives",
+            TRIPLET,
+            {"sampling": "random", "num_negatives": count},
+        )
+        for count in (1, 20, 50)
+    ),
+    *(
+        Row(
+            f"band: all of it, margin {margin:g}",
+            {**TRIPLET, "margin": margin},
+            {"sampling": "random", "margin": margin},
+        )
+        for margin in (0.05, 0.1, 0.4)
+    ),
+    Row("band: hard, top", TRIPLET, {"strategy": "hard", "sampling": "top"}),
+    Row("band: hard, all of it", TRIPLET, {"strategy": "hard", "sampling": "random"}),
+    Row("band: adaptive", TRIPLET, {"strategy": "adaptive", "sampling": "random"}),
+    *(
+        Row(
+            f"band: category-aware, {name}",
+            TRIPLET,
+            {"strategy": "category-aware", "sampling": sampling},
+        )
+        for name, sampling in (("top", "top"), ("all of it", "random"))
+    ),
     Row("AttentionFusion, triplet, online", {**TRIPLET, "online_top_k": 5}),
     Row("AttentionFusion, InfoNCE", {**INFONCE, "remine": False}),
     Row("AttentionFusion, InfoNCE + semi-hard", {**INFONCE, "contrast": "batch+mined"}),
@@ -112,6 +174,7 @@ ROWS = (
         {**OURS, "loss": "contrastive", "contrast": "batch+bank+reference", "remine": False},
     ),
     Row("the defaults of cir train", {}),
+    Row("the same, top of the band", {}, {"sampling": "top"}),
     Row("the same, random negatives", {}, {"strategy": "random"}),
     Row("the same, never mined again", {"remine": False}),
 )
@@ -139,10 +202,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, a thread each")
     parser.add_argument("--only", nargs="*", default=[""], help="rows with this in their name")
+    parser.add_argument("--attributes", nargs="*", help="columns that queries are made of")
+    parser.add_argument("--curves", type=Path, help="draw dev R@10 by epoch to this SVG file")
     parser.add_argument("--time", action="store_true", help="time two epochs of each row")
     options = parser.parse_args()
 
-    place = Place(options.out, *prepared(options.out), options.epochs)
+    place = Place(options.out, *prepared(options.out, options.attributes), options.epochs)
     rows = [row for row in ROWS if any(part in row.name for part in options.only)]
     work = [(row, seed) for seed in range(options.seeds) for row in rows if seed < row.seeds]
     at_once(options.jobs, run, [(place, row, seed) for row, seed in work])
@@ -150,6 +215,8 @@ def main() -> None:
     times = {row.name: timed(place, row) for row in settled} if options.time else {}
     for line in table(place, rows, options.seeds, times):
         print(line, flush=True)  # noqa: T201
+    if options.curves:
+        draw_curves(place, rows, options.seeds, options.curves)
 
 
 def at_once(jobs: int, function: Callable[..., object], work: Sequence[tuple[Any, ...]]) -> None:
@@ -190,37 +257,53 @@ def judge(place: Place, folder: Path, **what: Any) -> None:
         result = judgement(folder, split)
         if not result.exists():
             evaluate.run(
-                EvaluateConfig(split=split, json=result, device="cpu", **what, **place.files)
+                EvaluateConfig(
+                    split=split,
+                    gallery=GALLERIES,
+                    json=result,
+                    device="cpu",
+                    **what,
+                    **place.files,
+                )
             )
 
 
 def figures(folder: Path) -> list[float]:
     """What `COLUMNS` names."""
     means = {
-        split: json.loads(judgement(folder, split).read_text(encoding="utf-8"))["mean"]
+        (split, protocol["protocol"]["gallery"]): protocol["mean"]
         for split in SPLITS
+        for protocol in json.loads(judgement(folder, split).read_text(encoding="utf-8"))[
+            "protocols"
+        ]
     }
-    return [means[split][name] for split, name in COLUMNS]
+    return [means[split, gallery][name] for split, gallery, name in COLUMNS]
 
 
 def trained(place: Place, row: Row, seed: int, folder: Path, epochs: int) -> None:
     """Mines the first manifest and trains on it."""
-    manifest = folder.with_suffix(".parquet")
-    if not manifest.exists():
-        mine.run(MineConfig(seed=seed, out=manifest, device="cpu", **row.mine, **place.files))
+    manifest = mined(place, row, seed)
     config = TrainConfig(
         manifest=manifest,
         out=folder,
         seed=seed,
-        epochs=epochs,
         resume=(folder / "config.json").exists(),
         device="cpu",
-        **row.train,
+        **{"epochs": epochs, **row.train},
         **place.files,
     )
     train(
         config, Dataset(place.dataset), read_embeddings(place.embeddings), read_manifest(manifest)
     )
+
+
+def mined(place: Place, row: Row, seed: int) -> Path:
+    """The first manifest, which rows that are mined alike share."""
+    name = "-".join(f"{field}-{value}" for field, value in row.mine.items()) or "defaults"
+    manifest = place.out / "manifests" / f"{name}-seed-{seed}.parquet"
+    if not manifest.exists():
+        mine.run(MineConfig(seed=seed, out=manifest, device="cpu", **row.mine, **place.files))
+    return manifest
 
 
 def timed(place: Place, row: Row) -> float:
@@ -239,7 +322,7 @@ def table(
     place: Place, rows: Sequence[Row], seeds: int, times: Mapping[str, float]
 ) -> Iterator[str]:
     """The rows of Markdown."""
-    heads = [name if split == "val" else f"{split} {name}" for split, name in COLUMNS]
+    heads = [f"{split} {gallery} {name}" for split, gallery, name in COLUMNS]
     yield f"| query | {' | '.join(heads)} | 95 % | seconds |"
     yield "|---|" + "---:|" * (len(heads) + 2)
     for query in BASELINES:
@@ -254,6 +337,22 @@ def table(
         reached = mean(epochs_until(0.95 * max(own), own) for own in curves[row.name])
         seconds = f"{times[row.name]:.1f}" if row.name in times else ""
         yield f"| {row.name} | {' | '.join(cells)} | {reached:.1f} | {seconds} |"
+
+
+def draw_curves(place: Place, rows: Sequence[Row], seeds: int, file: Path) -> None:
+    """R@10 on dev by epoch, the mean over seeds, as a picture."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for row in rows:
+        curves = [curve(place, row, seed) for seed in range(min(seeds, row.seeds))]
+        epochs = min(map(len, curves))
+        axes.plot([mean(own[epoch] for own in curves) for epoch in range(epochs)], label=row.name)
+    axes.set(xlabel="epoch", ylabel="dev R@10, %")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(file)
 
 
 def curve(place: Place, row: Row, seed: int) -> list[float]:

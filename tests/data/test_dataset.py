@@ -128,6 +128,7 @@ def test_audit_of_a_sound_folder_is_complete(dataset: Dataset) -> None:
     assert found.images == 2 * 3 * 24
 
 
+@pytest.mark.slow
 @needs_fashioniq
 def test_the_real_fashioniq_annotations_have_the_published_counts() -> None:
     found = audit(Dataset(FASHIONIQ), images=False)

@@ -108,8 +108,9 @@ def strategy(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sampling", get_args(Sampling))
-@pytest.mark.parametrize("num_negatives", [5, 80])
+@pytest.mark.parametrize(
+    ("sampling", "num_negatives"), [("top", 80), ("random", 5), ("softmax", 80)]
+)
 def test_a_medium_world_agrees_with_the_oracle(
     medium: World, strategy: Any, sampling: Any, num_negatives: int
 ) -> None:
@@ -139,7 +140,6 @@ def test_the_machine_does_not_change_a_byte(
     for block_size, tile, threads, number in (
         (1, 1500, 1, torch.float32),
         (17, 100, 2, torch.bfloat16),
-        (256, 31, 3, torch.float32),
         (60, 2048, 4, torch.bfloat16),
     ):
         file = tmp_path / f"{block_size}.parquet"
@@ -203,13 +203,13 @@ def test_starved_queries_are_served_as_asked(on_starved: Any, expected: Any) -> 
 def test_a_random_fill_takes_every_candidate_equally_often() -> None:
     world = on_a_line([0.1, 0.2, 0.65, 0.9, 1.1])
     counts: dict[str, int] = {}
-    for seed in range(200):
+    for seed in range(100):
         options = MiningOptions(num_negatives=2, on_starved="random", seed=seed)
         for image_id in world.mine(options).negative_ids:
             counts[image_id] = counts.get(image_id, 0) + 1
-    assert counts.pop("i004") == 200
+    assert counts.pop("i004") == 100
     assert len(counts) == 4
-    assert all(25 < count < 75 for count in counts.values())
+    assert all(10 < count < 40 for count in counts.values())
 
 
 def test_fail_names_the_first_starved_query() -> None:

@@ -6,11 +6,12 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -21,8 +22,10 @@ from hypothesis import strategies as st
 from cir.artefacts.manifest import Manifest
 from cir.config import MineConfig, MiningOptions
 from cir.data.dataset import Dataset
+from cir.data.pairs import ProposedPair
 from cir.errors import UsageError
 from cir.mining.manifest import build_gallery, mine_manifest
+from cir.mining.proposals import propose_pairs
 from cir.processes import ALONE, Processes
 from pipeline.faults import FAILED, MISUSED
 from pipeline.flags import flag
@@ -41,6 +44,7 @@ from tests.support.worlds import random_embeddings, write_store
 
 pytestmark = pytest.mark.slow
 
+T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "60"))
 
@@ -90,18 +94,48 @@ def one_thread(threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
 def mined_in_shards(
     world: World, options: MiningOptions, shares: Sequence[float], block_size: int
 ) -> list[Manifest]:
-    """What each process gets where the parts of the gallery end at `shares` of it."""
+    """What each process mines where the parts of the gallery end at `shares` of it."""
+    return in_shards(shares, partial(mined, world, options, block_size))
+
+
+def in_shards(shares: Sequence[float], work: Callable[[Processes], T]) -> list[T]:
+    """What each process makes of its part of the gallery."""
     count = len(shares) + 1
     meeting = Meeting(count)
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(count) as pool:
         for module in ("scan.stream", "exclusions.near_duplicates", "exclusions.rules"):
             patch.setattr(f"cir.mining.{module}.scanning_threads", one_thread)
         processes = [Threads(rank, shares, meeting) for rank in range(count)]
-        running = [pool.submit(mined, world, options, block_size, own) for own in processes]
+        running = [pool.submit(work, own) for own in processes]
         for each in as_completed(running):
             if each.exception():
                 meeting.barrier.abort()
         return [each.result() for each in running]
+
+
+@settings(max_examples=EXAMPLES // 10)
+@given(world=small_worlds(), shares=st.lists(st.floats(0, 1), min_size=1, max_size=3))
+def test_every_process_proposes_the_pairs_that_one_does(
+    world: dict[str, Any], shares: list[float]
+) -> None:
+    drawn = random_world(**world)
+    alone = proposed(drawn, ALONE)
+    assert in_shards(shares, partial(proposed, drawn)) == [alone] * (len(shares) + 1)
+
+
+def proposed(world: World, processes: Processes) -> list[ProposedPair]:
+    return propose_pairs(
+        world.queries,
+        world.embeddings,
+        world.galleries,
+        world.query_vectors,
+        count=20,
+        margin=0.5,
+        duplicate_threshold=0.9,
+        device=CPU,
+        block_size=16,
+        processes=processes,
+    )
 
 
 def mined(

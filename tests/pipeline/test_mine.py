@@ -20,6 +20,7 @@ from cir.artefacts.checkpoint import (
     read_checkpoint,
 )
 from cir.artefacts.manifest import read_manifest
+from cir.artefacts.manifest_metadata import Pilot, PilotArm
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import MineConfig, MiningOptions
@@ -29,6 +30,7 @@ from cir.encoding.weights import weights_sha256
 from cir.errors import CheckpointError, UsageError
 from cir.models.combiner import build_combiner
 from cir.models.composition import baseline, composed_queries
+from cir.training.pilot import WITHOUT_PILOT, SamplingPilot
 from cir.types import KINDS, Strategy
 from pipeline.cli import app
 from pipeline.faults import FAILED, MISUSED
@@ -54,6 +56,7 @@ def config(dataset: Dataset, embeddings: Embeddings, tmp_path: Path) -> dict[str
         "embeddings": write_store(embeddings),
         "out": tmp_path / "manifest.parquet",
         "margin": 0.5,
+        "sampling": "top",
         "device": "cpu",
     }
 
@@ -88,7 +91,7 @@ FILTERS: dict[str, Any] = {
 def test_a_filtered_manifest_agrees_with_the_oracle_and_says_its_filters(
     sampling: Any, config: dict[str, Any], dataset: Dataset
 ) -> None:
-    asked = MineConfig(**config, **FILTERS, sampling=sampling, query="reference")
+    asked = MineConfig(**config | FILTERS | {"sampling": sampling, "query": "reference"})
     mined = read_manifest(run(asked))
     store, queries = read_embeddings(asked.embeddings), dataset.queries("train")
     texts = [joined(query.captions) for query in queries]
@@ -98,6 +101,64 @@ def test_a_filtered_manifest_agrees_with_the_oracle_and_says_its_filters(
     described = json.loads(pq.read_schema(asked.out).metadata[b"cir.manifest"])
     assert {item.name for item in dataclasses.fields(MiningOptions)} <= set(described)
     assert FILTERS.items() <= described.items()
+
+
+ARMS = (PilotArm("top", 0.05, 20.0), PilotArm("softmax", 0.1, 30.0), PilotArm("random", 0.05, 25))
+
+
+def test_auto_takes_what_the_pilot_finds_best_and_records_it(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(SamplingPilot, "run", lambda self, options: Pilot(ARMS, 300, 200, 4))
+    mined = read_manifest(run(MineConfig(**config | {"sampling": "auto"})))
+    assert mined.metadata.pilot == Pilot(ARMS, 300, 200, 4)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "sampling: softmax at 0.1, the best of a pilot of 4 epochs on 300 queries" in printed
+    assert "top 20.0, softmax at 0.1 30.0, random 25.0" in printed
+    given = {**config, "overwrite": True, "sampling": "softmax", "temperature": 0.1}
+    asked = read_manifest(run(MineConfig(**given)))
+    assert asked.metadata.options == mined.metadata.options
+    assert asked.negative_ids == mined.negative_ids
+    assert asked.metadata.pilot is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "sampling"),
+    [
+        ({"sampling": "softmax"}, "softmax"),
+        ({"strategy": "random"}, "top"),
+        ({"index": "hnsw", "candidates": 20}, "top"),
+        ({"split": "val"}, "top"),
+        ({}, WITHOUT_PILOT),
+    ],
+    ids=str,
+)
+def test_no_pilot_where_nothing_is_open_or_queries_are_few(
+    changes: dict[str, Any],
+    sampling: str,
+    config: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if changes:
+        monkeypatch.delattr(SamplingPilot, "run")
+    asked = MineConfig(**config | {"sampling": "auto"} | changes)
+    metadata = read_manifest(run(asked)).metadata
+    assert (metadata.options["sampling"], metadata.pilot) == (sampling, None)
+    said = f"sampling: {sampling}, without a pilot" in capsys.readouterr().out
+    assert said == (asked.sampling == "auto")
+
+
+def test_advice_is_printed_and_nothing_written(
+    config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = MineConfig(**config, advise=True)
+    assert run(asked) == asked.embeddings
+    assert not asked.out.exists()
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "rank of target, median" in printed
+    assert "only 0 queries list several targets" in printed
+    assert "--sampling auto tries out where to draw" in printed
 
 
 def test_pandas_reads_it_with_no_help(config: dict[str, Any]) -> None:

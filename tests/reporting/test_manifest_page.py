@@ -108,6 +108,7 @@ def test_equal_photos_share_one_picture(tmp_path: Path) -> None:
     assert len(Page((tmp_path / "page.html").read_text()).photos) == 1
 
 
+@pytest.mark.slow
 def test_every_image_of_a_shown_row_is_shown(
     pages: tuple[Page, Page], manifests: tuple[Manifest, Manifest]
 ) -> None:

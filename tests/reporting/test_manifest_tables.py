@@ -9,10 +9,12 @@ import pytest
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.manifest_comparison import ManifestComparison, compare_manifests
 from cir.artefacts.manifest_statistics import hubness
+from cir.config import MiningOptions
 from cir.data.dataset import Dataset
 from cir.reporting import comparison_tables, manifest_tables
 from cir.types import KINDS, SCOPES
 from tests.support.mined import random_manifest
+from tests.support.mining_worlds import random_world
 from tests.support.worlds import random_embeddings
 
 
@@ -59,6 +61,33 @@ def test_kinds_are_shares_of_all_negatives(manifest: Manifest) -> None:
         shares = [100 * pairs.count((scope, kind)) / len(pairs) for kind in range(len(KINDS))]
         np.testing.assert_allclose(figures(rows[scope][1:]), [*shares, sum(shares)], atol=0.05001)
     assert rows[-1][-1] == "100.0 %"
+
+
+def test_places_in_the_band_are_counted_by_tenths() -> None:
+    world = random_world(seed=0, dim=8, images=80, count=40, categories=1, whole=False)
+    made = world.mine(MiningOptions(sampling="random"))
+    rows = manifest_tables.places_table(made).rows
+    owners, margin = made.negative_positions.pairs()[0], made.metadata.margin
+    places = [
+        (float(distance) - float(made.target_distances[owner])) / margin
+        for owner, distance, kind in zip(
+            owners, made.negative_distances, made.negative_kinds, strict=True
+        )
+        if KINDS[kind] == "semi-hard"
+    ]
+    assert len(places) > 20
+    assert all(0 < place < 1 for place in places)
+    for tenth, (bound, bar) in enumerate(rows):
+        assert float(bound) == pytest.approx((tenth + 1) / 10)
+        within = [tenth <= 10 * place < tenth + 1 for place in places]
+        assert float(bar.split()[-2]) == pytest.approx(100 * np.mean(within), abs=0.05001)
+
+
+def test_without_semi_hard_negatives_there_is_no_place_in_the_band(manifest: Manifest) -> None:
+    hard = np.zeros_like(manifest.negative_kinds)
+    none = dataclasses.replace(manifest, negative_kinds=hard)
+    table = manifest_tables.places_table(none)
+    assert (list(table.rows), list(table.notes)) == ([], [])
 
 
 def test_ranks_add_up_bin_by_bin(manifest: Manifest) -> None:

@@ -176,6 +176,7 @@ def test_every_section_is_there(page: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_photos_are_in_the_page_and_have_alternative_texts(page: str) -> None:
     images = re.findall(r"<img ([^>]*)>", page)
     assert len(images) > 40

@@ -64,6 +64,7 @@ def test_the_stage_shows_what_it_drew(tmp_path: Path, capsys: pytest.CaptureFixt
         synth_stage.run(config)
 
 
+@pytest.mark.slow
 def test_it_has_the_shape_of_fashioniq(drawn: Path) -> None:
     dataset = Dataset(drawn)
     assert dataset.categories == ("dress", "shirt")

@@ -67,6 +67,7 @@ def test_all_stop_at_the_same_step_and_go_on(two):
     assert_same(folder / "terms", folder / STOPPED)
 
 
+@pytest.mark.slow
 def test_a_fault_of_one_process_ends_both_with_its_line(two):
     folder, said = two
     line = "ended: process 1: a photo is broken"

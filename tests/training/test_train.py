@@ -283,6 +283,7 @@ def test_dev_and_mining_see_the_tuned_vectors(tmp_path, dataset, encoded, encode
     assert not np.allclose(encoded.captions.take([text]), caption, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_only_texts_that_the_captions_stand_for_are_trained_on(
     tmp_path, dataset, encoded, encoder, monkeypatch
 ):

@@ -1,0 +1,168 @@
+"""A pilot before mining: each way to draw from the band trains a little, held-out queries judge.
+
+Where unlabelled images answer a query, the top of its band is full of them, and a model that is
+pushed away from it unlearns; where answers are few, the top is where most is to be learned. The
+vectors alone do not tell which it is: the pilot tries it out on frozen vectors, in seconds.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, cast
+
+import torch
+from torch import nn
+
+from cir.artefacts.manifest import Manifest
+from cir.artefacts.manifest_metadata import Pilot, PilotArm
+from cir.artefacts.store import Embeddings
+from cir.config import Device, MiningOptions, TrainConfig
+from cir.data.captions import joined
+from cir.data.dataset import Dataset, hold_out
+from cir.data.queries import Query
+from cir.errors import DatasetError
+from cir.mining.manifest import mine_manifest
+from cir.models.composition import composed_queries
+from cir.processes import ALONE
+from cir.progress import SILENT, Progress
+from cir.training import run_folder
+from cir.training.signals import StopRequest
+from cir.training.train_data import SPLIT, TrainSet
+from cir.training.trainer import Trainer
+from cir.types import Sampling
+
+ARMS: Final[Sequence[tuple[Sampling, float]]] = (
+    ("top", 0.05),
+    ("softmax", 0.02),
+    ("softmax", 0.05),
+    ("softmax", 0.1),
+    ("random", 0.05),
+)
+"""Sampling and temperature, from the top of the band to all of it."""
+MOST_QUERIES: Final = 6000
+"""Queries of a pilot; of more, a sample of references takes part."""
+FEWEST_DEV: Final = 100
+"""Held-out queries below which a pilot would draw lots."""
+WITHOUT_PILOT: Final[Sampling] = "random"
+"""The sampling where queries are too few: it was best on most data that were tried."""
+EPOCHS: Final = 4
+_DEV: Final = 0.4
+"""Share of the references that judge."""
+
+
+class SamplingPilot:
+    """Trains the same small run once for each arm; all else is the same."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        embeddings: Embeddings,
+        queries: Sequence[Query],
+        galleries: Mapping[str, Sequence[str]],
+        combiner: nn.Module,
+        *,
+        device: torch.device,
+        progress: Progress = SILENT,
+    ) -> None:
+        """Keeps the inputs.
+
+        Args:
+            dataset: Is asked for no file while vectors are frozen.
+            embeddings: Vectors of every image and caption.
+            queries: Those to be mined.
+            galleries: Image ids by category.
+            combiner: Composes the queries of the first negatives, as mining will.
+            device: Where the pilot trains.
+            progress: Shows each epoch's queries.
+        """
+        self._dataset = dataset
+        self._embeddings = embeddings
+        self._queries = queries
+        self._galleries = galleries
+        self._combiner = combiner
+        self._device = device
+        self._progress = progress
+
+    def run(self, options: MiningOptions) -> Pilot | None:
+        """Tries the arms; None where there are too few queries to judge by.
+
+        Args:
+            options: How to mine, but for sampling and temperature.
+        """
+        parts = _parts(self._queries, options.seed)
+        if parts is None:
+            return None
+        train, dev = parts
+        arms = tuple(
+            PilotArm(sampling, temperature, self._recall(train, dev, arm))
+            for sampling, temperature in ARMS
+            for arm in [dataclasses.replace(options, sampling=sampling, temperature=temperature)]
+        )
+        return Pilot(arms, len(train), len(dev), EPOCHS)
+
+    def _recall(
+        self, train: Sequence[Query], dev: Sequence[Query], options: MiningOptions
+    ) -> float:
+        """The best R@10 on `dev` after any epoch of training on `train`, in percent."""
+        manifest = self._manifest(train, options)
+        mined = set(manifest.query_ids)
+        queries = tuple(query for query in train if query.id in mined)
+        data = TrainSet(queries, tuple(dev), self._galleries, manifest, options)
+        with TemporaryDirectory() as folder:
+            epochs = self._trained(data, _recipe(Path(folder) / "run", options.seed, self._device))
+        return max(float(line["dev"]["R@10"]) for line in epochs[1:])
+
+    def _trained(self, data: TrainSet, config: TrainConfig) -> list[Mapping[str, Any]]:
+        """The figures of every epoch of a run."""
+        lines: list[Mapping[str, Any]] = []
+        trainer = Trainer(
+            config, data, processes=ALONE, progress=self._progress, on_epoch=lines.append
+        )
+        trainer.setup(self._dataset, self._embeddings)
+        run_folder.make(config.out, config.to_json())
+        trainer.begin()
+        trainer.train(StopRequest(config.out, ALONE))
+        trainer.close()
+        return lines
+
+    def _manifest(self, train: Sequence[Query], options: MiningOptions) -> Manifest:
+        texts = [joined(query.captions) for query in train]
+        vectors = composed_queries(train, texts, self._embeddings, self._combiner, self._device)
+        return mine_manifest(
+            train,
+            self._embeddings,
+            self._galleries,
+            vectors,
+            options,
+            query="sum",
+            split=SPLIT,
+            epoch=0,
+            checkpoint_sha256=None,
+            device=self._device,
+        )
+
+
+def _recipe(run: Path, seed: int, device: torch.device) -> TrainConfig:
+    """The triplet loss alone: other terms hide which negatives a model was given."""
+    return TrainConfig(
+        out=run,
+        combiner="attention-fusion",
+        loss="triplet",
+        epochs=EPOCHS,
+        batch_size=128,
+        tracker=("none",),
+        seed=seed,
+        device=cast(Device, device.type),
+    )
+
+
+def _parts(queries: Sequence[Query], seed: int) -> tuple[list[Query], list[Query]] | None:
+    """Queries to train on and to judge by, cut by reference; None where they are too few."""
+    if len(queries) > MOST_QUERIES:
+        _, queries = hold_out(queries, MOST_QUERIES / len(queries), seed)
+    try:
+        train, dev = hold_out(queries, _DEV, seed)
+    except DatasetError:
+        return None
+    return (train, dev) if len(dev) >= FEWEST_DEV else None
