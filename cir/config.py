@@ -787,7 +787,7 @@ class TrainConfig(Config):
         if self.weighting == "hardness" and "contrastive" not in self.loss:
             yield "`weighting='hardness'` is of the contrastive term, which `loss` lacks"
         if self.weighting == "trust" and not (self.remine and self.online_top_k is None):
-            yield "`weighting='trust'` goes by the ranks of targets each time they are mined again"
+            yield "`weighting='trust'` goes by mining again: drop `remine=False` and `online_top_k`"
 
     def _tuning_faults(self) -> Iterator[str]:
         yield from _below(self, 1, "encode_batch")

@@ -135,7 +135,7 @@ def test_trust_is_of_the_ranks_that_were_mined(tmp_path, dataset, embeddings):
 
 @pytest.mark.parametrize("without", [{"remine": False}, {"online_top_k": 3}])
 def test_trust_needs_ranks_that_are_mined_again(without):
-    with pytest.raises(ConfigError, match="`weighting='trust'` goes by the ranks of targets"):
+    with pytest.raises(ConfigError, match="`weighting='trust'` goes by mining again"):
         TrainConfig(weighting="trust", **without)
     TrainConfig(weighting="trust")
 
