@@ -18,6 +18,7 @@ the seeds.
 
 import argparse
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from jaxtyping import Int64
 from cir.config import TrainConfig
 from cir.data.dataset import Dataset, hold_out
 from cir.data.queries import Query
-from cir.files import write_json
+from cir.files import folder_written_aside, write_json
 from tests.benchmarks.photos import prepared
 from tests.benchmarks.study import CLIP4CIR, Place, Row, figures, run, spread
 
@@ -85,15 +86,15 @@ def exchange_targets(clean: Dataset, out: Path, share: float, seed: int) -> None
         seed: Decides which, as a run's seed decides what is its dev split.
     """
     trained, _ = hold_out(clean.queries("train"), TrainConfig.dev_fraction, seed)
-    for split in clean.splits:
+    with folder_written_aside(out) as aside:
+        for folder in ("captions", "image_splits"):
+            shutil.copytree(clean.root / folder, aside / folder)
         for category in clean.categories:
-            for file in (clean.captions_file(category, split), clean.split_file(category, split)):
-                content = json.loads(file.read_text(encoding="utf-8"))
-                if split == "train" and file == clean.captions_file(category, split):
-                    own = [query for query in trained if query.category == category]
-                    content = _exchanged(content, rows_of(own), share, seed)
-                write_json(out / file.relative_to(clean.root), content)
-    (out / "images").symlink_to((clean.root / "images").resolve())
+            file = clean.captions_file(category, "train").relative_to(clean.root)
+            own = rows_of([query for query in trained if query.category == category])
+            rows = json.loads((clean.root / file).read_text(encoding="utf-8"))
+            write_json(aside / file, _exchanged(rows, own, share, seed))
+        (aside / "images").symlink_to((clean.root / "images").resolve())
 
 
 def rows_of(queries: Sequence[Query]) -> Int64[np.ndarray, " queries"]:
