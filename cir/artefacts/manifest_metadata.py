@@ -75,7 +75,7 @@ class PilotArm:
 
 @dataclass(frozen=True)
 class Pilot:
-    """How `--sampling auto` chose: short trainings that differ in where they draw alone."""
+    """How a sampling of `auto` was chosen: short trainings that differ in where they draw alone."""
 
     arms: tuple[PilotArm, ...]
     queries: int
