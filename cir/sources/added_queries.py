@@ -22,8 +22,8 @@ from cir.sources.links import link_or_copy, require_link
 
 ADDED: Final = "added.json"
 """The file of the dataset folder that says what was added, the latest addition last."""
-_EXAMPLES: Final = 3
-"""Reasons that an error names."""
+_REASONS: Final = 3
+"""Reasons that an error names, the most frequent ones."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +158,9 @@ class _Usable:
 def _sorted_out(
     usable: _Usable, pairs: Sequence[ProposedPair]
 ) -> tuple[list[ProposedPair], list[LeftOutPair]]:
-    """The pairs that become queries, under their category, and the others; of two alike the first.
+    """The pairs that become queries, under their category, and the others.
 
-    Of pairs that share reference and target only the first is new.
+    Of pairs that share reference and target the first is new, and the others are queries already.
     """
     kept, left_out = [], []
     for pair in pairs:
@@ -175,7 +175,7 @@ def _sorted_out(
 
 
 def _why(left_out: Sequence[LeftOutPair]) -> str:
-    counts = Counter(each.reason for each in left_out).most_common(_EXAMPLES)
+    counts = Counter(each.reason for each in left_out).most_common(_REASONS)
     return f": {', '.join(f'{reason} ({count})' for reason, count in counts)}" if counts else ""
 
 

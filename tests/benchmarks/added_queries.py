@@ -1,6 +1,6 @@
 """What new queries from mined pairs are worth, beside as many from random pairs, and none.
 
-    python -m tests.benchmarks.added_queries --out runs/added [--count 3000] [--seeds 5] [--jobs 2]
+    python -m tests.benchmarks.added_queries --out runs/added [--count 9000] [--seeds 5] [--jobs 2]
 
 Needs the photo catalogue, as tests.benchmarks.study does. For each seed: the defaults of `cir
 train` on the dataset as it is; pairs mined with that run's combiner, and random pairs (a reference
@@ -49,7 +49,7 @@ def main() -> None:
     """Runs what is missing under --out and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=3000, help="queries to add")
+    parser.add_argument("--count", type=int, default=9000, help="queries to add")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, a thread each")
