@@ -210,6 +210,9 @@ def main() -> None:
     place = Place(options.out, *prepared(options.out, options.attributes), options.epochs)
     rows = [row for row in ROWS if any(part in row.name for part in options.only)]
     work = [(row, seed) for seed in range(options.seeds) for row in rows if seed < row.seeds]
+    # Rows that share a manifest find it made, and no two processes make it.
+    first = {manifest_of(place, row, seed): (place, row, seed) for row, seed in reversed(work)}
+    at_once(options.jobs, mined, list(first.values()))
     at_once(options.jobs, run, [(place, row, seed) for row, seed in work])
     settled = [row for row in rows if row.seeds > 1]
     times = {row.name: timed(place, row) for row in settled} if options.time else {}
@@ -299,11 +302,16 @@ def trained(place: Place, row: Row, seed: int, folder: Path, epochs: int) -> Non
 
 def mined(place: Place, row: Row, seed: int) -> Path:
     """The first manifest, which rows that are mined alike share."""
-    name = "-".join(f"{field}-{value}" for field, value in row.mine.items()) or "defaults"
-    manifest = place.out / "manifests" / f"{name}-seed-{seed}.parquet"
+    manifest = manifest_of(place, row, seed)
     if not manifest.exists():
         mine.run(MineConfig(seed=seed, out=manifest, device="cpu", **row.mine, **place.files))
     return manifest
+
+
+def manifest_of(place: Place, row: Row, seed: int) -> Path:
+    """Where the first manifest of a row is, named by how it is mined."""
+    name = "-".join(f"{field}-{value}" for field, value in row.mine.items()) or "defaults"
+    return place.out / "manifests" / f"{name}-seed-{seed}.parquet"
 
 
 def timed(place: Place, row: Row) -> float:
