@@ -53,7 +53,9 @@ MANIFEST = Path("data/manifest.parquet")
 RUN = Path("runs/default")
 EXPORT_SUFFIXES = (".parquet", ".jsonl")
 PROPOSED, PROPOSED_USES = 1000, 2
-_LARGEST_SEED = 2**63 - 1
+SEEDS: Final = 2**63
+"""How many there are, from 0 on."""
+_LARGEST_SEED: Final = SEEDS - 1
 _LARGEST_DECAY = 1e6
 TINY = "cir-tiny"
 """The bundled encoder's name."""

@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32
 from torch import nn
 
 from cir.artefacts.manifest import Manifest, read_manifest
-from cir.config import MiningOptions, TrainConfig
+from cir.config import SEEDS, MiningOptions, TrainConfig
 from cir.data.captions import joined
 from cir.errors import ManifestError
 from cir.mining.exclusions.excluded import Exclusions
@@ -158,12 +158,17 @@ class Remining:
         return contrasted and "bank" in candidates(self._config.contrast)
 
     def _options(self, epoch: int) -> MiningOptions:
-        """How to mine after an epoch: as the given manifest was, or by the curriculum."""
+        """How to mine after an epoch: as the given manifest was, or by the curriculum.
+
+        Random draws are drawn anew: those of one seed are the same in every epoch, and a query
+        would meet no other negatives.
+        """
         mining = self._data.mining
+        options = dataclasses.replace(mining, seed=(mining.seed + epoch) % SEEDS)
         if self._config.curriculum is None:
-            return mining
+            return options
         stages = curriculum(self._config.curriculum)
-        return dataclasses.replace(mining, strategy=stages.strategy(epoch + 1))
+        return dataclasses.replace(options, strategy=stages.strategy(epoch + 1))
 
     def _composed_queries(self, combiner: nn.Module) -> Float[np.ndarray, "queries dim"]:
         """Composed in the main process alone: processors may differ in the last bits."""
