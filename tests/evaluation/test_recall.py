@@ -61,6 +61,8 @@ def naive_recall(
     if protocol.gallery == "val":
         named = {q.reference_id for q in own} | {q.target_id for q in own}
         gallery = [i for i in gallery if i in named]
+    if protocol.gallery == "all":
+        gallery = dataset.image_ids()
     hits = []
     for query in own:
         wordings = [joined(query.captions)]
@@ -87,6 +89,7 @@ def test_recall_agrees_with_loops(dataset: Dataset, protocol: Protocol) -> None:
         protocol,
         query="sum",
         device=CPU,
+        every_image=dataset.image_ids(),
     )
     assert [c.category for c in found.categories] == list(dataset.categories)
     for category in found.categories:

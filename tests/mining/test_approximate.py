@@ -263,7 +263,7 @@ def test_the_manifest_and_the_summary_say_how_far_off_it_is(
 
 def test_a_manifest_of_all_candidates_holds_the_exact_rows(config: dict[str, Any]) -> None:
     frames = [
-        pd.read_parquet(run(MineConfig(**config, index=index, candidates=1000)))
+        pd.read_parquet(run(MineConfig(**config, sampling="top", index=index, candidates=1000)))
         for index in ("flat", "hnsw")
     ]
     pd.testing.assert_frame_equal(*frames)

@@ -32,7 +32,6 @@ def proposed(world: World, **changes: object) -> list[ProposedPair]:
         world.galleries,
         world.query_vectors,
         device=torch.device("cpu"),
-        block_size=64,
         **options | changes,  # type: ignore[arg-type]
     )
 
