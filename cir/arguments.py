@@ -2,15 +2,15 @@
 
 import math
 import operator
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import torch
 
 from cir.errors import UsageError
 
-_SHORT = (bool, int, float, str, np.generic, torch.device)
+_SHORT = (bool, int, float, str, np.generic)
 """What is shown as it is."""
 
 
@@ -56,7 +56,7 @@ def tensor(name: str, value: object, *shape: int | None, flags: bool = False) ->
     """
     axes = ", ".join("any" if length is None else str(length) for length in shape)
     expected = f"a tensor of {'Booleans' if flags else 'real numbers'}, ({axes})"
-    holds = isinstance(value, torch.Tensor) and _fits(value, shape, flags)
+    holds = _is_torch(value, "Tensor") and _fits(value, shape, flags)
     require(name, value, expected, holds=holds)
 
 
@@ -64,7 +64,7 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     """Requires a whole number within limits; a Boolean is none, nor is 5.0 or "5"."""
     expected = f"a whole number, at least {low}" if high is None else f"{low} to {high}"
     # A tensor gives itself as an index, but what is computed with it is none of NumPy's.
-    number = None if isinstance(value, torch.Tensor) else index(value)
+    number = None if _is_torch(value, "Tensor") else index(value)
     holds = number is not None and low <= number and (high is None or number <= high)
     require(name, value, expected, holds=holds)
     return int(value)
@@ -103,7 +103,7 @@ def index(value: Any) -> int | None:
 
 def shown(value: object) -> str:
     """A value in a few words."""
-    if value is None or isinstance(value, _SHORT):
+    if value is None or isinstance(value, _SHORT) or _is_torch(value, "device"):
         text = repr(value)
         return text if len(text) <= 60 else f"{text[:57]}..."
     shape = getattr(value, "shape", None)
@@ -120,9 +120,9 @@ def with_article(noun: str) -> str:
     return f"{'an' if noun[:1].lower() in set('aeio') else 'a'} {noun}"
 
 
-def _fits(value: torch.Tensor, shape: tuple[int | None, ...], flags: bool) -> bool:
+def _fits(value: Any, shape: tuple[int | None, ...], flags: bool) -> bool:
     """Whether a tensor is of a kind and shape."""
-    kind = value.dtype == torch.bool if flags else value.dtype.is_floating_point
+    kind = str(value.dtype) == "torch.bool" if flags else value.dtype.is_floating_point
     lengths = zip(value.shape, shape, strict=False)
     return (
         kind
@@ -139,3 +139,12 @@ def _number(value: Any) -> float | None:
         return float(value)
     except OverflowError:
         return None
+
+
+def _is_torch(value: object, kind: str) -> bool:
+    """Whether a value is one of torch's kinds; where torch was never loaded, none is.
+
+    Commands that compute no tensor start without it, which takes it seconds.
+    """
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, getattr(torch, kind))

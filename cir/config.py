@@ -662,7 +662,7 @@ class TrainConfig(Config):
     ema: float = option(0.0, "Optimisation")
     """Decay of a moving average of the weights, such as 0.999, which is judged, mined with and
     saved in their place; 0 is none."""
-    loss: str = option("triplet+contrastive", "Loss")
+    loss: str = option("10*triplet+contrastive", "Loss")
     """Weighted sum of triplet and contrastive, such as 0.5*triplet+contrastive."""
     margin: float = option(0.2, "Loss")
     """Margin of the triplet loss, in cosine distance."""
@@ -700,7 +700,7 @@ class TrainConfig(Config):
     online_top_k: int | None = option(None, "Negatives")
     """Use, in place of the manifest's negatives, the K valid gallery images that are nearest to
     each query while training."""
-    epochs: int = option(10, "Optimisation")
+    epochs: int = option(20, "Optimisation")
     """Passes over the manifest."""
     patience: int | None = option(None, "Optimisation")
     """End the run after so many epochs in a row without a better one on dev; by default it takes

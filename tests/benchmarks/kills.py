@@ -35,6 +35,7 @@ SETTINGS = {
     "combiner": "gated-sum",
     "hidden": 64,
     "batch_size": 16,
+    "epochs": 4,
     "contrast": "batch+mined",
     "ema": 0.9,
     "save_minutes": 0.001,

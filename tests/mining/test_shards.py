@@ -46,7 +46,7 @@ pytestmark = pytest.mark.slow
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
-EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "40"))
 
 
 class Meeting:
