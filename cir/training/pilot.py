@@ -40,7 +40,7 @@ ARMS: Final[Sequence[tuple[Sampling, float]]] = (
     ("random", 0.05),
 )
 """Sampling and temperature, from the top of the band to all of it."""
-MOST_QUERIES: Final = 6000
+MOST_QUERIES: Final = 4000
 """Queries of a pilot; of more, a sample of references takes part."""
 FEWEST_DEV: Final = 100
 """Held-out queries below which a pilot would draw lots."""

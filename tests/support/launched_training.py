@@ -25,7 +25,6 @@ from tests.support.runs import config_of, encoded_by
 
 ASKED: Final[dict[str, dict[str, Any]]] = {
     "combiner": {"combiner": "gated-sum", "dropout": 0.5},
-    "clip4cir": {"combiner": "clip4cir", "loss": "contrastive", "contrast": "batch+bank"},
     "terms": {
         "combiner": "gated-sum",
         "dropout": 0.3,
