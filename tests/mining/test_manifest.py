@@ -130,11 +130,8 @@ def test_a_filtered_medium_world_agrees_with_the_oracle(
 @pytest.mark.slow
 @pytest.mark.parametrize("sampling", get_args(Sampling))
 def test_the_machine_does_not_change_a_byte(
-    medium: World, strategy: Any, sampling: Any, tmp_path: Path, request: pytest.FixtureRequest
+    medium: World, strategy: Any, sampling: Any, tmp_path: Path
 ) -> None:
-    if (strategy, sampling) == ("adaptive", "random"):
-        known = "which of an adaptive band's members are drawn depends on block and tile"
-        request.applymarker(pytest.mark.xfail(reason=known))
     options = MiningOptions(
         strategy=strategy, sampling=sampling, on_starved="random", margin=0.05, **FILTERS["ranks"]
     )

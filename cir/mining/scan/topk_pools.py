@@ -125,8 +125,12 @@ def _offer_least_hashed_first(pool, row, tile, vector, scratch):
     kept = pool.keys.shape[0]
     likely = min(_GREATEST_HASH, np.floor(_GREATEST_HASH * _LIKELY * kept / row.codes.shape[0]))
     _offer_range(pool, row, tile, vector, scratch, _LEAST_HASH, likely)
-    if likely < _GREATEST_HASH and pool.size[0] < kept:
-        _offer_range(pool, row, tile, vector, scratch, likely + 1, _GREATEST_HASH)
+    # What earlier tiles gave may have greater hashes than the rest of this one.
+    greatest = _GREATEST_HASH
+    if pool.size[0] == kept:
+        greatest = pool.keys[0]
+    if likely < greatest:
+        _offer_range(pool, row, tile, vector, scratch, likely + 1, greatest)
 
 
 @compiled
