@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import chain, product
 from pathlib import Path
 from typing import Any, get_args
@@ -65,7 +66,7 @@ class _Inputs:
             every_image=self.every_image,
         )
 
-    @property
+    @cached_property
     def every_image(self) -> list[str]:
         """The gallery `all`, where a protocol has it."""
         asked = any(protocol.gallery == "all" for protocol in self.protocols)

@@ -204,7 +204,7 @@ def print_advice(found: Advice, config: MineConfig) -> None:
             ("mined by", "share"),
             [(_option(name), f"{share:.2f} %") for name, share in found.hidden.items()],
         )
-    for sentence in found.advice:
+    for sentence in found.sentences:
         console.note(spelled(sentence, MineConfig))
 
 

@@ -67,8 +67,11 @@ class Advice:
     hidden: Mapping[str, float]
     """By way to mine and filter, percent of the negatives that are hidden targets; nothing where
     fewer than `FEWEST_HIDDEN` queries hide one."""
-    advice: tuple[str, ...]
-    """Sentences, options in backticks as fields."""
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What the figures speak for, options in backticks as fields."""
+        return tuple(_sentences(self))
 
 
 def advise(
@@ -119,7 +122,7 @@ def advise(
         name: _percent(hidden_targets(mined(changes, shown), others))
         for name, changes in (tried.items() if hiding >= FEWEST_HIDDEN else ())
     }
-    found = Advice(
+    return Advice(
         queries=len(queries),
         median_rank=float(np.median(usual.target_ranks)),
         nearest=_percent(usual.target_ranks == 1),
@@ -128,9 +131,7 @@ def advise(
         look_alikes={cosine: _look_alikes(queries, embeddings, cosine) for cosine in LOOK_ALIKES},
         hiding=hiding,
         hidden=hidden,
-        advice=(),
     )
-    return dataclasses.replace(found, advice=tuple(_sentences(found)))
 
 
 def hide_targets(queries: Sequence[Query]) -> tuple[list[Query], dict[str, set[str]]]:

@@ -94,6 +94,8 @@ class SamplingPilot:
         if parts is None:
             return None
         train, dev = parts
+        # Training moves the queries, so that bands starve which do not when mining begins.
+        options = dataclasses.replace(options, on_starved="nearest")
         arms = tuple(
             PilotArm(sampling, temperature, self._recall(train, dev, arm))
             for sampling, temperature in ARMS

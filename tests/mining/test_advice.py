@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from cir.config import MiningOptions
-from cir.mining import advice
 from cir.mining.advice import FILTERS, HARD, TOP, WAYS, WHOLE, Advice, advise, hide_targets
 from tests.support.mining_worlds import CPU, World, random_world
 
@@ -19,7 +18,6 @@ FOUND = Advice(
     look_alikes={0.99: 1.0, 0.95: 1.5, 0.9: 30.0},
     hiding=500,
     hidden=dict.fromkeys([*WAYS, *FILTERS], 0.1),
-    advice=(),
 )
 
 
@@ -86,7 +84,7 @@ def test_without_hidden_targets_nothing_is_estimated(world: World) -> None:
     single = dataclasses.replace(world, queries=hide_targets(world.queries)[0])
     found = advised(single, MiningOptions(margin=0.5))
     assert (found.hiding, found.hidden) == (0, {})
-    assert found.advice[0].startswith("only 0 queries list several targets")
+    assert found.sentences[0].startswith("only 0 queries list several targets")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +99,7 @@ def test_without_hidden_targets_nothing_is_estimated(world: World) -> None:
     ids=str,
 )
 def test_each_figure_speaks_for_itself(changes: dict[str, object], said: list[str]) -> None:
-    first, *others = advice._sentences(dataclasses.replace(FOUND, **changes))
+    first, *others = dataclasses.replace(FOUND, **changes).sentences
     assert "holds few answers (0.10 %)" in first
     assert [line.startswith(start) for line, start in zip(others, said, strict=True)] == [
         True for _ in said
@@ -110,6 +108,6 @@ def test_each_figure_speaks_for_itself(changes: dict[str, object], said: list[st
 
 def test_a_crowded_top_speaks_for_the_whole_band_and_the_best_filter() -> None:
     hidden = {**FOUND.hidden, TOP: 3.0, WHOLE: 0.2, "range_min=10": 0.05}
-    first, second = advice._sentences(dataclasses.replace(FOUND, hidden=hidden))
+    first, second = dataclasses.replace(FOUND, hidden=hidden).sentences
     assert "holds answers (3.00 % of its negatives, 0.20 % of those from all of it)" in first
     assert "`range_min=10` excludes most answers: 0.05 %" in second

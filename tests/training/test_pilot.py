@@ -48,14 +48,14 @@ def test_every_arm_trains_the_same_but_for_where_it_draws(
         return trained(self, data, config)
 
     monkeypatch.setattr(SamplingPilot, "_trained", listening)
-    options = MiningOptions(margin=0.5, seed=3, num_negatives=2)
+    options = MiningOptions(margin=0.5, seed=3, num_negatives=2, on_starved="fail")
     found = piloted(larger, vectors, options)
     assert found is not None
     assert [(arm.sampling, arm.temperature) for arm in found.arms] == list(ARMS)
     assert len({config for _, config in seen}) == 1
     assert len({(data.queries, data.dev) for data, _ in seen}) == 1
     for (data, _), (sampling, temperature) in zip(seen, ARMS, strict=True):
-        changed = {"sampling": sampling, "temperature": temperature}
+        changed = {"sampling": sampling, "temperature": temperature, "on_starved": "nearest"}
         assert data.mining == dataclasses.replace(options, **changed)
         assert data.manifest.metadata.options == data.mining.to_json()
     assert (found.queries, found.dev) == (len(seen[0][0].queries), len(seen[0][0].dev))
