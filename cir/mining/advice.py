@@ -19,7 +19,7 @@ from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
 from cir.data.queries import Query
 from cir.mining.exclusions.near_duplicates import near_duplicates
-from cir.mining.manifest import mine_manifest
+from cir.mining.manifest import PreparedMining, mine_manifest, prepare_mining
 from cir.progress import SILENT, Progress
 
 TOP, WHOLE, HARD = "semi-hard, the top", "semi-hard, all of it", "hard"
@@ -99,7 +99,9 @@ def advise(
         UsageError, DatasetError, StoreError: as `mine_manifest`.
     """
 
-    def mined(changes: Mapping[str, Any], asked: Sequence[Query]) -> Manifest:
+    def mined(
+        changes: Mapping[str, Any], asked: Sequence[Query], prepared: PreparedMining | None = None
+    ) -> Manifest:
         return mine_manifest(
             asked,
             embeddings,
@@ -112,16 +114,20 @@ def advise(
             checkpoint_sha256=None,
             device=device,
             progress=progress,
+            prepared=prepared,
         )
 
     usual = mined(WAYS[TOP], queries)
     shown, others = hide_targets(queries)
     hiding = sum(map(bool, others.values()))
     tried = {**WAYS, **{name: {**WAYS[TOP], **changes} for name, changes in FILTERS.items()}}
-    hidden = {
-        name: _percent(hidden_targets(mined(changes, shown), others))
-        for name, changes in (tried.items() if hiding >= FEWEST_HIDDEN else ())
-    }
+    hidden = {}
+    if hiding >= FEWEST_HIDDEN:
+        # Exclusions are the same for every way but the filter by the target's similarity.
+        prepared = prepare_mining(shown, embeddings, galleries, options)
+        for name, changes in tried.items():
+            alike = None if "max_target_similarity" in changes else prepared
+            hidden[name] = _percent(hidden_targets(mined(changes, shown, alike), others))
     return Advice(
         queries=len(queries),
         median_rank=float(np.median(usual.target_ranks)),

@@ -194,10 +194,6 @@ class BandCounts:
         below: Int64[np.ndarray, "queries scopes"] = self.counts_below[:, self.names.index(name)]
         return below
 
-    def in_band(self, band: Band) -> Int64[np.ndarray, "queries scopes"]:
-        """Eligible candidates of a band."""
-        return self.in_bands({band})
-
     def in_bands(self, bands: Collection[Band]) -> Int64[np.ndarray, "queries scopes"]:
         """Eligible candidates of any of some bands, each counted once.
 

@@ -155,7 +155,7 @@ def test_band_counts_are_what_loops_count(drawn: Any) -> None:
             for band in world.bands(query, row):
                 counted[band][query, 1 - int(world.same[query, row])] += 1  # type: ignore[index]
     for band in BANDS:
-        np.testing.assert_array_equal(counts.in_band(band), counted[band], err_msg=band)
+        np.testing.assert_array_equal(counts.in_bands({band}), counted[band], err_msg=band)
     for name in ("relative_margin", "max_similarity", "range_min", "range_max"):
         assert counts.excluded(name) == excluded[name]
 
