@@ -545,6 +545,8 @@ class MineConfig(_MiningRules):
                 yield "`propose_uses` is of `propose=FILE`: pass both or neither"
             return
         yield from _wrong_suffix(self, "propose")
+        if self.advise:
+            yield "`advise` mines nothing, so `propose` has no pairs to list; leave one out"
         if self.propose == self.out:
             yield f"`propose` and `out` are both {self.out}; expected two files"
         if self.split != "train":

@@ -177,7 +177,9 @@ def _is_open(config: MineConfig) -> bool:
 
 
 def _advise(config: MineConfig, inputs: _Inputs) -> None:
-    """Prints what the store tells, and what that speaks for."""
+    """Prints what the store tells, and what that speaks for, in the main process."""
+    if not inputs.processes.main:
+        return
     found = advise(
         inputs.queries,
         inputs.embeddings,

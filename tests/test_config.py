@@ -28,6 +28,7 @@ def test_all_faults_are_named_at_once() -> None:
     [
         (config.MineConfig, {"query": "combiner"}, "and `checkpoint` go together"),
         (config.MineConfig, {"margin": 2.5}, "`margin` is 2.5; expected 0 to 2"),
+        (config.MineConfig, {"advise": True, "propose": "p.jsonl"}, "`advise` mines nothing"),
         (config.MiningOptions, {"relative_margin": -0.1}, "`relative_margin` is -0.1; expected 0"),
         (config.MiningOptions, {"max_similarity": 1.1}, "is 1.1; expected -1 to 1"),
         (config.MiningOptions, {"max_target_similarity": float("nan")}, "nan; expected -1 to 1"),

@@ -13,14 +13,7 @@ import numpy.typing as npt
 import torch
 from jaxtyping import Float
 
-from cir.arguments import array as array
-from cir.arguments import choice as choice
-from cir.arguments import index, shown
-from cir.arguments import instance as instance
-from cir.arguments import integer as integer
-from cir.arguments import positive as positive
-from cir.arguments import real as real
-from cir.arguments import require as require
+from cir.arguments import index, require, shown
 from cir.errors import UsageError
 from cir.runtime import pick_device
 

@@ -28,11 +28,11 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
+from cir import arguments
 from cir.artefacts.vectors import normalised
 from cir.config import MineConfig, MiningOptions
 from cir.errors import UsageError, VectorError
-from cir.mining import arguments
-from cir.mining.arguments import Rows, Vectors
+from cir.mining.arguments import Rows, Vectors, mining_device, row_lists, table
 from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.exclusions.near_duplicates import near_duplicates
@@ -138,7 +138,7 @@ def mine_negatives(
             drop_window=drop_window,
         ),
     )
-    device = arguments.mining_device(device)
+    device = mining_device(device)
     arguments.integer("block_size", block_size, 1)
     arguments.real("duplicate_threshold", duplicate_threshold, 0, 1.01)
     problem = _problem(anchors, positives, corpus, excluded, duplicate_threshold)
@@ -193,7 +193,7 @@ def _problem(
     answers = _answers(positives, len(queries), len(gallery))
     exclusions = _copies(answers, gallery, duplicate_threshold)
     if excluded is not None:
-        others = arguments.row_lists("excluded", excluded, len(queries), len(gallery))
+        others = row_lists("excluded", excluded, len(queries), len(gallery))
         exclusions = [{*copies, *more} for copies, more in zip(exclusions, others, strict=True)]
     targets = gallery[_farthest(queries, gallery, answers)]
     return Problem(queries, targets, gallery, exclusions_of(exclusions))
@@ -201,7 +201,7 @@ def _problem(
 
 def _answers(positives: Rows, queries: int, gallery: int) -> list[list[int]]:
     """The positives of each query, at least one."""
-    answers = arguments.row_lists("positives", positives, queries, gallery)
+    answers = row_lists("positives", positives, queries, gallery)
     if not all(answers):
         raise UsageError(
             f"`positives` is empty for query {answers.index([])}; expected at least one row"
@@ -210,7 +210,7 @@ def _answers(positives: Rows, queries: int, gallery: int) -> list[list[int]]:
 
 
 def _unit(name: str, vectors: Vectors) -> Float32[np.ndarray, "rows dim"]:
-    return normalised(arguments.table(name, vectors), f"`{name}`")
+    return normalised(table(name, vectors), f"`{name}`")
 
 
 def _copies(

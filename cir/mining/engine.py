@@ -24,8 +24,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int8, Int64
 
+from cir import arguments
 from cir.errors import UsageError, VectorError
-from cir.mining import arguments
+from cir.mining.arguments import mining_device
 from cir.mining.bands import BandCounts, Borders, Interval, Keys, keys_at
 from cir.mining.numerics.cosine import paired_distances
 from cir.mining.plan import Plan
@@ -83,7 +84,7 @@ def mine(
     arguments.instance("problem", problem, Problem)
     arguments.instance("plan", plan, Plan)
     machine = _Machine(
-        device=arguments.mining_device(device),
+        device=mining_device(device),
         block_size=arguments.integer("block_size", block_size, 1),
         tile_size=arguments.integer("tile_size", tile_size, 1),
         threads=None if threads is None else arguments.integer("threads", threads, 1),

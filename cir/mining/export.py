@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cir import arguments
 from cir.config import ExportFormat
 from cir.errors import UsageError
-from cir.mining import arguments
-from cir.mining.arguments import Items, Rows
+from cir.mining.arguments import Items, Rows, items, row_lists
 from cir.mining.problem import Mined
 from cir.types import NO_ROW
 
@@ -56,14 +56,14 @@ def as_columns(
     """
     arguments.instance("mined", mined, Mined)
     arguments.choice("form", form, _FORMS)
-    anchors, corpus = arguments.items("anchors", anchors), arguments.items("corpus", corpus)
+    anchors, corpus = items("anchors", anchors), items("corpus", corpus)
     last_row = mined.rows.max(initial=NO_ROW)
     if len(anchors) != len(mined.rows) or last_row >= len(corpus):
         raise UsageError(
             f"`anchors` has {len(anchors)} rows and `corpus` {len(corpus)}; expected those that "
             f"were mined: {len(mined.rows)} queries, and a corpus with a row {last_row}"
         )
-    answers = arguments.row_lists("positives", positives, len(anchors), len(corpus))
+    answers = row_lists("positives", positives, len(anchors), len(corpus))
     examples = [
         TrainingExample(
             anchor, [corpus[row] for row in positive_rows], [corpus[row] for row in rows[:count]]

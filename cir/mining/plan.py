@@ -11,7 +11,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 from jaxtyping import Int64
 
-from cir.mining import arguments
+from cir import arguments
 from cir.types import SCOPES, Band, Sampling, Scope, Strategy
 
 Fill = Literal["nearest", "random"] | None

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float32, Int8, Int32, Int64
 
+from cir import arguments
 from cir.errors import UsageError, VectorError
-from cir.mining import arguments
 from cir.ragged import Ragged
 from cir.types import NO_ROW, Band, Scope
 

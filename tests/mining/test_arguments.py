@@ -12,15 +12,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cir import arguments as general
 from cir.errors import UsageError
 from cir.mining import arguments
 
 # Past the check of types in tests: what is tried here is of the wrong type on purpose.
 table = inspect.unwrap(arguments.table)
 row_lists = inspect.unwrap(arguments.row_lists)
-integer = inspect.unwrap(arguments.integer)
-real = inspect.unwrap(arguments.real)
-choice = inspect.unwrap(arguments.choice)
+integer = inspect.unwrap(general.integer)
+real = inspect.unwrap(general.real)
+choice = inspect.unwrap(general.choice)
 items = inspect.unwrap(arguments.items)
 mining_device = inspect.unwrap(arguments.mining_device)
 

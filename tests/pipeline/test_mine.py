@@ -30,6 +30,7 @@ from cir.encoding.weights import weights_sha256
 from cir.errors import CheckpointError, UsageError
 from cir.models.combiner import build_combiner
 from cir.models.composition import baseline, composed_queries
+from cir.processes import Processes
 from cir.training.pilot import WITHOUT_PILOT, SamplingPilot
 from cir.types import KINDS, Strategy
 from pipeline.cli import app
@@ -159,6 +160,14 @@ def test_advice_is_printed_and_nothing_written(
     assert "rank of target, median" in printed
     assert "only 0 queries list several targets" in printed
     assert "--sampling auto tries out where to draw" in printed
+
+
+def test_of_several_processes_the_main_one_advises(
+    config: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Processes, "broadcast_from_main", lambda self, make: make())
+    run(MineConfig(**config, advise=True), Processes(1, 2))
+    assert capsys.readouterr().out == ""
 
 
 def test_pandas_reads_it_with_no_help(config: dict[str, Any]) -> None:

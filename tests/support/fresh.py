@@ -32,3 +32,11 @@ def lines_of(setup: str, calls: Sequence[str]) -> list[str]:
     )
     lines: list[str] = json.loads(run.stdout)
     return lines
+
+
+def assert_refused(said: str, expected: str, *errors: str) -> None:
+    """That a call of `lines_of` ended in one line, of one of these errors, with these words."""
+    kind, _, line = said.partition(": ")
+    assert kind in errors
+    assert expected in line
+    assert "\n" not in line

@@ -6,8 +6,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Int, Int8, Int64
 
-from cir.mining import arguments
-from cir.mining.arguments import Rows
+from cir.mining.arguments import Rows, row_lists
 from cir.ragged import Ragged
 from cir.types import NO_ROW
 
@@ -88,4 +87,4 @@ def exclusions_of(rows: Rows) -> Ragged:
     Raises:
         UsageError: they are no rows.
     """
-    return Ragged.of_lists([sorted(set(own)) for own in arguments.row_lists("rows", rows)])
+    return Ragged.of_lists([sorted(set(own)) for own in row_lists("rows", rows)])
