@@ -4,20 +4,20 @@ from pathlib import Path
 
 from cir import arguments
 from cir.config import CatalogConfig
-from cir.files import refuse_existing
 from cir.sources.catalog import CatalogSummary, make_catalog
 from cir.sources.catalog_photos import CatalogColumns, LeftOut
 from cir.workers import pick_workers
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 _EXAMPLES = 3
 """Things that are named of those that a reason left out."""
 
 
+@claims_outputs
 def run(config: CatalogConfig) -> Path:
     """Makes the dataset folder and says what it holds and what was left out."""
     arguments.instance("config", config, CatalogConfig)
-    refuse_existing(config.out, overwrite=config.overwrite)
     summary = make_catalog(
         config.out,
         images=config.images,

@@ -12,18 +12,19 @@ from cir.data.remainder import (
     SplitRemainder,
     rank_in_whole,
     remainder,
-    require_writable,
     write_remainder,
 )
 from cir.evaluation.recall import HEADLINE_CUTOFFS, PUBLISHED_GALLERIES
 from cir.files import write_json
 from cir.workers import pick_workers
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 _SHOWN = 5
 """Faults of a sort that are printed; --json has them all."""
 
 
+@claims_outputs
 def run(config: CheckConfig) -> bool:
     """Prints what the dataset holds and lacks; whether every stage finds what it needs.
 
@@ -31,8 +32,6 @@ def run(config: CheckConfig) -> bool:
     """
     arguments.instance("config", config, CheckConfig)
     dataset = Dataset(config.dataset)
-    if config.without_missing:
-        require_writable(dataset, config.without_missing, overwrite=config.overwrite)
     workers, progress = pick_workers(config.workers), console.RichProgress()
     report = audit(dataset, images=config.images, workers=workers, progress=progress)
     _tell(config, dataset, report)

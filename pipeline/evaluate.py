@@ -33,7 +33,7 @@ from cir.evaluation.ranks import Ranks
 from cir.evaluation.recall import Evaluation, recalls
 from cir.evaluation.submission import SUBMITTED, submission
 from cir.evaluation.text_share import choose_text_share
-from cir.files import folder_written_aside, refuse_existing, write_json
+from cir.files import folder_written_aside, write_json
 from cir.mining.manifest import usable_queries
 from cir.models.clip4cir_checkpoint import load_clip4cir_combiner
 from cir.models.combiner import SumCombiner
@@ -42,6 +42,7 @@ from cir.runtime import pick_device
 from cir.types import Split
 from cir.workers import pick_workers
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +74,10 @@ class _Inputs:
         return self.dataset.image_ids() if asked else []
 
 
+@claims_outputs
 def run(config: EvaluateConfig) -> Path:
     """Ranks, prints the figures, and returns where they were written to or come from."""
     arguments.instance("config", config, EvaluateConfig)
-    _refuse_existing(config)
     inputs = _open(config)
     if config.compares:
         return _compare(config, inputs)
@@ -88,13 +89,6 @@ def run(config: EvaluateConfig) -> Path:
         _evaluate(config, inputs, composer, vectors)
     written = config.json or config.per_query or config.submission
     return written or (composer.checkpoint.folder if composer.checkpoint else config.embeddings)
-
-
-def _refuse_existing(config: EvaluateConfig) -> None:
-    for field in ("json", "per_query", "submission"):
-        path: Path | None = getattr(config, field)
-        if path:
-            refuse_existing(path, overwrite=config.overwrite, field=field)
 
 
 def _open(config: EvaluateConfig) -> _Inputs:
@@ -246,7 +240,7 @@ def _submit(folder: Path, inputs: _Inputs, composer: Composer, vectors: Embeddin
     )
     ranks = _judge(evaluator, composer, vectors, SUBMITTED)[0]
     files = submission(ranks, inputs.dataset.form)
-    with folder_written_aside(folder) as aside:
+    with folder_written_aside(folder, "submission") as aside:
         for name, value in files.items():
             write_json(aside / name, value)
     count = sum(len(category.task.queries) for category in ranks.categories)

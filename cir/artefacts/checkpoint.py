@@ -110,7 +110,7 @@ def save_checkpoint(
     Raises:
         CirError: the folder cannot be written.
     """
-    with folder_written_aside(folder) as aside:
+    with folder_written_aside(folder, "checkpoint") as aside:
         digests = {COMBINER_FILE: _write_tensors(aside / COMBINER_FILE, combiner)}
         if clip is not None:
             digests[CLIP_FILE] = _write_tensors(aside / CLIP_FILE, clip)

@@ -18,7 +18,7 @@ import numpy as np
 
 from cir.data.dataset import SPLITS
 from cir.errors import DatasetError, UsageError
-from cir.files import folder_written_aside
+from cir.outputs import folder_made
 from cir.progress import SILENT, Progress
 from cir.sources.annotations import (
     CATALOG_RECORDS,
@@ -121,7 +121,7 @@ def make_catalog(
         categories_without_queries=tuple(sorted(dropped)),
     )
     kept = {s: [p for p in photos if p.category not in dropped] for s, photos in by_split.items()}
-    with folder_written_aside(out) as aside:
+    with folder_made(out, "dataset", {"images": images, "attributes": attributes}) as aside:
         _link_images(aside / "images", kept, link)
         write_annotations(aside, category_splits)
         write_records(aside / CATALOG_RECORDS, _records(kept), {"left_out": vars(left_out)})
