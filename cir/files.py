@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cir.errors import CirError, UsageError, is_of_the_system, one_line, reason_of
+from cir.reading import read_text
 
 _ASIDE: Final = re.compile(r"\..+-[0-9a-f]{8}(\..+)?")
 """Names that `_aside` gives."""
@@ -107,10 +108,11 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path, error: type[CirError]) -> Any:
     """Reads a JSON file; raises `error` with one line when it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except FileNotFoundError:
         raise error(f"{path} is missing") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as fault:
+    # A number of thousands of digits is a ValueError, too many brackets a RecursionError.
+    except (OSError, ValueError, RecursionError) as fault:
         raise error(unreadable(path, fault, "is not readable JSON: {}")) from fault
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from cir import arguments
 from cir.config import EmbedConfig
 from cir.data.dataset import Dataset
+from cir.data.image_files import outside_every_split
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
 from cir.encoding.encoder import Encoder, load_encoder
 from cir.files import refuse_existing
@@ -57,6 +58,8 @@ def _print(out: Path, encoder: Encoder, done: EmbedSummary) -> None:
     )
     if done.resumed:
         console.note(f"{done.resumed:,} of the images were done by an earlier run")
+    if done.unlisted:
+        console.note(outside_every_split(done.unlisted))
     if done.skipped:
         _print_skipped(out, done)
 

@@ -1,20 +1,23 @@
 """An audit of a dataset folder: what it holds, what it lacks, what its figures rest on."""
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cir.data.dataset import Dataset
 from cir.data.forms import FormName
-from cir.data.images import read_image
+from cir.data.images import decode_image, image_bytes
 from cir.data.queries import Query
 from cir.errors import ImageError
-from cir.files import sha256_of
 from cir.parallel import in_order
 from cir.progress import SILENT, Progress
 from cir.types import Split
+
+_ENOUGH: Final = 64
+"""Pixels of the shorter edge at which a photo is decoded: damage shows at any size."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,10 @@ class Audit:
     """Ids whose file cannot be read, with the reason."""
     duplicates: tuple[tuple[str, ...], ...]
     """Groups of ids whose files hold the same bytes."""
+    unlisted: tuple[str, ...]
+    """Ids of image files that no image split names: no stage reads them."""
+    closed_folders: tuple[str, ...]
+    """A line for each folder of images that could not be looked into."""
     images_opened: bool
 
     @property
@@ -108,6 +115,8 @@ def audit(
         missing=tuple(i for i in ids if i not in files) if images else (),
         broken=broken,
         duplicates=_duplicates(digests),
+        unlisted=dataset.unlisted if images else (),
+        closed_folders=dataset.image_listing.faults if images else (),
         images_opened=images,
     )
 
@@ -197,10 +206,11 @@ def _open_all(
 def _open_image(path: Path) -> tuple[str, str]:
     """(fault, "") of a broken image, ("", SHA-256) of a good one."""
     try:
-        read_image(path)
+        encoded = image_bytes(path)
+        decode_image(encoded, path, least=_ENOUGH)
     except ImageError as fault:
         return str(fault), ""
-    return "", sha256_of(path)
+    return "", hashlib.sha256(encoded).hexdigest()
 
 
 def _duplicates(digests: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:

@@ -8,22 +8,22 @@
 Both folders of annotations may also lie in `cirr/`, beside the images.
 """
 
-import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
+from cir.data.formats import IMAGE_SUFFIXES
 from cir.data.forms import FormName, RowLocation, recognise_form
+from cir.data.image_files import Listing, by_id, list_images, require_one_each, why_missing
 from cir.data.queries import Query
 from cir.errors import DatasetError
 from cir.files import read_json, require_folder
 from cir.types import Split
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 SPLITS: tuple[Split, ...] = get_args(Split)
 _INNER = "cirr"
 """Folder that may hold the annotations, beside those of the images."""
@@ -114,7 +114,8 @@ class Dataset:
             return self.image_files[image_id]
         except KeyError:
             raise DatasetError(
-                f"no image file for {image_id}: expected {self.expected_file(image_id)}"
+                f"no image file for {image_id}: expected {self.expected_file(image_id)}; "
+                f"{self.why_missing(image_id)}"
             ) from None
 
     @property
@@ -128,10 +129,31 @@ class Dataset:
         return self.image_folders[0] / f"{image_id}{IMAGE_SUFFIXES[0]}"
 
     @cached_property
+    def image_listing(self) -> Listing:
+        """Every image file of the folders, and the folders that cannot be looked into."""
+        return list_images(self.image_folders)
+
+    @cached_property
     def image_files(self) -> dict[str, Path]:
-        """Image id to file, for every image file of the folder."""
-        files = [file for folder in self.image_folders for file in _image_files(folder)]
-        return {file.stem: file for file in sorted(files)}
+        """Image id to file, for every image file of the folder.
+
+        Raises:
+            DatasetError: an id of a split has several files that differ.
+        """
+        ids = self.image_ids()
+        files_of = by_id(self.image_listing.files, ids)
+        require_one_each(files_of, ids)
+        return {image_id: files[0] for image_id, files in files_of.items()}
+
+    @property
+    def unlisted(self) -> tuple[str, ...]:
+        """Ids of the image files that no image split names, sorted."""
+        return tuple(sorted(self.image_files.keys() - set(self.image_ids())))
+
+    def why_missing(self, image_id: str) -> str:
+        """Why an image has no file, looking at what is there."""
+        folder = self.expected_file(image_id).parent
+        return why_missing(image_id, folder, self.image_listing)
 
     def _file_name(self, prefix: str, category: str, split: Split) -> str:
         if split not in SPLITS:
@@ -193,15 +215,3 @@ def hold_out(
             f"to choose the best epoch by: expected both above 0"
         )
     return train, dev
-
-
-def _image_files(folder: Path) -> Iterator[Path]:
-    """Image files in a folder and in the folders it holds; none where there is no folder."""
-    if not folder.is_dir():
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _image_files(Path(entry.path))
-            elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-                yield Path(entry.path)
