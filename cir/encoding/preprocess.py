@@ -66,13 +66,15 @@ def build_preprocess(
 def squared(image: Image.Image, most_ratio: float | None, size: int) -> Image.Image:
     """An RGB square of `size` pixels: padded to `most_ratio`, resized, cropped at the centre.
 
-    Only what the square shows is computed, and bars are added to what is already small along the
-    other edge, so that a narrow strip needs no more memory than a photo.
+    Only what the square shows is computed, and an edge that grows, by bars or by being resized,
+    grows once the other one is small: a narrow strip needs no more memory than a photo.
     """
     edges = _edges(image.size, most_ratio, size)
-    order = sorted(range(2), key=lambda axis: edges[axis].bars)
+    growth = [
+        (edge.bars, max(1.0, size / old)) for edge, old in zip(edges, image.size, strict=True)
+    ]
     resized = image.convert("RGB")
-    for axis in order:
+    for axis in sorted(range(2), key=growth.__getitem__):
         resized = _resized_along(resized, axis, edges[axis], size)
     return resized
 
