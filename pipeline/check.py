@@ -16,6 +16,7 @@ from cir.data.remainder import (
     require_writable,
     write_remainder,
 )
+from cir.data.soundness import outside_split
 from cir.evaluation.recall import HEADLINE_CUTOFFS, PUBLISHED_GALLERIES
 from cir.files import write_json
 from cir.workers import pick_workers
@@ -146,7 +147,7 @@ def _comparability(val: Sequence[SplitRemainder]) -> Iterator[str]:
 
 def _print_faults(report: Audit) -> None:
     for file, ids in report.unknown.items():
-        _print_some(f"{file} names {len(ids):,} ids that its image split lacks", ids)
+        console.fail(outside_split(file, ids))
     for line in report.closed_folders:
         console.fail(line)
     if report.missing:

@@ -111,7 +111,7 @@ def audit(
         images_in_queries=len(_query_images(q for some in queries.values() for q in some)),
         in_several_categories={s: _in_several(g.values()) for s, g in galleries.items()},
         val_targets_seen_in_train=_targets_in(queries.get("train", []), queries.get("val", [])),
-        unknown=_unknown(dataset, queries, galleries),
+        unknown=_unknown(dataset, queries),
         missing=tuple(i for i in ids if i not in files) if images else (),
         broken=broken,
         duplicates=_duplicates(digests),
@@ -128,13 +128,6 @@ def _of_category(queries: Iterable[Query], category: str) -> list[Query]:
 def _query_images(queries: Iterable[Query]) -> set[str]:
     """The references and targets of some queries."""
     return {i for query in queries for i in (query.reference_id, *query.target_ids)}
-
-
-def _all_images(queries: Iterable[Query]) -> set[str]:
-    """Every image that some queries name, those of subsets and grades among them."""
-    return {
-        i for query in queries for i in (query.reference_id, *query.known_ids, *query.subset_ids)
-    }
 
 
 def _count_split(
@@ -171,19 +164,10 @@ def _targets_in(train: Sequence[Query], val: Sequence[Query]) -> int:
 
 
 def _unknown(
-    dataset: Dataset,
-    queries: Mapping[Split, Sequence[Query]],
-    galleries: Mapping[Split, Mapping[str, Sequence[str]]],
+    dataset: Dataset, queries: Mapping[Split, Sequence[Query]]
 ) -> dict[str, tuple[str, ...]]:
-    unknown = {}
-    for split, split_queries in queries.items():
-        for category in sorted({query.category for query in split_queries}):
-            known = set(galleries[split].get(category, ()))
-            images = _all_images(_of_category(split_queries, category))
-            if images - known:
-                file = dataset.captions_file(category, split)
-                unknown[str(file)] = tuple(sorted(images - known))
-    return unknown
+    found = (dataset.outside_split(some, split) for split, some in queries.items())
+    return {file: ids for outside in found for file, ids in outside.items()}
 
 
 def _open_all(

@@ -9,6 +9,7 @@ Both folders of annotations may also lie in `cirr/`, beside the images.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from cir.data.formats import IMAGE_SUFFIXES
 from cir.data.forms import FormName, RowLocation, recognise_form
 from cir.data.image_files import Listing, by_id, list_images, require_one_each, why_missing
 from cir.data.queries import Query
+from cir.data.soundness import id_fault, outside_split, query_faults
 from cir.errors import DatasetError
 from cir.files import read_json, require_folder
 from cir.types import Split
@@ -69,6 +71,18 @@ class Dataset:
         """Every query of a split, category by category.
 
         Raises:
+            DatasetError: the dataset has no queries of that split, a row is malformed, or one names
+                an image that its image split lacks.
+        """
+        queries = self.annotated_queries(split)
+        for file, ids in self.outside_split(queries, split).items():
+            raise DatasetError(outside_split(file, ids))
+        return queries
+
+    def annotated_queries(self, split: Split) -> list[Query]:
+        """As `queries`, though they may name images that their image split lacks.
+
+        Raises:
             DatasetError: the dataset has no queries of that split, or a row is malformed.
         """
         files = {c: self.captions_file(c, split) for c in self.categories}
@@ -81,14 +95,31 @@ class Dataset:
         return [q for c, file in present.items() for q in self._read_queries(file, c, split)]
 
     def queries_or_none(self, split: Split) -> list[Query]:
-        """As `queries`; none where the dataset has no queries of that split."""
+        """As `annotated_queries`; none where the dataset has no queries of that split."""
         files = (self.captions_file(category, split) for category in self.categories)
-        return self.queries(split) if any(file.exists() for file in files) else []
+        return self.annotated_queries(split) if any(file.exists() for file in files) else []
+
+    def outside_split(self, queries: Iterable[Query], split: Split) -> dict[str, tuple[str, ...]]:
+        """By captions file, the ids that its queries name and its image split lacks, sorted."""
+        named: dict[str, set[str]] = defaultdict(set)
+        for query in queries:
+            named[query.category] |= {query.reference_id, *query.known_ids, *query.subset_ids}
+        outside = {}
+        for category, ids in sorted(named.items()):
+            known = (
+                self.gallery(split, category) if self.split_file(category, split).exists() else ()
+            )
+            if lacking := ids.difference(known):
+                outside[str(self.captions_file(category, split))] = tuple(sorted(lacking))
+        return outside
 
     def gallery(self, split: Split, category: str) -> list[str]:
         """The image ids of one category's split, in the file's order, each once."""
         file = self.split_file(category, split)
-        return self._form.image_ids(read_json(file, DatasetError), file)
+        ids = self._form.image_ids(read_json(file, DatasetError), file)
+        for fault in filter(None, map(id_fault, ids)):
+            raise DatasetError(f"{file}: {fault}")
+        return ids
 
     def galleries(self, split: Split) -> dict[str, list[str]]:
         """`gallery` of each category that has the split; an image may stand in several."""
@@ -172,13 +203,22 @@ class Dataset:
         rows = read_json(file, DatasetError)
         if not isinstance(rows, list):
             raise DatasetError(f"{file}: expected a list of queries, found {type(rows).__name__}")
-        queries = [
-            self._form.query(row, RowLocation(file, category, split, number))
-            for number, row in enumerate(rows)
-        ]
+        located = [RowLocation(file, category, split, number) for number in range(len(rows))]
+        queries = list(map(self._form.query, rows, located))
+        self._require_sound(queries, located)
         if len({query.id for query in queries}) < len(queries):
             raise DatasetError(f"{file}: several rows have one pairid; expected each once")
         return queries
+
+    def _require_sound(self, queries: Sequence[Query], located: Sequence[RowLocation]) -> None:
+        faults = [
+            f"{where}: {fault}"
+            for query, where in zip(queries, located, strict=True)
+            for fault in query_faults(query)
+        ]
+        if faults:
+            more = f" (and {len(faults) - 1:,} more such faults)" if len(faults) > 1 else ""
+            raise DatasetError(faults[0] + more)
 
     def _galleries_or_none(self, split: Split) -> Iterable[list[str]]:
         files = [self.split_file(c, split) for c in self.categories]

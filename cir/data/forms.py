@@ -94,7 +94,11 @@ def _fashioniq_query(row: Any, location: RowLocation) -> Query:
     captions, targets = row.get("captions"), row.get("targets", [])
     if not _are_texts(captions):
         raise DatasetError(f"{location}: expected captions as a list of texts")
-    target_ids = [row["target"], *targets] if "target" in row else list(targets)
+    if not _are_texts(targets):
+        raise DatasetError(
+            f"{location}: `targets` is {_shown(targets)}; expected a list of target ids as texts"
+        )
+    target_ids = [row["target"], *targets] if "target" in row else targets
     if not _are_texts(target_ids):
         raise DatasetError(f"{location}: expected target ids as texts")
     return Query(
@@ -181,6 +185,11 @@ def _keyed_ids(content: Any, file: Path) -> list[str]:
     if not isinstance(content, dict):
         raise DatasetError(f"{file}: expected an object from image id to path")
     return list(content)
+
+
+def _shown(value: Any) -> str:
+    """A value as a message shows it."""
+    return "null" if value is None else repr(value)[:60]
 
 
 def _are_texts(value: Any) -> TypeGuard[list[str]]:

@@ -39,6 +39,8 @@ class EmbedSummary:
     """Images left out, with the reason."""
     unlisted: tuple[str, ...]
     """Image files that no image split names."""
+    cut: tuple[str, ...]
+    """Texts longer than the encoder's context, what follows it being lost."""
     resumed: int
     """Images that an earlier, killed run had already done."""
     seconds: float
@@ -111,6 +113,7 @@ def embed_dataset(
         captions=len(texts),
         skipped=skipped,
         unlisted=dataset.unlisted,
+        cut=tuple(encoder.cut_texts(texts)),
         resumed=images.resumed,
         seconds=time.perf_counter() - started,
         images_per_second=(len(images.ids) - images.resumed) / pace,
