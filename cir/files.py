@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cir.errors import CirError, UsageError, is_of_the_system, one_line, reason_of
-from cir.reading import read_text
+from cir.reading import opened, read_text
 
 _ASIDE: Final = re.compile(r"\..+-[0-9a-f]{8}(\..+)?")
 """Names that `_aside` gives."""
@@ -118,7 +118,7 @@ def read_json(path: Path, error: type[CirError]) -> Any:
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

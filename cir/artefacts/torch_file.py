@@ -5,7 +5,7 @@ import pickle
 import struct
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, cast
 
 import torch
 
@@ -26,7 +26,7 @@ def load_torch(file: Path | BufferedIOBase) -> Any:
         ValueError: it is damaged, or holds something else; says so in one line.
     """
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(cast("IO[bytes]", file), map_location="cpu", weights_only=True)
     except OSError as fault:
         if fault.errno != errno.EINVAL:
             raise

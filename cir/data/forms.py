@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, TypeGuard
 
 from cir.data.queries import Query
 from cir.errors import DatasetError
+from cir.reading import opened
 from cir.types import Split
 
 FormName = Literal["FashionIQ", "CIRR"]
@@ -78,8 +79,8 @@ def _start(file: Path | None) -> str:
     if file is None:
         return ""
     try:
-        with file.open("rb") as opened:
-            return opened.read(_PEEK).decode("utf-8", "replace").lstrip()
+        with opened(file) as content:
+            return content.read(_PEEK).decode("utf-8", "replace").lstrip()
     except OSError:
         return ""
 
