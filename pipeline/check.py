@@ -7,6 +7,7 @@ from cir import arguments
 from cir.config import CheckConfig
 from cir.data.audit import Audit, audit
 from cir.data.dataset import Dataset
+from cir.data.image_files import outside_every_split
 from cir.data.remainder import (
     RECORD_FILE,
     SplitRemainder,
@@ -14,6 +15,7 @@ from cir.data.remainder import (
     remainder,
     write_remainder,
 )
+from cir.data.soundness import outside_split
 from cir.evaluation.recall import HEADLINE_CUTOFFS, PUBLISHED_GALLERIES
 from cir.files import write_json
 from cir.workers import pick_workers
@@ -91,6 +93,8 @@ def _print_notes(report: Audit) -> None:
     console.note(f"{report.val_targets_seen_in_train:,} val targets also occur in train")
     if report.images_opened:
         console.note(f"{len(report.duplicates):,} groups of images with the same bytes")
+    if report.unlisted:
+        console.note(outside_every_split(report.unlisted))
 
 
 def _print_left(left: Sequence[SplitRemainder]) -> None:
@@ -142,7 +146,9 @@ def _comparability(val: Sequence[SplitRemainder]) -> Iterator[str]:
 
 def _print_faults(report: Audit) -> None:
     for file, ids in report.unknown.items():
-        _print_some(f"{file} names {len(ids):,} ids that its image split lacks", ids)
+        console.fail(outside_split(file, ids))
+    for line in report.closed_folders:
+        console.fail(line)
     if report.missing:
         _print_some(f"{len(report.missing):,} images are missing", report.missing)
     if report.broken:

@@ -42,7 +42,7 @@ def data_uri(path: Path) -> str:
     Raises:
         ImageError: the file is missing or broken.
     """
-    picture = read_image(path)
+    picture = read_image(path, least=2 * SIDE)
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, format="JPEG", quality=_QUALITY, optimize=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cir.data.dataset import IMAGE_SUFFIXES
+from cir.data.formats import IMAGE_SUFFIXES
 from cir.errors import DatasetError
 from cir.sources.catalog_csv import CatalogRows
 from cir.sources.facets import facet_of, read_facets

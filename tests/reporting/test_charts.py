@@ -65,3 +65,9 @@ def test_a_lone_panel_needs_no_title() -> None:
     assert lone.count("all of them") == 1
     for svg, name in zip(pair, ("first one", "second one"), strict=True):
         assert svg.count(name) == 2
+
+
+def test_a_dollar_in_a_name_is_no_formula() -> None:
+    name = r"$\frac$"
+    svg = lying_bars([name], {name: [1.0]}, (C1,), x_label=name, described=name)
+    assert svg.count(name) >= 3
