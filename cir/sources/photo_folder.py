@@ -52,7 +52,11 @@ def read_photo_folder(root: Path) -> PhotoFolder:
     Raises:
         DatasetError: there is no such folder, it holds no photo, or a folder cannot be listed.
     """
-    require_folder(root, DatasetError, f"no folder of photos at {root}: check its spelling")
+    require_folder(
+        root,
+        DatasetError,
+        f"no folder of photos at {root}: expected .jpg, .png or other photos there",
+    )
     files = sorted(_files(root))
     seen = [path for path in files if not _is_hidden(path)]
     photos = [path for path in seen if is_photo(path.name)]

@@ -49,7 +49,7 @@ INPUTS = {
     "caption-pairs PAIRS": "data caption-pairs dataset {} --out new.jsonl",
     "add-queries DATASET": "data add-queries {} p.jsonl --out new",
     "add-queries PAIRS": "data add-queries dataset {} --out new",
-    "from-folder PHOTOS": "data from-folder {} --out new",
+    "from-folder PHOTOS": "data from-folder {}/images --out new",
     "from-catalog --images": "data from-catalog --images {} --attributes a.csv --out new",
     "from-catalog --attributes": "data from-catalog --images dataset --attributes {} --out new",
 }
