@@ -882,6 +882,9 @@ class EvaluateConfig(Config):
     kept, and removed where the dataset is in CIRR's form."""
     captions: tuple[CaptionRule, ...] = option(("joined",), "Protocol")
     """joined: "a and b"; both-orders: the mean of "a and b" and "b and a"."""
+    allow_trained: bool = option(False, "Protocol")
+    """Judge also where the run was trained on references or targets of the judged queries; the
+    figures are marked."""
     all_protocols: bool = option(False, "Protocol")
     """Report every combination of --gallery, --reference and --captions, the standard one first."""
     compare: bool = option(False, "Comparison")
