@@ -103,7 +103,8 @@ class Gallery:
     @property
     def searchable(self) -> Bool[np.ndarray, " rows"]:
         """The rows whose photos were not removed."""
-        return np.logical_not(self._removed[: len(self.ids)])
+        there: Bool[np.ndarray, " rows"] = ~self._removed[: len(self.ids)]
+        return there
 
     @property
     def image_ids(self) -> list[str]:
@@ -161,7 +162,8 @@ class Gallery:
             raise UsageError(f"`category` is {category!r}; expected one of {known}")
         mask = np.zeros(len(self.ids), dtype=np.bool_)
         mask[rows] = True
-        return np.logical_and(mask, self.searchable)
+        mask &= self.searchable
+        return mask
 
     def add(
         self,
