@@ -954,6 +954,47 @@ class GalleryConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SearchConfig(GalleryConfig):
+    """Search a gallery by a photo, a text, or a photo changed by a text."""
+
+    image: tuple[str, ...] = option((), "Query")
+    """Reference: an image file, or the id of a photo of the gallery. Given more than once, their
+    mean counts. It is no result, nor are its copies."""
+    text: str = option("", "Query")
+    """What to change of the reference, or what to find where there is none."""
+    like: tuple[str, ...] = option((), "Query")
+    """File or id of a photo that the results shall be more like; can be given more than once."""
+    unlike: tuple[str, ...] = option((), "Query")
+    """File or id of a photo that they shall be less like; can be given more than once."""
+    less: tuple[str, ...] = option((), "Query")
+    """Text that they shall be less like, such as stripes; can be given more than once."""
+    weight: float | None = option(None, "Query")
+    """Share of the text: 0 is the image alone, 1 the text alone, 0.5 and the default are what the
+    retriever makes of both."""
+    top: int = option(10, "Results")
+    """How many results."""
+    category: str | None = option(None, "Results")
+    """Search this category alone."""
+    without: tuple[str, ...] = option((), "Results")
+    """Id that is never a result; can be given more than once."""
+    copies: bool = option(False, "Results")
+    """Show near-copies as results of their own, in place of folded into the better one."""
+    html: Path | None = option(None, "Results")
+    """Write the results with their photos to this HTML file, which needs no network."""
+    json: bool = option(False, "Results")
+    """Print the results as JSON, and nothing else."""
+    overwrite: bool = option(False, "Results")
+    """Replace an HTML file that exists."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        yield from _outside(self, 1, 1000, "top")
+        yield from _outside(self, 0, 1, "weight")
+        if not (self.image or self.text or self.like):
+            yield "nothing to search for: pass `image`, `text`, or both"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServeConfig(GalleryConfig):
     """Serve a page and a JSON API that search a gallery."""
 

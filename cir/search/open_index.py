@@ -30,10 +30,7 @@ def index_of(retriever: Retriever, path: Path, dataset: Path | None = None) -> S
         StoreError: the store is missing, damaged, or of another encoder than the retriever's.
         DatasetError: the dataset folder is none.
     """
-    source = find_source(path, dataset)
-    embeddings = read_embeddings(source.store)
-    require_same_encoder(retriever, embeddings)
-    return SearchIndex(retriever, open_gallery(source, embeddings))
+    return index_at(retriever, find_source(path, dataset))
 
 
 def open_plain(
@@ -47,8 +44,22 @@ def open_plain(
     folder = None if dataset is None else require_path("dataset", dataset)
     file = None if weights is None else require_path("weights", weights)
     source = find_source(require_path("path", path), folder)
+    return open_index(None, source, weights=file, device=pick_device(device))
+
+
+def open_index(
+    run: Path | None, source: Source, *, weights: Path | None, device: torch.device
+) -> SearchIndex:
+    """A run, or the plain sum where there is none, over a gallery; raises as `open_indexes`."""
+    if run is None:
+        return open_indexes([], source, weights=weights, device=device).plain
+    return index_at(load_retriever(run, weights=weights, device=device), source)
+
+
+def index_at(retriever: Retriever, source: Source) -> SearchIndex:
+    """A retriever over a gallery; raises as `index_of`."""
     embeddings = read_embeddings(source.store)
-    retriever = plain_retriever(embeddings, weights=file, device=pick_device(device))
+    require_same_encoder(retriever, embeddings)
     return SearchIndex(retriever, open_gallery(source, embeddings))
 
 

@@ -23,6 +23,7 @@ COMMANDS = (
     ["train"],
     ["evaluate"],
     ["report"],
+    ["search"],
     ["serve"],
     ["demo"],
     ["pretrain"],
