@@ -79,6 +79,7 @@ class Gallery:
         self._digests = list(sha256) or [""] * len(ids)
         self._buffer = vectors
         self._removed = np.zeros(len(ids), dtype=np.bool_)
+        self._first_added = len(ids)
         self._row_of = {image_id: row for row, image_id in enumerate(self.ids)}
         self._rows_by_category: dict[str, list[int]] = defaultdict(list)
         for row, image_id in enumerate(self.ids):
@@ -130,12 +131,16 @@ class Gallery:
 
     def image(self, image_id: str) -> GalleryImage:
         """What is known of a photo; raises UsageError where the gallery holds none of that id."""
-        self.row(image_id)
-        return GalleryImage(image_id, self.record(image_id), self._files.get(image_id))
+        file = None if self.was_added(image_id) else self._files.get(image_id)
+        return GalleryImage(image_id, self.record(image_id), file)
 
     def record(self, image_id: str) -> ImageRecord:
         """What is known of a photo; nothing of one that the gallery does not hold."""
         return self._records.get(image_id, _UNKNOWN)
+
+    def was_added(self, image_id: str) -> bool:
+        """Whether a photo of the gallery was added to those that it began with."""
+        return self.row(image_id) >= self._first_added
 
     def vector(self, image_id: str) -> Float32[np.ndarray, " dim"]:
         """The unit vector of a photo; raises UsageError where the gallery holds none of that id."""
