@@ -1,6 +1,7 @@
 """What a person sees: tables and notes on standard output, progress on standard error."""
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -43,6 +44,15 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 def note(text: str) -> None:
     """Prints one line, which names fields as flags."""
     _print(shown(spelled(text)), soft_wrap=True)
+
+
+def plain(text: str) -> None:
+    """Prints a text as it is, for a program or the terminal to read."""
+    try:
+        sys.stdout.write(f"{text}\n")
+    except OSError as error:
+        error.filename = error.filename or "standard output"
+        raise
 
 
 def left_out(by_reason: Mapping[str, Sequence[str]]) -> None:
