@@ -1,7 +1,9 @@
 """The machine: which device, which arithmetic, and where torch's randomness starts."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+import platform
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -46,6 +48,23 @@ def _device(name: str | torch.device) -> torch.device:
 def _count(device: torch.device) -> int:
     """How many devices of its kind the machine has."""
     return torch.cuda.device_count() if device.type == "cuda" else 1
+
+
+def machine(device: torch.device) -> str:
+    """What a device is, for a reader: `cpu (AMD EPYC 7B13, 2 threads)`."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    threads = torch.get_num_threads()
+    return f"{device} ({_processor()}, {threads} thread{'s' if threads > 1 else ''})"
+
+
+def _processor() -> str:
+    """The processor's name; on Linux the standard library knows its kind alone."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return " ".join(line.partition(":")[2].split())
+    return platform.processor() or platform.machine()
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.table import Table
 
 from pipeline.bars import Pipe, err, on_screen
 from pipeline.bars import RichProgress as RichProgress
 from pipeline.flags import spelled
+from pipeline.tables import tables
 
 out = Pipe(highlight=False)
 _EXAMPLES = 3
@@ -16,13 +16,10 @@ _EXAMPLES = 3
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table; every column but the first is right-aligned."""
-    drawn = Table(title=title, title_justify="left", title_style="bold")
-    for number, column in enumerate(columns):
-        drawn.add_column(column, justify="left" if number == 0 else "right")
-    for row in rows:
-        drawn.add_row(*(escape(str(cell)) for cell in row))
-    _print(drawn)
+    """Prints a table; every column but the first is right-aligned, and no cell is cut."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    for drawn in tables(title, columns, cells, _said().width):
+        _print(drawn)
 
 
 def note(text: str) -> None:

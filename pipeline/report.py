@@ -5,13 +5,14 @@ from typing import Any
 
 from cir import arguments
 from cir.artefacts.store import read_embeddings
-from cir.config import ReportConfig
+from cir.config import ReportConfig, TrainConfig
 from cir.data.dataset import Dataset
 from cir.errors import CheckpointError, UsageError
 from cir.files import read_json, refuse_existing
 from cir.reporting.report import write_report
 from cir.training.run_folder import CONFIG_FILE, REPORT_FILE
 from pipeline import console
+from pipeline.flags import command
 
 
 def run(config: ReportConfig) -> Path:
@@ -26,6 +27,7 @@ def run(config: ReportConfig) -> Path:
         Dataset(config.dataset or Path(settings["dataset"])),
         read_embeddings(config.embeddings or Path(settings["embeddings"])),
         title=f"Training run {config.run.resolve().name}",
+        command=command(TrainConfig, settings),
         progress=console.RichProgress(),
     )
     console.note(f"report: {report}")
