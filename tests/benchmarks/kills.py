@@ -13,6 +13,7 @@ weights of `last` and `best`, every manifest, metrics.jsonl; and with its optimi
 
 import argparse
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -20,15 +21,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cir.artefacts.checkpoint import METADATA_FILE
 from cir.artefacts.manifest import write_manifest
 from cir.artefacts.store import read_embeddings
+from tests.support.forked import CIR, ROOT, Forked
 from tests.support.mined import random_manifest
-from tests.support.runs import assert_same, command_of, started
+from tests.support.runs import assert_same, command_of
 from tests.support.worlds import random_embeddings, small_dataset, write_store
 
 SETTINGS = {
@@ -46,11 +48,28 @@ MOST = 3
 """Kills of one run."""
 
 
+Process = subprocess.Popen[str] | Forked
+Start = Callable[[Sequence[str]], Process]
+"""Starts `cir` with what follows on its command line."""
+
+
+def fresh(command: Sequence[str]) -> Process:
+    """A process as a user starts it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", CIR, *command],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @dataclass(frozen=True)
 class Attempt:
     """A program under way, and the run that it trains."""
 
-    process: subprocess.Popen[str]
+    process: Process
     out: Path
     before: int | None
     """What identified `last` when the program was started; None where there was none."""
@@ -79,16 +98,20 @@ def main() -> None:
 
 
 def survived(
-    folder: Path, times: int, seed: int, told: Callable[[str], None] = lambda line: None
+    folder: Path,
+    times: int,
+    seed: int,
+    told: Callable[[str], None] = lambda line: None,
+    start: Start = fresh,
 ) -> Counter[str]:
     """Kills as many runs; what the kills met."""
     files = made(folder)
     unharmed = folder / "unharmed"
-    trained(files, unharmed)
+    trained(files, unharmed, start)
     draw, met = random.Random(seed), Counter[str]()
     for number in range(times):
         out = folder / f"run-{number}"
-        own = list(killed(files, out, draw, number))
+        own = list(killed(files, out, draw, number, start))
         assert_same(unharmed, out)
         met.update(own)
         told(f"run {number}: killed {', '.join(own)}; ended the same")
@@ -107,15 +130,17 @@ def made(folder: Path) -> dict[str, Path]:
     }
 
 
-def trained(files: dict[str, Path], out: Path, **changes: object) -> None:
+def trained(files: dict[str, Path], out: Path, start: Start, **changes: object) -> None:
     """Trains to the end."""
-    process = started(command_of(files, out, **SETTINGS, **changes))
+    process = start(command_of(files, out, **SETTINGS, **changes))
     _, said = process.communicate()
     if process.returncode:
         raise SystemExit(f"cir train ended with {process.returncode}: {said}")
 
 
-def killed(files: dict[str, Path], out: Path, draw: random.Random, number: int) -> Iterator[str]:
+def killed(
+    files: dict[str, Path], out: Path, draw: random.Random, number: int, start: Start
+) -> Iterator[str]:
     """Kills a run some times, then lets it end; what each kill met.
 
     A moment that a run has passed by is left out, but for the first: that run is begun anew.
@@ -123,20 +148,20 @@ def killed(files: dict[str, Path], out: Path, draw: random.Random, number: int) 
     kills = 0
     for attempt in range(1 + draw.randrange(MOST)):
         moment = _MOMENTS[(number + attempt) % len(_MOMENTS)]
-        while (met := _killed_once(files, out, moment(draw))) is None and not kills:
+        while (met := _killed_once(files, out, moment(draw), start)) is None and not kills:
             shutil.rmtree(out)
             moment = _saving
         if met is not None:
             kills += 1
             yield met
-    trained(files, out, resume=(out / "config.json").exists())
+    trained(files, out, start, resume=(out / "config.json").exists())
 
 
-def _killed_once(files: dict[str, Path], out: Path, moment: Moment) -> str | None:
+def _killed_once(files: dict[str, Path], out: Path, moment: Moment, start: Start) -> str | None:
     """What the kill met; None where the program ended before the moment came."""
     resume = (out / "config.json").exists()
     before = _identity(out / "checkpoints/last")
-    process = started(command_of(files, out, **SETTINGS, resume=resume))
+    process = start(command_of(files, out, **SETTINGS, resume=resume))
     came = _awaited(moment, Attempt(process, out, before))
     process.kill()
     process.communicate()

@@ -2,12 +2,9 @@
 
 import json
 import multiprocessing
-import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,6 +29,7 @@ from cir.encoding.encoder import Encoder
 from cir.errors import CirError, DatasetError, ImageError, UsageError, VectorError
 from cir.files import sha256_of
 from pipeline import embed
+from tests.support.forked import CODE, forked
 from tests.support.micro import micro_encoder
 from tests.support.worlds import small_dataset
 
@@ -259,11 +257,8 @@ def test_a_run_killed_for_good_goes_on_where_it_was(
     pristine: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
     out = tmp_path / "e.h5"
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(pristine.root), str(out)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-    )
+    killed = forked(CODE, [KILLED, str(pristine.root), str(out)])
+    killed.communicate(timeout=120)
     assert killed.returncode == -signal.SIGKILL
     assert not out.exists()
     assert embedded(pristine, encoder, out).resumed == 2 * BLOCK

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from cir.processes import ALONE, Processes
 from pipeline.faults import FAILED, MISUSED
 from pipeline.flags import flag
 from pipeline.mine import run
+from tests.support.forked import CIR, ROOT, launched
 from tests.support.launched import ASKED, config
 from tests.support.mining_worlds import (
     CPU,
@@ -45,7 +45,6 @@ from tests.support.worlds import random_embeddings, write_store
 pytestmark = pytest.mark.slow
 
 T = TypeVar("T")
-ROOT = Path(__file__).parents[2]
 EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "40"))
 
 
@@ -229,25 +228,14 @@ def files(dataset: Dataset, tmp_path: Path) -> dict[str, Path]:
     return {"dataset": dataset.root, "embeddings": embeddings}
 
 
-def launched(*words: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Two processes of a module, started by torchrun."""
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
-    return subprocess.run(
-        [*torchrun, "--nproc-per-node", "2", "-m", *map(str, words)],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def test_two_processes_write_the_file_of_one(files: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "two").mkdir()
-    done = launched("tests.support.launched", *files.values(), "two", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("candidates in band") == len(ASKED)
+    words = [*map(str, files.values()), "two"]
+    (first, output, _), (second, *_) = ended = launched(
+        "tests.support.launched", [words, words], tmp_path
+    )
+    assert (first, second) == (0, 0), ended
+    assert output.count("candidates in band") == len(ASKED)
     for name in ASKED:
         alone = run(config(name, *files.values(), tmp_path))
         assert (tmp_path / "two" / alone.name).read_bytes() == alone.read_bytes(), name
@@ -261,33 +249,20 @@ def flags(files: dict[str, Path], **others: object) -> list[str]:
 def test_the_command_runs_under_torchrun(files: dict[str, Path], tmp_path: Path) -> None:
     asked = {"strategy": "category-aware", "device": "cpu"}
     words = flags(files, **asked, out="two.parquet")
-    done = launched("pipeline.cli", "mine", *words, folder=tmp_path)
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    done = subprocess.run(
+        [*torchrun, "--nproc-per-node", "2", "-m", CIR, "mine", *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("queries starved") == 1
     alone = run(MineConfig(**files, **asked, out=tmp_path / "one.parquet"))
     assert (tmp_path / "two.parquet").read_bytes() == alone.read_bytes()
-
-
-def beside(commands: Sequence[Sequence[str]], folder: Path) -> list[tuple[int, str, str]]:
-    """Exit code, output and errors of processes started as a launcher starts them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    known = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    known |= {"WORLD_SIZE": str(len(commands)), "PYTHONPATH": str(ROOT)}
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli", *command],
-            cwd=folder,
-            env=os.environ | known | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank, command in enumerate(commands)
-    ]
-    said = [process.communicate(timeout=120) for process in running]
-    return [(p.returncode, *own) for p, own in zip(running, said, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -314,7 +289,7 @@ def test_a_failure_anywhere_ends_all_with_one_line(
 ) -> None:
     commands = [["mine", *flags({**files, "out": "bad.parquet", **own})] for own in wrong]
     before = sorted(tmp_path.iterdir())
-    (first, *_), (second, *quiet) = ended = beside(commands, tmp_path)
+    (first, *_), (second, *quiet) = ended = launched(CIR, commands, tmp_path)
     assert (first, second) == (code, code)
     assert [text.count("\n") for text in ended[0][1:]] == [0, 1]
     assert ended[0][2].startswith(line)

@@ -1,13 +1,13 @@
-"""What a user sees: calls in a fresh process, without the check of types that tests make."""
+"""What a user sees: calls in another process, without the check of types that tests make."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
+
+from tests.support.forked import CODE, forked
 
 _SCRIPT = """
 import json, sys
-setup, calls = json.load(sys.stdin)
+setup, calls = json.loads(sys.argv[1])
 names = {}
 exec(setup, names)
 lines = []
@@ -23,14 +23,9 @@ print(json.dumps(lines))
 
 def lines_of(setup: str, calls: Sequence[str]) -> list[str]:
     """What each call raises, as `Error: message`, or `accepted`."""
-    run = subprocess.run(
-        [sys.executable, "-c", _SCRIPT],
-        input=json.dumps([setup, calls]),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines: list[str] = json.loads(run.stdout)
+    said, errors = forked(CODE, [_SCRIPT, json.dumps([setup, calls])]).communicate(timeout=120)
+    assert not errors
+    lines: list[str] = json.loads(said)
     return lines
 
 

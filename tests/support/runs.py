@@ -2,10 +2,7 @@
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -27,7 +24,6 @@ from pipeline.flags import flag
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings
 
-ROOT = Path(__file__).parents[2]
 EPOCHS = 3
 SETTINGS = {
     "epochs": EPOCHS,
@@ -78,21 +74,6 @@ def command_of(files: Mapping[str, Path], out: Path, **changes: object) -> list[
     switches = [flag(name) for name, value in changes.items() if value is True]
     settings = {**SETTINGS, **files, "out": out, **given}
     return ["train", *(f"{flag(n)}={v}" for n, v in settings.items()), *switches]
-
-
-def started(
-    command: Sequence[str], environment: Mapping[str, str] | None = None, **options: object
-) -> subprocess.Popen[str]:
-    """A process of the command line."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", *command],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
 
 
 def run(

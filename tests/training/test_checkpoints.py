@@ -1,6 +1,7 @@
 """Checkpoints of a run: what they are identified by, and a disk that is full."""
 
 import resource
+from functools import partial
 
 import pytest
 
@@ -8,12 +9,12 @@ from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import read_embeddings
 from cir.training.train import train
 from pipeline.faults import FAILED
+from tests.support.forked import CIR, forked
 from tests.support.runs import (
     assert_same,
     command_of,
     config_of,
     saved_at,
-    started,
 )
 
 
@@ -26,9 +27,10 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, dataset, files):
     last = straight / "checkpoints/last"
     room = 2 * (last / "combiner.safetensors").stat().st_size
     assert room < (last / "trainer.pt").stat().st_size
-    process = started(
+    process = forked(
+        CIR,
         command_of(files, out, save_minutes=0, hidden=64, tracker="none"),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+        prepare=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (room, room)),
     )
     _, said = process.communicate(timeout=120)
     assert process.returncode == FAILED

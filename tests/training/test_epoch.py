@@ -8,11 +8,11 @@ import pytest
 from cir.errors import TrainingError
 from cir.training.step import Learner
 from pipeline.faults import FAILED
+from tests.support.forked import CIR, forked
 from tests.support.runs import (
     command_of,
     run,
     saved_at,
-    started,
 )
 
 
@@ -60,7 +60,9 @@ def test_a_gradient_that_is_not_finite_moves_nothing(tmp_path, dataset, embeddin
 @pytest.mark.slow
 def test_the_command_says_in_one_line_that_the_loss_exploded(tmp_path, files):
     out = tmp_path / "run"
-    process = started(command_of(files, out, learning_rate=1e30, save_minutes=0, tracker="none"))
+    process = forked(
+        CIR, command_of(files, out, learning_rate=1e30, save_minutes=0, tracker="none")
+    )
     _, said = process.communicate(timeout=120)
     assert process.returncode == FAILED
     assert [line for line in said.splitlines() if "error" in line.lower()] == [

@@ -15,6 +15,7 @@ from cir.data.dataset import Dataset
 from cir.errors import StoppedError
 from cir.processes import ALONE
 from cir.training.signals import StopRequest
+from tests.support.forked import CIR, forked
 from tests.support.runs import (
     SETTINGS,
     STAGES,
@@ -24,7 +25,6 @@ from tests.support.runs import (
     metrics,
     run,
     saved_at,
-    started,
 )
 
 
@@ -105,7 +105,7 @@ def test_outside_of_the_main_thread_signals_are_left_alone(tmp_path, dataset, em
 @pytest.mark.slow
 def test_the_command_ends_with_the_code_of_its_signal(tmp_path, files):
     out = tmp_path / "run"
-    process = started(command_of(files, out, epochs=10_000, tracker="none"))
+    process = forked(CIR, command_of(files, out, epochs=10_000, tracker="none"))
     try:
         wait_for(lambda: (out / "metrics.jsonl").exists() and len(metrics(out)) > 2)
         process.send_signal(signal.SIGTERM)

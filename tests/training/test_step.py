@@ -1,8 +1,5 @@
 """Two real processes against one: the same curve, the same end, one line of failure."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,32 +9,19 @@ from cir.data.dataset import Dataset
 from cir.errors import UsageError
 from cir.processes import Processes
 from pipeline.faults import FAILED
+from tests.support.forked import CIR, launched
 from tests.support.launched_training import ASKED, BROKEN, STOPPED, trained
-from tests.support.runs import EPOCHS, ROOT, assert_same, command_of, metrics, run
-
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-
-
-def launched(*words: object) -> subprocess.CompletedProcess[str]:
-    """Two processes of a module, started by torchrun."""
-    return subprocess.run(
-        [*TORCHRUN, "-m", *map(str, words)],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+from tests.support.runs import EPOCHS, assert_same, command_of, metrics, run
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> tuple[Path, str]:
     """What two processes have trained, and what they have said."""
     folder = tmp_path_factory.mktemp("two")
-    done = launched("tests.support.launched_training", dataset.root, folder)
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
+    words = [str(dataset.root), str(folder)]
+    ended = launched("tests.support.launched_training", [words, words])
+    assert [code for code, *_ in ended] == [0, 0], ended
+    return folder, "".join(output for _, output, _ in ended)
 
 
 @pytest.mark.slow
@@ -77,13 +61,13 @@ def test_a_fault_of_one_process_ends_both_with_its_line(two):
 
 @pytest.mark.slow
 def test_the_command_says_in_one_line_what_ended_both(tmp_path, files):
-    done = launched("pipeline.cli", *command_of(files, tmp_path / "run", learning_rate=1e30))
-    assert done.returncode != 0
-    told = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert len(told) == 1
-    assert told[0].startswith("error: the loss is nan at epoch 1, step 2: ")
-    assert f"exitcode  : {FAILED} " in done.stderr
-    assert done.stdout.count("epoch 0/") == 1
+    words = command_of(files, tmp_path / "run", learning_rate=1e30)
+    (first, output, errors), (second, *quiet) = launched(CIR, [words, words])
+    assert (first, second) == (FAILED, FAILED)
+    (told,) = [line for line in errors.splitlines() if line.startswith("error:")]
+    assert told.startswith("error: the loss is nan at epoch 1, step 2: ")
+    assert output.count("epoch 0/") == 1
+    assert quiet == ["", ""]
 
 
 def test_a_batch_too_small_to_share_is_refused(tmp_path, dataset, embeddings):

@@ -1,7 +1,5 @@
 """Scanning threads make one product each, and leave the process as it was."""
 
-import subprocess
-import sys
 from typing import Final
 
 import numpy as np
@@ -10,6 +8,7 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from cir.mining.numerics.threads import scanning_threads
+from tests.support.forked import CODE, forked
 
 
 def blas_threads() -> list[int]:
@@ -69,10 +68,9 @@ print(products.fp32_precision, products.allow_bf16_reduced_precision_reduction)
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_sums_are_of_float32_whichever_switch_a_program_uses(switch: str) -> None:
-    """In a fresh process, since torch remembers which of its switches were ever used."""
+    """In a process of its own, since torch remembers which of its switches were ever used."""
     code = PROBE.format(switch=switch)
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert ran.stdout.split() == ["ieee", "False", "tf32", "True"], ran.stderr
+    said, errors = forked(CODE, [code]).communicate(timeout=120)
+    assert said.split() == ["ieee", "False", "tf32", "True"], errors
