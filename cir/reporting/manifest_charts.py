@@ -30,7 +30,7 @@ _KIND_COLOURS: Final = (C3, C2, C4)
 _EVERY: Final = "all queries"
 _SUFFIXES: Final = ((10**6, "M"), (10**3, "k"))
 _WORTH_DRAWING: Final = 0.01
-"""Share of a category's queries that are starved where a chart shows it."""
+"""Share of queries, or of negatives, that is seen in a chart."""
 _SCALE: Final = 0.1
 """Where the scale of that chart ends at least."""
 
@@ -122,9 +122,9 @@ def _rank_chart(manifests: Mapping[str, Manifest], colours: Sequence[str]) -> Ch
 
 
 def _scope_charts(manifest: Manifest) -> list[Chart]:
-    """Nothing where all negatives are of one kind: the table says which."""
+    """Nothing where next to all negatives are of one kind: the table says which."""
     cells = kinds_by_scope(manifest)
-    if np.count_nonzero(cells.sum(axis=0)) == 1:
+    if cells.sum(axis=0).max() > (1 - _WORTH_DRAWING) * cells.sum():
         return []
     scopes = {
         str(scope): counts for scope, counts in zip(SCOPES, cells, strict=True) if counts.any()

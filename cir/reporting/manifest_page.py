@@ -48,6 +48,7 @@ class _Hub:
 
     photo: Photo
     times: str
+    share: str
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def _choices(counts: Counter[str], order: Sequence[str]) -> list[tuple[str, int]
 def _hubs(manifest: Manifest, hubs: Hubness, album: Album) -> list[_Hub]:
     pairs = zip(hubs.ids[:MOST_USED], hubs.counts.tolist(), strict=False)
     return [
-        _Hub(album.photo(image_id), f"{count:,}×, {percent(count / len(manifest))} of queries")
+        _Hub(album.photo(image_id), f"{count:,}×", f"{percent(count / len(manifest))} of queries")
         for image_id, count in pairs
     ]
 
