@@ -1,5 +1,6 @@
 """What a person sees: tables and notes on standard output, progress on standard error."""
 
+import sys
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console, RenderableType
@@ -25,6 +26,15 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 def note(text: str) -> None:
     """Prints one line, which names fields as flags."""
     _print(escape(spelled(text)), soft_wrap=True)
+
+
+def plain(text: str) -> None:
+    """Prints a text as it is, for a program or the terminal to read."""
+    try:
+        sys.stdout.write(f"{text}\n")
+    except OSError as error:
+        error.filename = error.filename or "standard output"
+        raise
 
 
 def left_out(by_reason: Mapping[str, Sequence[str]]) -> None:
