@@ -851,7 +851,12 @@ class TrainConfig(Config):
         """The combiner's peak learning rate, where none is given that which suits it."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return _COMBINER_RATES[self.combiner]
+        return self.default_rate(self.combiner)
+
+    @staticmethod
+    def default_rate(combiner: CombinerName) -> float:
+        """The peak learning rate that suits a combiner."""
+        return _COMBINER_RATES[combiner]
 
     def _masking_faults(self) -> Iterator[str]:
         yield from _outside(self, -1, 1, "guide_threshold")

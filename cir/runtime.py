@@ -1,7 +1,9 @@
 """The machine: which device and how arrays get there, which arithmetic, and torch's randomness."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+import platform
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -60,6 +62,23 @@ def upload(array: Shaped[np.ndarray, "*shape"], device: torch.device) -> Shaped[
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def machine(device: torch.device) -> str:
+    """What a device is, for a reader: `cpu (AMD EPYC 7B13, 2 threads)`."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    threads = torch.get_num_threads()
+    return f"{device} ({_processor()}, {threads} thread{'s' if threads > 1 else ''})"
+
+
+def _processor() -> str:
+    """The processor's name; on Linux the standard library knows its kind alone."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return " ".join(line.partition(":")[2].split())
+    return platform.processor() or platform.machine()
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

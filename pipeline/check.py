@@ -47,11 +47,11 @@ def _tell(config: CheckConfig, dataset: Dataset, report: Audit) -> None:
     """Prints and writes what was found."""
     hurt = report.images_opened and not report.complete
     left = remainder(dataset, report.absent) if hurt else ()
+    if config.json:
+        write_json(config.json, report.to_json() | {"left": [asdict(part) for part in left]})
     _print_counts(report)
     _print_notes(report)
     _print_left(left)
-    if config.json:
-        write_json(config.json, report.to_json() | {"left": [asdict(part) for part in left]})
     _print_faults(report)
 
 
