@@ -75,7 +75,7 @@ class OnlineNegatives:
         held = rows != NO_ROW
         cosines = query[start:stop].float() @ self._vectors.T
         index = (owners[own][held] - start, rows[held])
-        at = [upload(each, cosines.device) for each in index]
+        at = tuple(upload(each, cosines.device) for each in index)
         cosines.index_put_(at, cosines.new_full((), -torch.inf))
         best = cosines.topk(self._top_k, dim=1)
         return best.values, best.indices

@@ -128,7 +128,7 @@ class Bank:
         held = rows != NO_ROW
         device = self._vectors.device
         among = torch.zeros(count, len(self._vectors), dtype=torch.bool, device=device)
-        pairs = [upload(each, device) for each in (queries[held], rows[held])]
+        pairs = tuple(upload(each, device) for each in (queries[held], rows[held]))
         return among.index_put_(pairs, among.new_ones(()))
 
 
