@@ -7,12 +7,15 @@ from cir import arguments
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import EmbedConfig
 from cir.data.dataset import Dataset
+from cir.data.image_files import outside_every_split
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
 from cir.encoding.encoder import Encoder, load_encoder
 from cir.encoding.staleness import Staleness, staleness
+from cir.errors import some_of
 from cir.runtime import pick_device
 from cir.workers import pick_workers
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 _SHOWN = 10
 """Skipped images that are printed; the store lists them all."""
@@ -20,6 +23,7 @@ _NAMED = 3
 """Ids or captions that a line of what is stale names."""
 
 
+@claims_outputs
 def run(config: EmbedConfig) -> Path | bool:
     """Embeds a dataset and says what came of it.
 
@@ -117,6 +121,13 @@ def _print(out: Path, encoder: Encoder, done: EmbedSummary) -> None:
     _print_kept(out, done)
     if done.resumed:
         console.note(f"{done.resumed:,} of the images were done by an earlier run")
+    if done.unlisted:
+        console.note(outside_every_split(done.unlisted))
+    if done.cut:
+        console.note(
+            f"{len(done.cut):,} texts are longer than the encoder's context and were cut there: "
+            f"{some_of([repr(text) for text in done.cut])}"
+        )
     if done.skipped:
         _print_skipped(out, done)
 

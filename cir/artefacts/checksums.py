@@ -28,7 +28,14 @@ class ChecksumError(ValueError):
     """A file whose bytes are not those that its checksum was made of."""
 
     def __init__(self) -> None:
-        super().__init__("its bytes do not agree with its checksum")
+        super().__init__("its bytes do not agree with its checksum, or another program changed it")
+
+
+class UnsealedError(ValueError):
+    """A file that should carry a checksum and carries none."""
+
+    def __init__(self) -> None:
+        super().__init__("it carries no checksum, or another program wrote it")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ import numpy as np
 from cir.artefacts import checksums
 from cir.errors import CirError
 from cir.files import written_aside
+from cir.reading import read_bytes
 
 SECONDS = 5.0
 """How often what is done is saved: what a kill can cost, beside the batch under way."""
@@ -116,7 +117,7 @@ class SavedRows:
 def _read(file: Path) -> list[dict[str, np.ndarray]]:
     """The batches of a block; none where it is not as it was saved."""
     try:
-        saved = io.BytesIO(file.read_bytes())
+        saved = io.BytesIO(read_bytes(file))
         if not checksums.verified(saved).sealed:
             return []
         with np.load(saved, allow_pickle=False) as held:

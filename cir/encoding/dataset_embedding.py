@@ -39,6 +39,10 @@ class EmbedSummary:
     """Texts in the store."""
     skipped: Mapping[str, str]
     """Images left out, with the reason."""
+    unlisted: tuple[str, ...]
+    """Image files that no image split names."""
+    cut: tuple[str, ...]
+    """Texts longer than the encoder's context, what follows it being lost."""
     resumed: int
     """Images that an earlier, killed run had already done."""
     seconds: float
@@ -131,6 +135,8 @@ def embed_dataset(
         images=len(images.ids),
         captions=len(texts),
         skipped=skipped,
+        unlisted=dataset.unlisted,
+        cut=tuple(encoder.cut_texts(texts)),
         resumed=images.resumed,
         seconds=time.perf_counter() - started,
         images_per_second=images.encoded / pace,
@@ -176,12 +182,13 @@ def _missing(dataset: Dataset, ids: Sequence[str], on_error: OnError) -> dict[st
     """Ids without a file, with the reason that `skip` records."""
     missing = [i for i in ids if i not in dataset.image_files]
     if missing and on_error == "fail":
+        first = missing[0]
         raise ImageError(
-            f"{len(missing)} of {len(ids)} images are missing, the first {missing[0]}: expected "
-            f"{dataset.expected_file(missing[0])}; add them, or pass `on_error='skip'` to leave "
-            f"them out"
+            f"{len(missing)} of {len(ids)} images are missing, the first {first}: expected "
+            f"{dataset.expected_file(first)} ({dataset.why_missing(first)}); add them, or pass "
+            f"`on_error='skip'` to leave them out"
         )
-    return {i: f"no file in {dataset.expected_file(i).parent}" for i in missing}
+    return {i: dataset.why_missing(i) for i in missing}
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from PIL import Image
 from cir.data.image_batches import ImageBatch, image_batches
 from cir.encoding.batching import images_at_once, padded_to, require_vectors, texts_at_once
 from cir.encoding.encoder import Encoder
+from cir.encoding.preprocess import ENOUGH
 from cir.encoding.texts import encode_by_length
 from cir.errors import ImageError
 from cir.progress import SILENT, Progress
@@ -107,6 +108,7 @@ def photos_of(
         encoder.to_pixels if in_bytes else encoder.preprocess,
         workers=workers,
         pinned=encoder.device.type == "cuda",
+        least=ENOUGH * encoder.image_size,
     )
 
 
