@@ -75,8 +75,8 @@ class Dataset:
         present = {c: file for c, file in files.items() if file.exists()}
         if not present:
             raise DatasetError(
-                f"{self.root} has no split {split!r}: no captions/"
-                f"{self._file_name('cap', '*', split)}; its splits are {', '.join(self.splits)}"
+                f"{self.root} has no queries of split {split!r}: no captions/"
+                f"{self._file_name('cap', '*', split)}; {self._captioned()}"
             )
         return [q for c, file in present.items() for q in self._read_queries(file, c, split)]
 
@@ -132,6 +132,13 @@ class Dataset:
         """Image id to file, for every image file of the folder."""
         files = [file for folder in self.image_folders for file in _image_files(folder)]
         return {file.stem: file for file in sorted(files)}
+
+    def _captioned(self) -> str:
+        """Which splits have queries, as a clause."""
+        captioned = dict.fromkeys(split for _, split in self._annotated("captions", "cap"))
+        if not captioned:
+            return "it has no captions at all, so it is a gallery to search in"
+        return f"its splits with queries are {', '.join(s for s in SPLITS if s in captioned)}"
 
     def _file_name(self, prefix: str, category: str, split: Split) -> str:
         if split not in SPLITS:
