@@ -74,10 +74,7 @@ class Dataset:
         files = {c: self.captions_file(c, split) for c in self.categories}
         present = {c: file for c, file in files.items() if file.exists()}
         if not present:
-            raise DatasetError(
-                f"{self.root} has no queries of split {split!r}: no captions/"
-                f"{self._file_name('cap', '*', split)}; {self._captioned()}"
-            )
+            raise DatasetError(self._without_queries(split))
         return [q for c, file in present.items() for q in self._read_queries(file, c, split)]
 
     def queries_or_none(self, split: Split) -> list[Query]:
@@ -133,12 +130,17 @@ class Dataset:
         files = [file for folder in self.image_folders for file in _image_files(folder)]
         return {file.stem: file for file in sorted(files)}
 
-    def _captioned(self) -> str:
-        """Which splits have queries, as a clause."""
-        captioned = dict.fromkeys(split for _, split in self._annotated("captions", "cap"))
-        if not captioned:
-            return "it has no captions at all, so it is a gallery to search in"
-        return f"its splits with queries are {', '.join(s for s in SPLITS if s in captioned)}"
+    def _without_queries(self, split: Split) -> str:
+        file = self._file_name("cap", "*", split)
+        if not self._annotated("captions", "cap"):
+            return (
+                f"{self.root} has no queries of split {split!r}, and no captions/{file} at all: it "
+                f"is a gallery to search in"
+            )
+        return (
+            f"{self.root} has no split {split!r}: no captions/{file}; its splits are "
+            f"{', '.join(self.splits)}"
+        )
 
     def _file_name(self, prefix: str, category: str, split: Split) -> str:
         if split not in SPLITS:
