@@ -40,7 +40,7 @@ def _holder(
 ) -> None:
     """Lets those pass who hold the token."""
     if state.token is None:
-        raise HTTPException(403, "the server takes no changes: start it with --writable")
+        raise HTTPException(403, "the server was not started as writable")
     if not holds_token(authorization, state.token):
         raise HTTPException(401, "the token is missing or wrong", {"WWW-Authenticate": "Bearer"})
 
