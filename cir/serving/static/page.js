@@ -41,7 +41,9 @@ const asked = () => Math.min(trail.top || TOP, info.limits.top);
 
 function answers(now, signal) {
   if (!now.query) return search(body(now), signal);
-  return get(`queries/${encodeURIComponent(now.query)}`, {retrievers: trail.by, top: asked()});
+  return get(`queries/${encodeURIComponent(now.query)}`, {
+    retrievers: trail.by.length ? trail.by : [info.retrievers[0].name], top: asked(),
+  });
 }
 
 async function run() {
@@ -65,11 +67,14 @@ async function run() {
   }
 }
 
+const narrow = matchMedia("(max-width: 900px)");
+
 function display(found) {
   for (const answer of found.answers) for (const result of answer.results) remember(result.image);
   show(by("answers"), found, titles(), {refine, taste});
   const number = found.answers[0].results.length;
   by("status").textContent = number ? `${count(number, "photo")}${spent(found)}` : "Nothing was found: ask for less, or in all categories.";
+  if (narrow.matches && trail.at >= 0) by("results").scrollIntoView();
   const more = number >= asked() && asked() < info.limits.top;
   if (more) by("answers").append(element("button", {type: "button", class: "button show-more", onclick: showMore}, "More"));
 }
@@ -94,7 +99,7 @@ const change = values => go({...revised(trail, {query: null, ...values}), top: 0
 function refine(image) {
   remember(image);
   go(advanced(trail, step({image: image.id})));
-  by("text").focus({preventScroll: true});
+  if (!narrow.matches) by("text").focus({preventScroll: true});
   scrollTo({top: 0});
 }
 
@@ -255,9 +260,15 @@ async function drawWords() {
   if (worded === trail.category) return;
   worded = trail.category;
   const groups = await get("words", {category: trail.category, count: 8}).catch(() => []);
-  by("words").replaceChildren(...groups.flatMap(({name, words}) => words.map(({word, images}) => element("button", {
+  by("words").replaceChildren(...inTurn(groups).map(({name, word, images}) => element("button", {
     type: "button", class: "word", title: `${name}: ${count(images, "photo")}`, onclick: () => addWord(word),
-  }, word))));
+  }, word)));
+}
+
+/** The first word of each attribute, then the second of each, and so on. */
+function inTurn(groups) {
+  const longest = Math.max(0, ...groups.map(({words}) => words.length));
+  return Array.from({length: longest}, (_, nth) => groups.flatMap(({name, words}) => (words[nth] ? [{name, ...words[nth]}] : []))).flat();
 }
 
 function addWord(word) {

@@ -10,7 +10,7 @@ export class Picker {
     this.pick = pick;
     this.ask = ask;
     this.fail = fail;
-    this.split = splits[0]?.split;
+    this.split = (splits.find(one => one.split === "val") || splits.at(-1))?.split;
     this.category = "";
     this.seed = 0;
     this.queries = false;
@@ -37,6 +37,7 @@ export class Picker {
   choose(queries, category = this.category) {
     this.queries = queries;
     this.category = category;
+    by("find").labels[0].firstChild.textContent = queries ? "Find by words of the change" : "Find by words of the title";
     by("of-photos").setAttribute("aria-pressed", String(!queries));
     by("of-queries").setAttribute("aria-pressed", String(queries));
     for (const chip of by("categories").querySelectorAll("button")) {
