@@ -1,4 +1,4 @@
-"""The machine: which device, which arithmetic, and where torch's randomness starts."""
+"""The machine: which device and how arrays get there, which arithmetic, and torch's randomness."""
 
 import os
 import platform
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Shaped
+from torch import Tensor
 
 from cir import arguments
 from cir.errors import UsageError
@@ -48,6 +50,18 @@ def _device(name: str | torch.device) -> torch.device:
 def _count(device: torch.device) -> int:
     """How many devices of its kind the machine has."""
     return torch.cuda.device_count() if device.type == "cuda" else 1
+
+
+def upload(array: Shaped[np.ndarray, "*shape"], device: torch.device) -> Shaped[Tensor, "*shape"]:
+    """An array as a tensor on `device`.
+
+    To a GPU it goes from pinned memory, and nothing waits for it: a copy from ordinary memory would
+    stall until all that the GPU has been given before is done.
+    """
+    tensor = torch.from_numpy(array)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def machine(device: torch.device) -> str:

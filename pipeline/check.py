@@ -7,23 +7,26 @@ from cir import arguments
 from cir.config import CheckConfig
 from cir.data.audit import Audit, audit
 from cir.data.dataset import Dataset
+from cir.data.image_files import outside_every_split
 from cir.data.remainder import (
     RECORD_FILE,
     SplitRemainder,
     rank_in_whole,
     remainder,
-    require_writable,
     write_remainder,
 )
+from cir.data.soundness import outside_split
 from cir.evaluation.recall import HEADLINE_CUTOFFS, PUBLISHED_GALLERIES
 from cir.files import write_json
 from cir.workers import pick_workers
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 _SHOWN = 5
 """Faults of a sort that are printed; --json has them all."""
 
 
+@claims_outputs
 def run(config: CheckConfig) -> bool:
     """Prints what the dataset holds and lacks; whether every stage finds what it needs.
 
@@ -31,8 +34,6 @@ def run(config: CheckConfig) -> bool:
     """
     arguments.instance("config", config, CheckConfig)
     dataset = Dataset(config.dataset)
-    if config.without_missing:
-        require_writable(dataset, config.without_missing, overwrite=config.overwrite)
     workers, progress = pick_workers(config.workers), console.RichProgress()
     report = audit(dataset, images=config.images, workers=workers, progress=progress)
     _tell(config, dataset, report)
@@ -92,6 +93,8 @@ def _print_notes(report: Audit) -> None:
     console.note(f"{report.val_targets_seen_in_train:,} val targets also occur in train")
     if report.images_opened:
         console.note(f"{len(report.duplicates):,} groups of images with the same bytes")
+    if report.unlisted:
+        console.note(outside_every_split(report.unlisted))
 
 
 def _print_left(left: Sequence[SplitRemainder]) -> None:
@@ -143,7 +146,9 @@ def _comparability(val: Sequence[SplitRemainder]) -> Iterator[str]:
 
 def _print_faults(report: Audit) -> None:
     for file, ids in report.unknown.items():
-        _print_some(f"{file} names {len(ids):,} ids that its image split lacks", ids)
+        console.fail(outside_split(file, ids))
+    for line in report.closed_folders:
+        console.fail(line)
     if report.missing:
         _print_some(f"{len(report.missing):,} images are missing", report.missing)
     if report.broken:

@@ -5,21 +5,23 @@ from pathlib import Path
 from cir import arguments
 from cir.config import EmbedConfig
 from cir.data.dataset import Dataset
+from cir.data.image_files import outside_every_split
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
 from cir.encoding.encoder import Encoder, load_encoder
-from cir.files import refuse_existing
+from cir.errors import some_of
 from cir.runtime import pick_device
 from cir.workers import pick_workers
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 _SHOWN = 10
 """Skipped images that are printed; the store lists them all."""
 
 
+@claims_outputs
 def run(config: EmbedConfig) -> Path:
     """Embeds a dataset and says what came of it; the path of the store."""
     arguments.instance("config", config, EmbedConfig)
-    refuse_existing(config.out, overwrite=config.overwrite)
     dataset = Dataset(config.dataset)
     encoder = load_encoder(
         config.model,
@@ -57,6 +59,13 @@ def _print(out: Path, encoder: Encoder, done: EmbedSummary) -> None:
     )
     if done.resumed:
         console.note(f"{done.resumed:,} of the images were done by an earlier run")
+    if done.unlisted:
+        console.note(outside_every_split(done.unlisted))
+    if done.cut:
+        console.note(
+            f"{len(done.cut):,} texts are longer than the encoder's context and were cut there: "
+            f"{some_of([repr(text) for text in done.cut])}"
+        )
     if done.skipped:
         _print_skipped(out, done)
 

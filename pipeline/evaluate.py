@@ -36,7 +36,7 @@ from cir.evaluation.ranks import Ranks
 from cir.evaluation.recall import Evaluation, recalls
 from cir.evaluation.submission import SUBMITTED, submission
 from cir.evaluation.text_share import choose_text_share
-from cir.files import folder_written_aside, refuse_existing, write_json
+from cir.files import folder_written_aside, write_json
 from cir.mining.manifest import usable_queries
 from cir.models.clip4cir_checkpoint import load_clip4cir_combiner
 from cir.models.combiner import SumCombiner
@@ -45,6 +45,7 @@ from cir.runtime import pick_device
 from cir.types import Split
 from cir.workers import pick_workers
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +77,10 @@ class _Inputs:
         return self.dataset.image_ids() if asked else []
 
 
+@claims_outputs
 def run(config: EvaluateConfig) -> Path:
     """Ranks, prints the figures, and returns where they were written to or come from."""
     arguments.instance("config", config, EvaluateConfig)
-    _refuse_existing(config)
     inputs = _open(config)
     if config.compares:
         return _compare(config, inputs)
@@ -92,13 +93,6 @@ def run(config: EvaluateConfig) -> Path:
         _evaluate(config, inputs, composer, vectors, leaks)
     written = config.json or config.per_query or config.submission
     return written or (composer.checkpoint.folder if composer.checkpoint else config.embeddings)
-
-
-def _refuse_existing(config: EvaluateConfig) -> None:
-    for field in ("json", "per_query", "submission"):
-        path: Path | None = getattr(config, field)
-        if path:
-            refuse_existing(path, overwrite=config.overwrite, field=field)
 
 
 def _open(config: EvaluateConfig) -> _Inputs:
@@ -309,7 +303,7 @@ def _submit(folder: Path, inputs: _Inputs, composer: Composer, vectors: Embeddin
     )
     ranks = _judge(evaluator, composer, vectors, SUBMITTED)[0]
     files = submission(ranks, inputs.dataset.form)
-    with folder_written_aside(folder) as aside:
+    with folder_written_aside(folder, "submission") as aside:
         for name, value in files.items():
             write_json(aside / name, value)
     count = sum(len(category.task.queries) for category in ranks.categories)
@@ -374,7 +368,6 @@ def _compare(config: EvaluateConfig, inputs: _Inputs) -> Path:
         compare(first, second, resamples=config.resamples, seed=config.seed)
         for first, second in zip(before, after, strict=True)
     ]
-    mark = next((_mark(each) for each in leaks if each and each.leaked), "")
     if config.json:
         sides = zip(("before", "after"), composers, (before, after), leaks, strict=True)
         figures = {
@@ -387,6 +380,7 @@ def _compare(config: EvaluateConfig, inputs: _Inputs) -> Path:
         every = [comparison.to_json() for comparison in comparisons]
         write_json(config.json, {"comparisons": every, **figures})
     console.note(f"from {composers[0]} to {composers[1]}")
+    mark = next((_mark(each) for each in leaks if each and each.leaked), "")
     for comparison, ranks in zip(comparisons, after, strict=True):
         _print_comparison(comparison, f"{ranks.title}{mark}")
     return config.json or config.embeddings

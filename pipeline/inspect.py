@@ -13,12 +13,12 @@ from cir.artefacts.manifest_statistics import hubness
 from cir.config import InspectConfig
 from cir.data.dataset import Dataset
 from cir.errors import ManifestError
-from cir.files import refuse_existing
 from cir.reporting.comparison_tables import comparison_notes, tables_of_comparison
 from cir.reporting.manifest_tables import described, tables_of_manifest
 from cir.reporting.pages import PageTable
 from cir.types import Split
 from pipeline import console
+from pipeline.claims import claims_outputs
 from pipeline.flags import command
 
 if TYPE_CHECKING:
@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 _MEGABYTE = 10**6
 
 
+@claims_outputs
 def run(config: InspectConfig) -> Path | None:
     """Prints the figures of one manifest, or of two; the path of the page where one is written."""
     arguments.instance("config", config, InspectConfig)
-    if config.html:
-        refuse_existing(config.html, overwrite=config.overwrite, field="html")
     dataset = Dataset(config.dataset) if config.dataset else None
     first = _opened(config.manifest, dataset)
     if config.other:

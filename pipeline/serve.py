@@ -36,7 +36,8 @@ def run(config: ServeConfig) -> None:
         weights=config.weights,
         device=pick_device(config.device),
     )
-    engine = Engine(_served(opened), opened.source.dataset)
+    opened.plain.gallery.turn()
+    engine = Engine(_served(opened), opened.source.dataset, opened.living)
     app = create_app(engine, queue=config.queue, token=token, hosts=_hosts(config))
     console.note(f"{len(engine.gallery):,} photos of {opened.source.store}: {_address(config)}")
     uvicorn.run(

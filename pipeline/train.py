@@ -7,7 +7,7 @@ from typing import Any
 from cir import arguments
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import Embeddings, read_embeddings
-from cir.config import TrainConfig
+from cir.config import REPORT_FILE, TrainConfig
 from cir.data.dataset import Dataset
 from cir.errors import CheckpointError
 from cir.files import read_json
@@ -17,14 +17,16 @@ from cir.reporting.doubts import doubts
 from cir.reporting.held_out import held_out
 from cir.reporting.report import write_report
 from cir.training.metrics_log import RunLog
-from cir.training.run_folder import CONFIG_FILE, REPORT_FILE
+from cir.training.run_folder import CONFIG_FILE
 from cir.training.train import train
 from pipeline import console
+from pipeline.claims import claims_outputs
 from pipeline.flags import command
 
 _SHOWN = ("R@10", "R@50", "headline")
 
 
+@claims_outputs
 def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
     """Trains, prints a line an epoch and a table at the end, writes the report.
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from cir.data.images import decode_image, image_bytes, upright
-from cir.errors import CirError, ImageError
+from cir.data.images import decode_image, image_bytes
+from cir.data.rgb import as_rgb
+from cir.errors import CirError, ImageError, UnreadImageError
 
 Preprocessing = Callable[[Image.Image], Float[Tensor, "3 size size"]]
 """From an RGB image to what the encoder takes; worker processes receive it, so pickle takes it."""
@@ -36,6 +38,8 @@ class ImageBatch:
     """SHA-256 of each readable file; empty for an image that came decoded."""
     faults: dict[int, str]
     """The images that could not be read, by row, with one line that says why."""
+    unread: tuple[int, ...] = ()
+    """Those of them whose file the system did not give: another run may read them."""
 
     def pin_memory(self) -> "ImageBatch":
         """Called by the DataLoader, so that the copy to the GPU runs beside its work."""
@@ -49,6 +53,7 @@ def image_batches(
     *,
     workers: int,
     pinned: bool,
+    least: int | None = None,
 ) -> Generator[ImageBatch, None, None]:
     """Reads the images of each batch, in order, ahead of the caller.
 
@@ -58,17 +63,18 @@ def image_batches(
         preprocess: Applied to each image by the worker.
         workers: Processes that read; with 0 this one does.
         pinned: Whether pixels go to page-locked memory.
+        least: Pixels of the shorter edge that `preprocess` needs (`cir.data.images.read_image`).
 
     Raises:
         CirError: a worker was killed.
     """
     loader: DataLoader[Any] = DataLoader(
-        _Images(images, preprocess),
+        _Images(images, preprocess, least),
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of rows will do
         num_workers=workers if batches else 0,
         collate_fn=_collate,
         pin_memory=pinned,
-        worker_init_fn=_leave_group,
+        worker_init_fn=_begin,
         generator=torch.Generator(),  # else the loader draws from the global one
     )
     stream = iter(loader)
@@ -83,9 +89,14 @@ def image_batches(
         del stream  # the last reference: ends the workers now, not when a traceback is let go
 
 
-def _leave_group(_: int) -> None:
-    """Leaves the caller's process group, so that the terminal's signals reach the caller alone."""
+def _begin(_: int) -> None:
+    """Leaves the caller's process group, so that the terminal's signals reach the caller alone.
+
+    A fault of memory ends the worker without torch's own lines: the caller says it in one.
+    """
     os.setsid()
+    for fatal in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE):
+        signal.signal(fatal, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
@@ -94,23 +105,30 @@ class _DecodedImage:
     pixels: Tensor | None
     sha256: str
     fault: str
+    unread: bool = False
 
 
 class _Images(TorchDataset[_DecodedImage]):
     """Decodes a file at a time; a fault is a value, so that no worker dies of it."""
 
-    def __init__(self, images: Sequence[Path | Image.Image], preprocess: Preprocessing) -> None:
-        self._images, self._preprocess = images, preprocess
+    def __init__(
+        self,
+        images: Sequence[Path | Image.Image],
+        preprocess: Preprocessing,
+        least: int | None,
+    ) -> None:
+        self._images, self._preprocess, self._least = images, preprocess, least
 
     def __getitem__(self, row: int) -> _DecodedImage:
         path = self._images[row]
         if isinstance(path, Image.Image):
-            return _DecodedImage(row, self._preprocess(upright(path)), "", "")
+            return _DecodedImage(row, self._preprocess(as_rgb(path, self._least)), "", "")
         try:
             encoded = image_bytes(path)
-            pixels = self._preprocess(decode_image(encoded, path))
+            image = decode_image(encoded, path, least=self._least)
         except ImageError as fault:
-            return _DecodedImage(row, None, "", str(fault))
+            return _DecodedImage(row, None, "", str(fault), isinstance(fault, UnreadImageError))
+        pixels = self._preprocess(image)
         return _DecodedImage(row, pixels, hashlib.sha256(encoded).hexdigest(), "")
 
 
@@ -121,4 +139,5 @@ def _collate(images: Sequence[_DecodedImage]) -> ImageBatch:
         pixels=torch.stack(pixels) if pixels else torch.empty(0),
         sha256=tuple(image.sha256 for image in images if not image.fault),
         faults={image.row: image.fault for image in images if image.fault},
+        unread=tuple(image.row for image in images if image.unread),
     )

@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from cir.artefacts.checksums import PLACE, seal, verified
 from cir.files import written_aside
+from cir.reading import read_bytes
 
 
 def key_of(name: str, source: Any) -> str:
@@ -31,9 +33,11 @@ class Blocks:
         self.folder = out.with_name(f".{out.name}.parts")
 
     def load(self, key: str) -> dict[str, np.ndarray] | None:
-        """The arrays of a block; None where it was not saved, or not wholly."""
+        """The arrays of a block; None where it was not saved, or is not what was saved."""
         try:
-            saved = io.BytesIO(self._file(key).read_bytes())
+            saved = io.BytesIO(read_bytes(self._file(key)))
+            if not verified(saved).sealed:
+                return None
             with np.load(saved, allow_pickle=False) as file:
                 return dict(file)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
@@ -47,6 +51,9 @@ class Blocks:
         """
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
+        buffer.seek(0, io.SEEK_END)
+        buffer.write(PLACE)
+        seal(buffer)
         with written_aside(self._file(key)) as aside:
             aside.write_bytes(buffer.getbuffer())
 

@@ -37,6 +37,10 @@ class EmbedSummary:
     """Texts in the store."""
     skipped: Mapping[str, str]
     """Images left out, with the reason."""
+    unlisted: tuple[str, ...]
+    """Image files that no image split names."""
+    cut: tuple[str, ...]
+    """Texts longer than the encoder's context, what follows it being lost."""
     resumed: int
     """Images that an earlier, killed run had already done."""
     seconds: float
@@ -108,6 +112,8 @@ def embed_dataset(
         images=len(images.ids),
         captions=len(texts),
         skipped=skipped,
+        unlisted=dataset.unlisted,
+        cut=tuple(encoder.cut_texts(texts)),
         resumed=images.resumed,
         seconds=time.perf_counter() - started,
         images_per_second=(len(images.ids) - images.resumed) / pace,
@@ -118,12 +124,13 @@ def _missing(dataset: Dataset, ids: Sequence[str], on_error: OnError) -> dict[st
     """Ids without a file, with the reason that `skip` records."""
     missing = [i for i in ids if i not in dataset.image_files]
     if missing and on_error == "fail":
+        first = missing[0]
         raise ImageError(
-            f"{len(missing)} of {len(ids)} images are missing, the first {missing[0]}: expected "
-            f"{dataset.expected_file(missing[0])}; add them, or pass `on_error='skip'` to leave "
-            f"them out"
+            f"{len(missing)} of {len(ids)} images are missing, the first {first}: expected "
+            f"{dataset.expected_file(first)} ({dataset.why_missing(first)}); add them, or pass "
+            f"`on_error='skip'` to leave them out"
         )
-    return {i: f"no file in {dataset.expected_file(i).parent}" for i in missing}
+    return {i: dataset.why_missing(i) for i in missing}
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +143,8 @@ class _Images:
     skipped: dict[str, str]
     resumed: int = 0
     """How many of `ids` came from an earlier run."""
+    unread: bool = False
+    """Whether the system refused a file, which another run may read: this is not kept for it."""
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """What a block saves."""
@@ -163,6 +172,7 @@ class _Images:
             sha256=tuple(digest for part in parts for digest in part.sha256),
             skipped={i: reason for part in parts for i, reason in part.skipped.items()},
             resumed=sum(part.resumed for part in parts),
+            unread=any(part.unread for part in parts),
         )
 
 
@@ -186,7 +196,8 @@ class _Run:
         left = [span for span in spans if span not in parts]
         with self.progress.task("images", sum(map(len, left)), "images") as task:
             for span, part in self._encoded(files, left, task):
-                self.saved.save(keys[span], part.to_arrays())
+                if not part.unread:
+                    self.saved.save(keys[span], part.to_arrays())
                 parts[span] = part
         return _Images.concatenated([parts[span] for span in spans], self.encoder.dim)
 
@@ -248,6 +259,7 @@ class _Run:
             vectors=vectors,
             sha256=photos.sha256,
             skipped={ids[row]: fault for row, fault in photos.faults.items()},
+            unread=bool(photos.unread),
         )
 
 

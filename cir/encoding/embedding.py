@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cir.data.image_batches import ImageBatch, image_batches
 from cir.encoding.encoder import Encoder
+from cir.encoding.preprocess import ENOUGH
 from cir.errors import ImageError, VectorError
 from cir.progress import SILENT, Progress, Task
 
@@ -88,6 +89,7 @@ def photos_of(
         encoder.preprocess,
         workers=workers,
         pinned=encoder.device.type == "cuda",
+        least=ENOUGH * encoder.image_size,
     )
 
 

@@ -53,6 +53,9 @@ _SCALES: Final = frozenset({"logit_scale", "logit_bias"})
 _COUNTER: Final = "num_batches_tracked"
 """BatchNorm's count of training steps: old archives lack it, and nothing here reads it."""
 
+Tokenizer = Callable[..., Tensor]
+"""From texts, and a context length where it is not the model's own, to tokens, a row a text."""
+
 
 class Encoder:
     """A CLIP model with what turns photos and texts into its input.
@@ -67,7 +70,7 @@ class Encoder:
         *,
         provenance: Provenance,
         preprocess: Callable[[Image.Image], Float[Tensor, "3 size size"]],
-        tokenizer: Callable[[list[str]], Tensor],
+        tokenizer: Tokenizer,
         image_size: int,
         device: torch.device,
         precision: str,
@@ -78,7 +81,7 @@ class Encoder:
             clip: open_clip's `CLIP` or `CustomTextCLIP`.
             provenance: What its vectors are to be compared with.
             preprocess: A photo to normalised pixels; picklable, for worker processes.
-            tokenizer: Texts to tokens, a row a text.
+            tokenizer: Texts to tokens, a row a text; another context length may be asked for.
             image_size: Height and width of the pixels.
             device: Where it runs.
             precision: fp32, bf16 or fp16, under autocast; weights stay in float32.
@@ -99,6 +102,17 @@ class Encoder:
     def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "texts context"]:
         """Tokens of each text, cut at the model's context length; on the CPU."""
         return self._tokenizer(list(texts))
+
+    def cut_texts(self, texts: Sequence[str]) -> list[str]:
+        """Those texts whose tokens do not fit the model's context: what follows it is lost."""
+        context = self.tokenize([""]).shape[1]
+        # A token stands for one byte at least, and two mark the beginning and the end.
+        long = [text for text in texts if len(text.encode("utf-8", "replace")) + 2 > context]
+        if not long:
+            return []
+        within, beyond = self.tokenize(long), self._tokenizer(long, context + 1)
+        whole = (within == beyond[:, :context]).all(1)
+        return [text for text, fits in zip(long, whole.tolist(), strict=True) if not fits]
 
     def encode_images(
         self, pixels: Float[Tensor, "batch 3 size size"]
@@ -351,13 +365,13 @@ def _image_size(config: Mapping[str, Any]) -> int:
     return int(size if isinstance(size, int) else size[0])
 
 
-def _tokenizer(model: str, config: Mapping[str, Any]) -> Callable[[list[str]], Tensor]:
+def _tokenizer(model: str, config: Mapping[str, Any]) -> Tokenizer:
     """The model's tokenizer.
 
     Raises:
         WeightsError: it is one of Hugging Face's and not on this machine.
     """
-    tokenizer: Callable[[list[str]], Tensor]
+    tokenizer: Tokenizer
     try:
         if model == TINY:
             context = config["text_cfg"]["context_length"]

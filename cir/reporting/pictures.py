@@ -43,7 +43,7 @@ def data_uri(path: Path) -> str:
     Raises:
         ImageError: the file is missing or broken.
     """
-    picture = read_image(path)
+    picture = read_image(path, least=2 * SIDE)
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, format="WEBP", quality=_QUALITY, method=_METHOD)

@@ -32,6 +32,7 @@ _VARIABLES: Final = {
 _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "font.size": 8.5,
+    "text.parse_math": False,  # a dollar in a category's name is no formula
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": LINE,

@@ -18,8 +18,8 @@ from cir.errors import UsageError, VectorError
 from cir.search.composing import Encoded, compose_queries
 from cir.search.copies import Found, distinct
 from cir.search.gallery import Gallery, ImageRecord
-from cir.search.nearest import nearest_rows
 from cir.search.query import Example, SearchQuery
+from cir.search.scan import Scan, scans_of
 
 _SPARE: Final = 3
 """Rows looked at for each result that is wanted: copies among them are folded."""
@@ -163,9 +163,9 @@ class SearchIndex:
         with seconds.measured("compose"):
             composed = compose_queries(self.retriever, queries, encoded)
         with seconds.measured("search"):
-            similarities = composed @ self.gallery.vectors.T
-            pairs = zip(queries, similarities, strict=True)
-            return [self._results(query, row, encoded) for query, row in pairs]
+            scans = scans_of(self.gallery, composed)
+            pairs = zip(queries, scans, strict=True)
+            return [self._results(query, scan, encoded) for query, scan in pairs]
 
     def target_ranks(
         self, query: SearchQuery, targets: Sequence[str], gallery: Sequence[str] | None = None
@@ -187,24 +187,20 @@ class SearchIndex:
         place_of = {image_id: place for place, image_id in enumerate(ranked)}
         return [_rank(target, place_of[target], similarities) for target in targets]
 
-    def _results(
-        self, query: SearchQuery, similarities: Float32[np.ndarray, " rows"], encoded: Encoded
-    ) -> list[SearchResult]:
-        found = self._found(query, similarities, encoded)[: query.top]
-        return [
-            self._result(rank, each, float(similarities[each.row]))
-            for rank, each in enumerate(found, start=1)
-        ]
+    def _results(self, query: SearchQuery, scan: Scan, encoded: Encoded) -> list[SearchResult]:
+        found = self._found(query, scan, encoded)[: query.top]
+        rows = np.array([each.row for each in found], dtype=np.int64)
+        scores = scan.similarities(rows).tolist()
+        pairs = enumerate(zip(found, scores, strict=True), start=1)
+        return [self._result(rank, each, score) for rank, (each, score) in pairs]
 
-    def _found(
-        self, query: SearchQuery, similarities: Float32[np.ndarray, " rows"], encoded: Encoded
-    ) -> list[Found]:
+    def _found(self, query: SearchQuery, scan: Scan, encoded: Encoded) -> list[Found]:
         """At least `top` results where the gallery has as many, looking ever farther."""
         allowed = self._allowed(query)
         most = int(np.count_nonzero(allowed))
-        wanted = max(_LEAST, _SPARE * query.top)
+        wanted = query.top if query.copies else max(_LEAST, _SPARE * query.top)
         while True:
-            rows = nearest_rows(similarities, wanted, allowed)
+            rows = scan.nearest(wanted, allowed)
             if query.copies:
                 return [Found(row) for row in rows.tolist()]
             found = distinct(rows, self.gallery, *self._references(query, encoded))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.encoding.inputs import require_path
 from cir.encoding.origin import encoder_of_store
@@ -15,6 +16,7 @@ from cir.errors import StoreError
 from cir.models.composer import untrained_composer
 from cir.runtime import pick_device
 from cir.search.index import SearchIndex
+from cir.search.living import LivingGallery
 from cir.search.opening import Source, find_source, open_gallery
 
 
@@ -51,9 +53,8 @@ def open_index(
     run: Path | None, source: Source, *, weights: Path | None, device: torch.device
 ) -> SearchIndex:
     """A run, or the plain sum where there is none, over a gallery; raises as `open_indexes`."""
-    if run is None:
-        return open_indexes([], source, weights=weights, device=device).plain
-    return index_at(load_retriever(run, weights=weights, device=device), source)
+    opened = open_indexes([run] if run else [], source, weights=weights, device=device)
+    return opened.trained[0] if run else opened.plain
 
 
 def index_at(retriever: Retriever, source: Source) -> SearchIndex:
@@ -71,6 +72,8 @@ class Opened:
     """The plain sum."""
     trained: tuple[SearchIndex, ...]
     """The runs, in the order that they were named in."""
+    living: LivingGallery
+    """The gallery with what was added and removed since its store was made."""
     source: Source
 
 
@@ -97,16 +100,19 @@ def open_indexes(
         retriever = load_retriever(run, weights=weights, device=device)
         require_same_encoder(retriever, embeddings)
         trained.append(SearchIndex(retriever, gallery))
-    plain = plain_retriever(embeddings, weights=weights, device=device)
-    return Opened(SearchIndex(plain, gallery), tuple(trained), source)
+    loaded = (r.encoder for r in (i.retriever for i in trained) if _made_the_store(r, embeddings))
+    encoder = next(loaded, None) or encoder_of_store(embeddings, weights=weights, device=device)
+    plain = Retriever(untrained_composer("sum"), encoder)
+    living = LivingGallery(gallery, Changes(source.store), encoder)
+    return Opened(SearchIndex(plain, gallery), tuple(trained), living, source)
 
 
-def plain_retriever(
-    embeddings: Embeddings, *, weights: Path | None, device: torch.device
-) -> Retriever:
-    """The plain sum over the encoder of a store; raises as `encoder_of_store` does."""
-    encoder = encoder_of_store(embeddings, weights=weights, device=device)
-    return Retriever(untrained_composer("sum"), encoder)
+def _made_the_store(retriever: Retriever, embeddings: Embeddings) -> bool:
+    """Whether a store was embedded with the very encoder of a retriever."""
+    checkpoint = retriever.checkpoint
+    if checkpoint is not None and checkpoint.clip is not None:
+        return made_by_tuned(checkpoint, embeddings)
+    return retriever.encoder.provenance == embeddings.provenance
 
 
 def require_same_encoder(retriever: Retriever, embeddings: Embeddings) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.artefacts.vectors import normalised
 from cir.data.dataset import SPLITS, Dataset
@@ -13,6 +14,7 @@ from cir.errors import CheckpointError, StoreError
 from cir.files import read_json
 from cir.models.composer import CHECKPOINTS
 from cir.search.gallery import Gallery, ImageRecord
+from cir.search.living import apply_changes
 from cir.sources.annotations import RECORD_FILES, read_records
 from cir.training.run_folder import CONFIG_FILE as RUN_CONFIG
 
@@ -96,25 +98,27 @@ def _is_run(folder: Path) -> bool:
 
 
 def open_gallery(source: Source, embeddings: Embeddings | None = None) -> Gallery:
-    """Reads a gallery.
+    """Reads a gallery, with what was added to it and removed from it since its store was made.
 
     Args:
         source: Where it lies.
         embeddings: Its store, where it was read already.
 
     Raises:
-        StoreError: the store is missing or damaged.
+        StoreError: the store or the file of its changes is missing, damaged, or of two encoders.
         DatasetError: a file of the dataset is damaged.
     """
     held = embeddings or read_embeddings(source.store)
     dataset = source.dataset
-    return Gallery(
+    gallery = Gallery(
         held.images.keys,
         normalised(held.images.vectors, str(source.store)),
         sha256=held.image_sha256,
         records=records_of(dataset) if dataset else {},
         files=dataset.image_files if dataset else {},
     )
+    apply_changes(gallery, Changes(source.store), held.provenance)
+    return gallery
 
 
 def records_of(dataset: Dataset) -> Mapping[str, ImageRecord]:

@@ -50,10 +50,10 @@ class Batcher:
         self._search_all = search_all
         self._most, self._batch = queue, batch
         self._jobs: list[Job] = []
-        self._wake = asyncio.Event()
         self._stopping = True
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="cir-search")
-        self._task: asyncio.Task[None] | None = None
+        self._wake: asyncio.Event
+        self._thread: ThreadPoolExecutor
+        self._task: asyncio.Task[None]
 
     @property
     def waiting(self) -> int:
@@ -63,14 +63,15 @@ class Batcher:
     def start(self) -> None:
         """Takes jobs from now on; called in the event loop that awaits them."""
         self._stopping = False
+        self._wake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="cir-search")
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
         """Finishes what was taken, and takes no more."""
         self._stopping = True
         self._wake.set()
-        if self._task:
-            await self._task
+        await self._task
         self._thread.shutdown()
 
     async def search(self, search: Any) -> Any:

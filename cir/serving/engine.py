@@ -8,7 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 from PIL import Image
 
@@ -17,10 +16,12 @@ from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.data.images import read_image
 from cir.data.queries import Query
-from cir.errors import ImageError
+from cir.errors import ImageError, UsageError
 from cir.search.gallery import Gallery
 from cir.search.index import SearchIndex, SearchResult, Seconds, TargetRank
+from cir.search.living import LivingGallery
 from cir.search.query import SearchQuery
+from cir.serving.uploads import decoded_photo
 from cir.types import Split
 
 
@@ -79,17 +80,24 @@ class SplitQuery:
 class Engine:
     """What the server answers from."""
 
-    def __init__(self, served: Sequence[Served], dataset: Dataset | None) -> None:
+    def __init__(
+        self,
+        served: Sequence[Served],
+        dataset: Dataset | None,
+        living: LivingGallery | None = None,
+    ) -> None:
         """Puts indexes of one gallery together.
 
         Args:
             served: At least one; all over the same gallery.
             dataset: Where its photos and queries are; None where only vectors are known.
+            living: The same gallery with its changes; None where it has none and takes none.
         """
         arguments.require("served", served, "an index at least", holds=bool(served))
         self.served = {each.name: each for each in served}
         self.gallery: Gallery = served[0].index.gallery
         self.dataset = dataset
+        self.living = living
 
     def search_all(self, searches: Sequence[Search]) -> list[Searched]:
         """The answers to each search; those of one retriever pass the encoder together."""
@@ -147,9 +155,17 @@ class Engine:
         frequent = sorted(counts.items(), key=lambda item: -item[1].total())
         return {attribute: words.most_common() for attribute, words in frequent}
 
+    def require_living(self) -> LivingGallery:
+        """The gallery that takes changes; raises UsageError where it takes none."""
+        if self.living is None:
+            raise UsageError("the gallery takes no changes: pass `writable=True`")
+        return self.living
+
     def has_photo(self, image_id: str) -> bool:
         """Whether the pixels of a photo are known, not its vector alone."""
-        return image_id in self.gallery and self.gallery.image(image_id).file is not None
+        if image_id not in self.gallery:
+            return False
+        return self.gallery.image(image_id).file is not None or self.gallery.was_added(image_id)
 
     def photo_key(self, image_id: str) -> str:
         """What changes with a photo's content: its digest, or its row where none is known."""
@@ -162,7 +178,10 @@ class Engine:
         Raises:
             ImageError: its file is unknown, missing or damaged.
         """
-        file: Path | None = self.gallery.image(image_id).file
+        added = self.living.photo_bytes(image_id) if self.living else None
+        if added is not None:
+            return decoded_photo(added)
+        file = self.gallery.image(image_id).file
         if file is None:
             raise ImageError(f"only the vector of {image_id!r} is known")
         return read_image(file)

@@ -1,6 +1,7 @@
 """What all answers carry and all requests are held to: headers, the size of bodies, the token."""
 
 import hmac
+from contextlib import suppress
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
@@ -57,8 +58,14 @@ class BoundedBodies:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
-        read, answered = 0, False
+        elif _declared(scope) > self._most:
+            await self._refusal()(scope, receive, send)
+        else:
+            await self._counted(scope, receive, send)
+
+    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Runs the application until more was read than may be; its own answer is then dropped."""
+        read = 0
 
         async def bounded() -> Message:
             nonlocal read
@@ -68,18 +75,14 @@ class BoundedBodies:
                 raise _TooLargeError
             return message
 
-        async def noted(message: Message) -> None:
-            nonlocal answered
-            answered = True
-            await send(message)
+        async def unless_too_large(message: Message) -> None:
+            if read <= self._most:
+                await send(message)
 
-        try:
-            if _declared(scope) > self._most:
-                raise _TooLargeError
-            await self._app(scope, bounded, noted)
-        except _TooLargeError:
-            if not answered:
-                await self._refusal()(scope, receive, send)
+        with suppress(_TooLargeError):
+            await self._app(scope, bounded, unless_too_large)
+        if read > self._most:
+            await self._refusal()(scope, receive, send)
 
     def _refusal(self) -> JSONResponse:
         detail = f"the request has more than {self._most:,} bytes"

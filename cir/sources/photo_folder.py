@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from cir.data.dataset import IMAGE_SUFFIXES
+from cir.data.formats import IMAGE_SUFFIXES
 from cir.errors import DatasetError
 from cir.files import require_folder, unreadable
 

@@ -20,6 +20,7 @@ from jaxtyping import Float32
 from cir.artefacts.manifest import Manifest
 from cir.errors import CheckpointError
 from cir.files import written_aside
+from cir.reading import read_text
 from cir.types import KINDS
 
 METRICS_FILE: Final = "metrics.jsonl"
@@ -201,8 +202,8 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as fault:
+        lines = [json.loads(line) for line in read_text(path).splitlines()]
+    except (OSError, ValueError, RecursionError) as fault:
         raise CheckpointError(
             f"{path} is damaged ({fault}): train again with `overwrite=True`"
         ) from fault

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cir.artefacts.store import read_embeddings
 from cir.config import EmbedConfig
+from cir.data import image_batches
 from cir.data.captions import variants
 from cir.data.dataset import Dataset
 from cir.data.images import read_image
@@ -26,7 +27,14 @@ from cir.encoding.blocks import Blocks
 from cir.encoding.dataset_embedding import EmbedSummary, caption_texts, embed_dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
-from cir.errors import CirError, DatasetError, ImageError, UsageError, VectorError
+from cir.errors import (
+    CirError,
+    DatasetError,
+    ImageError,
+    UnreadImageError,
+    UsageError,
+    VectorError,
+)
 from cir.files import sha256_of
 from pipeline import embed
 from tests.support.forked import CODE, forked
@@ -443,3 +451,42 @@ def test_the_stage_lists_ten_skipped_images(
     assert "12 images were skipped" in printed
     assert printed.count("empty (0 bytes)") == 10
     assert f"and 2 more: see /skipped in {config.out}" in printed
+
+
+def test_what_is_cut_and_what_is_in_no_split_is_told(
+    world: Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    file = world.captions_file("dress", "train")
+    rows = json.loads(file.read_text())
+    rows[0]["captions"] = ["is much longer " * 200, "is red"]
+    file.write_text(json.dumps(rows))
+    shutil.copy(world.image_path("dtr000"), world.root / "images" / "more.jpg")
+    done = embedded(Dataset(world.root), encoder, tmp_path / "e.h5")
+    assert len(done.cut) == 3
+    assert all("much longer" in text for text in done.cut)
+    assert done.unlisted == ("more",)
+
+
+def test_a_file_that_the_system_refused_is_read_again(
+    world: Dataset, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run is killed when it writes the store; what it could not read was not kept."""
+    out, path = tmp_path / "e.h5", world.image_path("dtr005")
+    genuine = image_batches.image_bytes
+
+    def refusing(file: Path) -> bytes:
+        if file == path:
+            raise UnreadImageError(f"cannot read {file}: Permission denied")
+        return genuine(file)
+
+    def killed(*_: object, **__: object) -> None:
+        raise InterruptedByTestError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_batches, "image_bytes", refusing)
+        patch.setattr(dataset_embedding, "write_embeddings", killed)
+        with pytest.raises(InterruptedByTestError):
+            embedded(world, encoder, out, on_error="skip")
+    done = embedded(world, encoder, out, on_error="skip")
+    assert done.skipped == {}
+    assert done.resumed == IMAGES - BLOCK

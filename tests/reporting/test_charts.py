@@ -66,6 +66,12 @@ def test_bars_of_nothing_can_be_drawn() -> None:
     assert "<svg" in grouped_bars(["1"], {"a": np.zeros(1)}, (C1,), x_label="", described="")
 
 
+def test_a_dollar_in_a_name_is_no_formula() -> None:
+    name = r"$\frac$"
+    svg = lying_bars([name], {name: [1.0]}, (C1,), x_label=name, described=name)
+    assert svg.count(name) >= 3
+
+
 def test_pairs_of_bars_lie_below_each_other() -> None:
     groups = {"before": [0.25, 0.5], "after": [1.0, 0.75]}
     svg = paired_bars(["a", "b"], groups, (C1, C2), x_label="R@10", described="recall")
