@@ -250,27 +250,65 @@ class CheckConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FolderConfig(Config):
+    """Turn a folder of photos into a dataset: a gallery to search in, without captions."""
+
+    photos: Path = required("Input", argument=True)
+    """Folder of photos, in itself and in the folders below it. The first folder on a photo's path
+    is its category; where every photo lies in train, validation or test, that folder is its split
+    and the next one the category."""
+    out: Path = required("Output")
+    """Dataset folder to make."""
+    link: LinkMode = option("hardlink", "Output")
+    """How photos enter the dataset; a hard link falls back to a copy across devices."""
+    seed: int = option(0, "Splits")
+    """Seed of the splits, which hang on it and on each photo's product alone."""
+    limit: int | None = option(None, "Input")
+    """Use a sample of this many photos."""
+    overwrite: bool = option(False, "Output")
+    """Replace a dataset folder that exists."""
+    workers: int | None = option(None, "Machine")
+    """Processes that read photos; one a core by default."""
+
+    def faults(self) -> Iterator[str]:
+        yield from _below(self, 1, "limit", "workers")
+        yield from _outside(self, 0, _LARGEST_SEED, "seed")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CatalogConfig(Config):
     """Turn a catalogue of photos with attributes into a dataset of composed queries."""
 
     images: Path = required("Input")
-    """Folder of photos, <id>.jpg, .jpeg or .png."""
+    """Folder of photos, in itself and in the folders below it."""
     attributes: Path = required("Input")
-    """CSV with a row a photo: an id column and attribute columns."""
+    """CSV with a row a photo: a column that names the photo, and columns of attributes."""
     out: Path = required("Output")
     """Dataset folder to make."""
-    id_column: str = option("id", "Columns")
-    """Column that names the photo's file."""
-    category_column: str = option("subCategory", "Columns")
-    """Column whose values are the dataset's categories."""
-    name_column: str = option("productDisplayName", "Columns")
-    """Column of free words ("Striped Polo") that are read as attributes."""
-    attribute_columns: tuple[str, ...] = option(("articleType", "gender", "baseColour"), "Columns")
-    """Columns that count as attributes beside the words of the name."""
+    id_column: str | None = option(None, "Columns")
+    """Column that names the photo: id, file name or path, with or without the ending. By default
+    the one that names most photos."""
+    category_column: str | None = option(None, "Columns")
+    """Column whose values are the dataset's categories; "" for none, which takes folders. Guessed
+    by default."""
+    name_column: str | None = option(None, "Columns")
+    """Column of free words ("Striped Polo") that are read as attributes; "" for none. Guessed by
+    default."""
+    attribute_columns: tuple[str, ...] = option((), "Columns")
+    """Column that counts as an attribute beside the words of the name; given once for each, and ""
+    for none. Guessed by default."""
+    split_column: str | None = option(None, "Columns")
+    """Column that says train, validation or test; "" for none, which takes folders so named, or a
+    hash of each photo's product. Guessed by default."""
+    delimiter: str | None = option(None, "Columns")
+    """Character between the fields of the CSV; found by default."""
+    encoding: str | None = option(None, "Columns")
+    """Encoding of the CSV, such as utf-8 or cp1252; found by default."""
     queries_per_photo: int = option(2, "Queries")
     """Composed queries made for each reference photo, at most."""
-    min_category: int = option(1000, "Queries")
-    """Photos a category needs for a gallery of its own; smaller ones share the category other."""
+    min_category: int | None = option(None, "Queries")
+    """Photos a category needs for a gallery of its own; smaller ones share the category other. By
+    default a twentieth of all photos, from 10 to 1000."""
     link: LinkMode = option("hardlink", "Output")
     """How photos enter the dataset; a hard link falls back to a copy across devices."""
     seed: int = option(0, "Queries")
@@ -285,6 +323,8 @@ class CatalogConfig(Config):
     def faults(self) -> Iterator[str]:
         yield from _below(self, 1, "limit", "queries_per_photo", "min_category", "workers")
         yield from _outside(self, 0, _LARGEST_SEED, "seed")
+        if self.id_column == "":
+            yield "`id_column` is empty; expected the column that names the photos"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -842,6 +882,9 @@ class EvaluateConfig(Config):
     kept, and removed where the dataset is in CIRR's form."""
     captions: tuple[CaptionRule, ...] = option(("joined",), "Protocol")
     """joined: "a and b"; both-orders: the mean of "a and b" and "b and a"."""
+    allow_trained: bool = option(False, "Protocol")
+    """Judge also where the run was trained on references or targets of the judged queries; the
+    figures are marked."""
     all_protocols: bool = option(False, "Protocol")
     """Report every combination of --gallery, --reference and --captions, the standard one first."""
     compare: bool = option(False, "Comparison")

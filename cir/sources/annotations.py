@@ -73,6 +73,8 @@ class PhotoRecord:
     split: Split
     title: str
     attributes: Mapping[str, str]
+    file: str = ""
+    """Where the photo lay in the folder that it came from; empty where it was drawn."""
 
     def to_json(self) -> dict[str, Any]:
         """The record's fields."""
@@ -81,16 +83,17 @@ class PhotoRecord:
             "split": self.split,
             "title": self.title,
             "attributes": dict(self.attributes),
-        }
+        } | ({"file": self.file} if self.file else {})
 
 
 def write_annotations(root: Path, splits: Sequence[CategorySplit]) -> None:
-    """Writes captions/cap.*.json and image_splits/split.*.json."""
+    """Writes image_splits/split.*.json, and captions/cap.*.json where there are queries."""
     for split in splits:
         name = f"{split.category}.{split.split}.json"
-        rows = [query.to_json() for query in split.queries]
-        write_json(root / "captions" / f"cap.{name}", rows)
         write_json(root / "image_splits" / f"split.{name}", list(split.ids))
+        if split.queries:
+            rows = [query.to_json() for query in split.queries]
+            write_json(root / "captions" / f"cap.{name}", rows)
 
 
 def write_records(file: Path, records: Mapping[str, PhotoRecord], more: Mapping[str, Any]) -> None:
@@ -109,7 +112,7 @@ def read_records(dataset: Path, splits: Sequence[Split]) -> dict[str, PhotoRecor
     if file is None:
         raise DatasetError(
             f"{dataset} holds neither {' nor '.join(RECORD_FILES)}: expected a folder that "
-            f"cir data from-catalog or cir data synth made"
+            f"cir data from-catalog, from-folder or synth made"
         )
     held = read_json(file, DatasetError)
     try:

@@ -48,7 +48,7 @@ from tests.support.fences import Outcomes, fenced
 from tests.support.forked import CIR, Forked, forked
 from tests.support.mined import random_manifest
 from tests.support.mutations import mutated
-from tests.support.photos import varieties
+from tests.support.pictures import varieties
 from tests.support.worlds import random_embeddings, small_dataset, write_store
 
 REFUSED, READ = "refused", "read"
@@ -105,7 +105,7 @@ def all_parts(photos: int, embedded: int, artefacts: int, seed: int) -> Iterator
     with tempfile.TemporaryDirectory() as folder:
         yield embedded_folders(Path(folder), embedded, seed, partial(forked, CIR))
     with tempfile.TemporaryDirectory() as folder:
-        yield from damaged_artefacts(Path(folder), artefacts, seed)
+        yield from damaged_artefacts(made(Path(folder)), artefacts, seed)
 
 
 # ------------------------------------------------------------------------------------- photos
@@ -231,9 +231,9 @@ class Artefact:
     """Raises CirError, or gives None, where the file is refused."""
 
 
-def damaged_artefacts(folder: Path, count: int, seed: int) -> Iterator[Part]:
-    """As many damaged files of each kind."""
-    for artefact in made(folder):
+def damaged_artefacts(artefacts: Sequence[Artefact], count: int, seed: int) -> Iterator[Part]:
+    """As many damaged files of each."""
+    for artefact in artefacts:
         whole = artefact.file.read_bytes()
         work = partial(read_damaged, artefact, whole, seed)
         outcomes = fenced(work, count, patience=PATIENCE)

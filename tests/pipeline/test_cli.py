@@ -26,6 +26,7 @@ COMMANDS = (
     ["demo"],
     ["pretrain"],
     ["data", "check"],
+    ["data", "from-folder"],
     ["data", "from-catalog"],
     ["data", "synth"],
     ["data", "caption-pairs"],

@@ -1,5 +1,6 @@
 """Many small pieces of work in a process that may crash or hang, each of which has one outcome."""
 
+import faulthandler
 import multiprocessing
 import resource
 import tempfile
@@ -63,6 +64,7 @@ def _watch(work: Callable[[int], str], numbers: range, log: Path, patience: floa
 
 
 def _do(work: Callable[[int], str], numbers: range, log: Path) -> None:
+    faulthandler.disable()  # what dies is counted, and says nothing
     before = _peak()
     with log.open("a", buffering=1, encoding="utf-8") as said:
         for number in numbers:
