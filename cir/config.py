@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 from cir.errors import ConfigError
 from cir.spellings import candidates, curriculum, loss_weights
 from cir.types import (
+    Artefact,
     Band,
     Composition,
     MiningComposition,
@@ -51,6 +52,8 @@ DATASET = Path("data/fashioniq")
 EMBEDDINGS = Path("data/embeddings.h5")
 MANIFEST = Path("data/manifest.parquet")
 RUN = Path("runs/default")
+REPORT_FILE = "report.html"
+"""The page in a run folder."""
 EXPORT_SUFFIXES = (".parquet", ".jsonl")
 PROPOSED, PROPOSED_USES = 1000, 2
 SEEDS: Final = 2**63
@@ -61,14 +64,19 @@ TINY = "cir-tiny"
 """The bundled encoder's name."""
 
 
-def option(default: Any, panel: str, *, argument: bool = False) -> Any:
-    """A field that the command line shows under the heading `panel`, or takes by position."""
-    return field(default=default, metadata={"panel": panel, "argument": argument})
+def option(
+    default: Any, panel: str, *, argument: bool = False, writes: Artefact | None = None
+) -> Any:
+    """A field that the command line shows under the heading `panel`, or takes by position.
+
+    A path that the command writes names its artefact with `writes`; every other path is an input.
+    """
+    return field(default=default, metadata={"panel": panel, "argument": argument, "writes": writes})
 
 
-def required(panel: str, *, argument: bool = False) -> Any:
+def required(panel: str, *, argument: bool = False, writes: Artefact | None = None) -> Any:
     """A field without a default."""
-    return field(metadata={"panel": panel, "argument": argument})
+    return field(metadata={"panel": panel, "argument": argument, "writes": writes})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +92,25 @@ class Config:
     def faults(self) -> Iterator[str]:
         """Each fault of the values, as one clause."""
         yield from ()
+
+    def written(self) -> dict[str, tuple[Path, Artefact]]:
+        """What the command writes: each path and its artefact, by field."""
+        return {
+            item.name: (getattr(self, item.name), item.metadata["writes"])
+            for item in dataclasses.fields(self)
+            if item.metadata["writes"] and getattr(self, item.name) is not None
+        }
+
+    def read(self) -> dict[str, Path]:
+        """What the command reads: each path that is given, by field."""
+        values = {i.name: getattr(self, i.name) for i in dataclasses.fields(self)}
+        written = {i.name for i in dataclasses.fields(self) if i.metadata["writes"]}
+        return {n: v for n, v in values.items() if isinstance(v, Path) and n not in written}
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether what the command writes may be there already, to be gone on with."""
+        return False
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values, paths as text."""
@@ -229,13 +256,13 @@ class CheckConfig(Config):
 
     dataset: Path = option(DATASET, "Input", argument=True)
     """Dataset folder: images/, captions/, image_splits/."""
-    json: Path | None = option(None, "Output")
+    json: Path | None = option(None, "Output", writes="audit")
     """Write everything that was found to this JSON file."""
-    without_missing: Path | None = option(None, "Output")
+    without_missing: Path | None = option(None, "Output", writes="dataset")
     """Make a dataset folder without the images that are missing or broken, and what names them; the
     images of the whole are linked, and the whole stays as it is."""
     overwrite: bool = option(False, "Output")
-    """Replace a folder in --without-missing that was made by it."""
+    """Replace what exists in --json and --without-missing, where cir made it."""
     images: bool = option(True, "Input")
     """Open every image; --no-images audits the annotations alone."""
     workers: int | None = option(None, "Machine")
@@ -245,8 +272,8 @@ class CheckConfig(Config):
         yield from _below(self, 1, "workers")
         if self.without_missing is not None and not self.images:
             yield "`without_missing` needs every image opened; leave out `images=False`"
-        if self.overwrite and self.without_missing is None:
-            yield "`overwrite` is of `without_missing`, which is missing"
+        if self.overwrite and self.without_missing is None and self.json is None:
+            yield "`overwrite` is of `json` and `without_missing`, which are missing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +284,7 @@ class FolderConfig(Config):
     """Folder of photos, in itself and in the folders below it. The first folder on a photo's path
     is its category; where every photo lies in train, validation or test, that folder is its split
     and the next one the category."""
-    out: Path = required("Output")
+    out: Path = required("Output", writes="dataset")
     """Dataset folder to make."""
     link: LinkMode = option("hardlink", "Output")
     """How photos enter the dataset; a hard link falls back to a copy across devices."""
@@ -283,7 +310,7 @@ class CatalogConfig(Config):
     """Folder of photos, in itself and in the folders below it."""
     attributes: Path = required("Input")
     """CSV with a row a photo: a column that names the photo, and columns of attributes."""
-    out: Path = required("Output")
+    out: Path = required("Output", writes="dataset")
     """Dataset folder to make."""
     id_column: str | None = option(None, "Columns")
     """Column that names the photo: id, file name or path, with or without the ending. By default
@@ -331,7 +358,7 @@ class CatalogConfig(Config):
 class SynthConfig(Config):
     """Draw a FashionIQ-shaped dataset of synthetic garments; the same seed gives the same bytes."""
 
-    out: Path = required("Output")
+    out: Path = required("Output", writes="dataset")
     """Dataset folder to make."""
     dress: int = option(11_642, "Size")
     """Images of dresses."""
@@ -365,7 +392,7 @@ class CaptionPairsConfig(Config):
     """Dataset folder of `cir data from-catalog` or `cir data synth`."""
     pairs: Path = required("Input", argument=True)
     """Pairs of `cir mine --propose`, .parquet or .jsonl."""
-    out: Path = required("Output")
+    out: Path = required("Output", writes="pairs")
     """File of worded pairs to write, .parquet or .jsonl."""
     seed: int = option(0, "Wording")
     """Seed of the wording."""
@@ -386,7 +413,7 @@ class AddQueriesConfig(Config):
     pairs: Path = required("Input", argument=True)
     """Pairs with captions, .parquet or .jsonl: reference_id, target_id, captions, and, where more
     photos fit, target_ids."""
-    out: Path = required("Output")
+    out: Path = required("Output", writes="dataset")
     """Dataset folder to make."""
     link: LinkMode = option("hardlink", "Output")
     """How photos enter the dataset; a hard link falls back to a copy across devices."""
@@ -431,7 +458,7 @@ class EmbedConfig(EncoderConfig):
 
     dataset: Path = option(DATASET, "Files", argument=True)
     """Dataset folder."""
-    out: Path = option(EMBEDDINGS, "Files")
+    out: Path = option(EMBEDDINGS, "Files", writes="store")
     """Embedding store to write."""
     on_error: OnError = option("fail", "Files")
     """fail stops at the first broken image; skip leaves broken images out and lists them."""
@@ -539,7 +566,7 @@ class MineConfig(_MiningRules):
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
     """Embedding store of `cir embed`."""
-    out: Path = option(MANIFEST, "Files")
+    out: Path = option(MANIFEST, "Files", writes="manifest")
     """Manifest to write."""
     split: Split = option("train", "Query")
     """Split whose queries are mined; its images are the gallery."""
@@ -549,7 +576,7 @@ class MineConfig(_MiningRules):
     """Share of the text in --query sum; cir evaluate --query weighted-sum says which is best."""
     checkpoint: Path | None = option(None, "Query")
     """Checkpoint folder of the combiner, with --query combiner."""
-    propose: Path | None = option(None, "New queries")
+    propose: Path | None = option(None, "New queries", writes="pairs")
     """Also write the pairs of a reference and a near wrong image that would teach most as new
     queries, a .parquet or .jsonl whose captions are to be written: cir data add-queries."""
     propose_count: int = option(PROPOSED, "New queries")
@@ -587,10 +614,12 @@ class MineConfig(_MiningRules):
         yield from _wrong_suffix(self, "propose")
         if self.advise:
             yield "`advise` mines nothing, so `propose` has no pairs to list; leave one out"
-        if self.propose == self.out:
-            yield f"`propose` and `out` are both {self.out}; expected two files"
         if self.split != "train":
             yield f"`propose` makes queries to train on; leave out `split={self.split!r}`"
+
+    def written(self) -> dict[str, tuple[Path, Artefact]]:
+        """What the command writes; advice writes nothing."""
+        return {} if self.advise else super().written()
 
     def options(self) -> MiningOptions:
         """The part that decides which negatives a query gets; top stands for a sampling of auto."""
@@ -607,7 +636,7 @@ class ExportConfig(Config):
     """Manifest of `cir mine`."""
     dataset: Path | None = option(None, "Files")
     """Dataset folder: write where its photos are; without it, images are named by their ids."""
-    out: Path = option(Path("data/examples.parquet"), "Files")
+    out: Path = option(Path("data/examples.parquet"), "Files", writes="examples")
     """File to write, .parquet or .jsonl."""
     overwrite: bool = option(False, "Files")
     """Replace a file that exists."""
@@ -634,7 +663,7 @@ class InspectConfig(Config):
     dataset: Path | None = option(None, "Input")
     """Dataset folder that was mined: its photos enter the page, and its images that were never
     used as negatives are counted."""
-    html: Path | None = option(None, "Page")
+    html: Path | None = option(None, "Page", writes="page")
     """Write a page that needs no network to this HTML file."""
     rows: int = option(200, "Page")
     """Queries shown in the page, drawn evenly over categories and kinds; the ten hardest, or of
@@ -667,7 +696,7 @@ class TrainConfig(Config):
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
     """Embedding store that the manifest was mined from."""
-    out: Path = option(RUN, "Files")
+    out: Path = option(RUN, "Files", writes="run")
     """Run folder to make."""
     resume: bool = option(False, "Files")
     """Go on with the run in --out from what it saved last."""
@@ -813,11 +842,21 @@ class TrainConfig(Config):
             yield "`resume` and `overwrite` exclude each other"
 
     @property
+    def goes_on(self) -> bool:
+        """Whether the run may be there already, to be gone on with."""
+        return self.resume
+
+    @property
     def combiner_rate(self) -> float:
         """The combiner's peak learning rate, where none is given that which suits it."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return _COMBINER_RATES[self.combiner]
+        return self.default_rate(self.combiner)
+
+    @staticmethod
+    def default_rate(combiner: CombinerName) -> float:
+        """The peak learning rate that suits a combiner."""
+        return _COMBINER_RATES[combiner]
 
     def _masking_faults(self) -> Iterator[str]:
         yield from _outside(self, -1, 1, "guide_threshold")
@@ -894,12 +933,12 @@ class EvaluateConfig(Config):
     """Draws of the bootstrap."""
     seed: int = option(0, "Comparison")
     """Seed of the draws."""
-    json: Path | None = option(None, "Files")
+    json: Path | None = option(None, "Files", writes="figures")
     """Write the protocols and every figure to this JSON file."""
-    per_query: Path | None = option(None, "Files")
+    per_query: Path | None = option(None, "Files", writes="ranks")
     """Write each query's rank and its nearest 50 images, under the first protocol, to this Parquet
     file."""
-    submission: Path | None = option(None, "Files")
+    submission: Path | None = option(None, "Files", writes="submission")
     """Write the split's rankings to this folder as FashionIQ's or CIRR's test server takes them."""
     overwrite: bool = option(False, "Files")
     """Replace files that exist."""
@@ -966,17 +1005,119 @@ class ReportConfig(Config):
     """Dataset folder; that of the run by default."""
     embeddings: Path | None = option(None, "Files")
     """Embedding store; that of the run by default."""
-    out: Path | None = option(None, "Files")
+    out: Path | None = option(None, "Files", writes="page")
     """HTML file; report.html in the run folder, replacing any, by default."""
     overwrite: bool = option(False, "Files")
     """Replace a file in --out that exists."""
+
+    def written(self) -> dict[str, tuple[Path, Artefact]]:
+        """What the command writes: by default the page in the run folder."""
+        return {"out": (self.out or self.run / REPORT_FILE, "page")}
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the page may be there already: that of the run folder is written again."""
+        return self.out is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GalleryConfig(Config):
+    """What is searched, and by what."""
+
+    run: Path | None = option(None, "Input", argument=True)
+    """Run folder of `cir train`, or one of its checkpoints; without one, the plain sum of image and
+    text searches."""
+    store: Path | None = option(None, "Input")
+    """Embedding store that is searched, or a dataset folder with its store beside it; that of the
+    run by default."""
+    dataset: Path | None = option(None, "Input")
+    """Dataset folder of the store's photos, titles and categories; found beside the store, or
+    named by the run, by default."""
+    weights: Path | None = option(None, "Input")
+    """Weight file that the store was embedded with, where it was one."""
+    device: Device = option("auto", "Machine")
+    """auto takes the GPU where there is one."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        if self.run is None and self.store is None:
+            yield "nothing to search: pass `run`, or `store`, or both"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(GalleryConfig):
+    """Search a gallery by a photo, a text, or a photo changed by a text."""
+
+    image: tuple[str, ...] = option((), "Query")
+    """Reference: an image file, or the id of a photo of the gallery. Given more than once, their
+    mean counts. It is no result, nor are its copies."""
+    text: str = option("", "Query")
+    """What to change of the reference, or what to find where there is none."""
+    like: tuple[str, ...] = option((), "Query")
+    """File or id of a photo that the results shall be more like; can be given more than once."""
+    unlike: tuple[str, ...] = option((), "Query")
+    """File or id of a photo that they shall be less like; can be given more than once."""
+    less: tuple[str, ...] = option((), "Query")
+    """Text that they shall be less like, such as stripes; can be given more than once."""
+    weight: float | None = option(None, "Query")
+    """Share of the text: 0 is the image alone, 1 the text alone, 0.5 and the default are what the
+    retriever makes of both."""
+    top: int = option(10, "Results")
+    """How many results."""
+    category: str | None = option(None, "Results")
+    """Search this category alone."""
+    without: tuple[str, ...] = option((), "Results")
+    """Id that is never a result; can be given more than once."""
+    copies: bool = option(False, "Results")
+    """Show near-copies as results of their own, in place of folded into the better one."""
+    html: Path | None = option(None, "Results")
+    """Write the results with their photos to this HTML file, which needs no network."""
+    json: bool = option(False, "Results")
+    """Print the results as JSON, and nothing else."""
+    overwrite: bool = option(False, "Results")
+    """Replace an HTML file that exists."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        yield from _outside(self, 1, 1000, "top")
+        yield from _outside(self, 0, 1, "weight")
+        if not (self.image or self.text or self.like):
+            yield "nothing to search for: pass `image`, `text`, or both"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig(GalleryConfig):
+    """Serve a page and a JSON API that search a gallery."""
+
+    other: Path | None = option(None, "Input", argument=True)
+    """A second run, to compare with the first side by side."""
+    host: str = option("127.0.0.1", "Server")
+    """Address to listen at; only this machine reaches the default."""
+    port: int = option(7860, "Server")
+    """Port to listen at; 0 takes a free one."""
+    hostname: tuple[str, ...] = option((), "Server")
+    """A further name that requests may be addressed to, as a proxy in front passes it on; can be
+    given more than once. On the default address only names of this machine are answered."""
+    queue: int = option(256, "Server")
+    """Requests that may wait; beyond them the answer is 503 with Retry-After."""
+    writable: bool = option(False, "Server")
+    """Let requests that carry the token add and remove photos."""
+    token_file: Path | None = option(None, "Server")
+    """File whose first line is the token; by default the environment variable CIR_TOKEN is."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        yield from _outside(self, 0, 65535, "port")
+        yield from _below(self, 1, "queue")
+        if self.token_file is not None and not self.writable:
+            yield "`token_file` is of no use without `writable`"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig(Config):
     """Run the whole pipeline on synthetic garments and write an illustrated report."""
 
-    out: Path = option(Path("runs/demo"), "Files")
+    out: Path = option(Path("runs/demo"), "Files", writes="demo")
     """Folder of everything the demo makes."""
     images: int = option(3000, "Size")
     """Synthetic images, in FashionIQ's proportions of categories."""
@@ -986,6 +1127,11 @@ class DemoConfig(Config):
     """Seed of data, mining and training."""
     overwrite: bool = option(False, "Files")
     """Replace a demo that exists."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the demo may be there already, to be gone on with."""
+        return not self.overwrite
 
     def faults(self) -> Iterator[str]:
         yield from _below(self, 300, "images")
@@ -1001,7 +1147,7 @@ class PretrainConfig(Config):
     """Dataset folder of `cir data from-catalog`; only its train split is seen."""
     synthetic: Path | None = option(None, "Files")
     """Dataset folder of `cir data synth`; only its train split is seen."""
-    out: Path = required("Files")
+    out: Path = required("Files", writes="weights")
     """16-bit safetensors file to write."""
     epochs: int = option(30, "Optimisation")
     """Passes over the images."""

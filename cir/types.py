@@ -114,6 +114,16 @@ are probably right (`cir.models.trust`)."""
 OtherTargets = Literal["ignored", "positive"]
 """What a query's other known targets are in its contrastive term."""
 
+FolderArtefact = Literal["dataset", "run", "checkpoint", "demo", "submission"]
+"""The folders that cir makes."""
+
+FileArtefact = Literal[
+    "store", "manifest", "pairs", "examples", "ranks", "figures", "audit", "page", "weights"
+]
+"""The files that cir writes."""
+
+Artefact = FolderArtefact | FileArtefact
+
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 """Kinds by code: arrays hold the position in this tuple as int8."""
 

@@ -7,15 +7,15 @@ from cir.artefacts.pairs import read_pairs
 from cir.config import AddQueriesConfig
 from cir.data.dataset import Dataset
 from cir.data.pairs import by_reason
-from cir.files import refuse_existing
 from cir.sources.added_queries import ADDED, PairsOrigin, add_queries
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 
+@claims_outputs
 def run(config: AddQueriesConfig) -> Path:
     """Makes the dataset folder and says what was added and what was left out."""
     arguments.instance("config", config, AddQueriesConfig)
-    refuse_existing(config.out, overwrite=config.overwrite)
     held = read_pairs(config.pairs)
     made = add_queries(
         Dataset(config.dataset),

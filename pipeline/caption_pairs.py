@@ -8,16 +8,16 @@ from cir.config import CaptionPairsConfig
 from cir.data.dataset import Dataset
 from cir.data.pairs import by_reason
 from cir.errors import DatasetError
-from cir.files import refuse_existing
 from cir.sources.annotations import read_records
 from cir.sources.pair_captions import caption_pairs
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 
+@claims_outputs
 def run(config: CaptionPairsConfig) -> Path:
     """Writes the worded pairs and says which were left out; the file's path."""
     arguments.instance("config", config, CaptionPairsConfig)
-    refuse_existing(config.out, overwrite=config.overwrite)
     held = read_pairs(config.pairs)
     records = read_records(Dataset(config.dataset).root, ("train",))
     worded = caption_pairs(held.pairs, records, seed=config.seed)

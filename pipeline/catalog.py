@@ -4,17 +4,17 @@ from pathlib import Path
 
 from cir import arguments
 from cir.config import CatalogConfig
-from cir.files import refuse_existing
 from cir.sources.catalog import make_catalog
 from cir.sources.column_guess import AskedColumns
 from cir.workers import pick_workers
 from pipeline import catalog_tables, console
+from pipeline.claims import claims_outputs
 
 
+@claims_outputs
 def run(config: CatalogConfig) -> Path:
     """Makes the dataset folder and says what it holds and what was left out."""
     arguments.instance("config", config, CatalogConfig)
-    refuse_existing(config.out, overwrite=config.overwrite)
     summary = make_catalog(
         config.out,
         images=config.images,

@@ -13,7 +13,6 @@ from cir.data.remainder import (
     SplitRemainder,
     rank_in_whole,
     remainder,
-    require_writable,
     write_remainder,
 )
 from cir.data.soundness import outside_split
@@ -21,11 +20,13 @@ from cir.evaluation.recall import HEADLINE_CUTOFFS, PUBLISHED_GALLERIES
 from cir.files import write_json
 from cir.workers import pick_workers
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 _SHOWN = 5
 """Faults of a sort that are printed; --json has them all."""
 
 
+@claims_outputs
 def run(config: CheckConfig) -> bool:
     """Prints what the dataset holds and lacks; whether every stage finds what it needs.
 
@@ -33,8 +34,6 @@ def run(config: CheckConfig) -> bool:
     """
     arguments.instance("config", config, CheckConfig)
     dataset = Dataset(config.dataset)
-    if config.without_missing:
-        require_writable(dataset, config.without_missing, overwrite=config.overwrite)
     workers, progress = pick_workers(config.workers), console.RichProgress()
     report = audit(dataset, images=config.images, workers=workers, progress=progress)
     _tell(config, dataset, report)
@@ -48,11 +47,11 @@ def _tell(config: CheckConfig, dataset: Dataset, report: Audit) -> None:
     """Prints and writes what was found."""
     hurt = report.images_opened and not report.complete
     left = remainder(dataset, report.absent) if hurt else ()
+    if config.json:
+        write_json(config.json, report.to_json() | {"left": [asdict(part) for part in left]})
     _print_counts(report)
     _print_notes(report)
     _print_left(left)
-    if config.json:
-        write_json(config.json, report.to_json() | {"left": [asdict(part) for part in left]})
     _print_faults(report)
 
 
@@ -155,7 +154,9 @@ def _print_faults(report: Audit) -> None:
     if report.broken:
         _print_some(f"{len(report.broken):,} images are broken", tuple(report.broken.values()))
     if report.complete:
-        console.note("complete: every stage finds what it needs")
+        whole = "every stage finds what it needs"
+        gallery = "every image is there; without queries it is a gallery to search in"
+        console.note(f"complete: {whole if report.images_in_queries else gallery}")
 
 
 def _print_some(headline: str, items: tuple[str, ...]) -> None:

@@ -5,7 +5,7 @@ an artefact that is there is whole, since each is moved into place when it is fi
 this demo, since `demo.json` says what the folder is made with.
 """
 
-import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -24,11 +24,12 @@ from cir.encoding.dataset_embedding import embed_dataset
 from cir.encoding.encoder import load_encoder
 from cir.errors import UsageError
 from cir.evaluation.recall import Evaluation, Protocol, evaluate
-from cir.files import read_json, write_json
+from cir.files import folder_written_aside, read_json, write_json
 from cir.mining.manifest import mine_manifest, usable_queries
 from cir.models.combiner import SumCombiner
 from cir.models.composer import load_composer
 from cir.models.composition import baseline, composed_queries
+from cir.recognition import DEMO_FILES
 from cir.reporting.pages import percents
 from cir.reporting.report import write_report
 from cir.runtime import pick_device
@@ -38,6 +39,7 @@ from cir.training.train import train
 from cir.types import Split
 from cir.workers import pick_workers
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 SETTINGS_FILE: Final = "demo.json"
 REPORT_FILE: Final = "report.html"
@@ -82,6 +84,7 @@ class _Folder:
         return self.root / REPORT_FILE
 
 
+@claims_outputs
 def run(config: DemoConfig) -> Path:
     """Runs every step that is not done yet; the path of the report."""
     arguments.instance("config", config, DemoConfig)
@@ -102,33 +105,37 @@ def run(config: DemoConfig) -> Path:
         evaluation=judged,
     )
     console.note(f"report with pictures: {folder.report}")
+    for line in _next_commands(folder):
+        console.note(line)
     return folder.report
+
+
+def _next_commands(folder: _Folder) -> Iterator[str]:
+    """What to try now."""
+    yield ""
+    yield "Next:"
+    yield (
+        "  your own photos   cir data from-catalog --images PHOTOS --attributes products.csv "
+        "--out data/shop"
+    )
+    yield f'  search            cir search {folder.run} --text "a red dress with long sleeves"'
+    yield f"  serve the page    cir serve {folder.run}"
 
 
 def _prepare(folder: _Folder, config: DemoConfig) -> None:
     """Resumes a demo of the same settings; replaces another only with `overwrite`."""
     settings = _settings(config)
-    if config.overwrite and folder.root.exists():
-        _require_demo(folder)
-        shutil.rmtree(folder.root)
-    if folder.root.exists() and any(folder.root.iterdir()):
-        _require_demo(folder)
+    if not config.overwrite and folder.settings.exists():
         _require_same(folder, settings)
-    write_json(folder.settings, settings)
+        return
+    with folder_written_aside(folder.root, "demo", DEMO_FILES) as aside:
+        write_json(aside / SETTINGS_FILE, settings)
 
 
 def _settings(config: DemoConfig) -> dict[str, Any]:
     """What decides every artefact."""
     values = {k: v for k, v in config.to_json().items() if k not in ("out", "overwrite")}
     return {"cir_version": __version__, **values}
-
-
-def _require_demo(folder: _Folder) -> None:
-    if not folder.settings.is_file():
-        raise UsageError(
-            f"{folder.root} holds no {SETTINGS_FILE}, so it is no demo and is left as it is: "
-            f"pass another --out"
-        )
 
 
 def _require_same(folder: _Folder, settings: dict[str, Any]) -> None:
@@ -265,8 +272,16 @@ def _is_done(artefact: Path, step: str) -> bool:
 
 
 def _print(judged: list[Evaluation]) -> None:
+    before, after, chance = (
+        figures["R@1"]
+        for figures in (*(each.figures() for each in judged), judged[0].chance_figures())
+    )
+    console.note(
+        f"The first photo found is a right one for {after:.1f} % of the queries; before training "
+        f"for {before:.1f} %, by chance for {chance:.1f} %."
+    )
     console.table(
-        f"Recall in percent: {judged[0].protocol}",
+        f"Recall in percent: {judged[0].title}",
         ("query", *judged[0].figures()),
         [
             *((e.query, *percents(e.figures())) for e in judged),

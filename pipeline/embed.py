@@ -9,19 +9,19 @@ from cir.data.image_files import outside_every_split
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
 from cir.encoding.encoder import Encoder, load_encoder
 from cir.errors import some_of
-from cir.files import refuse_existing
 from cir.runtime import pick_device
 from cir.workers import pick_workers
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 _SHOWN = 10
 """Skipped images that are printed; the store lists them all."""
 
 
+@claims_outputs
 def run(config: EmbedConfig) -> Path:
     """Embeds a dataset and says what came of it; the path of the store."""
     arguments.instance("config", config, EmbedConfig)
-    refuse_existing(config.out, overwrite=config.overwrite)
     dataset = Dataset(config.dataset)
     encoder = load_encoder(
         config.model,

@@ -27,7 +27,7 @@ from cir.data.queries import Query
 from cir.encoding.origin import require_embedded_with
 from cir.encoding.tuned import as_tuned
 from cir.errors import DatasetError
-from cir.evaluation.comparison import MEAN, PairedComparison, compare
+from cir.evaluation.comparison import MEAN, Compared, PairedComparison, compare
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.leaks import Leaks, find_leaks
 from cir.evaluation.protocol import Protocol, require_targets, standard_protocol
@@ -36,7 +36,7 @@ from cir.evaluation.ranks import Ranks
 from cir.evaluation.recall import Evaluation, recalls
 from cir.evaluation.submission import SUBMITTED, submission
 from cir.evaluation.text_share import choose_text_share
-from cir.files import folder_written_aside, refuse_existing, write_json
+from cir.files import folder_written_aside, write_json
 from cir.mining.manifest import usable_queries
 from cir.models.clip4cir_checkpoint import load_clip4cir_combiner
 from cir.models.combiner import SumCombiner
@@ -45,6 +45,7 @@ from cir.runtime import pick_device
 from cir.types import Split
 from cir.workers import pick_workers
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +77,10 @@ class _Inputs:
         return self.dataset.image_ids() if asked else []
 
 
+@claims_outputs
 def run(config: EvaluateConfig) -> Path:
     """Ranks, prints the figures, and returns where they were written to or come from."""
     arguments.instance("config", config, EvaluateConfig)
-    _refuse_existing(config)
     inputs = _open(config)
     if config.compares:
         return _compare(config, inputs)
@@ -92,13 +93,6 @@ def run(config: EvaluateConfig) -> Path:
         _evaluate(config, inputs, composer, vectors, leaks)
     written = config.json or config.per_query or config.submission
     return written or (composer.checkpoint.folder if composer.checkpoint else config.embeddings)
-
-
-def _refuse_existing(config: EvaluateConfig) -> None:
-    for field in ("json", "per_query", "submission"):
-        path: Path | None = getattr(config, field)
-        if path:
-            refuse_existing(path, overwrite=config.overwrite, field=field)
 
 
 def _open(config: EvaluateConfig) -> _Inputs:
@@ -272,15 +266,16 @@ def _evaluate(
     ranks = _judge(inputs.evaluator(), composer, vectors, LISTED if config.per_query else 0)
     evaluations = [recalls(protocol_ranks, composer.name) for protocol_ranks in ranks]
     origin = _origin(inputs.store, composer, leaks)
-    console.note(str(composer))
-    _print(evaluations, _mark(leaks))
     if config.json:
         every = {"protocols": [evaluation.to_json() for evaluation in evaluations]}
         write_json(config.json, evaluations[0].to_json() | every | origin | _weights(composer))
     if config.per_query:
         described = {"query": composer.name, "protocol": asdict(ranks[0].protocol), **origin}
         write_query_ranks(query_rows(ranks[0]), config.per_query, described)
-        console.note(f"{config.per_query}: each query's rank; {ranks[0].protocol}")
+    console.note(str(composer))
+    _print(evaluations, _mark(leaks))
+    if config.per_query:
+        console.note(f"{config.per_query}: each query's rank; {ranks[0].title}")
 
 
 def _weights(composer: Composer) -> dict[str, float]:
@@ -308,31 +303,28 @@ def _submit(folder: Path, inputs: _Inputs, composer: Composer, vectors: Embeddin
     )
     ranks = _judge(evaluator, composer, vectors, SUBMITTED)[0]
     files = submission(ranks, inputs.dataset.form)
-    with folder_written_aside(folder) as aside:
+    with folder_written_aside(folder, "submission") as aside:
         for name, value in files.items():
             write_json(aside / name, value)
     count = sum(len(category.task.queries) for category in ranks.categories)
     console.note(
         f"{folder}: {', '.join(files)} for {inputs.dataset.form}'s test server, "
-        f"{count:,} queries; {ranks.protocol}"
+        f"{count:,} queries; {ranks.title}"
     )
 
 
 def _print(evaluations: Sequence[Evaluation], mark: str) -> None:
     """The categories under the first protocol, then the means under each of several."""
     first = evaluations[0]
-    console.table(
-        f"{first.protocol}{mark}",
-        ("category", "queries", "gallery", *first.figures()),
-        [
-            *(
-                (c.category, f"{c.queries:,}", f"{c.gallery_size:,}", *_cells(c.figures()))
-                for c in first.categories
-            ),
-            ("mean", f"{first.queries:,}", "", *_cells(first.figures())),
-            ("chance", "", "", *_cells(first.chance_figures())),
-        ],
-    )
+    rows = [
+        (c.category, f"{c.queries:,}", f"{c.gallery_size:,}", *_cells(c.figures()))
+        for c in first.categories
+    ]
+    if len(rows) > 1:
+        rows.append(("mean", f"{first.queries:,}", "", *_cells(first.figures())))
+    rows.append(("chance", "", "", *_cells(first.chance_figures())))
+    title = f"{first.title}{mark}"
+    console.table(title, ("category", "queries", "gallery", *first.figures()), rows)
     if len(evaluations) > 1:
         _print_protocols(evaluations, mark)
     for line in dict.fromkeys(note for each in evaluations for note in each.notes()):
@@ -376,10 +368,6 @@ def _compare(config: EvaluateConfig, inputs: _Inputs) -> Path:
         compare(first, second, resamples=config.resamples, seed=config.seed)
         for first, second in zip(before, after, strict=True)
     ]
-    console.note(f"from {composers[0]} to {composers[1]}")
-    mark = next((_mark(each) for each in leaks if each and each.leaked), "")
-    for comparison in comparisons:
-        _print_comparison(comparison, mark)
     if config.json:
         sides = zip(("before", "after"), composers, (before, after), leaks, strict=True)
         figures = {
@@ -391,12 +379,16 @@ def _compare(config: EvaluateConfig, inputs: _Inputs) -> Path:
         }
         every = [comparison.to_json() for comparison in comparisons]
         write_json(config.json, {"comparisons": every, **figures})
+    console.note(f"from {composers[0]} to {composers[1]}")
+    mark = next((_mark(each) for each in leaks if each and each.leaked), "")
+    for comparison, ranks in zip(comparisons, after, strict=True):
+        _print_comparison(comparison, f"{ranks.title}{mark}")
     return config.json or config.embeddings
 
 
-def _print_comparison(comparison: PairedComparison, mark: str) -> None:
+def _print_comparison(comparison: PairedComparison, title: str) -> None:
     console.table(
-        f"{comparison.protocol}{mark}",
+        title,
         ("category", "measure", "before", "after", "change", "95 % interval", "p"),
         [
             (
@@ -405,7 +397,7 @@ def _print_comparison(comparison: PairedComparison, mark: str) -> None:
                 f"{row.change.low:+.2f} to {row.change.high:+.2f}",
                 f"{row.change.p:.4f}",
             )
-            for row in comparison.rows
+            for row in _told_once(comparison.rows)
         ],
     )
     headline = next(
@@ -418,6 +410,15 @@ def _print_comparison(comparison: PairedComparison, mark: str) -> None:
         f"queries explains: {comparison.resamples:,} draws of "
         f"{comparison.references:,} references, each with all its queries"
     )
+
+
+def _told_once(rows: Sequence[Compared]) -> list[Compared]:
+    """All rows; of a single category without the means, which are the same."""
+    several = len({row.category for row in rows} - {MEAN}) > 1
+    of_category = {row.measure for row in rows if row.category != MEAN}
+    return [
+        row for row in rows if several or row.category != MEAN or row.measure not in of_category
+    ]
 
 
 # ---------------------------------------------------------------------------------- origin

@@ -9,19 +9,19 @@ from cir.artefacts.manifest import Manifest, read_manifest
 from cir.config import ExportConfig
 from cir.data.dataset import Dataset
 from cir.errors import ManifestError, UsageError
-from cir.files import refuse_existing
 from cir.mining.export import ExampleColumns
 from cir.mining.manifest_export import manifest_columns
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 _EXAMPLES = 3
 """Queries that are named of those that are left out."""
 
 
+@claims_outputs
 def run(config: ExportConfig) -> Path:
     """Writes the examples and says what they hold and what was left out; the file's path."""
     arguments.instance("config", config, ExportConfig)
-    refuse_existing(config.out, overwrite=config.overwrite)
     manifest = read_manifest(config.manifest)
     num_negatives = _num_negatives(manifest, config)
     left_out = _left_out(manifest, num_negatives) if config.format == "n-tuple" else []

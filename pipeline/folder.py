@@ -4,16 +4,16 @@ from pathlib import Path
 
 from cir import arguments
 from cir.config import FolderConfig
-from cir.files import refuse_existing
 from cir.sources.catalog import make_gallery
 from cir.workers import pick_workers
 from pipeline import catalog_tables, console
+from pipeline.claims import claims_outputs
 
 
+@claims_outputs
 def run(config: FolderConfig) -> Path:
     """Makes the dataset folder and says what it holds and what was left out."""
     arguments.instance("config", config, FolderConfig)
-    refuse_existing(config.out, overwrite=config.overwrite)
     summary = make_gallery(
         config.out,
         photos=config.photos,

@@ -13,12 +13,13 @@ from cir.artefacts.manifest_statistics import hubness
 from cir.config import InspectConfig
 from cir.data.dataset import Dataset
 from cir.errors import ManifestError
-from cir.files import refuse_existing
 from cir.reporting.comparison_tables import comparison_notes, tables_of_comparison
 from cir.reporting.manifest_tables import described, tables_of_manifest
 from cir.reporting.pages import PageTable
 from cir.types import Split
 from pipeline import console
+from pipeline.claims import claims_outputs
+from pipeline.flags import command
 
 if TYPE_CHECKING:
     from cir.reporting.manifest_page import Shown
@@ -26,11 +27,10 @@ if TYPE_CHECKING:
 _MEGABYTE = 10**6
 
 
+@claims_outputs
 def run(config: InspectConfig) -> Path | None:
     """Prints the figures of one manifest, or of two; the path of the page where one is written."""
     arguments.instance("config", config, InspectConfig)
-    if config.html:
-        refuse_existing(config.html, overwrite=config.overwrite, field="html")
     dataset = Dataset(config.dataset) if config.dataset else None
     first = _opened(config.manifest, dataset)
     if config.other:
@@ -80,7 +80,13 @@ def _inspect(config: InspectConfig, manifest: Manifest, dataset: Dataset | None)
 
         name = config.manifest.name
         shown = write_manifest_page(
-            config.html, manifest, hubs, dataset, name=name, rows=config.rows
+            config.html,
+            manifest,
+            hubs,
+            dataset,
+            name=name,
+            rows=config.rows,
+            command=command(InspectConfig, config.to_json()),
         )
         _print_page(config.html, shown, len(manifest))
 
@@ -105,7 +111,14 @@ def _compare(
 
         names = (config.manifest.name, other.name)
         shown = write_comparison_page(
-            config.html, first, second, joined, dataset, names=names, rows=config.rows
+            config.html,
+            first,
+            second,
+            joined,
+            dataset,
+            names=names,
+            rows=config.rows,
+            command=command(InspectConfig, config.to_json()),
         )
         _print_page(config.html, shown, len(joined))
 

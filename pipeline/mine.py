@@ -23,7 +23,6 @@ from cir.data.pairs import ProposedPair
 from cir.data.queries import Query
 from cir.encoding.tuned import made_by_tuned
 from cir.errors import CheckpointError, ManifestError
-from cir.files import refuse_existing
 from cir.mining.advice import advise
 from cir.mining.manifest import mine_manifest, usable_queries
 from cir.mining.proposals import propose_pairs
@@ -34,6 +33,7 @@ from cir.progress import SILENT, Progress
 from cir.runtime import pick_device
 from cir.training.pilot import WITHOUT_PILOT, SamplingPilot
 from pipeline import console, mined_tables
+from pipeline.claims import claims_outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +63,13 @@ class _Inputs:
         return len(set().union(*self.galleries.values()) & set(self.embeddings.skipped))
 
 
+@claims_outputs
 def run(config: MineConfig, processes: Processes = ALONE) -> Path:
     """Mines a split and says what came of it; the path of the manifest.
 
     Of several processes, each mines in its part of the gallery, and the main one writes and says.
     """
     arguments.instance("config", config, MineConfig)
-    _refuse_existing(config, processes)
     inputs = _open(config, processes)
     if config.advise:
         _advise(config, inputs)
@@ -87,13 +87,6 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
         if config.propose:
             mined_tables.print_pairs(pairs, config)
     return config.out
-
-
-def _refuse_existing(config: MineConfig, processes: Processes) -> None:
-    replaces = config.overwrite or config.advise or not processes.main
-    refuse_existing(config.out, overwrite=replaces)
-    if config.propose:
-        refuse_existing(config.propose, overwrite=replaces, field="propose")
 
 
 def _open(config: MineConfig, processes: Processes) -> _Inputs:

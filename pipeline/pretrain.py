@@ -10,7 +10,6 @@ from cir.config import TINY, PretrainConfig
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder, load_encoder, untrained_encoder
 from cir.encoding.published import OPENAI_COLOURS
-from cir.files import refuse_existing
 from cir.pretraining.corpus import Corpus
 from cir.pretraining.photos import read_squares
 from cir.pretraining.pretrain import PretrainingSchedule, pretrain, save_half
@@ -20,15 +19,16 @@ from cir.sources.annotations import PhotoRecord, read_records
 from cir.types import Split
 from cir.workers import pick_workers
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 _PREPROCESS = "targetpad"
 _HELD_OUT: tuple[Split, ...] = ("val", "test")
 
 
+@claims_outputs
 def run(config: PretrainConfig) -> Path:
     """Trains, saving the weights after every epoch; the path of the weight file."""
     arguments.instance("config", config, PretrainConfig)
-    refuse_existing(config.out, overwrite=config.overwrite)
     device = pick_device(config.device)
     seed_all(config.seed)
     encoder = untrained_encoder(TINY, preprocess=_PREPROCESS, device=device)

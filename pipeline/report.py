@@ -5,20 +5,21 @@ from typing import Any
 
 from cir import arguments
 from cir.artefacts.store import read_embeddings
-from cir.config import ReportConfig
+from cir.config import REPORT_FILE, ReportConfig, TrainConfig
 from cir.data.dataset import Dataset
 from cir.errors import CheckpointError, UsageError
-from cir.files import read_json, refuse_existing
+from cir.files import read_json
 from cir.reporting.report import write_report
-from cir.training.run_folder import CONFIG_FILE, REPORT_FILE
+from cir.training.run_folder import CONFIG_FILE
 from pipeline import console
+from pipeline.claims import claims_outputs
+from pipeline.flags import command
 
 
+@claims_outputs
 def run(config: ReportConfig) -> Path:
     """Writes the page and says where it is."""
     arguments.instance("config", config, ReportConfig)
-    if config.out:
-        refuse_existing(config.out, overwrite=config.overwrite)
     settings = _settings(config.run)
     report = write_report(
         config.out or config.run / REPORT_FILE,
@@ -26,6 +27,7 @@ def run(config: ReportConfig) -> Path:
         Dataset(config.dataset or Path(settings["dataset"])),
         read_embeddings(config.embeddings or Path(settings["embeddings"])),
         title=f"Training run {config.run.resolve().name}",
+        command=command(TrainConfig, settings),
         progress=console.RichProgress(),
     )
     console.note(f"report: {report}")

@@ -5,17 +5,17 @@ from pathlib import Path
 
 from cir import arguments
 from cir.config import SynthConfig
-from cir.files import refuse_existing
 from cir.sources.annotations import CategorySplitCount
 from cir.sources.synthetic import draw_dataset
 from cir.workers import pick_workers
 from pipeline import console
+from pipeline.claims import claims_outputs
 
 
+@claims_outputs
 def run(config: SynthConfig) -> Path:
     """Draws the dataset folder and says what it holds."""
     arguments.instance("config", config, SynthConfig)
-    refuse_existing(config.out, overwrite=config.overwrite)
     splits = draw_dataset(
         config.out,
         {"dress": config.dress, "shirt": config.shirt, "toptee": config.toptee},

@@ -16,16 +16,18 @@ from cir.files import (
     refuse_existing,
     settle,
     sha256_of,
+    sweep,
     unwritable,
     write_json,
     written_aside,
 )
+from cir.recognition import write_marker
 
 Aside = Callable[[Path], AbstractContextManager[Path]]
 
 
 def fill(aside: Path, text: str, how: Aside) -> None:
-    (aside / "file" if how is folder_written_aside else aside).write_text(text)
+    (aside / "file" if how is folder_aside else aside).write_text(text)
 
 
 def content(path: Path) -> str:
@@ -38,7 +40,11 @@ def fail_half_way(path: Path, how: Aside, fault: BaseException) -> None:
         raise fault
 
 
-both = pytest.mark.parametrize("how", [written_aside, folder_written_aside])
+def folder_aside(path: Path) -> AbstractContextManager[Path]:
+    return folder_written_aside(path, "dataset")
+
+
+both = pytest.mark.parametrize("how", [written_aside, folder_aside])
 
 
 @both
@@ -109,33 +115,101 @@ def test_a_folder_that_cannot_be_moved_in_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "out"
-    with folder_written_aside(path) as aside:
-        fill(aside, "old", folder_written_aside)
-    replace = os.replace
+    with folder_aside(path) as aside:
+        fill(aside, "old", folder_aside)
+    rename = Path.rename
 
-    def second_fails(source: Path, target: Path) -> None:
+    def second_fails(source: Path, target: Path) -> Path:
         if target == path and source != files._retired(path):
             raise OSError(5, "Input/output error")
-        replace(source, target)
+        return rename(source, target)
 
-    monkeypatch.setattr(os, "replace", second_fails)
-    with pytest.raises(CirError, match="cannot write"), folder_written_aside(path) as aside:
-        fill(aside, "new", folder_written_aside)
+    monkeypatch.setattr(Path, "rename", second_fails)
+    monkeypatch.setattr(files, "_exchanged", lambda *_: False)
+    with pytest.raises(CirError, match="cannot write"), folder_aside(path) as aside:
+        fill(aside, "new", folder_aside)
     monkeypatch.undo()
     assert content(path) == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_settle_ends_a_killed_replacement(tmp_path: Path) -> None:
+@pytest.mark.parametrize("exchanged", [True, False])
+def test_a_reader_meets_the_old_folder_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanged: bool
+) -> None:
     path = tmp_path / "out"
-    retired = files._retired(path)
-    retired.mkdir()
-    (retired / "file").write_text("old")
+    with folder_aside(path) as aside:
+        fill(aside, "old", folder_aside)
+    if not exchanged:
+        monkeypatch.setattr(files, "_exchanged", lambda *_: False)
+    with folder_aside(path) as aside:
+        fill(aside, "new", folder_aside)
+    assert content(path) == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_settle_ends_a_killed_replacement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_SETTLING", 0.02)
+    path = tmp_path / "out"
+    with folder_aside(path) as aside:
+        fill(aside, "old", folder_aside)
+    path.rename(files._retired(path))
     settle(path)
     assert content(path) == "old"
-    retired.mkdir()
-    settle(path)
+    path.rename(files._retired(path))
+    with folder_aside(path) as aside:
+        fill(aside, "new", folder_aside)
+    sweep(path)
+    assert content(path) == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_program_left_is_swept(tmp_path: Path) -> None:
+    path = tmp_path / "store.h5"
+    (tmp_path / ".store-0123abcd.h5").write_text("half")
+    half = tmp_path / ".world-0123abcd"
+    (half / "images").mkdir(parents=True)
+    write_marker(half, "dataset", ())
+    others = (".store-0123abcd", ".store-notes.h5", ".other-0123abcd.h5", ".world-89abcdef")
+    (tmp_path / others[-1]).mkdir()
+    for name in others:
+        (tmp_path / name / "mine" if "world" in name else tmp_path / name).write_text("mine")
+    sweep(path)
+    sweep(tmp_path / "world")
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(others)
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link, folder = tmp_path / "link.json", tmp_path / "made"
+    link.symlink_to("there/file.json")
+    folder.symlink_to("there/made")
+    for value in (1, 2):
+        write_json(link, value)
+        with folder_aside(folder) as aside:
+            fill(aside, str(value), folder_aside)
+    assert link.is_symlink()
+    assert folder.is_symlink()
+    assert (tmp_path / "there/file.json").read_text() == "2\n"
+    assert content(tmp_path / "there/made") == "2"
+    assert sorted(file.name for file in (tmp_path / "there").iterdir()) == ["file.json", "made"]
+
+
+def test_a_folder_of_others_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="does not read as a dataset folder of cir"):
+        fail_half_way(tmp_path / "home", folder_aside, AssertionError())
+    assert (tmp_path / "home/thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("how", [written_aside, folder_aside])
+def test_a_folder_is_no_file(tmp_path: Path, how: Aside) -> None:
+    path = tmp_path / "taken"
+    path.write_text("mine") if how is folder_aside else path.mkdir()
+    with pytest.raises(UsageError, match=r"it is a (file|folder), expected a (folder|file)"):
+        fail_half_way(path, how, AssertionError())
+    assert path.exists()
 
 
 def test_an_output_that_exists_is_refused(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def save_checkpoint(
     Raises:
         CirError: the folder cannot be written.
     """
-    with folder_written_aside(folder) as aside:
+    with folder_written_aside(folder, "checkpoint") as aside:
         weights = {COMBINER_FILE: _write_tensors(aside / COMBINER_FILE, combiner)}
         if clip is not None:
             weights[CLIP_FILE] = _write_tensors(aside / CLIP_FILE, clip)

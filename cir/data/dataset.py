@@ -88,10 +88,7 @@ class Dataset:
         files = {c: self.captions_file(c, split) for c in self.categories}
         present = {c: file for c, file in files.items() if file.exists()}
         if not present:
-            raise DatasetError(
-                f"{self.root} has no split {split!r}: no captions/"
-                f"{self._file_name('cap', '*', split)}; its splits are {', '.join(self.splits)}"
-            )
+            raise DatasetError(self._without_queries(split))
         return [q for c, file in present.items() for q in self._read_queries(file, c, split)]
 
     def queries_or_none(self, split: Split) -> list[Query]:
@@ -186,6 +183,18 @@ class Dataset:
         """Why an image has no file, looking at what is there."""
         folder = self.expected_file(image_id).parent
         return why_missing(image_id, folder, self.image_listing)
+
+    def _without_queries(self, split: Split) -> str:
+        file = self._file_name("cap", "*", split)
+        if not self._annotated("captions", "cap"):
+            return (
+                f"{self.root} has no queries of split {split!r}, and no captions/{file} at all: it "
+                f"is a gallery to search in"
+            )
+        return (
+            f"{self.root} has no split {split!r}: no captions/{file}; its splits are "
+            f"{', '.join(self.splits)}"
+        )
 
     def _file_name(self, prefix: str, category: str, split: Split) -> str:
         if split not in SPLITS:

@@ -5,7 +5,6 @@ Figures on what is left are comparable with each other, and with published ones 
 `rank_in_whole` tells.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -17,8 +16,9 @@ from cir.data.audit import Audit
 from cir.data.dataset import Dataset
 from cir.data.forms import FORMS
 from cir.data.queries import Query
-from cir.errors import DatasetError, UsageError
-from cir.files import folder_written_aside, read_json, refuse_existing, write_json
+from cir.errors import DatasetError
+from cir.files import read_json, write_json
+from cir.outputs import folder_made
 from cir.types import Split
 
 RECORD_FILE: Final = "left_out.json"
@@ -73,24 +73,6 @@ def rank_in_whole(k: float, share: float) -> float:
     return 1 + (k - 1) / share
 
 
-def require_writable(dataset: Dataset, out: Path, *, overwrite: bool) -> None:
-    """Checks that a remainder may be written to a folder, and changes nothing.
-
-    Raises:
-        UsageError: it exists and may not be replaced, was not made here, or touches the dataset.
-    """
-    refuse_existing(out, overwrite=overwrite, field="without_missing")
-    if out.exists() and not (out / RECORD_FILE).is_file():
-        raise UsageError(
-            f"{out} holds no {RECORD_FILE}, so `without_missing` did not make it and does not "
-            f"replace it: choose another folder"
-        )
-    # realpath, unlike Path.resolve, takes links that lead in a circle.
-    ours, theirs = (Path(os.path.realpath(path)) for path in (out, dataset.root))
-    if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
-        raise UsageError(f"`without_missing` is {out}; expected a folder outside of {dataset.root}")
-
-
 def write_remainder(dataset: Dataset, audit: Audit, out: Path) -> tuple[SplitRemainder, ...]:
     """Writes a dataset folder without what is missing or broken, and what names it.
 
@@ -115,7 +97,7 @@ def write_remainder(dataset: Dataset, audit: Audit, out: Path) -> tuple[SplitRem
             f"nothing of {dataset.root} is left: {len(audit.missing):,} images are missing and "
             f"{len(audit.broken):,} broken"
         )
-    with folder_written_aside(out) as aside:
+    with folder_made(out, "dataset", {"dataset": dataset.root}) as aside:
         for part in kept:
             _write_part(dataset, part, audit.absent, aside)
         for folder in dataset.image_folders:

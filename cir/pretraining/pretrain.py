@@ -36,6 +36,8 @@ _LARGEST_SCALE: Final = 100.0
 """Bound of the learned scale of logits (CLIP, section 2.5)."""
 _BETAS: Final = (0.9, 0.98)
 _PRECISION: Final = "bf16"
+_MADE_BY: Final = {"made_by": "cir pretrain"}
+"""What a weight file says of itself."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def save_half(encoder: Encoder, path: Path) -> None:
         for name, value in encoder.clip.state_dict().items()
     }
     with written_aside(path) as aside:
-        aside.write_bytes(save(state))  # save_file would hide the file from other users
+        aside.write_bytes(save(state, _MADE_BY))  # save_file would hide the file from other users
 
 
 class _Trainer:

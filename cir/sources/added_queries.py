@@ -4,7 +4,6 @@ The new queries stand behind the others in `captions/cap.<category>.train.json`,
 the others stay. `added.json` says where they came from, and what was left out.
 """
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,8 @@ from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.data.pairs import LeftOutPair, ProposedPair, by_reason
 from cir.errors import DatasetError, UsageError
-from cir.files import folder_written_aside, read_json, write_json
+from cir.files import read_json, write_json
+from cir.outputs import folder_made
 from cir.sources.annotations import RECORD_FILES, QueryRow
 from cir.sources.links import link_or_copy, require_link
 
@@ -64,16 +64,16 @@ def add_queries(
         link: hardlink, symlink or copy.
 
     Raises:
-        UsageError: `link` is unknown, the dataset is in another form, or `out` holds an input.
+        UsageError: `link` is unknown, the dataset is in another form, or `out` is
+            no dataset folder of cir.
         DatasetError: the annotations are malformed, or no pair can be used.
     """
     require_link(link)
     _require_form(dataset)
-    _require_apart(out, {"dataset": dataset.root, "pairs": origin.file})
     usable, left_out = _sorted_out(_Usable(dataset), pairs)
     if not usable:
         raise DatasetError(f"{origin.file}: none of {len(pairs)} pairs can be used{_why(left_out)}")
-    with folder_written_aside(out) as aside:
+    with folder_made(out, "dataset", {"dataset": dataset.root, "pairs": origin.file}) as aside:
         _link_photos(dataset, aside, link)
         _copy_annotations(dataset, aside)
         ids = _append(dataset, usable, aside, origin)
@@ -87,20 +87,6 @@ def _require_form(dataset: Dataset) -> None:
             f"`dataset` is {dataset.root}, in {dataset.form}'s form; expected FashionIQ's: its "
             f"queries have no place for the targets and source of new ones"
         )
-
-
-def _require_apart(out: Path, inputs: Mapping[str, Path]) -> None:
-    """Raises UsageError where writing `out` would replace an input, or write into one."""
-    made = _real(out)
-    for name, path in inputs.items():
-        held = _real(path)
-        if held.is_relative_to(made) or (held.is_dir() and made.is_relative_to(held)):
-            raise UsageError(f"`out` is {out} and `{name}` is {path}: choose another `out`")
-
-
-def _real(path: Path) -> Path:
-    """As `Path.resolve`, which raises where links lead in a circle."""
-    return Path(os.path.realpath(path))
 
 
 @dataclass

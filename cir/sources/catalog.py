@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cir.errors import UsageError
-from cir.files import folder_written_aside
+from cir.outputs import folder_made
 from cir.progress import SILENT, Progress
 from cir.sources.annotations import (
     CATALOG_RECORDS,
@@ -143,7 +143,8 @@ def make_catalog(
         missing=missing_for_queries(placed, splits, chosen.columns),
         **_of_folder(folder, placed),
     )
-    _write(out, placed, splits, summary, link, folder.root)
+    inputs = {"images": images, "attributes": attributes}
+    _write(out, placed, splits, summary, link, folder.root, inputs)
     return summary
 
 
@@ -188,7 +189,7 @@ def make_gallery(
         min_category=0,
         **_of_folder(folder, placed),
     )
-    _write(out, placed, splits, summary, link, folder.root)
+    _write(out, placed, splits, summary, link, folder.root, {"photos": photos})
     return summary
 
 
@@ -222,8 +223,9 @@ def _write(
     summary: CatalogSummary,
     link: str,
     source: Path,
+    inputs: Mapping[str, Path],
 ) -> None:
-    with folder_written_aside(out) as aside:
+    with folder_made(out, "dataset", inputs) as aside:
         _link_images(aside / "images", photos, link)
         write_annotations(aside, splits)
         write_records(aside / CATALOG_RECORDS, _records(photos, source), _described(summary))

@@ -13,7 +13,7 @@ import numpy as np
 
 from cir.data.dataset import SPLITS
 from cir.errors import UsageError
-from cir.files import folder_written_aside
+from cir.outputs import folder_made
 from cir.parallel import in_order
 from cir.progress import SILENT, Progress
 from cir.sources.annotations import (
@@ -88,7 +88,7 @@ def draw_dataset(
         raise UsageError(f"`size` is {size}; expected pixels above 0")
     garments = [g for number, c in enumerate(GARMENTS) for g in _garments(c, counts, number, seed)]
     splits = list(_category_splits(garments, seed))
-    with folder_written_aside(out) as aside:
+    with folder_made(out, "dataset", {}) as aside:
         (aside / "images").mkdir()
         jobs = [_Job(aside / "images" / f"{g.id}.jpg", g, size) for g in garments]
         with progress.task("drawing", len(jobs), "images") as task:

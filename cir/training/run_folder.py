@@ -1,17 +1,18 @@
 """The folder of a training run: its files, and whether a run may be made or resumed in it."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from cir.config import REPORT_FILE
 from cir.errors import CheckpointError, ConfigError, UsageError
-from cir.files import read_json, refuse_existing, write_json
-from cir.models.composer import CHECKPOINTS
+from cir.files import folder_written_aside, read_json, sweep, write_json
+from cir.models.composer import BEST, CHECKPOINTS, LAST
+from cir.recognition import RUN_FILES, is_marked, write_marker
+from cir.training.metrics_log import METRICS_FILE, TIMES_FILE
 
 CONFIG_FILE: Final = "config.json"
 MANIFESTS: Final = "manifests"
-REPORT_FILE: Final = "report.html"
 TENSORBOARD: Final = "tensorboard"
 
 _CHANGEABLE: Final = (
@@ -36,39 +37,56 @@ def checkpoint(run: Path, name: str) -> Path:
     return run / CHECKPOINTS / name
 
 
-def require_usable(
-    run: Path, settings: Mapping[str, Any], *, resume: bool, overwrite: bool
-) -> None:
-    """Checks that a run may be made or resumed, and changes nothing.
-
-    Args:
-        run: The run folder.
-        settings: The run's configuration as JSON values.
-        resume: Whether to resume the run that is there.
-        overwrite: Whether a run that is there is replaced.
+def make(run: Path, settings: Mapping[str, Any]) -> None:
+    """Makes the run folder, which holds its configuration, in the place of any that is there.
 
     Raises:
-        UsageError: the folder exists and is neither to be resumed nor replaced, or is no run.
-        ConfigError: the run to resume was started with other settings; each is named.
+        UsageError: what is there is no run of cir.
+        CirError: it cannot be written; what is there stays.
     """
-    if resume:
-        _require_same_settings(run, settings)
-        return
-    refuse_existing(run, overwrite=overwrite)
-    if run.exists() and not (run / CONFIG_FILE).is_file():
-        raise UsageError(
-            f"{run} holds no {CONFIG_FILE}, so it is no run and is not replaced: pass another `out`"
+    with folder_written_aside(run, "run", RUN_FILES) as aside:
+        write_json(aside / CONFIG_FILE, dict(settings))
+
+
+def make_ready(run: Path) -> bool:
+    """Removes what a killed run was writing; whether there is a checkpoint to resume from.
+
+    Raises:
+        CheckpointError: there is none, though the run has saved one before.
+    """
+    files = (CONFIG_FILE, METRICS_FILE, TIMES_FILE, REPORT_FILE)
+    manifests = (run / MANIFESTS).glob(".epoch-???-*.parquet")
+    swept = {run / MANIFESTS / f"{file.name[1:10]}.parquet" for file in manifests}
+    for path in (checkpoint(run, LAST), checkpoint(run, BEST), *map(run.joinpath, files), *swept):
+        sweep(path)
+    if not is_marked(run):
+        write_marker(run, "run", RUN_FILES)
+    last = checkpoint(run, LAST)
+    if not last.exists():
+        _require_nothing_saved(run)
+    return last.exists()
+
+
+def _require_nothing_saved(run: Path) -> None:
+    saved = [path for path in (checkpoint(run, BEST), run / METRICS_FILE) if path.exists()]
+    if saved:
+        raise CheckpointError(
+            f"{checkpoint(run, LAST)} is missing, though {saved[0]} is there, so the run in {run} "
+            f"cannot be gone on with: put it back, or train another with another `out`"
         )
 
 
-def make(run: Path, settings: Mapping[str, Any]) -> None:
-    """Makes the run folder in the place of any that is there; its configuration comes first."""
-    if run.exists():
-        shutil.rmtree(run)
-    write_json(run / CONFIG_FILE, dict(settings))
+def require_same_settings(run: Path, settings: Mapping[str, Any]) -> None:
+    """Checks that a run may be resumed, and changes nothing.
 
+    Args:
+        run: The run folder.
+        settings: The configuration to resume it with, as JSON values.
 
-def _require_same_settings(run: Path, settings: Mapping[str, Any]) -> None:
+    Raises:
+        UsageError: there is no run.
+        ConfigError: the run was started with other settings; each is named.
+    """
     if not (run / CONFIG_FILE).is_file():
         raise UsageError(
             f"no run to resume in {run}: it holds no {CONFIG_FILE}; leave out `resume`"

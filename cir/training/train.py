@@ -9,8 +9,7 @@ from cir.artefacts.trained import TRAINED_FILE, Purpose, write_trained
 from cir.config import TrainConfig
 from cir.data.dataset import Dataset
 from cir.data.queries import Query
-from cir.files import settle, sweep
-from cir.models.composer import LAST
+from cir.outputs import Output, claimed
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.training import run_folder
@@ -47,18 +46,32 @@ def train(
         The run folder.
 
     Raises:
-        UsageError: the run folder exists, or there is none to resume.
+        UsageError: the run folder exists, is written by another process, or there is none to
+            resume.
         ConfigError: the run to resume has other settings.
         ManifestError: the manifest does not belong to the store or the dataset.
         WeightsError, StoreError: the encoder to tune cannot be had, or is not the store's.
         TrainingError: a loss is not finite; the last checkpoint stays as it was.
         StoppedError: a signal stopped the run, which is saved.
     """
-    settings = config.to_json()
-    if processes.main:
-        run_folder.require_usable(
-            config.out, settings, resume=config.resume, overwrite=config.overwrite
-        )
+    output = Output("out", config.out, "run", config.overwrite, config.resume)
+    with claimed([output] if processes.main else [], config.read()):
+        if config.resume and processes.main:
+            run_folder.require_same_settings(config.out, config.to_json())
+        _run(config, dataset, embeddings, manifest, progress, on_epoch, processes)
+    return config.out
+
+
+def _run(
+    config: TrainConfig,
+    dataset: Dataset,
+    embeddings: Embeddings,
+    manifest: Manifest,
+    progress: Progress,
+    on_epoch: EpochListener,
+    processes: Processes,
+) -> None:
+    """Checks the inputs, and trains."""
     data = build_train_set(
         dataset, embeddings, manifest, dev_fraction=config.dev_fraction, seed=config.seed
     )
@@ -75,18 +88,14 @@ def train(
             trainer.train(stop)
         finally:
             trainer.close()
-    return config.out
 
 
 def _make_ready(
     config: TrainConfig, data: TrainSet, dataset: Dataset, embeddings: Embeddings
 ) -> bool:
     """Makes the run folder ready; whether it holds a checkpoint to resume from."""
-    last = run_folder.checkpoint(config.out, LAST)
-    settle(last)
-    sweep(config.out)
-    resumes = config.resume and last.exists()
-    if not resumes:
+    resumes = config.resume and run_folder.make_ready(config.out)
+    if not config.resume:
         run_folder.make(config.out, config.to_json())
     if not (config.out / TRAINED_FILE).exists():
         _write_trained(config.out / TRAINED_FILE, data, dataset, embeddings)

@@ -19,6 +19,7 @@ from cir.artefacts.checkpoint import (
 )
 from cir.artefacts.provenance import Provenance
 from cir.errors import CheckpointError, CirError
+from cir.recognition import MARKER
 
 METADATA = CheckpointMetadata(
     schema_version=2,
@@ -95,7 +96,7 @@ def test_the_folder_holds_these_files(folder: Path, tmp_path: Path) -> None:
     both = saved(
         tmp_path / "both", clip=tensors(1), metadata=dataclasses.replace(METADATA, tune="text")
     )
-    plain = {"combiner.safetensors", "trainer.pt", "metadata.json"}
+    plain = {MARKER, "combiner.safetensors", "trainer.pt", "metadata.json"}
     assert {file.name for file in folder.iterdir()} == plain
     assert {file.name for file in both.iterdir()} == plain | {"clip.safetensors"}
     clip = read_checkpoint(both).clip

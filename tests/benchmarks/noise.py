@@ -86,7 +86,7 @@ def exchange_targets(clean: Dataset, out: Path, share: float, seed: int) -> None
         seed: Decides which, as a run's seed decides what is its dev split.
     """
     trained, _ = hold_out(clean.queries("train"), TrainConfig.dev_fraction, seed)
-    with folder_written_aside(out) as aside:
+    with folder_written_aside(out, "dataset") as aside:
         for folder in ("captions", "image_splits"):
             shutil.copytree(clean.root / folder, aside / folder)
         for category in clean.categories:

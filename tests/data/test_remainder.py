@@ -14,10 +14,10 @@ from cir.data.remainder import (
     RECORD_FILE,
     rank_in_whole,
     remainder,
-    require_writable,
     write_remainder,
 )
 from cir.errors import DatasetError, UsageError
+from cir.recognition import MARKER
 from tests.support.cirr import cirr_dataset
 from tests.support.worlds import small_dataset
 
@@ -84,7 +84,7 @@ def test_the_folder_is_a_whole_dataset(hurt: Dataset, tmp_path: Path) -> None:
     assert contents(hurt.root) == before
     assert parts == remainder(hurt, GONE)
     assert sorted(f.name for f in (tmp_path / "left").iterdir()) == sorted(
-        ["captions", "image_splits", "images", RECORD_FILE]
+        [MARKER, "captions", "image_splits", "images", RECORD_FILE]
     )
 
 
@@ -150,27 +150,23 @@ def left_of(rows: list[dict[str, Any]], gone: str) -> list[dict[str, Any]]:
     return [row for row in rows if gone not in (row["reference"], row["target_hard"])]
 
 
-def test_what_it_did_not_make_is_not_replaced(hurt: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("older", [True, False], ids=["without a marker", "marked"])
+def test_one_that_it_made_is_replaced(hurt: Dataset, tmp_path: Path, older: bool) -> None:
     out = tmp_path / "left"
-    require_writable(hurt, out, overwrite=False)
     write_remainder(hurt, audit(hurt), out)
-    with pytest.raises(UsageError, match=r"exists: pass `overwrite=True` .* another `without_miss"):
-        require_writable(hurt, out, overwrite=False)
-    require_writable(hurt, out, overwrite=True)
+    if older:
+        (out / MARKER).unlink()
     write_remainder(hurt, audit(hurt), out)
     assert audit(Dataset(out)).complete
-    (out / RECORD_FILE).unlink()
-    with pytest.raises(UsageError, match=r"holds no left_out\.json, so `without_missing` did not"):
-        require_writable(hurt, out, overwrite=True)
+    assert (hurt.root / "images").is_dir()
 
 
 @pytest.mark.parametrize("place", [".", "images/left", ".."])
 def test_it_is_never_written_in_place(hurt: Dataset, place: str) -> None:
-    out = hurt.root / place
-    if out.exists():
-        (out / RECORD_FILE).touch()
-    with pytest.raises(UsageError, match="expected a folder outside of"):
-        require_writable(hurt, out, overwrite=True)
+    before = contents(hurt.root)
+    with pytest.raises(UsageError, match=r"the input `dataset`|ends in a name"):
+        write_remainder(hurt, audit(hurt), hurt.root / place)
+    assert contents(hurt.root) == before
 
 
 def test_a_rank_of_the_whole_is_that_of_the_mean_draw() -> None:

@@ -53,7 +53,7 @@ def test_what_is_left_is_written_and_checked_again(hurt: Dataset) -> None:
         "hurt --without-missing left", MISUSED
     )
     check("hurt --without-missing left --overwrite")
-    assert "expected a folder outside of hurt" in check("hurt --without-missing hurt/new", MISUSED)
+    assert "inside of the input DATASET" in check("hurt --without-missing hurt/new", MISUSED)
 
 
 def test_a_val_that_is_whole_can_be_compared(
@@ -85,7 +85,7 @@ def test_a_complete_folder_says_nothing_of_it(
     ("options", "expected"),
     [
         ({"without_missing": Path("x"), "images": False}, "needs every image opened"),
-        ({"overwrite": True}, "`overwrite` is of `without_missing`"),
+        ({"overwrite": True}, "`overwrite` is of `json` and `without_missing`"),
     ],
 )
 def test_options_at_odds_are_told(options: dict[str, object], expected: str) -> None:

@@ -10,12 +10,21 @@ from cir.config import DemoConfig
 from cir.encoding.encoder import Encoder
 from cir.errors import UsageError
 from cir.files import sha256_of
+from cir.recognition import MARKER
 from pipeline import demo
 from tests.support.micro import micro_encoder
 
 pytestmark = pytest.mark.slow
 
-ARTEFACTS = {"demo.json", "dataset", "embeddings.h5", "manifest.parquet", "run", "report.html"}
+ARTEFACTS = {
+    MARKER,
+    "demo.json",
+    "dataset",
+    "embeddings.h5",
+    "manifest.parquet",
+    "run",
+    "report.html",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +55,8 @@ def test_the_demo_goes_on_after_a_kill_and_then_has_nothing_to_do(
         killed.setattr(demo, "write_manifest", _interrupted)
         with pytest.raises(KeyboardInterrupt):
             demo.run(config(out))
-    assert {path.name for path in out.iterdir()} == {"demo.json", "dataset", "embeddings.h5"}
+    began = {MARKER, "demo.json", "dataset", "embeddings.h5"}
+    assert {path.name for path in out.iterdir()} == began
     store = sha256_of(out / "embeddings.h5")
 
     assert demo.run(config(out)) == out / "report.html"
@@ -69,7 +79,7 @@ def test_the_demo_goes_on_after_a_kill_and_then_has_nothing_to_do(
 def test_a_folder_that_is_no_demo_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     for overwrite in (False, True):
-        with pytest.raises(UsageError, match=r"no demo\.json"):
+        with pytest.raises(UsageError, match="does not read as a demo of cir"):
             demo.run(config(tmp_path, overwrite=overwrite))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 

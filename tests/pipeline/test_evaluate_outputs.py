@@ -12,6 +12,7 @@ from cir.config import EvaluateConfig
 from cir.data.dataset import Dataset
 from cir.errors import ConfigError
 from cir.models.combiner import build_combiner
+from cir.recognition import MARKER
 from pipeline.cli import app
 from pipeline.faults import FAILED, MISUSED
 from tests.support.checkpoints import HIDDEN, saved
@@ -108,6 +109,7 @@ def test_a_test_split_is_ranked_for_its_server_alone(world: str) -> None:
     assert "--submission FOLDER" in told
     cir(f"evaluate a {world} --split test --submission sent")
     assert sorted(file.name for file in Path("sent").iterdir()) == [
+        MARKER,
         "dress.predict.json",
         "shirt.predict.json",
     ]
@@ -141,4 +143,4 @@ def test_cirr_goes_through_every_stage(tmp_path: Path, monkeypatch: pytest.Monke
     ranks = pandas.read_parquet("ranks.parquet")
     assert 100 * (ranks["subset_rank"] <= 1).mean() == pytest.approx(figures["mean"]["Rs@1"])
     cir(f"evaluate run {files} --split test --submission sent")
-    assert len(list(Path("sent").iterdir())) == 2
+    assert len(list(Path("sent").glob("[!.]*"))) == 2

@@ -147,10 +147,10 @@ def test_an_unknown_link_is_refused(small: Dataset, tmp_path: Path) -> None:
 def test_an_output_that_holds_an_input_is_refused(small: Dataset, tmp_path: Path) -> None:
     pairs = fresh(small)[:1]
     for out in (small.root, small.root / "more", tmp_path):
-        with pytest.raises(UsageError, match=r"`out` is .* and `dataset` is .*: choose another"):
+        with pytest.raises(UsageError, match=r"`out` is .* the input `dataset` .*: choose another"):
             added(small, pairs, out)
     origin = replace(ORIGIN, file=tmp_path / "more/pairs.jsonl")
-    with pytest.raises(UsageError, match="and `pairs` is"):
+    with pytest.raises(UsageError, match="the input `pairs`"):
         add_queries(small, pairs, tmp_path / "more", origin=origin)
 
 

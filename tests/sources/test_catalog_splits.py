@@ -21,7 +21,7 @@ from cir.sources.catalog_splits import (
     with_splits,
 )
 from cir.sources.column_guess import AskedColumns
-from tests.support.photos import photo, write_photos
+from tests.support.photo_folders import photo, write_photos
 
 IDS = st.text(min_size=1, max_size=8)
 

@@ -2,7 +2,13 @@
 
 from pathlib import Path
 
+from cir.recognition import MARKER
+
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below `folder`, by its path from there."""
-    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+    """Every file below `folder` but markers, which hold a time, by its path from there."""
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file() and file.name != MARKER
+    }

@@ -1,24 +1,37 @@
-"""Photo files for tests of folders and catalogues."""
+"""One small picture in every format that is read."""
 
-import zlib
-from collections.abc import Iterable
-from pathlib import Path
+import io
+from functools import cache
+from typing import Any, Final
 
-import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from tests.support.worlds import blot
+FORMATS: Final[dict[str, dict[str, Any]]] = {
+    "JPEG": {"quality": 90},
+    "PNG": {},
+    "WEBP": {"quality": 90},
+    "BMP": {},
+    "TIFF": {"compression": "tiff_lzw"},
+    "GIF": {},
+    "AVIF": {"quality": 90, "speed": 10},
+}
+"""Pillow's name of each format to how the picture is saved in it."""
 
 
-def write_photos(root: Path, names: Iterable[str], size: int = 16) -> Path:
-    """Writes a photo for each path from `root`, whose pixels depend on the path alone."""
-    for name in names:
-        file = root / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        photo(name, size).save(file)
-    return root
+@cache
+def picture() -> Image.Image:
+    """A drawing of 60 by 40 pixels, whose corners differ; not to be changed."""
+    image = Image.new("RGB", (60, 40), (210, 180, 150))
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((10, 5, 50, 35), fill=(40, 80, 160))
+    draw.rectangle((0, 0, 6, 6), fill=(200, 30, 30))
+    draw.line((0, 39, 59, 0), fill=(20, 120, 40), width=2)
+    return image
 
 
-def photo(name: str, size: int = 16) -> Image.Image:
-    """A photo of its own for each name."""
-    return blot(np.random.default_rng(zlib.crc32(name.encode())), size)
+@cache
+def encoded(name: str) -> bytes:
+    """The picture in a format, with the EXIF that lets it stand as it is."""
+    content = io.BytesIO()
+    picture().save(content, name, **FORMATS[name])
+    return content.getvalue()

@@ -9,28 +9,49 @@ import numpy as np
 import pytest
 import torch
 
+from cir import locks
 from cir.artefacts.checkpoint import read_checkpoint, read_trainer
 from cir.artefacts.manifest import read_manifest
 from cir.data.captions import joined, variants
 from cir.data.dataset import hold_out
 from cir.encoding.embedding import caption_vectors, image_vectors
-from cir.errors import ConfigError, ImageError, ManifestError, StoreError, UsageError
+from cir.errors import (
+    CheckpointError,
+    ConfigError,
+    ImageError,
+    ManifestError,
+    StoreError,
+    UsageError,
+)
 from cir.evaluation.evaluator import Evaluator
+from cir.locks import held
 from cir.models.composer import load_composer
+from cir.recognition import MARKER, is_marked
 from cir.training import trainer
 from cir.training.step import Learner
 from cir.training.train import train
+from tests.support.folders import contents
 from tests.support.micro import micro_encoder
 from tests.support.mined import random_manifest
-from tests.support.runs import EPOCHS, SETTINGS, config_of, metrics, run, state, weights
+from tests.support.runs import (
+    EPOCHS,
+    SETTINGS,
+    assert_same,
+    config_of,
+    metrics,
+    run,
+    state,
+    weights,
+)
 
 
 def test_writes_exactly_the_files_of_the_contract(straight):
     files = {str(file.relative_to(straight)) for file in straight.rglob("*") if file.is_file()}
     events = {file for file in files if file.startswith("tensorboard/events.out.tfevents")}
-    checkpoint = ("combiner.safetensors", "metadata.json", "trainer.pt")
+    checkpoint = (MARKER, "combiner.safetensors", "metadata.json", "trainer.pt")
     assert len(events) == 1
     assert files - events == {
+        MARKER,
         "config.json",
         "metrics.jsonl",
         "times.jsonl",
@@ -337,9 +358,9 @@ def test_a_folder_that_is_no_run_is_never_replaced(tmp_path, dataset, embeddings
     photo = tmp_path / "home" / "photo.jpg"
     photo.parent.mkdir()
     photo.touch()
-    with pytest.raises(UsageError, match=r"no config.json, so it is no run and is not replaced"):
+    with pytest.raises(UsageError, match=r"does not read as a run folder of cir"):
         run(photo.parent, dataset, embeddings, overwrite=True)
-    with pytest.raises(UsageError, match="no run to resume"):
+    with pytest.raises(UsageError, match=r"does not read as a run folder of cir"):
         run(photo.parent, dataset, embeddings, resume=True)
     assert photo.exists()
 
@@ -379,3 +400,57 @@ def test_a_manifest_of_another_dataset_is_refused(tmp_path, dataset, embeddings,
     other = dataclasses.replace(manifest, **{field: values})
     with pytest.raises(ManifestError, match=r"1 of the manifest's 32 queries, the first .* train"):
         train(config_of(tmp_path / "run"), dataset, embeddings, other)
+
+
+def without_last(straight, tmp_path, *others):
+    """A copy of a run that has lost its last checkpoint, and more."""
+    out = shutil.copytree(straight, tmp_path / "run")
+    for name in ("checkpoints/last", *others):
+        shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink()
+    (out / "notes.txt").write_text("mine")
+    return out
+
+
+def test_a_run_that_lost_its_last_checkpoint_is_not_begun_anew(
+    tmp_path, straight, dataset, embeddings
+):
+    out = without_last(straight, tmp_path)
+    before = contents(out)
+    with pytest.raises(CheckpointError, match=r"checkpoints/last is missing, though .*best"):
+        run(out, dataset, embeddings, resume=True)
+    assert contents(out) == before
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_in_place(
+    tmp_path, straight, dataset, embeddings
+):
+    out = without_last(straight, tmp_path, "checkpoints/best", "metrics.jsonl", MARKER)
+    run(out, dataset, embeddings, resume=True)
+    assert (out / "notes.txt").read_text() == "mine"
+    assert_same(straight, out)
+    assert is_marked(out)
+
+
+def test_a_run_is_replaced_only_where_it_holds_nothing_else(
+    tmp_path, straight, dataset, embeddings
+):
+    out = shutil.copytree(straight, tmp_path / "run")
+    (out / MARKER).unlink()
+    (out / "notes.txt").write_text("mine")
+    before = contents(out)
+    with pytest.raises(UsageError, match=r"also holds notes\.txt, which cir did not make"):
+        run(out, dataset, embeddings, overwrite=True, epochs=1)
+    assert contents(out) == before
+
+
+def test_the_second_training_of_a_run_is_refused(
+    tmp_path, straight, dataset, embeddings, monkeypatch
+):
+    out = shutil.copytree(straight, tmp_path / "run")
+    before = contents(out)
+    with held(out):
+        monkeypatch.setattr(locks, "_held", {})  # as another process sees it
+        for how in ("resume", "overwrite"):
+            with pytest.raises(UsageError, match="is being written by process"):
+                run(out, dataset, embeddings, **{how: True})
+    assert contents(out) == before
