@@ -44,11 +44,9 @@ def _option(field: str, column: str) -> str:
 
 def show(out: Path, summary: CatalogSummary) -> None:
     """Says what a dataset holds, what was left out, and what queries lack."""
-    console.table(
-        f"Dataset {out}",
-        ("category", *SPLITS, "photos", "queries", "targets a query"),
-        _rows(summary.splits),
-    )
+    columns = ("category", *SPLITS, "photos", "queries", "targets a query")
+    shown = len(columns) if any(count.queries for count in summary.splits) else -2
+    console.table(f"Dataset {out}", columns[:shown], [row[:shown] for row in _rows(summary.splits)])
     for line in (*_notes(out, summary), *_left_out(summary.left_out)):
         console.note(line)
     if summary.missing:

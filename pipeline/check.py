@@ -154,7 +154,9 @@ def _print_faults(report: Audit) -> None:
     if report.broken:
         _print_some(f"{len(report.broken):,} images are broken", tuple(report.broken.values()))
     if report.complete:
-        console.note("complete: every stage finds what it needs")
+        whole = "every stage finds what it needs"
+        gallery = "every image is there; without queries it is a gallery to search in"
+        console.note(f"complete: {whole if report.images_in_queries else gallery}")
 
 
 def _print_some(headline: str, items: tuple[str, ...]) -> None:

@@ -88,10 +88,7 @@ class Dataset:
         files = {c: self.captions_file(c, split) for c in self.categories}
         present = {c: file for c, file in files.items() if file.exists()}
         if not present:
-            raise DatasetError(
-                f"{self.root} has no split {split!r}: no captions/"
-                f"{self._file_name('cap', '*', split)}; its splits are {', '.join(self.splits)}"
-            )
+            raise DatasetError(self._without_queries(split))
         return [q for c, file in present.items() for q in self._read_queries(file, c, split)]
 
     def queries_or_none(self, split: Split) -> list[Query]:
@@ -178,13 +175,26 @@ class Dataset:
 
     @property
     def unlisted(self) -> tuple[str, ...]:
-        """Ids of the image files that no image split names, sorted."""
-        return tuple(sorted(self.image_files.keys() - set(self.image_ids())))
+        """Ids of the image files that no image split names, sorted, as text of any encoding."""
+        unlisted = sorted(self.image_files.keys() - set(self.image_ids()))
+        return tuple(name.encode("utf-8", "backslashreplace").decode() for name in unlisted)
 
     def why_missing(self, image_id: str) -> str:
         """Why an image has no file, looking at what is there."""
         folder = self.expected_file(image_id).parent
         return why_missing(image_id, folder, self.image_listing)
+
+    def _without_queries(self, split: Split) -> str:
+        file = self._file_name("cap", "*", split)
+        if not self._annotated("captions", "cap"):
+            return (
+                f"{self.root} has no queries of split {split!r}, and no captions/{file} at all: it "
+                f"is a gallery to search in"
+            )
+        return (
+            f"{self.root} has no split {split!r}: no captions/{file}; its splits are "
+            f"{', '.join(self.splits)}"
+        )
 
     def _file_name(self, prefix: str, category: str, split: Split) -> str:
         if split not in SPLITS:

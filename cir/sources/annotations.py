@@ -1,5 +1,6 @@
 """The annotations of a dataset folder that this package makes itself."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,13 +88,22 @@ class PhotoRecord:
 
 
 def write_annotations(root: Path, splits: Sequence[CategorySplit]) -> None:
-    """Writes image_splits/split.*.json, and captions/cap.*.json where there are queries."""
+    """Writes image_splits/split.*.json, and captions/cap.*.json where there are queries.
+
+    The folder is one that is written aside as a whole: each file for itself is not, which would
+    take minutes with hundreds of categories.
+    """
     for split in splits:
         name = f"{split.category}.{split.split}.json"
-        write_json(root / "image_splits" / f"split.{name}", list(split.ids))
+        _write(root / "image_splits" / f"split.{name}", list(split.ids))
         if split.queries:
             rows = [query.to_json() for query in split.queries]
-            write_json(root / "captions" / f"cap.{name}", rows)
+            _write(root / "captions" / f"cap.{name}", rows)
+
+
+def _write(file: Path, value: list[Any]) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_records(file: Path, records: Mapping[str, PhotoRecord], more: Mapping[str, Any]) -> None:

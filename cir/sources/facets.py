@@ -122,7 +122,7 @@ _MOST_LISTED: Final = 3
 def facet_of(column: str) -> str:
     """The facet that a column of the catalogue states: `baseColour` is the colour."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|[_\W]+", " ", column).lower().strip()
-    return _FACET_OF_COLUMN.get(spaced.replace(" ", ""), spaced)
+    return _FACET_OF_COLUMN.get(spaced.replace(" ", ""), spaced) or "attribute"
 
 
 def facet_value(facet: str, text: str) -> str:
