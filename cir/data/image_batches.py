@@ -92,9 +92,13 @@ def image_batches(
 def _begin(_: int) -> None:
     """Leaves the caller's process group, so that the terminal's signals reach the caller alone.
 
-    A fault of memory ends the worker without torch's own lines: the caller says it in one.
+    A fault of memory ends the worker without torch's own lines: the caller says it in one. What
+    decoders write to standard error beside the faults that they raise goes nowhere.
     """
     os.setsid()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
     for fatal in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE):
         signal.signal(fatal, signal.SIG_DFL)
 
