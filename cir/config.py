@@ -454,16 +454,37 @@ class EncoderConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedConfig(EncoderConfig):
-    """Encode every image and caption of a dataset into an embedding store."""
+    """Encode every image and caption of a dataset into an embedding store.
+
+    In a store that is there, what is new or changed is encoded, and the rest is kept.
+    """
 
     dataset: Path = option(DATASET, "Files", argument=True)
     """Dataset folder."""
     out: Path = option(EMBEDDINGS, "Files", writes="store")
-    """Embedding store to write."""
+    """Embedding store to write, or to bring up to date."""
+    check: bool = option(False, "Files")
+    """Encode nothing: say what the store lacks or has of another photo, and end with 1 if any."""
+    any_precision: bool = option(False, "Files")
+    """Keep vectors of a store that were computed in another precision."""
     on_error: OnError = option("fail", "Files")
     """fail stops at the first broken image; skip leaves broken images out and lists them."""
     overwrite: bool = option(False, "Files")
-    """Replace a store that exists."""
+    """Encode everything afresh, and replace a store that exists."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        if self.check and self.overwrite:
+            yield "`check` encodes nothing; leave out `overwrite=True`"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a store that is there is added to."""
+        return not self.overwrite
+
+    def written(self) -> dict[str, tuple[Path, Artefact]]:
+        """The store, but where it is only checked."""
+        return {} if self.check else super().written()
 
 
 @dataclass(frozen=True, kw_only=True)
