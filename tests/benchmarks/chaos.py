@@ -48,7 +48,7 @@ from tests.support.fences import Outcomes, fenced
 from tests.support.forked import CIR, Forked, forked
 from tests.support.mined import random_manifest
 from tests.support.mutations import mutated
-from tests.support.pictures import varieties
+from tests.support.photos import varieties
 from tests.support.worlds import random_embeddings, small_dataset, write_store
 
 REFUSED, READ = "refused", "read"

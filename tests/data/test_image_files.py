@@ -11,7 +11,7 @@ from cir.data.audit import audit
 from cir.data.dataset import Dataset
 from cir.data.image_files import list_images
 from cir.errors import DatasetError
-from tests.support.pictures import encoded
+from tests.support.photos import encoded
 from tests.support.worlds import small_dataset
 
 

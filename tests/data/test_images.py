@@ -16,7 +16,7 @@ from PIL import Image
 from cir.data.images import MOST_EDGE, MOST_PIXELS, decode_image, read_image
 from cir.encoding.preprocess import build_preprocess
 from cir.errors import ImageError, UnreadImageError
-from tests.support.pictures import FORMATS, encoded, picture
+from tests.support.photos import FORMATS, encoded, picture
 
 HERE = Path("photo.jpg")
 

@@ -10,7 +10,7 @@ from torchvision.transforms import InterpolationMode, functional
 
 from cir.encoding.preprocess import TARGET_RATIO, build_preprocess, squared
 from cir.errors import UsageError
-from tests.support.pictures import picture
+from tests.support.photos import picture
 
 HALF = (0.5, 0.5, 0.5)
 
