@@ -25,11 +25,12 @@ function targets(answer, ranked) {
   const shown = answer.targets.slice(0, 8);
   const said = shown.length === 1 ? "True target" : `True targets, ${count(answer.targets.length, "photo")}`;
   return element("div", {class: "card targets"},
-    element("p", {}, `${said}: best rank ${Math.min(...answer.targets.map(one => one.rank)).toLocaleString("en")} of ${ranked.toLocaleString("en")}`),
-    element("p", {class: "quiet"}, "Counted as cir evaluate does: the reference and near-copies have ranks of their own."),
     element("ul", {}, ...shown.map(({image, rank}) => element("li", {},
       element("div", {class: "frame"}, picture(image, 120, named(image))),
-      `rank ${rank.toLocaleString("en")}`))));
+      `rank ${rank.toLocaleString("en")}`))),
+    element("div", {},
+      element("p", {}, `${said}: best rank ${Math.min(...answer.targets.map(one => one.rank)).toLocaleString("en")} of ${ranked.toLocaleString("en")}`),
+      element("p", {class: "quiet"}, "Counted as cir evaluate does: the reference and near-copies have ranks of their own.")));
 }
 
 function answerOf(answer, title, ranked, act) {
