@@ -30,7 +30,7 @@ function targets(answer, ranked) {
       `rank ${rank.toLocaleString("en")}`))),
     element("div", {},
       element("p", {}, `${said}: best rank ${Math.min(...answer.targets.map(one => one.rank)).toLocaleString("en")} of ${ranked.toLocaleString("en")}`),
-      element("p", {class: "quiet"}, "Counted as cir evaluate does: the reference and near-copies have ranks of their own.")));
+      element("p", {class: "quiet"}, "Among the photos of its category and split, as cir evaluate ranks them: the reference has a rank as well.")));
 }
 
 function answerOf(answer, title, ranked, act) {
