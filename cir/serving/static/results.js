@@ -13,7 +13,7 @@ function found(result, hits, act) {
     frame(image, 240, {label: `Go on from number ${rank}: ${named(image)}`, onclick: () => act.refine(image)}),
     element("div", {class: "said"},
       element("span", {class: "score", title: "cosine similarity"}, percent(score)),
-      element("span", {class: "note"}, hit ? `${rank} · true target` : String(rank)),
+      element("span", {class: "note"}, hit ? `${rank} · target` : String(rank)),
       element("span", {class: "named"}, named(image)),
       copies.length ? element("span", {}, `and ${count(copies.length, "near-copy").replace("copys", "copies")}`) : null),
     element("div", {class: "tastes"},
