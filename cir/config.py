@@ -265,6 +265,8 @@ class CheckConfig(Config):
     """Replace what exists in --json and --without-missing, where cir made it."""
     images: bool = option(True, "Input")
     """Open every image; --no-images audits the annotations alone."""
+    embeddings: Path | None = option(None, "Input")
+    """Compare the bytes of every photo with those that this embedding store was made of."""
     workers: int | None = option(None, "Machine")
     """Processes that open images; one a core by default."""
 
@@ -454,16 +456,37 @@ class EncoderConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedConfig(EncoderConfig):
-    """Encode every image and caption of a dataset into an embedding store."""
+    """Encode every image and caption of a dataset into an embedding store.
+
+    In a store that is there, what is new or changed is encoded, and the rest is kept.
+    """
 
     dataset: Path = option(DATASET, "Files", argument=True)
     """Dataset folder."""
     out: Path = option(EMBEDDINGS, "Files", writes="store")
-    """Embedding store to write."""
+    """Embedding store to write, or to bring up to date."""
+    check: bool = option(False, "Files")
+    """Encode nothing: say what the store lacks or has of another photo, and end with 1 if any."""
+    any_precision: bool = option(False, "Files")
+    """Keep vectors of a store that were computed in another precision."""
     on_error: OnError = option("fail", "Files")
     """fail stops at the first broken image; skip leaves broken images out and lists them."""
     overwrite: bool = option(False, "Files")
-    """Replace a store that exists."""
+    """Encode everything afresh, and replace a store that exists."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        if self.check and self.overwrite:
+            yield "`check` encodes nothing; leave out `overwrite=True`"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a store that is there is added to."""
+        return not self.overwrite
+
+    def written(self) -> dict[str, tuple[Path, Artefact]]:
+        """The store, but where it is only checked."""
+        return {} if self.check else super().written()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -566,6 +589,8 @@ class MineConfig(_MiningRules):
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
     """Embedding store of `cir embed`."""
+    stale_ok: bool = option(False, "Files")
+    """Go on where photos have another size or time of change than when they were embedded."""
     out: Path = option(MANIFEST, "Files", writes="manifest")
     """Manifest to write."""
     split: Split = option("train", "Query")
@@ -696,6 +721,8 @@ class TrainConfig(Config):
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
     """Embedding store that the manifest was mined from."""
+    stale_ok: bool = option(False, "Files")
+    """Go on where photos have another size or time of change than when they were embedded."""
     out: Path = option(RUN, "Files", writes="run")
     """Run folder to make."""
     resume: bool = option(False, "Files")
@@ -910,6 +937,8 @@ class EvaluateConfig(Config):
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
     """Embedding store of `cir embed`."""
+    stale_ok: bool = option(False, "Files")
+    """Go on where photos have another size or time of change than when they were embedded."""
     split: Split = option("val", "Protocol")
     """Split that is reported."""
     gallery: tuple[GalleryName, ...] = option(("full",), "Protocol")

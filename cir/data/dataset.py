@@ -175,8 +175,9 @@ class Dataset:
 
     @property
     def unlisted(self) -> tuple[str, ...]:
-        """Ids of the image files that no image split names, sorted."""
-        return tuple(sorted(self.image_files.keys() - set(self.image_ids())))
+        """Ids of the image files that no image split names, sorted, as text of any encoding."""
+        unlisted = sorted(self.image_files.keys() - set(self.image_ids()))
+        return tuple(name.encode("utf-8", "backslashreplace").decode() for name in unlisted)
 
     def why_missing(self, image_id: str) -> str:
         """Why an image has no file, looking at what is there."""

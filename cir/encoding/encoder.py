@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from cir.artefacts.provenance import Provenance
 from cir.config import TINY
-from cir.encoding.preprocess import build_preprocess
+from cir.encoding.context import encode_beginnings, text_ends
+from cir.encoding.preprocess import PhotoTransform, build_preprocess
 from cir.encoding.published import (
     DEFAULT_TAG,
     OPENAI_COLOURS,
@@ -99,9 +100,33 @@ class Encoder:
         """Components of a vector."""
         return self.provenance.embed_dim
 
+    @property
+    def recorded_precision(self) -> str:
+        """What a store records: as asked, and tf32 where the GPU computes fp32 as such."""
+        backends = torch.backends
+        tf32 = backends.cudnn.allow_tf32 or backends.cuda.matmul.allow_tf32
+        on_gpu = self.device.type == "cuda" and self.precision == "fp32"
+        return "tf32" if on_gpu and tf32 else self.precision
+
+    @property
+    def to_pixels(self) -> Callable[[Image.Image], Tensor]:
+        """What worker processes apply to a photo: one byte a colour where `preprocess` has it."""
+        own = self.preprocess
+        return own.pixels if isinstance(own, PhotoTransform) else own
+
+    def normalise(self, pixels: Tensor) -> Float[Tensor, "batch 3 size size"]:
+        """What `to_pixels` gave for a batch, on `device`, as `encode_images` takes it."""
+        there = pixels.to(self.device, non_blocking=True)
+        own = self.preprocess
+        return own.normalised(there) if isinstance(own, PhotoTransform) else there
+
     def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "texts context"]:
         """Tokens of each text, cut at the model's context length; on the CPU."""
         return self._tokenizer(list(texts))
+
+    def text_ends(self, tokens: Int[Tensor, "texts context"]) -> Int[Tensor, " texts"]:
+        """How many of its tokens each text's vector depends on."""
+        return text_ends(self.clip, tokens)
 
     def cut_texts(self, texts: Sequence[str]) -> list[str]:
         """Those texts whose tokens do not fit the model's context: what follows it is lost."""
@@ -125,10 +150,9 @@ class Encoder:
         return encoded.float()
 
     def encode_texts(self, tokens: Int[Tensor, "batch context"]) -> Float[Tensor, "batch dim"]:
-        """The text tower's vectors of tokens on `device`."""
+        """The text tower's vectors of tokens on `device`, which may be cut at `text_ends`."""
         with autocast(self.device, self.precision):
-            encoded: Tensor = self.clip.encode_text(tokens)  # type: ignore[operator]
-        return encoded.float()
+            return encode_beginnings(self.clip, tokens).float()
 
     def image_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters of the image tower by name."""

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.transforms import functional as transforms
 
 from cir.errors import UsageError
 
@@ -46,8 +46,17 @@ class PhotoTransform:
 
     def __call__(self, image: Image.Image) -> Float[Tensor, "3 size size"]:
         """The pixels of `image`, normalised, channels first."""
-        pixels = transforms.to_tensor(squared(image, self.most_ratio, self.size))
-        return normalise(pixels, self.mean, self.std)
+        return self.normalised(self.pixels(image)[None])[0]
+
+    def pixels(self, image: Image.Image) -> UInt8[Tensor, "size size 3"]:
+        """The pixels of `image`, a byte a colour: a quarter of what a worker sends otherwise."""
+        return torch.from_numpy(np.array(squared(image, self.most_ratio, self.size)))
+
+    def normalised(
+        self, pixels: UInt8[Tensor, "batch size size 3"]
+    ) -> Float[Tensor, "batch 3 size size"]:
+        """The same as calling the transform, of what `pixels` gave, on whatever device it is."""
+        return normalise(pixels.permute(0, 3, 1, 2).float().div(255), self.mean, self.std)
 
 
 def build_preprocess(
@@ -125,7 +134,8 @@ def normalise(
     pixels: Float[Tensor, "*batch 3 height width"], mean: Sequence[float], std: Sequence[float]
 ) -> Float[Tensor, "*batch 3 height width"]:
     """Pixels in [0, 1], each channel less its mean and over its standard deviation."""
-    normalised: Tensor = (pixels - _channels(mean)) / _channels(std)
+    means, deviations = (_channels(values).to(pixels.device) for values in (mean, std))
+    normalised: Tensor = (pixels - means) / deviations
     return normalised
 
 

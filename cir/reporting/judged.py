@@ -68,8 +68,15 @@ def judgement(values: Mapping[str, Any], query: str | None = None) -> Judgement:
         {**values["mean"], "headline": values["headline"]},
         values["chance"],
         values["categories"],
-        values["notes"],
+        [*_seen(values.get("trained_on", {})), *values["notes"]],
     )
+
+
+def _seen(leaks: Mapping[str, int]) -> list[str]:
+    """A sentence where training had a part in the figures."""
+    seen = leaks.get("trained_on", 0)
+    told = f"Trained on {seen:,} of the {leaks.get('queries', 0):,} judged queries."
+    return [told] if seen else []
 
 
 def judged_in(

@@ -12,6 +12,8 @@ from markupsafe import Markup, escape
 from cir import __version__
 from cir.files import written_aside
 
+PARTS_CSS: Final = Path(__file__).parent / "templates" / "parts.css"
+"""The style of what all pages share, that of the server among them."""
 SHA_SHOWN: Final = 12
 """Digits of a SHA-256 that tell files apart well enough for a reader."""
 

@@ -13,6 +13,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from cir import __version__
 from cir.errors import CirError
+from cir.reporting.pages import PARTS_CSS
 from cir.serving import limits, schemas
 from cir.serving.batching import Batcher, BusyError
 from cir.serving.document import api_page
@@ -86,6 +87,10 @@ def _add_page(app: FastAPI) -> None:
     @app.get("/api/docs", include_in_schema=False)
     def documentation() -> HTMLResponse:
         return HTMLResponse(api_page(app.openapi()))
+
+    @app.get("/static/parts.css", include_in_schema=False)
+    def parts() -> FileResponse:
+        return FileResponse(PARTS_CSS, media_type="text/css")
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 

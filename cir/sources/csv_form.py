@@ -11,6 +11,7 @@ from typing import Final
 
 from cir.errors import DatasetError, UsageError
 from cir.files import unreadable
+from cir.reading import read_bytes
 
 DELIMITERS: Final = (",", ";", "\t", "|")
 _MARKS: Final = {
@@ -85,7 +86,7 @@ def _utf8_or_western(content: bytes) -> CsvText:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except FileNotFoundError:
         raise DatasetError(f"{path} is missing: expected a CSV with a row a photo") from None
     except OSError as fault:

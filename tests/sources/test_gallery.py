@@ -14,7 +14,7 @@ from cir.sources.catalog import CatalogSummary
 from cir.sources.catalog_photos import LeftOut
 from pipeline import catalog, catalog_tables, folder
 from tests.support.micro import micro_encoder
-from tests.support.photos import write_photos
+from tests.support.photo_folders import write_photos
 
 NAMES = [f"{kind}/{n}.png" for kind in ("bags", "hats") for n in range(12)] + ["loose.png"]
 

@@ -20,7 +20,7 @@ from cir.sources.column_guess import AskedColumns, choose_columns
 from cir.sources.photo_folder import PhotoFolder, read_photo_folder
 from cir.sources.photo_index import PhotoIndex
 from cir.sources.split_names import SPLIT_WORDS, split_named
-from tests.support.photos import photo, write_photos
+from tests.support.photo_folders import photo, write_photos
 
 CASES = Path(os.environ.get("CIR_SHARED", Path(__file__).parents[3] / "shared")) / "cases"
 
