@@ -140,44 +140,64 @@ def finished(process: Forked) -> None:
         raise SystemExit(f"cir embed ended with {process.returncode}: {' '.join(said)}")
 
 
-def killed(world: World, moment: Callable[[World, float], bool]) -> str:
+def killed(world: World, moment: Callable[["Attempt", float], bool]) -> str:
     """Starts a run and kills it; what it was doing."""
+    attempt = Attempt(world)
     wait, process = world.draw.uniform(0, ENCODING), embedding(world, world.out)
-    end = time.monotonic() + LONGEST
     begun = time.monotonic()
-    while process.poll() is None and time.monotonic() < end:
-        if moment(world, time.monotonic() - begun - wait):
+    while process.poll() is None and (passed := time.monotonic() - begun) < LONGEST:
+        if moment(attempt, passed - wait):
             break
         time.sleep(0.001)
-    doing = "having ended" if process.poll() is not None else doing_now(world)
+    doing = "having ended" if process.poll() is not None else attempt.doing
     process.kill()
     process.communicate(LONGEST)
     return doing
 
 
-def starting(world: World, late: float) -> bool:
+class Attempt:
+    """A run under way, told from what earlier ones have left."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._before = {*self._aside(), *self._parts()}
+
+    @property
+    def writing(self) -> bool:
+        """Whether the store is being written aside."""
+        return bool(self._aside() - self._before)
+
+    @property
+    def has_saved(self) -> bool:
+        """Whether some of what was encoded is saved."""
+        return bool(self._parts() - self._before)
+
+    @property
+    def doing(self) -> str:
+        if self.writing:
+            return "writing the store"
+        return "encoding, some of it saved" if self.has_saved else "starting, or before a saving"
+
+    def _aside(self) -> set[Path]:
+        return set(self._world.folder.glob(".e-*.h5"))
+
+    def _parts(self) -> set[Path]:
+        return set((self._world.folder / ".e.h5.parts").glob("*.npz"))
+
+
+def starting(attempt: Attempt, late: float) -> bool:
     """A drawn time after the start."""
     return late >= 0
 
 
-def encoding(world: World, late: float) -> bool:
-    """As soon as anything is saved, or the drawn time later."""
-    return late >= -ENCODING / 2 and any(_parts(world))
+def encoding(attempt: Attempt, late: float) -> bool:
+    """As soon as anything is saved."""
+    return attempt.has_saved
 
 
-def writing(world: World, late: float) -> bool:
+def writing(attempt: Attempt, late: float) -> bool:
     """While the store is written aside."""
-    return any(world.folder.glob(".e-*.h5"))
-
-
-def doing_now(world: World) -> str:
-    if any(world.folder.glob(".e-*.h5")):
-        return "writing the store"
-    return "encoding, some of it saved" if any(_parts(world)) else "starting, or before a saving"
-
-
-def _parts(world: World) -> list[Path]:
-    return list((world.folder / ".e.h5.parts").glob("*.npz"))
+    return attempt.writing
 
 
 def require_same(one: Embeddings, other: Embeddings) -> None:
