@@ -124,6 +124,11 @@ def _await_health(server: "subprocess.Popen[bytes]", port: int) -> None:
     raise SystemExit(f"the server does not answer after {_START_SECONDS} seconds")
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def _rss_mib(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return int(status.split("VmRSS:")[1].split()[0]) / _KIB_IN_MIB
@@ -142,13 +147,13 @@ def main() -> None:
     ]
     with served(*arguments) as (port, pid):
         load(port, pid, 1, 2)  # a first batch of each size compiles and caches
-        print(
+        _say(
             f"memory before: {_rss_mib(pid):.0f} MiB, load of the machine {os.getloadavg()[0]:.1f}"
         )
-        print("| clients | searches/s | p50 ms | p95 ms | p99 ms | failed | RSS MiB |")
-        print("|---:|---:|---:|---:|---:|---:|---:|")
+        _say("| clients | searches/s | p50 ms | p95 ms | p99 ms | failed | RSS MiB |")
+        _say("|---:|---:|---:|---:|---:|---:|---:|")
         for clients in given.clients:
-            print(load(port, pid, clients, given.seconds).row(), flush=True)
+            _say(load(port, pid, clients, given.seconds).row())
 
 
 if __name__ == "__main__":
