@@ -1,8 +1,8 @@
 # cir serve in a container: CPU by default, CUDA by one argument.
 #
-#   docker build -t cir .
-#   docker build -t cir --build-arg TORCH_INDEX=https://pypi.org/simple .
-#   docker run --rm -p 7860:7860 -v $PWD/data:/data:ro cir serve --store /data/shop.h5
+#   docker build -t cir-serve .
+#   docker build -t cir-serve --build-arg TORCH_INDEX=https://pypi.org/simple .
+#   docker run --rm -p 7860:7860 -v $PWD/data:/data:ro cir-serve serve --store /data/shop.h5
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim AS built
