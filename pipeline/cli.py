@@ -103,6 +103,7 @@ def _run(stage: str, kind: type[config.Config], values: dict[str, Any]) -> None:
             code = _exit_code(stage, kind, values, processes)
     except leaving.Left as error:
         code = faults.end(error, kind)
+    leaving.end_if_told(code)
     if code:
         raise typer.Exit(code)
 
@@ -120,8 +121,10 @@ def _exit_code(
     except CirError as error:
         return faults.end(error, kind, main=processes.main)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told in one line
+        code = faults.end(error, kind, main=processes.main)
+        leaving.end_if_told(code)
         # Raised, not returned: the other processes know nothing of it and are not waited for.
-        raise typer.Exit(faults.end(error, kind, main=processes.main)) from None
+        raise typer.Exit(code) from None
     return faults.FAILED if done is False else 0
 
 
