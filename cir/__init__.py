@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from cir.encoding.retriever import Retriever
+    from cir.search.index import SearchIndex
 
 __version__ = "0.1.0"
 
@@ -45,3 +46,33 @@ def load(
     from cir.encoding.retriever import load_retriever
 
     return load_retriever(path, weights=weights, device=device)
+
+
+def index(
+    path: "str | Path",
+    *,
+    dataset: "str | Path | None" = None,
+    weights: "str | Path | None" = None,
+    device: "str | torch.device" = "auto",
+) -> "SearchIndex":
+    """A gallery searched by the plain sum of image and text: where nothing was trained yet.
+
+        results = cir.index("shop.h5").search("dress.jpg", "is red and shorter", top=5)
+
+    `cir.load(RUN).index(path)` searches it by a trained model.
+
+    Args:
+        path: An embedding store, or a dataset folder with its store beside it.
+        dataset: Where the photos of a store are; found beside it by default.
+        weights: The weight file that the store was embedded with, where it was one.
+        device: auto, cpu, cuda or mps.
+
+    Raises:
+        UsageError: an argument is of another kind, or the device is not on this machine.
+        StoreError: the store is missing or damaged, or `weights` are not its encoder's.
+        DatasetError: the dataset folder is none.
+        WeightsError: the encoder's weights cannot be had.
+    """
+    from cir.search.open_index import open_plain
+
+    return open_plain(path, dataset=dataset, weights=weights, device=device)

@@ -265,6 +265,8 @@ class CheckConfig(Config):
     """Replace what exists in --json and --without-missing, where cir made it."""
     images: bool = option(True, "Input")
     """Open every image; --no-images audits the annotations alone."""
+    embeddings: Path | None = option(None, "Input")
+    """Compare the bytes of every photo with those that this embedding store was made of."""
     workers: int | None = option(None, "Machine")
     """Processes that open images; one a core by default."""
 
@@ -277,27 +279,65 @@ class CheckConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FolderConfig(Config):
+    """Turn a folder of photos into a dataset: a gallery to search in, without captions."""
+
+    photos: Path = required("Input", argument=True)
+    """Folder of photos, in itself and in the folders below it. The first folder on a photo's path
+    is its category; where every photo lies in train, validation or test, that folder is its split
+    and the next one the category."""
+    out: Path = required("Output", writes="dataset")
+    """Dataset folder to make."""
+    link: LinkMode = option("hardlink", "Output")
+    """How photos enter the dataset; a hard link falls back to a copy across devices."""
+    seed: int = option(0, "Splits")
+    """Seed of the splits, which hang on it and on each photo's product alone."""
+    limit: int | None = option(None, "Input")
+    """Use a sample of this many photos."""
+    overwrite: bool = option(False, "Output")
+    """Replace a dataset folder that exists."""
+    workers: int | None = option(None, "Machine")
+    """Processes that read photos; one a core by default."""
+
+    def faults(self) -> Iterator[str]:
+        yield from _below(self, 1, "limit", "workers")
+        yield from _outside(self, 0, _LARGEST_SEED, "seed")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CatalogConfig(Config):
     """Turn a catalogue of photos with attributes into a dataset of composed queries."""
 
     images: Path = required("Input")
-    """Folder of photos, <id>.jpg, .jpeg or .png."""
+    """Folder of photos, in itself and in the folders below it."""
     attributes: Path = required("Input")
-    """CSV with a row a photo: an id column and attribute columns."""
+    """CSV with a row a photo: a column that names the photo, and columns of attributes."""
     out: Path = required("Output", writes="dataset")
     """Dataset folder to make."""
-    id_column: str = option("id", "Columns")
-    """Column that names the photo's file."""
-    category_column: str = option("subCategory", "Columns")
-    """Column whose values are the dataset's categories."""
-    name_column: str = option("productDisplayName", "Columns")
-    """Column of free words ("Striped Polo") that are read as attributes."""
-    attribute_columns: tuple[str, ...] = option(("articleType", "gender", "baseColour"), "Columns")
-    """Columns that count as attributes beside the words of the name."""
+    id_column: str | None = option(None, "Columns")
+    """Column that names the photo: id, file name or path, with or without the ending. By default
+    the one that names most photos."""
+    category_column: str | None = option(None, "Columns")
+    """Column whose values are the dataset's categories; "" for none, which takes folders. Guessed
+    by default."""
+    name_column: str | None = option(None, "Columns")
+    """Column of free words ("Striped Polo") that are read as attributes; "" for none. Guessed by
+    default."""
+    attribute_columns: tuple[str, ...] = option((), "Columns")
+    """Column that counts as an attribute beside the words of the name; given once for each, and ""
+    for none. Guessed by default."""
+    split_column: str | None = option(None, "Columns")
+    """Column that says train, validation or test; "" for none, which takes folders so named, or a
+    hash of each photo's product. Guessed by default."""
+    delimiter: str | None = option(None, "Columns")
+    """Character between the fields of the CSV; found by default."""
+    encoding: str | None = option(None, "Columns")
+    """Encoding of the CSV, such as utf-8 or cp1252; found by default."""
     queries_per_photo: int = option(2, "Queries")
     """Composed queries made for each reference photo, at most."""
-    min_category: int = option(1000, "Queries")
-    """Photos a category needs for a gallery of its own; smaller ones share the category other."""
+    min_category: int | None = option(None, "Queries")
+    """Photos a category needs for a gallery of its own; smaller ones share the category other. By
+    default a twentieth of all photos, from 10 to 1000."""
     link: LinkMode = option("hardlink", "Output")
     """How photos enter the dataset; a hard link falls back to a copy across devices."""
     seed: int = option(0, "Queries")
@@ -312,6 +352,8 @@ class CatalogConfig(Config):
     def faults(self) -> Iterator[str]:
         yield from _below(self, 1, "limit", "queries_per_photo", "min_category", "workers")
         yield from _outside(self, 0, _LARGEST_SEED, "seed")
+        if self.id_column == "":
+            yield "`id_column` is empty; expected the column that names the photos"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -414,16 +456,37 @@ class EncoderConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedConfig(EncoderConfig):
-    """Encode every image and caption of a dataset into an embedding store."""
+    """Encode every image and caption of a dataset into an embedding store.
+
+    In a store that is there, what is new or changed is encoded, and the rest is kept.
+    """
 
     dataset: Path = option(DATASET, "Files", argument=True)
     """Dataset folder."""
     out: Path = option(EMBEDDINGS, "Files", writes="store")
-    """Embedding store to write."""
+    """Embedding store to write, or to bring up to date."""
+    check: bool = option(False, "Files")
+    """Encode nothing: say what the store lacks or has of another photo, and end with 1 if any."""
+    any_precision: bool = option(False, "Files")
+    """Keep vectors of a store that were computed in another precision."""
     on_error: OnError = option("fail", "Files")
     """fail stops at the first broken image; skip leaves broken images out and lists them."""
     overwrite: bool = option(False, "Files")
-    """Replace a store that exists."""
+    """Encode everything afresh, and replace a store that exists."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        if self.check and self.overwrite:
+            yield "`check` encodes nothing; leave out `overwrite=True`"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a store that is there is added to."""
+        return not self.overwrite
+
+    def written(self) -> dict[str, tuple[Path, Artefact]]:
+        """The store, but where it is only checked."""
+        return {} if self.check else super().written()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -526,6 +589,8 @@ class MineConfig(_MiningRules):
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
     """Embedding store of `cir embed`."""
+    stale_ok: bool = option(False, "Files")
+    """Go on where photos have another size or time of change than when they were embedded."""
     out: Path = option(MANIFEST, "Files", writes="manifest")
     """Manifest to write."""
     split: Split = option("train", "Query")
@@ -656,6 +721,8 @@ class TrainConfig(Config):
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
     """Embedding store that the manifest was mined from."""
+    stale_ok: bool = option(False, "Files")
+    """Go on where photos have another size or time of change than when they were embedded."""
     out: Path = option(RUN, "Files", writes="run")
     """Run folder to make."""
     resume: bool = option(False, "Files")
@@ -811,7 +878,12 @@ class TrainConfig(Config):
         """The combiner's peak learning rate, where none is given that which suits it."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return _COMBINER_RATES[self.combiner]
+        return self.default_rate(self.combiner)
+
+    @staticmethod
+    def default_rate(combiner: CombinerName) -> float:
+        """The peak learning rate that suits a combiner."""
+        return _COMBINER_RATES[combiner]
 
     def _masking_faults(self) -> Iterator[str]:
         yield from _outside(self, -1, 1, "guide_threshold")
@@ -865,6 +937,8 @@ class EvaluateConfig(Config):
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
     """Embedding store of `cir embed`."""
+    stale_ok: bool = option(False, "Files")
+    """Go on where photos have another size or time of change than when they were embedded."""
     split: Split = option("val", "Protocol")
     """Split that is reported."""
     gallery: tuple[GalleryName, ...] = option(("full",), "Protocol")
@@ -876,6 +950,9 @@ class EvaluateConfig(Config):
     kept, and removed where the dataset is in CIRR's form."""
     captions: tuple[CaptionRule, ...] = option(("joined",), "Protocol")
     """joined: "a and b"; both-orders: the mean of "a and b" and "b and a"."""
+    allow_trained: bool = option(False, "Protocol")
+    """Judge also where the run was trained on references or targets of the judged queries; the
+    figures are marked."""
     all_protocols: bool = option(False, "Protocol")
     """Report every combination of --gallery, --reference and --captions, the standard one first."""
     compare: bool = option(False, "Comparison")
@@ -970,6 +1047,99 @@ class ReportConfig(Config):
     def goes_on(self) -> bool:
         """Whether the page may be there already: that of the run folder is written again."""
         return self.out is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GalleryConfig(Config):
+    """What is searched, and by what."""
+
+    run: Path | None = option(None, "Input", argument=True)
+    """Run folder of `cir train`, or one of its checkpoints; without one, the plain sum of image and
+    text searches."""
+    store: Path | None = option(None, "Input")
+    """Embedding store that is searched, or a dataset folder with its store beside it; that of the
+    run by default."""
+    dataset: Path | None = option(None, "Input")
+    """Dataset folder of the store's photos, titles and categories; found beside the store, or
+    named by the run, by default."""
+    weights: Path | None = option(None, "Input")
+    """Weight file that the store was embedded with, where it was one."""
+    device: Device = option("auto", "Machine")
+    """auto takes the GPU where there is one."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        if self.run is None and self.store is None:
+            yield "nothing to search: pass `run`, or `store`, or both"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(GalleryConfig):
+    """Search a gallery by a photo, a text, or a photo changed by a text."""
+
+    image: tuple[str, ...] = option((), "Query")
+    """Reference: an image file, or the id of a photo of the gallery. Given more than once, their
+    mean counts. It is no result, nor are its copies."""
+    text: str = option("", "Query")
+    """What to change of the reference, or what to find where there is none."""
+    like: tuple[str, ...] = option((), "Query")
+    """File or id of a photo that the results shall be more like; can be given more than once."""
+    unlike: tuple[str, ...] = option((), "Query")
+    """File or id of a photo that they shall be less like; can be given more than once."""
+    less: tuple[str, ...] = option((), "Query")
+    """Text that they shall be less like, such as stripes; can be given more than once."""
+    weight: float | None = option(None, "Query")
+    """Share of the text: 0 is the image alone, 1 the text alone, 0.5 and the default are what the
+    retriever makes of both."""
+    top: int = option(10, "Results")
+    """How many results."""
+    category: str | None = option(None, "Results")
+    """Search this category alone."""
+    without: tuple[str, ...] = option((), "Results")
+    """Id that is never a result; can be given more than once."""
+    copies: bool = option(False, "Results")
+    """Show near-copies as results of their own, in place of folded into the better one."""
+    html: Path | None = option(None, "Results")
+    """Write the results with their photos to this HTML file, which needs no network."""
+    json: bool = option(False, "Results")
+    """Print the results as JSON, and nothing else."""
+    overwrite: bool = option(False, "Results")
+    """Replace an HTML file that exists."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        yield from _outside(self, 1, 1000, "top")
+        yield from _outside(self, 0, 1, "weight")
+        if not (self.image or self.text or self.like):
+            yield "nothing to search for: pass `image`, `text`, or both"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig(GalleryConfig):
+    """Serve a page and a JSON API that search a gallery."""
+
+    other: Path | None = option(None, "Input", argument=True)
+    """A second run, to compare with the first side by side."""
+    host: str = option("127.0.0.1", "Server")
+    """Address to listen at; only this machine reaches the default."""
+    port: int = option(7860, "Server")
+    """Port to listen at; 0 takes a free one."""
+    hostname: tuple[str, ...] = option((), "Server")
+    """A further name that requests may be addressed to, as a proxy in front passes it on; can be
+    given more than once. On the default address only names of this machine are answered."""
+    queue: int = option(256, "Server")
+    """Requests that may wait; beyond them the answer is 503 with Retry-After."""
+    writable: bool = option(False, "Server")
+    """Let requests that carry the token add and remove photos."""
+    token_file: Path | None = option(None, "Server")
+    """File whose first line is the token; by default the environment variable CIR_TOKEN is."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        yield from _outside(self, 0, 65535, "port")
+        yield from _below(self, 1, "queue")
+        if self.token_file is not None and not self.writable:
+            yield "`token_file` is of no use without `writable`"
 
 
 @dataclass(frozen=True, kw_only=True)

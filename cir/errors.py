@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 _REMEDIES: Final = {
@@ -42,6 +42,12 @@ def one_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """The first of some names, and how many more there are."""
+    rest = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
 def is_of_the_system(error: BaseException) -> bool:
     """Whether the operating system refused something, in place of a file's content being wrong."""
     return isinstance(error, OSError) and error.errno in _REMEDIES
@@ -75,6 +81,10 @@ class DatasetError(CirError):
 
 class ImageError(CirError):
     """An image file that is missing, empty, truncated or no image."""
+
+
+class UnreadImageError(ImageError):
+    """An image file that the system does not give now; it may the next time."""
 
 
 class WeightsError(CirError):

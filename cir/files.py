@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cir.errors import CirError, UsageError, is_of_the_system, one_line, reason_of
+from cir.reading import opened, read_text
 from cir.recognition import foreign, is_marked, why_not_ours, write_marker
 from cir.types import Artefact, FolderArtefact
 
@@ -242,16 +243,17 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path, error: type[CirError]) -> Any:
     """Reads a JSON file; raises `error` with one line when it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except FileNotFoundError:
         raise error(f"{path} is missing") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as fault:
+    # A number of thousands of digits is a ValueError, too many brackets a RecursionError.
+    except (OSError, ValueError, RecursionError) as fault:
         raise error(unreadable(path, fault, "is not readable JSON: {}")) from fault
 
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -1,10 +1,12 @@
-"""Rows by owner, as many as each has: the one ragged array of this package."""
+"""Rows by owner, as many as each has, and rows by number: the look-ups of this package."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int, Int64, Shaped
+
+from cir.types import NO_ROW
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,21 @@ class Ragged:
     def where(self, chosen: Bool[np.ndarray, " flat"]) -> "Ragged":
         """The rows for which `chosen` is true, of the same owners."""
         return Ragged(_starts(chosen)[self.starts], self.rows[chosen])
+
+
+class RowOf:
+    """The row at which each of some numbers stands; `NO_ROW` for all others."""
+
+    def __init__(self, numbers: Int64[np.ndarray, " rows"]) -> None:
+        """Looks none of them up twice: each stands once."""
+        self._rows = np.full(numbers.max(initial=-1) + 2, NO_ROW, dtype=np.int64)
+        """By number, and once more for those beyond the last."""
+        self._rows[numbers] = np.arange(len(numbers))
+
+    def __call__(self, numbers: Int64[np.ndarray, " asked"]) -> Int64[np.ndarray, " asked"]:
+        """The row of each number."""
+        rows: Int64[np.ndarray, " asked"] = self._rows[np.minimum(numbers, len(self._rows) - 1)]
+        return rows
 
 
 def _starts(lengths: Shaped[np.ndarray, " owners"]) -> Int64[np.ndarray, " owners_and_end"]:

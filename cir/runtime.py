@@ -1,10 +1,14 @@
-"""The machine: which device, which arithmetic, and where torch's randomness starts."""
+"""The machine: which device and how arrays get there, which arithmetic, and torch's randomness."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+import platform
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Shaped
+from torch import Tensor
 
 from cir import arguments
 from cir.errors import UsageError
@@ -46,6 +50,35 @@ def _device(name: str | torch.device) -> torch.device:
 def _count(device: torch.device) -> int:
     """How many devices of its kind the machine has."""
     return torch.cuda.device_count() if device.type == "cuda" else 1
+
+
+def upload(array: Shaped[np.ndarray, "*shape"], device: torch.device) -> Shaped[Tensor, "*shape"]:
+    """An array as a tensor on `device`.
+
+    To a GPU it goes from pinned memory, and nothing waits for it: a copy from ordinary memory would
+    stall until all that the GPU has been given before is done.
+    """
+    tensor = torch.from_numpy(array)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def machine(device: torch.device) -> str:
+    """What a device is, for a reader: `cpu (AMD EPYC 7B13, 2 threads)`."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    threads = torch.get_num_threads()
+    return f"{device} ({_processor()}, {threads} thread{'s' if threads > 1 else ''})"
+
+
+def _processor() -> str:
+    """The processor's name; on Linux the standard library knows its kind alone."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return " ".join(line.partition(":")[2].split())
+    return platform.processor() or platform.machine()
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
+from rich.markup import escape
 
 from cir import __version__, config
 from cir.errors import CirError
@@ -155,11 +156,11 @@ def _accepted(hint: Any) -> Any:
 def _declared(item: dataclasses.Field[Any], hint: Any, help_text: str) -> Any:
     """An option or argument of typer; a switch that is off has no --no- form."""
     if item.metadata["argument"]:
-        return typer.Argument(help=help_text, metavar=flags.metavar(item.name))
+        return typer.Argument(help=escape(help_text), metavar=flags.metavar(item.name))
     choices = config.choices(hint)
     return typer.Option(
         *([flags.flag(item.name)] if hint is bool and item.default is False else []),
-        help=help_text,
+        help=escape(help_text),
         rich_help_panel=item.metadata["panel"],
         metavar="|".join(choices) or _path_metavar(item, hint),
         autocompletion=(lambda incomplete: [c for c in choices if c.startswith(incomplete)])
@@ -206,9 +207,12 @@ _add(app, "inspect", config.InspectConfig, "inspect", "Stages")
 _add(app, "train", config.TrainConfig, "train", "Stages")
 _add(app, "evaluate", config.EvaluateConfig, "evaluate", "Stages")
 _add(app, "report", config.ReportConfig, "report", "Stages")
+_add(app, "search", config.SearchConfig, "search", "Use")
+_add(app, "serve", config.ServeConfig, "serve", "Use")
 _add(app, "demo", config.DemoConfig, "demo", "Data")
 _add(app, "pretrain", config.PretrainConfig, "pretrain", "Data")
 _add(data, "check", config.CheckConfig, "check")
+_add(data, "from-folder", config.FolderConfig, "folder")
 _add(data, "from-catalog", config.CatalogConfig, "catalog")
 _add(data, "synth", config.SynthConfig, "synth")
 _add(data, "caption-pairs", config.CaptionPairsConfig, "caption_pairs")

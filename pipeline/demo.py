@@ -5,6 +5,7 @@ an artefact that is there is whole, since each is moved into place when it is fi
 this demo, since `demo.json` says what the folder is made with.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -104,7 +105,21 @@ def run(config: DemoConfig) -> Path:
         evaluation=judged,
     )
     console.note(f"report with pictures: {folder.report}")
+    for line in _next_commands(folder):
+        console.note(line)
     return folder.report
+
+
+def _next_commands(folder: _Folder) -> Iterator[str]:
+    """What to try now."""
+    yield ""
+    yield "Next:"
+    yield (
+        "  your own photos   cir data from-catalog --images PHOTOS --attributes products.csv "
+        "--out data/shop"
+    )
+    yield f'  search            cir search {folder.run} --text "a red dress with long sleeves"'
+    yield f"  serve the page    cir serve {folder.run}"
 
 
 def _prepare(folder: _Folder, config: DemoConfig) -> None:
@@ -257,8 +272,16 @@ def _is_done(artefact: Path, step: str) -> bool:
 
 
 def _print(judged: list[Evaluation]) -> None:
+    before, after, chance = (
+        figures["R@1"]
+        for figures in (*(each.figures() for each in judged), judged[0].chance_figures())
+    )
+    console.note(
+        f"The first photo found is a right one for {after:.1f} % of the queries; before training "
+        f"for {before:.1f} %, by chance for {chance:.1f} %."
+    )
     console.table(
-        f"Recall in percent: {judged[0].protocol}",
+        f"Recall in percent: {judged[0].title}",
         ("query", *judged[0].figures()),
         [
             *((e.query, *percents(e.figures())) for e in judged),

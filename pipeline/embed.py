@@ -1,12 +1,17 @@
 """`cir embed`: every image and caption of a dataset into an embedding store."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from cir import arguments
+from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import EmbedConfig
 from cir.data.dataset import Dataset
+from cir.data.image_files import outside_every_split
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
 from cir.encoding.encoder import Encoder, load_encoder
+from cir.encoding.staleness import Staleness, staleness
+from cir.errors import some_of
 from cir.runtime import pick_device
 from cir.workers import pick_workers
 from pipeline import console
@@ -14,13 +19,21 @@ from pipeline.claims import claims_outputs
 
 _SHOWN = 10
 """Skipped images that are printed; the store lists them all."""
+_NAMED = 3
+"""Ids or captions that a line of what is stale names."""
 
 
 @claims_outputs
-def run(config: EmbedConfig) -> Path:
-    """Embeds a dataset and says what came of it; the path of the store."""
+def run(config: EmbedConfig) -> Path | bool:
+    """Embeds a dataset and says what came of it.
+
+    Returns:
+        The path of the store; with `check`, whether it is up to date.
+    """
     arguments.instance("config", config, EmbedConfig)
     dataset = Dataset(config.dataset)
+    if config.check:
+        return _check(config, dataset)
     encoder = load_encoder(
         config.model,
         pretrained=config.pretrained,
@@ -36,10 +49,60 @@ def run(config: EmbedConfig) -> Path:
         batch_size=config.batch_size,
         workers=pick_workers(config.workers),
         on_error=config.on_error,
+        overwrite=config.overwrite,
+        any_precision=config.any_precision,
         progress=console.RichProgress(),
     )
     _print(config.out, encoder, done)
     return config.out
+
+
+# --------------------------------------------------------------------------------- checking
+
+
+def _check(config: EmbedConfig, dataset: Dataset) -> bool:
+    """Prints what is stale; whether nothing is."""
+    store = read_embeddings(config.out)
+    found = staleness(dataset, store, progress=console.RichProgress())
+    lines = [*_differences(config, store), *_stale(found)]
+    if found.touched:
+        console.note(f"{len(found.touched):,} photos were touched or renamed; their bytes are same")
+    for line in lines:
+        console.note(line)
+    if not lines:
+        count = f"{len(store.images.keys):,} images and {len(store.captions.keys):,} captions"
+        console.note(f"{config.out} is up to date: {count}")
+    return not lines
+
+
+def _differences(config: EmbedConfig, store: Embeddings) -> Iterator[str]:
+    """How the encoder that is asked for differs from the store's, by name."""
+    asked = {"model": config.model, "preprocess": config.preprocess}
+    held = {"model": store.provenance.model, "preprocess": store.provenance.preprocess}
+    for name, value in asked.items():
+        if held[name] != value:
+            yield f"the store is of --{name} {held[name]}, and {value} is asked for"
+    precisions = (store.precision or config.precision).replace("tf32", "fp32")
+    if precisions != config.precision and not config.any_precision:
+        yield f"the store is of --precision {store.precision}, and {config.precision} is asked for"
+
+
+def _stale(found: Staleness) -> Iterator[str]:
+    """A line for each kind of what is stale."""
+    for names, what in (
+        (found.new, "photos are new"),
+        (found.changed, "photos are others under the same id"),
+        (found.gone, "photos are gone"),
+        (found.new_captions, "captions are new"),
+        (found.gone_captions, "captions are gone"),
+    ):
+        if names:
+            shown = ", ".join(repr(name) for name in names[:_NAMED])
+            more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+            yield f"{len(names):,} {what}: {shown}{more}"
+
+
+# --------------------------------------------------------------------------------- telling
 
 
 def _print(out: Path, encoder: Encoder, done: EmbedSummary) -> None:
@@ -55,10 +118,30 @@ def _print(out: Path, encoder: Encoder, done: EmbedSummary) -> None:
             )
         ],
     )
+    _print_kept(out, done)
     if done.resumed:
         console.note(f"{done.resumed:,} of the images were done by an earlier run")
+    if done.unlisted:
+        console.note(outside_every_split(done.unlisted))
+    if done.cut:
+        console.note(
+            f"{len(done.cut):,} texts are longer than the encoder's context and were cut there: "
+            f"{some_of([repr(text) for text in done.cut])}"
+        )
     if done.skipped:
         _print_skipped(out, done)
+
+
+def _print_kept(out: Path, done: EmbedSummary) -> None:
+    """What of a store that was there has been kept."""
+    if not done.written:
+        console.note(f"{out} was up to date: it stays as it is, byte for byte")
+    elif done.kept or done.dropped:
+        console.note(
+            f"{done.kept:,} images were kept as they were, {done.dropped:,} dropped; "
+            f"{done.encoded:,} encoded, {done.changed:,} of them for a photo that had changed; "
+            f"{done.captions_encoded:,} captions encoded"
+        )
 
 
 def _print_skipped(out: Path, done: EmbedSummary) -> None:

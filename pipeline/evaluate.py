@@ -12,7 +12,8 @@ import torch
 from cir import __version__, arguments
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.query_ranks import write_query_ranks
-from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.store import Embeddings
+from cir.artefacts.trained import TRAINED_FILE, read_trained
 from cir.config import (
     RUN,
     CaptionRule,
@@ -25,8 +26,10 @@ from cir.data.dataset import Dataset, hold_out
 from cir.data.queries import Query
 from cir.encoding.origin import require_embedded_with
 from cir.encoding.tuned import as_tuned
-from cir.evaluation.comparison import MEAN, PairedComparison, compare
+from cir.errors import DatasetError
+from cir.evaluation.comparison import MEAN, Compared, PairedComparison, compare
 from cir.evaluation.evaluator import Evaluator
+from cir.evaluation.leaks import Leaks, find_leaks
 from cir.evaluation.protocol import Protocol, require_targets, standard_protocol
 from cir.evaluation.query_rows import LISTED, query_rows
 from cir.evaluation.ranks import Ranks
@@ -43,6 +46,7 @@ from cir.types import Split
 from cir.workers import pick_workers
 from pipeline import console
 from pipeline.claims import claims_outputs
+from pipeline.stores import read_fresh
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +86,12 @@ def run(config: EvaluateConfig) -> Path:
     if config.compares:
         return _compare(config, inputs)
     composer = _composers(config, inputs)[-1]
+    leaks = _leaks(config, inputs, composer)
     vectors = _vectors(config, inputs, composer)
     if config.submission:
         _submit(config.submission, inputs, composer, vectors)
     if _has_targets(inputs) or not config.submission:
-        _evaluate(config, inputs, composer, vectors)
+        _evaluate(config, inputs, composer, vectors, leaks)
     written = config.json or config.per_query or config.submission
     return written or (composer.checkpoint.folder if composer.checkpoint else config.embeddings)
 
@@ -101,7 +106,7 @@ def _open(config: EvaluateConfig) -> _Inputs:
         dataset=dataset,
         queries=queries,
         galleries=dataset.galleries(config.split),
-        store=read_embeddings(config.embeddings),
+        store=read_fresh(config.embeddings, dataset, stale_ok=config.stale_ok),
         protocols=_protocols(config, dataset),
         device=device,
     )
@@ -194,25 +199,84 @@ def _vectors(config: EvaluateConfig, inputs: _Inputs, composer: Composer) -> Emb
     )
 
 
+# ------------------------------------------------------------------------- what was trained on
+
+
+def _leaks(config: EvaluateConfig, inputs: _Inputs, composer: Composer) -> Leaks | None:
+    """The judged queries that share photos with training; None where that is not known.
+
+    Raises:
+        DatasetError: there are some that the run's own dataset did not hold out, and
+            `allow_trained` is off.
+    """
+    if composer.checkpoint is None:
+        return None
+    run = composer.checkpoint.folder.parent.parent
+    record = read_trained(run / TRAINED_FILE)
+    if record is None:
+        console.note(
+            f"{composer.checkpoint.folder}: {run / TRAINED_FILE} is missing, so whether judged "
+            f"queries were trained on is not checked"
+        )
+        return None
+    leaks = find_leaks(inputs.queries, record, inputs.store)
+    if leaks.leaked and not config.allow_trained:
+        raise DatasetError(_refusal(config, run, leaks))
+    if leaks.own:
+        console.note(
+            f"{leaks.own:,} of {leaks.queries:,} queries share a photo with training, as the "
+            f"splits of the run's own dataset have it; published figures count them"
+        )
+    return leaks
+
+
+def _refusal(config: EvaluateConfig, run: Path, leaks: Leaks) -> str:
+    first = leaks.leaked[0]
+    by_id = (
+        f" ({leaks.by_id_alone:,} by the ids of photos alone, whose bytes differ)"
+        if leaks.by_id_alone
+        else ""
+    )
+    return (
+        f"{run} was trained or chosen on the reference or a target of {len(leaks.leaked):,} of the "
+        f"{leaks.queries:,} queries of split {config.split} in {config.dataset}{by_id}, the first "
+        f"{first.id}: expected queries that it has not seen; judge it on the dataset that it was "
+        f"trained on, train it again on this one, or pass `allow_trained=True` for figures that "
+        f"are marked"
+    )
+
+
+def _mark(leaks: Leaks | None) -> str:
+    """What is written beside figures that training has had a part in."""
+    if leaks is None or not leaks.leaked:
+        return ""
+    return f"; TRAINED ON {len(leaks.leaked):,} of {leaks.queries:,} queries"
+
+
 # --------------------------------------------------------------------------------- one run
 
 
 def _evaluate(
-    config: EvaluateConfig, inputs: _Inputs, composer: Composer, vectors: Embeddings
+    config: EvaluateConfig,
+    inputs: _Inputs,
+    composer: Composer,
+    vectors: Embeddings,
+    leaks: Leaks | None,
 ) -> None:
     """Prints and writes the figures of one way to compose queries."""
     ranks = _judge(inputs.evaluator(), composer, vectors, LISTED if config.per_query else 0)
     evaluations = [recalls(protocol_ranks, composer.name) for protocol_ranks in ranks]
-    origin = _origin(inputs.store, composer)
-    console.note(str(composer))
-    _print(evaluations)
+    origin = _origin(inputs.store, composer, leaks)
     if config.json:
         every = {"protocols": [evaluation.to_json() for evaluation in evaluations]}
         write_json(config.json, evaluations[0].to_json() | every | origin | _weights(composer))
     if config.per_query:
         described = {"query": composer.name, "protocol": asdict(ranks[0].protocol), **origin}
         write_query_ranks(query_rows(ranks[0]), config.per_query, described)
-        console.note(f"{config.per_query}: each query's rank; {ranks[0].protocol}")
+    console.note(str(composer))
+    _print(evaluations, _mark(leaks))
+    if config.per_query:
+        console.note(f"{config.per_query}: each query's rank; {ranks[0].title}")
 
 
 def _weights(composer: Composer) -> dict[str, float]:
@@ -246,34 +310,32 @@ def _submit(folder: Path, inputs: _Inputs, composer: Composer, vectors: Embeddin
     count = sum(len(category.task.queries) for category in ranks.categories)
     console.note(
         f"{folder}: {', '.join(files)} for {inputs.dataset.form}'s test server, "
-        f"{count:,} queries; {ranks.protocol}"
+        f"{count:,} queries; {ranks.title}"
     )
 
 
-def _print(evaluations: Sequence[Evaluation]) -> None:
+def _print(evaluations: Sequence[Evaluation], mark: str) -> None:
     """The categories under the first protocol, then the means under each of several."""
     first = evaluations[0]
-    console.table(
-        str(first.protocol),
-        ("category", "queries", "gallery", *first.figures()),
-        [
-            *(
-                (c.category, f"{c.queries:,}", f"{c.gallery_size:,}", *_cells(c.figures()))
-                for c in first.categories
-            ),
-            ("mean", f"{first.queries:,}", "", *_cells(first.figures())),
-            ("chance", "", "", *_cells(first.chance_figures())),
-        ],
-    )
+    rows = [
+        (c.category, f"{c.queries:,}", f"{c.gallery_size:,}", *_cells(c.figures()))
+        for c in first.categories
+    ]
+    if len(rows) > 1:
+        rows.append(("mean", f"{first.queries:,}", "", *_cells(first.figures())))
+    rows.append(("chance", "", "", *_cells(first.chance_figures())))
+    title = f"{first.title}{mark}"
+    console.table(title, ("category", "queries", "gallery", *first.figures()), rows)
     if len(evaluations) > 1:
-        _print_protocols(evaluations)
+        _print_protocols(evaluations, mark)
     for line in dict.fromkeys(note for each in evaluations for note in each.notes()):
         console.note(line)
 
 
-def _print_protocols(evaluations: Sequence[Evaluation]) -> None:
+def _print_protocols(evaluations: Sequence[Evaluation], mark: str) -> None:
+    split = evaluations[0].protocol.split
     console.table(
-        f"split {evaluations[0].protocol.split}: means over categories under each protocol",
+        f"split {split}: means over categories under each protocol{mark}",
         ("gallery", "reference", "captions", *evaluations[0].figures()),
         [
             (*_rules(evaluation.protocol), *_cells(evaluation.figures()))
@@ -296,6 +358,7 @@ def _cells(figures: dict[str, float]) -> tuple[str, ...]:
 def _compare(config: EvaluateConfig, inputs: _Inputs) -> Path:
     """Prints and writes what changes from the first composer to the second."""
     composers = _composers(config, inputs)
+    leaks = [_leaks(config, inputs, composer) for composer in composers]
     vectors = [_vectors(config, inputs, composer) for composer in composers]
     evaluator = inputs.evaluator()
     before, after = (
@@ -306,26 +369,27 @@ def _compare(config: EvaluateConfig, inputs: _Inputs) -> Path:
         compare(first, second, resamples=config.resamples, seed=config.seed)
         for first, second in zip(before, after, strict=True)
     ]
-    console.note(f"from {composers[0]} to {composers[1]}")
-    for comparison in comparisons:
-        _print_comparison(comparison)
     if config.json:
-        sides = zip(("before", "after"), composers, (before, after), strict=True)
+        sides = zip(("before", "after"), composers, (before, after), leaks, strict=True)
         figures = {
             side: {
                 "protocols": [recalls(each, composer.name).to_json() for each in ranks],
-                **_origin(inputs.store, composer),
+                **_origin(inputs.store, composer, leaked),
             }
-            for side, composer, ranks in sides
+            for side, composer, ranks, leaked in sides
         }
         every = [comparison.to_json() for comparison in comparisons]
         write_json(config.json, {"comparisons": every, **figures})
+    console.note(f"from {composers[0]} to {composers[1]}")
+    mark = next((_mark(each) for each in leaks if each and each.leaked), "")
+    for comparison, ranks in zip(comparisons, after, strict=True):
+        _print_comparison(comparison, f"{ranks.title}{mark}")
     return config.json or config.embeddings
 
 
-def _print_comparison(comparison: PairedComparison) -> None:
+def _print_comparison(comparison: PairedComparison, title: str) -> None:
     console.table(
-        str(comparison.protocol),
+        title,
         ("category", "measure", "before", "after", "change", "95 % interval", "p"),
         [
             (
@@ -334,7 +398,7 @@ def _print_comparison(comparison: PairedComparison) -> None:
                 f"{row.change.low:+.2f} to {row.change.high:+.2f}",
                 f"{row.change.p:.4f}",
             )
-            for row in comparison.rows
+            for row in _told_once(comparison.rows)
         ],
     )
     headline = next(
@@ -349,10 +413,19 @@ def _print_comparison(comparison: PairedComparison) -> None:
     )
 
 
+def _told_once(rows: Sequence[Compared]) -> list[Compared]:
+    """All rows; of a single category without the means, which are the same."""
+    several = len({row.category for row in rows} - {MEAN}) > 1
+    of_category = {row.measure for row in rows if row.category != MEAN}
+    return [
+        row for row in rows if several or row.category != MEAN or row.measure not in of_category
+    ]
+
+
 # ---------------------------------------------------------------------------------- origin
 
 
-def _origin(embeddings: Embeddings, composer: Composer) -> dict[str, Any]:
+def _origin(embeddings: Embeddings, composer: Composer, leaks: Leaks | None) -> dict[str, Any]:
     """Where the vectors and the weights come from, as JSON values."""
     store = {
         "path": str(embeddings.path),
@@ -360,7 +433,8 @@ def _origin(embeddings: Embeddings, composer: Composer) -> dict[str, Any]:
         "provenance": asdict(embeddings.provenance),
     }
     weights = _weights_origin(composer)
-    return {"cir_version": __version__, "embeddings": store, "checkpoint": weights}
+    trained = {"trained_on": leaks.to_json()} if leaks else {}
+    return {"cir_version": __version__, "embeddings": store, "checkpoint": weights} | trained
 
 
 def _weights_origin(composer: Composer) -> dict[str, Any] | None:

@@ -9,7 +9,6 @@ from cir.artefacts.manifest import Manifest, read_manifest
 from cir.config import ExportConfig
 from cir.data.dataset import Dataset
 from cir.errors import ManifestError, UsageError
-from cir.files import sha256_of
 from cir.mining.export import ExampleColumns
 from cir.mining.manifest_export import manifest_columns
 from pipeline import console
@@ -74,7 +73,7 @@ def _origin(manifest: Manifest, config: ExportConfig, num_negatives: int) -> dic
     return {
         "format": config.format,
         "num_negatives": num_negatives,
-        "manifest_sha256": sha256_of(config.manifest),
+        "manifest_sha256": manifest.sha256,
         "manifest": manifest.metadata.to_json(),
     }
 

@@ -7,7 +7,7 @@ user types: `--margin is 3; expected 0 to 2`.
 import ast
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields
 from functools import cache
 from typing import Any, Final
@@ -30,6 +30,35 @@ def flag(name: str) -> str:
 def metavar(name: str) -> str:
     """The word that stands for an argument taken by position."""
     return name.upper()
+
+
+def command(kind: Kind, values: Mapping[str, Any]) -> str:
+    """The command line that a configuration stands for: what differs from the defaults.
+
+    Args:
+        kind: The configuration of a command that is called like it.
+        values: Its fields as JSON values; those that it does not know are left out.
+    """
+    name = kind.__name__.removesuffix("Config").lower()
+    return " ".join(["cir", name, *_words(kind, values)])
+
+
+def _words(kind: Kind, values: Mapping[str, Any]) -> Iterator[str]:
+    """The arguments first, then the options, in the order of the fields."""
+    for field in sorted(fields(kind), key=lambda field: not field.metadata["argument"]):
+        value = values.get(field.name)
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        if value is None or field.name in _OF_THE_DAY or value == default:
+            continue
+        if field.metadata["argument"]:
+            yield _as_word(value)
+        elif str(value) != str(default):
+            given = tuple(value) if isinstance(value, list) else value
+            yield _with_value(field.name, given, can_turn_off=field.default is True)
+
+
+_OF_THE_DAY: Final = ("resume", "overwrite")
+"""Options of one call, which are no part of what it makes."""
 
 
 def spelled(text: str, command: Kind | None = None) -> str:

@@ -19,6 +19,7 @@ from cir.reporting.pages import PageTable
 from cir.types import Split
 from pipeline import console
 from pipeline.claims import claims_outputs
+from pipeline.flags import command
 
 if TYPE_CHECKING:
     from cir.reporting.manifest_page import Shown
@@ -79,7 +80,13 @@ def _inspect(config: InspectConfig, manifest: Manifest, dataset: Dataset | None)
 
         name = config.manifest.name
         shown = write_manifest_page(
-            config.html, manifest, hubs, dataset, name=name, rows=config.rows
+            config.html,
+            manifest,
+            hubs,
+            dataset,
+            name=name,
+            rows=config.rows,
+            command=command(InspectConfig, config.to_json()),
         )
         _print_page(config.html, shown, len(manifest))
 
@@ -104,7 +111,14 @@ def _compare(
 
         names = (config.manifest.name, other.name)
         shown = write_comparison_page(
-            config.html, first, second, joined, dataset, names=names, rows=config.rows
+            config.html,
+            first,
+            second,
+            joined,
+            dataset,
+            names=names,
+            rows=config.rows,
+            command=command(InspectConfig, config.to_json()),
         )
         _print_page(config.html, shown, len(joined))
 

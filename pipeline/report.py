@@ -5,7 +5,7 @@ from typing import Any
 
 from cir import arguments
 from cir.artefacts.store import read_embeddings
-from cir.config import REPORT_FILE, ReportConfig
+from cir.config import REPORT_FILE, ReportConfig, TrainConfig
 from cir.data.dataset import Dataset
 from cir.errors import CheckpointError, UsageError
 from cir.files import read_json
@@ -13,6 +13,7 @@ from cir.reporting.report import write_report
 from cir.training.run_folder import CONFIG_FILE
 from pipeline import console
 from pipeline.claims import claims_outputs
+from pipeline.flags import command
 
 
 @claims_outputs
@@ -26,6 +27,7 @@ def run(config: ReportConfig) -> Path:
         Dataset(config.dataset or Path(settings["dataset"])),
         read_embeddings(config.embeddings or Path(settings["embeddings"])),
         title=f"Training run {config.run.resolve().name}",
+        command=command(TrainConfig, settings),
         progress=console.RichProgress(),
     )
     console.note(f"report: {report}")

@@ -6,16 +6,23 @@ from typing import Any
 
 from cir import arguments
 from cir.artefacts.manifest import read_manifest
-from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.store import Embeddings
 from cir.config import REPORT_FILE, TrainConfig
 from cir.data.dataset import Dataset
+from cir.errors import CheckpointError
+from cir.files import read_json
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
+from cir.reporting.doubts import doubts
+from cir.reporting.held_out import held_out
 from cir.reporting.report import write_report
 from cir.training.metrics_log import RunLog
+from cir.training.run_folder import CONFIG_FILE
 from cir.training.train import train
 from pipeline import console
 from pipeline.claims import claims_outputs
+from pipeline.flags import command
+from pipeline.stores import read_fresh
 
 _SHOWN = ("R@10", "R@50", "headline")
 
@@ -27,7 +34,10 @@ def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
     Of several processes, each trains on its part of every batch, and the main one writes and says.
     """
     arguments.instance("config", config, TrainConfig)
-    dataset, embeddings = Dataset(config.dataset), read_embeddings(config.embeddings)
+    dataset = Dataset(config.dataset)
+    embeddings = read_fresh(
+        config.embeddings, dataset, stale_ok=config.stale_ok, main=processes.main
+    )
     progress: Progress = console.RichProgress() if processes.main else SILENT
     epochs: list[int] = []
 
@@ -56,7 +66,7 @@ def _print_results(
     folder: Path, dataset: Dataset, embeddings: Embeddings, progress: Progress
 ) -> None:
     """Prints the table of the epochs and writes the report."""
-    lines = RunLog(folder).lines
+    lines, settings = RunLog(folder).lines, read_json(folder / CONFIG_FILE, CheckpointError)
     _print_epochs(lines)
     report = write_report(
         folder / REPORT_FILE,
@@ -64,10 +74,13 @@ def _print_results(
         dataset,
         embeddings,
         title=f"Training run {folder.resolve().name}",
+        command=command(TrainConfig, settings),
         progress=progress,
     )
     best = _best(lines)
     console.note(f"best epoch: {best}, in {folder}/checkpoints/best; report: {report}")
+    for doubt in doubts(best, len(held_out(settings, dataset, embeddings))):
+        console.note(f"note: {doubt}")
 
 
 def _sentence(line: Mapping[str, Any], epochs: int) -> str:

@@ -8,5 +8,7 @@
 
 Begin with `read_embeddings` and `read_manifest`. `vectors` holds vectors by key,
 `manifest_statistics` and `manifest_comparison` are arithmetic on manifests, `parquet` is how
-Parquet files are written, `torch_file` how those of `torch.save` are read.
+Parquet files are written, `torch_file` how those of `torch.save` are read, `checksums` how a
+changed byte is noticed (`hdf5_trial`: of files without one), `photo_states` whether photos are
+still those that a store was made of.
 """

@@ -4,43 +4,47 @@
 * `clip.safetensors`: the whole encoder, only where one of its towers was tuned
 * `trainer.pt`: the state of the optimiser and of everything else that training resumes from;
   `torch.load` reads it with `weights_only`
-* `metadata.json`: `CheckpointMetadata`
+* `metadata.json`: `CheckpointMetadata`, the SHA-256 of each other file, and its own checksum
 """
 
 import hashlib
 import io
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from cir.artefacts.checksums import PLACE, ChecksumError, UnsealedError, seal, verified
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.torch_file import load_torch
 from cir.errors import CheckpointError
-from cir.files import (
-    folder_written_aside,
-    read_json,
-    settle,
-    sha256_of,
-    unreadable,
-    write_json,
-)
+from cir.files import folder_written_aside, settle, unreadable
+from cir.reading import read_bytes
 
-SCHEMA_VERSION = 1
-"""Version of the folder's layout; a reader accepts no other."""
+SCHEMA_VERSION = 2
+"""Version of the folder's layout."""
+_UNSEALED_VERSION: Final = 1
+"""The version before files had checksums, which is read too."""
 
 COMBINER_FILE: Final = "combiner.safetensors"
 CLIP_FILE: Final = "clip.safetensors"
 TRAINER_FILE: Final = "trainer.pt"
 METADATA_FILE: Final = "metadata.json"
 
+_FILES: Final = "files"
+"""The entry of the metadata that holds the SHA-256 of each other file."""
+_TRIES: Final = 5
+"""How often a checkpoint is read anew that another program replaces meanwhile."""
 _MEND: Final = "train again, or take another checkpoint of the run"
 _DAMAGED: Final = f"is damaged ({{}}): {_MEND}"
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -111,12 +115,12 @@ def save_checkpoint(
         CirError: the folder cannot be written.
     """
     with folder_written_aside(folder, "checkpoint") as aside:
-        digests = {COMBINER_FILE: _write_tensors(aside / COMBINER_FILE, combiner)}
+        weights = {COMBINER_FILE: _write_tensors(aside / COMBINER_FILE, combiner)}
         if clip is not None:
-            digests[CLIP_FILE] = _write_tensors(aside / CLIP_FILE, clip)
-        _write_trainer(aside / TRAINER_FILE, trainer)
-        write_json(aside / METADATA_FILE, asdict(metadata))
-    return _weights_id(digests)
+            weights[CLIP_FILE] = _write_tensors(aside / CLIP_FILE, clip)
+        digests = weights | {TRAINER_FILE: _write_trainer(aside / TRAINER_FILE, trainer)}
+        _write_metadata(aside / METADATA_FILE, asdict(metadata) | {_FILES: digests})
+    return _weights_id(weights)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
@@ -128,20 +132,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: the folder is missing, damaged, or of another schema.
     """
-    settle(folder)
-    if not (folder / METADATA_FILE).is_file():
-        raise CheckpointError(f"no checkpoint at {folder}: expected a folder with {METADATA_FILE}")
-    metadata = _read_metadata(folder / METADATA_FILE)
-    clip = folder / CLIP_FILE
-    if metadata.tune != "none" and not clip.exists():
-        raise CheckpointError(f"{clip} is missing, though {metadata.tune} was tuned: {_MEND}")
-    return Checkpoint(
-        folder=folder,
-        combiner=_read_tensors(folder / COMBINER_FILE),
-        clip=_read_tensors(clip) if clip.exists() else None,
-        metadata=metadata,
-        sha256=_weights_id(_digests(folder)),
-    )
+    return _read_whole(folder, _read_weights)
 
 
 def read_trainer(folder: Path) -> dict[str, Any]:
@@ -153,17 +144,85 @@ def read_trainer(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the file is missing or damaged.
     """
-    settle(folder)
-    path = folder / TRAINER_FILE
+    return _read_whole(folder, _read_state)
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What a checkpoint's metadata file says, and what it says it with."""
+
+    content: bytes
+    values: dict[str, Any]
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the checkpoint is of a version whose files have checksums."""
+        return bool(self.values["schema_version"] != _UNSEALED_VERSION)
+
+
+def _read_whole(folder: Path, read: Callable[[Path, _Record], Found]) -> Found:
+    """What `read` gives, of files that belong together.
+
+    Where a file is missing or not the one that the metadata means, and the metadata has changed
+    meanwhile, the checkpoint was replaced: it is read anew.
+    """
+    for _ in range(_TRIES - 1):
+        record = _read_record(folder)
+        try:
+            return read(folder, record)
+        except CheckpointError:
+            if _is_still(folder, record):
+                raise
+    return read(folder, _read_record(folder))
+
+
+def _is_still(folder: Path, record: _Record) -> bool:
+    """Whether the metadata is what was read."""
     try:
-        state = load_torch(path)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing: the run cannot be resumed from it") from None
+        return read_bytes(folder / METADATA_FILE) == record.content
+    except OSError:
+        return False
+
+
+def _read_weights(folder: Path, record: _Record) -> Checkpoint:
+    metadata = _metadata(folder / METADATA_FILE, record.values)
+    names = [COMBINER_FILE]
+    if metadata.tune != "none" or (folder / CLIP_FILE).exists():
+        names.append(CLIP_FILE)
+    contents = {name: _read_file(folder, name, record) for name in names}
+    tensors = {name: _tensors(folder / name, content) for name, content in contents.items()}
+    return Checkpoint(
+        folder=folder,
+        combiner=tensors[COMBINER_FILE],
+        clip=tensors.get(CLIP_FILE),
+        metadata=metadata,
+        sha256=_weights_id({name: _sha256(content) for name, content in contents.items()}),
+    )
+
+
+def _read_state(folder: Path, record: _Record) -> dict[str, Any]:
+    path, content = folder / TRAINER_FILE, _read_file(folder, TRAINER_FILE, record)
+    try:
+        state = load_torch(io.BytesIO(content))
     except (OSError, ValueError) as fault:
         raise CheckpointError(unreadable(path, fault, _DAMAGED)) from fault
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds a {type(state).__name__}, expected a dict: {_MEND}")
     return state
+
+
+def _read_file(folder: Path, name: str, record: _Record) -> bytes:
+    """The bytes of a file, which are those that the metadata was written beside."""
+    path = folder / name
+    try:
+        content = read_bytes(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing: {_MEND}") from None
+    except OSError as fault:
+        raise CheckpointError(unreadable(path, fault, _DAMAGED)) from fault
+    if record.sealed and _sha256(content) != record.values[_FILES].get(name):
+        raise CheckpointError(unreadable(path, ChecksumError(), _DAMAGED))
+    return content
 
 
 def _write_tensors(path: Path, state: Mapping[str, Tensor]) -> str:
@@ -177,41 +236,63 @@ def _write_tensors(path: Path, state: Mapping[str, Tensor]) -> str:
     return hashlib.sha256(serialised).hexdigest()
 
 
-def _write_trainer(path: Path, trainer: dict[str, Any]) -> None:
+def _write_trainer(path: Path, trainer: dict[str, Any]) -> str:
+    """Writes what training resumes from, and returns the SHA-256 of the file."""
     buffer = io.BytesIO()
     torch.save(trainer, buffer)
-    path.write_bytes(buffer.getbuffer())
+    path.write_bytes(buffer.getvalue())
+    return _sha256(buffer.getvalue())
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def _write_metadata(path: Path, values: Mapping[str, Any]) -> None:
+    described = json.dumps({**values, "checksum": PLACE.decode()}, indent=2, ensure_ascii=False)
+    content = io.BytesIO(f"{described}\n".encode())
+    seal(content)
+    path.write_bytes(content.getvalue())
+
+
+def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
     try:
-        state: dict[str, Tensor] = safetensors.torch.load_file(path)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing: {_MEND}") from None
-    except (OSError, SafetensorError) as fault:
+        state: dict[str, Tensor] = safetensors.torch.load(content)
+    except (SafetensorError, ValueError, RuntimeError, LookupError, TypeError) as fault:
         raise CheckpointError(unreadable(path, fault, _DAMAGED)) from fault
     return state
 
 
-def _read_metadata(path: Path) -> CheckpointMetadata:
-    values = read_json(path, CheckpointError)
+def _read_record(folder: Path) -> _Record:
+    settle(folder)
+    path = folder / METADATA_FILE
+    try:
+        content = read_bytes(path)
+        sealed = verified(io.BytesIO(content)).sealed
+        values = json.loads(content)
+    except (FileNotFoundError, NotADirectoryError):
+        raise CheckpointError(
+            f"no checkpoint at {folder}: expected a folder with {METADATA_FILE}"
+        ) from None
+    except (OSError, ValueError, RecursionError) as fault:
+        raise CheckpointError(unreadable(path, fault, _DAMAGED)) from fault
     version = values.get("schema_version") if isinstance(values, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in (_UNSEALED_VERSION, SCHEMA_VERSION):
         raise CheckpointError(
             f"{path} has schema version {version}, expected {SCHEMA_VERSION}: {_MEND}"
         )
+    if version != _UNSEALED_VERSION and not (sealed and isinstance(values.get(_FILES), dict)):
+        raise CheckpointError(unreadable(path, UnsealedError(), _DAMAGED))
+    return _Record(content, values)
+
+
+def _metadata(path: Path, values: Mapping[str, Any]) -> CheckpointMetadata:
     try:
-        values = {"step": 0, "projection": None} | values
-        known = {field.name: values[field.name] for field in fields(CheckpointMetadata)}
+        given = {"step": 0, "projection": None, **values}
+        known = {field.name: given[field.name] for field in fields(CheckpointMetadata)}
         return CheckpointMetadata(**known | {"provenance": Provenance(**known["provenance"])})
     except (KeyError, TypeError) as fault:
         raise CheckpointError(f"{path} lacks or misnames {fault}: {_MEND}") from fault
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each weight file of the folder, by name."""
-    names = [name for name in (COMBINER_FILE, CLIP_FILE) if (folder / name).exists()]
-    return {name: sha256_of(folder / name) for name in names}
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _weights_id(digests: Mapping[str, str]) -> str:

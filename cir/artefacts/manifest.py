@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -10,18 +10,20 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from jaxtyping import Float32, Int, Int8, Int32, Int64
 
+from cir.artefacts.checksums import UnsealedError
 from cir.artefacts.manifest_metadata import ManifestMetadata
-from cir.artefacts.parquet import TEXT, TEXTS, write_parquet
+from cir.artefacts.parquet import TEXT, TEXTS, verified_parquet, write_parquet
 from cir.errors import ManifestError
 from cir.files import require_file, unreadable
 from cir.ragged import Ragged
 from cir.types import KINDS, SCOPES
 
-SCHEMA_VERSION = 1
-"""Version of the columns and of the metadata; a reader accepts no other."""
+SCHEMA_VERSION = 2
+"""Version of the columns and of the metadata."""
+_UNSEALED_VERSION: Final = 1
+"""The version before files carried checksums, which is read too."""
 
 METADATA_KEY: Final = b"cir.manifest"
 
@@ -70,6 +72,8 @@ class Manifest:
     negative_scopes: Int8[np.ndarray, " flat"]
     """Positions in `cir.types.SCOPES`."""
     metadata: ManifestMetadata
+    sha256: str | None = None
+    """SHA-256 of the file that it was read from; None where it was not."""
 
     def __len__(self) -> int:
         return len(self.query_ids)
@@ -102,6 +106,7 @@ class Manifest:
             negative_kinds=self.negative_kinds[negatives.rows],
             negative_scopes=self.negative_scopes[negatives.rows],
             metadata=self.metadata,
+            sha256=self.sha256,
         )
 
 
@@ -124,13 +129,15 @@ def read_manifest(path: Path) -> Manifest:
     """
     require_file(path, ManifestError, f"no manifest at {path}: make it with cir mine")
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with verified_parquet(path) as (file, digest):
             metadata = _read_metadata(file.schema_arrow.metadata or {}, path)
+            if metadata.schema_version != _UNSEALED_VERSION and not digest.sealed:
+                raise UnsealedError
             _require_columns(file.schema_arrow, path)
             table = file.read(list(_COLUMNS))
             columns = {name: table[name].combine_chunks() for name in _COLUMNS}
-            return _from_columns(columns, metadata, path)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
+            return replace(_from_columns(columns, metadata, path), sha256=digest.sha256)
+    except (pa.ArrowException, OSError, ValueError) as fault:
         damaged = f"is damaged or no Parquet ({{}}): {_MEND}"
         raise ManifestError(unreadable(path, fault, damaged)) from fault
 
@@ -167,7 +174,7 @@ def _read_metadata(entries: dict[bytes, bytes], path: Path) -> ManifestMetadata:
     try:
         values = json.loads(entries[METADATA_KEY])
         version = values.get("schema_version")
-        if version != SCHEMA_VERSION:
+        if version not in (_UNSEALED_VERSION, SCHEMA_VERSION):
             raise ManifestError(
                 f"{path} has schema version {version}, expected {SCHEMA_VERSION}: "
                 f"{_MEND} with this cir"

@@ -4,6 +4,7 @@
 people make needs `reference_id`, `target_id` and `captions` alone.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,12 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from cir.artefacts.parquet import TEXT, TEXTS, write_parquet
+from cir.artefacts.parquet import TEXT, TEXTS, verified_parquet, write_parquet
 from cir.data.pairs import ProposedPair
 from cir.errors import DatasetError
-from cir.files import require_file, sha256_of, unreadable, written_aside
+from cir.files import require_file, unreadable, written_aside
+from cir.reading import read_bytes
 
 METADATA_KEY: Final = b"cir.pairs"
 """Parquet's metadata key for what the pairs were mined from, as JSON."""
@@ -79,25 +80,27 @@ def read_pairs(path: Path) -> PairFile:
         DatasetError: the file is missing or damaged, or a row is malformed.
     """
     require_file(path, DatasetError, f"no pairs at {path}: make them with cir mine, `propose=FILE`")
-    rows, metadata = _json_lines(path) if path.suffix == JSON_LINES else _parquet(path)
+    rows, metadata, sha256 = _json_lines(path) if path.suffix == JSON_LINES else _parquet(path)
     pairs = tuple(_pair(row, f"{path}, row {number}") for number, row in enumerate(rows))
-    return PairFile(pairs, metadata, sha256_of(path))
+    return PairFile(pairs, metadata, sha256)
 
 
-def _json_lines(path: Path) -> tuple[list[Any], dict[str, Any]]:
+def _json_lines(path: Path) -> tuple[list[Any], dict[str, Any], str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.strip()], {}
+        content = read_bytes(path)
+        rows = [json.loads(line) for line in content.decode("utf-8").splitlines() if line.strip()]
+        return rows, {}, hashlib.sha256(content).hexdigest()
     except (OSError, ValueError, RecursionError) as fault:
         raise DatasetError(unreadable(path, fault, "is not readable JSON lines: {}")) from fault
 
 
-def _parquet(path: Path) -> tuple[list[Any], dict[str, Any]]:
+def _parquet(path: Path) -> tuple[list[Any], dict[str, Any], str]:
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with verified_parquet(path) as (file, digest):
             names = file.schema_arrow.names
             held = file.read([name for name in _COLUMNS if name in names]).to_pylist()
-            return held, json.loads((file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
+            metadata = json.loads((file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
+            return held, metadata, digest.sha256
     except (pa.ArrowException, OSError, ValueError) as fault:
         raise DatasetError(unreadable(path, fault, "is damaged or no Parquet: {}")) from fault
 

@@ -3,34 +3,54 @@
 It holds N images, M captions and vectors of D components:
 
 * `/images/id` (N,), `/images/embedding` (N, D) float32 as the encoder gives it, `/images/sha256`
-  (N,)
+  (N,), `/images/size` and `/images/mtime_ns` (N,) int64, by which a changed file is noticed
 * `/captions/text` (M,), `/captions/embedding` (M, D) float32
 * `/skipped/id` and `/skipped/reason`: the images that were left out
 
-Texts are UTF-8; the root attributes say which encoder made the vectors.
+Texts are UTF-8; the root attributes say which encoder made the vectors, and how. A checksum of the
+whole file stands behind HDF5's own end (`cir.artefacts.checksums`), where every reader of HDF5
+passes it over; each table of vectors carries one of its own.
 """
 
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+import fcntl
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, Final
 
 import h5py
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from cir import __version__
+from cir.artefacts import checksums, hdf5_trial
 from cir.artefacts.provenance import Provenance
+from cir.artefacts.sparse_file import SparseFile
 from cir.artefacts.vectors import VectorTable, require_directions
-from cir.errors import StoreError
-from cir.files import require_file, sha256_of, unreadable, written_aside
+from cir.errors import CirError, StoreError, is_of_the_system
+from cir.files import require_file, unreadable, written_aside
 
 SCHEMA_VERSION = 1
-"""Version of the layout above; a reader accepts no other."""
+"""Version of the layout above; a reader accepts no other. Columns that earlier versions did not
+write may be missing."""
 
 _MEND: Final = "run cir embed again"
+_DAMAGED: Final = f"is damaged or no HDF5 file ({{}}): {_MEND}"
+_CHECKSUM: Final = "sha256"
+"""Attribute of a table of vectors: the SHA-256 of its bytes."""
+_TEXT_ON_DISK: Final = 16
+"""Bytes of a text of variable length in a column, which are where it stands."""
+_MOST_COMPRESSION: Final = 1100
+"""Deflate makes nothing smaller than to a 1032nd."""
+_ROWS: Final = 1 << 14
+"""Vectors written at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +69,14 @@ class Embeddings:
     path: Path
     sha256: str
     """SHA-256 of the store's file: what a manifest remembers it by."""
+    image_states: Int[np.ndarray, "images 2"] | None = None
+    """Size in bytes and time of change in nanoseconds of each image file; None where the store is
+    of a version that did not record them."""
+    precision: str | None = None
+    """fp32, tf32, bf16 or fp16; several joined by `+` where rows of several were mixed on request;
+    None where the store is of a version that did not record it."""
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the libraries that made the vectors, by name."""
 
 
 def write_embeddings(
@@ -59,6 +87,9 @@ def write_embeddings(
     image_sha256: Sequence[str],
     provenance: Provenance,
     skipped: Mapping[str, str],
+    image_states: Int[np.ndarray, "images 2"] | None = None,
+    precision: str | None = None,
+    libraries: Mapping[str, str] | None = None,
 ) -> None:
     """Writes a store aside and moves it to `path`.
 
@@ -69,54 +100,92 @@ def write_embeddings(
         image_sha256: SHA-256 of each image file, in the order of `images`.
         provenance: The encoder that made the vectors; `embed_dim` is D.
         skipped: Images that were left out, with the reason.
+        image_states: Size and time of change of each image file; None where they are not known.
+        precision: Of the arithmetic that made the vectors; None where it is not known.
+        libraries: Versions of the libraries that made them, by name.
 
     Raises:
         VectorError: a vector is NaN, infinite or all zero.
         StoreError: the numbers of vectors, digests and components do not agree.
         CirError: the file cannot be written.
     """
-    _require_shapes(images, captions, image_sha256, provenance)
+    _require_shapes(images, captions, image_sha256, image_states, provenance)
     for table, what in ((images, "images"), (captions, "captions")):
         require_directions(table.vectors, what)
-    texts = {
+    columns = {
         "images/id": images.keys,
         "images/sha256": image_sha256,
         "captions/text": captions.keys,
         "skipped/id": tuple(skipped),
         "skipped/reason": tuple(skipped.values()),
     }
+    states = {} if image_states is None else _columns_of(image_states)
+    attributes = asdict(provenance) | {
+        "schema_version": SCHEMA_VERSION,
+        "normalized": False,
+        "cir_version": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if precision is not None:
+        attributes["precision"] = precision
+    if libraries:
+        attributes["libraries"] = json.dumps(dict(libraries), sort_keys=True)
     vectors = {"images/embedding": images.vectors, "captions/embedding": captions.vectors}
-    with written_aside(path) as aside:
-        aside.write_bytes(_serialised(texts, vectors, provenance))
+    with written_aside(path) as aside, aside.open("w+b") as file:
+        _write(file, attributes, columns, states, vectors)
 
 
 def read_embeddings(path: Path) -> Embeddings:
     """Reads a whole store and checks everything that can be checked without the encoder.
 
+    All of it comes from one open file, whatever is put in its place meanwhile.
+
     Raises:
         StoreError: the file is missing, damaged, of another schema, or at odds with itself.
         VectorError: a vector is NaN, infinite or all zero.
     """
-    require_file(path, StoreError, f"no embedding store at {path}: make it with cir embed")
-    try:
-        with h5py.File(path, "r") as file:
-            embeddings = _read(file, path)
-    except (OSError, RuntimeError, UnicodeDecodeError) as fault:
-        damaged = f"is damaged or no HDF5 file ({{}}): {_MEND}"
-        raise StoreError(unreadable(path, fault, damaged)) from fault
-    for table, what in ((embeddings.images, "images"), (embeddings.captions, "captions")):
-        require_directions(table.vectors, f"{path} ({what})")
+    with _opened(path) as (file, digest):
+        embeddings = _read(file, path, digest.sha256)
+        for table, name in ((embeddings.images, "images"), (embeddings.captions, "captions")):
+            require_directions(table.vectors, f"{path} ({name})")
+            if not digest.sealed:
+                _require_checksum(file, f"{name}/embedding", table.vectors)
     return embeddings
 
 
+def try_to_read() -> None:
+    """Reads the store on standard input and tells nothing, but for ending (`hdf5_trial`)."""
+    file = sys.stdin.buffer
+    hdf5_trial.limit_memory(os.fstat(file.fileno()).st_size)
+    try:
+        with h5py.File(file, "r") as store:
+            _read(store, Path(), "")
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - the parent meets it again, and tells it
+        return
+
+
+# --------------------------------------------------------------------------------- writing
+
+
 def _require_shapes(
-    images: VectorTable, captions: VectorTable, digests: Sequence[str], provenance: Provenance
+    images: VectorTable,
+    captions: VectorTable,
+    digests: Sequence[str],
+    states: Int[np.ndarray, "images 2"] | None,
+    provenance: Provenance,
 ) -> None:
     """Raises StoreError where a reader would not accept what is about to be written."""
     if len(digests) != len(images.keys):
         raise StoreError(
             f"`image_sha256` holds {len(digests)} digests; expected one of each of "
             f"{len(images.keys)} images"
+        )
+    if states is not None and states.shape != (len(images.keys), 2):
+        raise StoreError(
+            f"`image_states` has shape {states.shape}; expected ({len(images.keys)}, 2): size and "
+            f"time of change of each image"
         )
     for table, what in ((images, "images"), (captions, "captions")):
         if table.vectors.shape[1] != provenance.embed_dim:
@@ -126,27 +195,111 @@ def _require_shapes(
             )
 
 
-def _serialised(
-    texts: Mapping[str, Sequence[str]],
-    vectors: Mapping[str, Float[np.ndarray, "..."]],
-    provenance: Provenance,
-) -> memoryview:
-    """The file's bytes, made in memory because HDF5 itself crashes where the disk is full."""
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        file.attrs.update(asdict(provenance))
-        file.attrs["schema_version"] = SCHEMA_VERSION
-        file.attrs["normalized"] = False
-        file.attrs["cir_version"] = __version__
-        file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-        for name, values in texts.items():
-            file.create_dataset(name, data=list(values), dtype=h5py.string_dtype("utf-8"))
-        for name, rows in vectors.items():
-            file.create_dataset(name, data=rows, dtype=np.float32)
-    return buffer.getbuffer()
+def _columns_of(states: Int[np.ndarray, "images 2"]) -> dict[str, Int[np.ndarray, " images"]]:
+    return {"images/size": states[:, 0], "images/mtime_ns": states[:, 1]}
 
 
-def _read(file: Any, path: Path) -> Embeddings:
+def _write(
+    file: BufferedIOBase,
+    attributes: Mapping[str, Any],
+    columns: Mapping[str, Sequence[str]],
+    states: Mapping[str, Int[np.ndarray, " images"]],
+    vectors: Mapping[str, Float[np.ndarray, "_ dim"]],
+) -> None:
+    """Writes a store into an open, empty file.
+
+    HDF5 writes into memory, because it crashes where the disk is full; the vectors, which take
+    most of the file, go straight to where HDF5 left room for them.
+    """
+    frame = SparseFile()
+    with h5py.File(frame, "w") as store:
+        store.attrs.update(attributes)
+        for name, texts in columns.items():
+            store.create_dataset(name, data=list(texts), dtype=h5py.string_dtype("utf-8"))
+        for name, numbers in states.items():
+            store.create_dataset(name, data=numbers, dtype=np.int64)
+        places = {name: _room_for(store, name, rows) for name, rows in vectors.items()}
+    file.truncate(frame.length)
+    for start, page in frame.pages():
+        file.seek(start)
+        file.write(page)
+    for name, rows in vectors.items():
+        file.seek(places[name])
+        for part in _parts(rows):
+            file.write(part.data)
+    file.seek(frame.length)
+    file.write(checksums.PLACE)
+    checksums.seal(file)
+
+
+def _room_for(store: Any, name: str, rows: Float[np.ndarray, "_ dim"]) -> int:
+    """Makes a dataset for vectors, which are not written; where they belong in the file."""
+    how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    how.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    how.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    dataset = store.create_dataset(name, shape=rows.shape, dtype="<f4", dcpl=how)
+    dataset.attrs[_CHECKSUM] = _checksum(rows)
+    return int(dataset.id.get_offset() or 0)
+
+
+def _checksum(rows: Float[np.ndarray, "_ dim"]) -> str:
+    digest = hashlib.sha256()
+    for part in _parts(rows):
+        digest.update(part.data)
+    return digest.hexdigest()
+
+
+def _parts(rows: Float[np.ndarray, "_ dim"]) -> Iterator[Any]:
+    """The rows, some at a time, as they stand in the file."""
+    for start in range(0, len(rows), _ROWS):
+        yield np.ascontiguousarray(rows[start : start + _ROWS], dtype="<f4")
+
+
+# --------------------------------------------------------------------------------- reading
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, checksums.Digest]]:
+    """Opens a store that is safe to read, with what identifies its bytes.
+
+    Raises:
+        StoreError: it is missing, damaged, or what the block raises because of its content.
+    """
+    require_file(path, StoreError, f"no embedding store at {path}: make it with cir embed")
+    try:
+        with path.open("rb") as file:
+            digest = checksums.verified(file)
+            if not digest.sealed:
+                hdf5_trial.require_length(file)
+                hdf5_trial.require_harmless(file)
+            with h5py.File(file, "r") as store:
+                yield store, digest
+    except (CirError, MemoryError):
+        raise
+    except Exception as fault:
+        # Of a file that is not as it was written HDF5 and h5py raise whatever they meet.
+        raise StoreError(_unreadable(path, fault)) from fault
+
+
+def _unreadable(path: Path, fault: Exception) -> str:
+    if not is_of_the_system(fault) and _is_being_written(path):
+        return f"{path} is open for writing in another process: wait until that ends"
+    return unreadable(path, fault, _DAMAGED)
+
+
+def _is_being_written(path: Path) -> bool:
+    """Whether another process holds the lock that HDF5 takes on what it writes."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _read(file: Any, path: Path, sha256: str) -> Embeddings:
     _require_schema(file, path)
     provenance = _provenance(file, path)
     skipped = zip(
@@ -154,11 +307,7 @@ def _read(file: Any, path: Path) -> Embeddings:
     )
     images = _table(file, "images/id", "images/embedding", provenance, path)
     digests = _texts(file, "images/sha256", path)
-    if len(digests) != len(images.keys):
-        raise StoreError(
-            f"{path}: /images/sha256 holds {len(digests)} rows, "
-            f"expected {len(images.keys)}: {_MEND}"
-        )
+    _require_rows("images/sha256", len(digests), len(images.keys), path)
     return Embeddings(
         images=images,
         captions=_table(file, "captions/text", "captions/embedding", provenance, path),
@@ -166,7 +315,10 @@ def _read(file: Any, path: Path) -> Embeddings:
         provenance=provenance,
         skipped=dict(skipped),
         path=path,
-        sha256=sha256_of(path),
+        sha256=sha256,
+        image_states=_states(file, len(images.keys), path),
+        precision=_precision(file, path),
+        libraries=_libraries(file),
     )
 
 
@@ -185,6 +337,15 @@ def _provenance(file: Any, path: Path) -> Provenance:
     return Provenance(**values | {"embed_dim": int(values["embed_dim"])})
 
 
+def _precision(file: Any, path: Path) -> str | None:
+    return str(_attribute(file, "precision", path)) if "precision" in file.attrs else None
+
+
+def _libraries(file: Any) -> dict[str, str]:
+    held = json.loads(file.attrs.get("libraries", "{}"))
+    return {str(name): str(version) for name, version in dict(held).items()}
+
+
 def _attribute(file: Any, name: str, path: Path) -> Any:
     if name not in file.attrs:
         raise StoreError(f"{path} lacks the attribute {name}: it is no store of cir; {_MEND}")
@@ -195,15 +356,37 @@ def _attribute(file: Any, name: str, path: Path) -> Any:
 def _table(file: Any, keys: str, vectors: str, provenance: Provenance, path: Path) -> VectorTable:
     """The vectors of one group by key; each key once, each vector of the encoder's width."""
     texts = _texts(file, keys, path)
-    rows = _dataset(file, vectors, path)
-    expected = (len(texts), provenance.embed_dim)
-    if rows.shape != expected or rows.dtype != np.float32:
-        raise StoreError(
-            f"{path}: /{vectors} is {rows.shape} {rows.dtype}, expected {expected} float32: {_MEND}"
-        )
+    rows = _vectors(file, vectors, (len(texts), provenance.embed_dim), path)
     if len(set(texts)) != len(texts):
         raise StoreError(f"{path}: /{keys} names a row twice: {_MEND}")
     return VectorTable(texts, rows[:])
+
+
+def _vectors(file: Any, name: str, expected: tuple[int, int], path: Path) -> Any:
+    """The dataset of some vectors, of which the file has as many as it says."""
+    rows = _dataset(file, name, path)
+    if rows.shape != expected or rows.dtype != np.float32:
+        raise StoreError(
+            f"{path}: /{name} is {rows.shape} {rows.dtype}, expected {expected} float32: {_MEND}"
+        )
+    return rows
+
+
+def _states(file: Any, count: int, path: Path) -> Int[np.ndarray, "images 2"] | None:
+    """Sizes and times of change; None in a store of a version that did not record them."""
+    if "images/size" not in file or "images/mtime_ns" not in file:
+        return None
+    columns = []
+    for name in ("images/size", "images/mtime_ns"):
+        column = _dataset(file, name, path)
+        _require_rows(name, len(column), count, path)
+        columns.append(column[:].astype(np.int64))
+    return np.stack(columns, axis=1)
+
+
+def _require_rows(name: str, found: int, expected: int, path: Path) -> None:
+    if found != expected:
+        raise StoreError(f"{path}: /{name} holds {found} rows, expected {expected}: {_MEND}")
 
 
 def _texts(file: Any, name: str, path: Path) -> tuple[str, ...]:
@@ -215,7 +398,22 @@ def _texts(file: Any, name: str, path: Path) -> tuple[str, ...]:
 
 
 def _dataset(file: Any, name: str, path: Path) -> Any:
+    """A dataset that is no larger than the file can hold."""
     dataset = file.get(name)
     if not isinstance(dataset, h5py.Dataset):
         raise StoreError(f"{path} lacks /{name}: it is cut off or no store of cir; {_MEND}")
+    one = _TEXT_ON_DISK if dataset.dtype.kind == "O" else dataset.dtype.itemsize
+    most = file.id.get_filesize() * (_MOST_COMPRESSION if dataset.compression else 1)
+    if dataset.size * one > most:
+        raise StoreError(
+            f"{path}: /{name} says that it holds {dataset.size:,} values, more than the file has "
+            f"bytes for: {_MEND}"
+        )
     return dataset
+
+
+def _require_checksum(file: Any, name: str, vectors: Float[np.ndarray, "_ dim"]) -> None:
+    """Raises ValueError where vectors are not those that their checksum was made of."""
+    expected = file[name].attrs.get(_CHECKSUM)
+    if expected is not None and expected != _checksum(vectors):
+        raise ValueError(f"the vectors of /{name} do not agree with their checksum")

@@ -3,8 +3,9 @@
 import errno
 import pickle
 import struct
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, cast
 
 import torch
 
@@ -17,15 +18,15 @@ _OF_DAMAGE: Final = (
 """What torch raises where bytes of a file are wrong or missing, beside ValueError."""
 
 
-def load_torch(path: Path) -> Any:
-    """The tensors, on the CPU, and plain values of a file.
+def load_torch(file: Path | BufferedIOBase) -> Any:
+    """The tensors, on the CPU, and plain values of a file, by its path or open.
 
     Raises:
         OSError: the system refuses the file.
         ValueError: it is damaged, or holds something else; says so in one line.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(cast("IO[bytes]", file), map_location="cpu", weights_only=True)
     except OSError as fault:
         if fault.errno != errno.EINVAL:
             raise

@@ -1,20 +1,23 @@
 """An audit of a dataset folder: what it holds, what it lacks, what its figures rest on."""
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cir.data.dataset import Dataset
 from cir.data.forms import FormName
-from cir.data.images import read_image
+from cir.data.images import decode_image, image_bytes
 from cir.data.queries import Query
 from cir.errors import ImageError
-from cir.files import sha256_of
 from cir.parallel import in_order
 from cir.progress import SILENT, Progress
 from cir.types import Split
+
+_ENOUGH: Final = 64
+"""Pixels of the shorter edge at which a photo is decoded: damage shows at any size."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,10 @@ class Audit:
     """Ids whose file cannot be read, with the reason."""
     duplicates: tuple[tuple[str, ...], ...]
     """Groups of ids whose files hold the same bytes."""
+    unlisted: tuple[str, ...]
+    """Ids of image files that no image split names: no stage reads them."""
+    closed_folders: tuple[str, ...]
+    """A line for each folder of images that could not be looked into."""
     images_opened: bool
 
     @property
@@ -104,10 +111,12 @@ def audit(
         images_in_queries=len(_query_images(q for some in queries.values() for q in some)),
         in_several_categories={s: _in_several(g.values()) for s, g in galleries.items()},
         val_targets_seen_in_train=_targets_in(queries.get("train", []), queries.get("val", [])),
-        unknown=_unknown(dataset, queries, galleries),
+        unknown=_unknown(dataset, queries),
         missing=tuple(i for i in ids if i not in files) if images else (),
         broken=broken,
         duplicates=_duplicates(digests),
+        unlisted=dataset.unlisted if images else (),
+        closed_folders=dataset.image_listing.faults if images else (),
         images_opened=images,
     )
 
@@ -119,13 +128,6 @@ def _of_category(queries: Iterable[Query], category: str) -> list[Query]:
 def _query_images(queries: Iterable[Query]) -> set[str]:
     """The references and targets of some queries."""
     return {i for query in queries for i in (query.reference_id, *query.target_ids)}
-
-
-def _all_images(queries: Iterable[Query]) -> set[str]:
-    """Every image that some queries name, those of subsets and grades among them."""
-    return {
-        i for query in queries for i in (query.reference_id, *query.known_ids, *query.subset_ids)
-    }
 
 
 def _count_split(
@@ -162,19 +164,10 @@ def _targets_in(train: Sequence[Query], val: Sequence[Query]) -> int:
 
 
 def _unknown(
-    dataset: Dataset,
-    queries: Mapping[Split, Sequence[Query]],
-    galleries: Mapping[Split, Mapping[str, Sequence[str]]],
+    dataset: Dataset, queries: Mapping[Split, Sequence[Query]]
 ) -> dict[str, tuple[str, ...]]:
-    unknown = {}
-    for split, split_queries in queries.items():
-        for category in sorted({query.category for query in split_queries}):
-            known = set(galleries[split].get(category, ()))
-            images = _all_images(_of_category(split_queries, category))
-            if images - known:
-                file = dataset.captions_file(category, split)
-                unknown[str(file)] = tuple(sorted(images - known))
-    return unknown
+    found = (dataset.outside_split(some, split) for split, some in queries.items())
+    return {file: ids for outside in found for file, ids in outside.items()}
 
 
 def _open_all(
@@ -197,10 +190,11 @@ def _open_all(
 def _open_image(path: Path) -> tuple[str, str]:
     """(fault, "") of a broken image, ("", SHA-256) of a good one."""
     try:
-        read_image(path)
+        encoded = image_bytes(path)
+        decode_image(encoded, path, least=_ENOUGH)
     except ImageError as fault:
         return str(fault), ""
-    return "", sha256_of(path)
+    return "", hashlib.sha256(encoded).hexdigest()
 
 
 def _duplicates(digests: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:

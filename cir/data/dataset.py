@@ -8,22 +8,24 @@
 Both folders of annotations may also lie in `cirr/`, beside the images.
 """
 
-import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
+from cir.data.formats import IMAGE_SUFFIXES
 from cir.data.forms import FormName, RowLocation, recognise_form
+from cir.data.image_files import Listing, by_id, list_images, require_one_each, why_missing
 from cir.data.queries import Query
+from cir.data.soundness import id_fault, outside_split, query_faults
 from cir.errors import DatasetError
 from cir.files import read_json, require_folder
 from cir.types import Split
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 SPLITS: tuple[Split, ...] = get_args(Split)
 _INNER = "cirr"
 """Folder that may hold the annotations, beside those of the images."""
@@ -69,26 +71,52 @@ class Dataset:
         """Every query of a split, category by category.
 
         Raises:
+            DatasetError: the dataset has no queries of that split, a row is malformed, or one names
+                an image that its image split lacks.
+        """
+        queries = self.annotated_queries(split)
+        for file, ids in self.outside_split(queries, split).items():
+            raise DatasetError(outside_split(file, ids))
+        return queries
+
+    def annotated_queries(self, split: Split) -> list[Query]:
+        """As `queries`, though they may name images that their image split lacks.
+
+        Raises:
             DatasetError: the dataset has no queries of that split, or a row is malformed.
         """
         files = {c: self.captions_file(c, split) for c in self.categories}
         present = {c: file for c, file in files.items() if file.exists()}
         if not present:
-            raise DatasetError(
-                f"{self.root} has no split {split!r}: no captions/"
-                f"{self._file_name('cap', '*', split)}; its splits are {', '.join(self.splits)}"
-            )
+            raise DatasetError(self._without_queries(split))
         return [q for c, file in present.items() for q in self._read_queries(file, c, split)]
 
     def queries_or_none(self, split: Split) -> list[Query]:
-        """As `queries`; none where the dataset has no queries of that split."""
+        """As `annotated_queries`; none where the dataset has no queries of that split."""
         files = (self.captions_file(category, split) for category in self.categories)
-        return self.queries(split) if any(file.exists() for file in files) else []
+        return self.annotated_queries(split) if any(file.exists() for file in files) else []
+
+    def outside_split(self, queries: Iterable[Query], split: Split) -> dict[str, tuple[str, ...]]:
+        """By captions file, the ids that its queries name and its image split lacks, sorted."""
+        named: dict[str, set[str]] = defaultdict(set)
+        for query in queries:
+            named[query.category] |= {query.reference_id, *query.known_ids, *query.subset_ids}
+        outside = {}
+        for category, ids in sorted(named.items()):
+            known = (
+                self.gallery(split, category) if self.split_file(category, split).exists() else ()
+            )
+            if lacking := ids.difference(known):
+                outside[str(self.captions_file(category, split))] = tuple(sorted(lacking))
+        return outside
 
     def gallery(self, split: Split, category: str) -> list[str]:
         """The image ids of one category's split, in the file's order, each once."""
         file = self.split_file(category, split)
-        return self._form.image_ids(read_json(file, DatasetError), file)
+        ids = self._form.image_ids(read_json(file, DatasetError), file)
+        for fault in filter(None, map(id_fault, ids)):
+            raise DatasetError(f"{file}: {fault}")
+        return ids
 
     def galleries(self, split: Split) -> dict[str, list[str]]:
         """`gallery` of each category that has the split; an image may stand in several."""
@@ -114,7 +142,8 @@ class Dataset:
             return self.image_files[image_id]
         except KeyError:
             raise DatasetError(
-                f"no image file for {image_id}: expected {self.expected_file(image_id)}"
+                f"no image file for {image_id}: expected {self.expected_file(image_id)}; "
+                f"{self.why_missing(image_id)}"
             ) from None
 
     @property
@@ -128,10 +157,44 @@ class Dataset:
         return self.image_folders[0] / f"{image_id}{IMAGE_SUFFIXES[0]}"
 
     @cached_property
+    def image_listing(self) -> Listing:
+        """Every image file of the folders, and the folders that cannot be looked into."""
+        return list_images(self.image_folders)
+
+    @cached_property
     def image_files(self) -> dict[str, Path]:
-        """Image id to file, for every image file of the folder."""
-        files = [file for folder in self.image_folders for file in _image_files(folder)]
-        return {file.stem: file for file in sorted(files)}
+        """Image id to file, for every image file of the folder.
+
+        Raises:
+            DatasetError: an id of a split has several files that differ.
+        """
+        ids = self.image_ids()
+        files_of = by_id(self.image_listing.files, ids)
+        require_one_each(files_of, ids)
+        return {image_id: files[0] for image_id, files in files_of.items()}
+
+    @property
+    def unlisted(self) -> tuple[str, ...]:
+        """Ids of the image files that no image split names, sorted, as text of any encoding."""
+        unlisted = sorted(self.image_files.keys() - set(self.image_ids()))
+        return tuple(name.encode("utf-8", "backslashreplace").decode() for name in unlisted)
+
+    def why_missing(self, image_id: str) -> str:
+        """Why an image has no file, looking at what is there."""
+        folder = self.expected_file(image_id).parent
+        return why_missing(image_id, folder, self.image_listing)
+
+    def _without_queries(self, split: Split) -> str:
+        file = self._file_name("cap", "*", split)
+        if not self._annotated("captions", "cap"):
+            return (
+                f"{self.root} has no queries of split {split!r}, and no captions/{file} at all: it "
+                f"is a gallery to search in"
+            )
+        return (
+            f"{self.root} has no split {split!r}: no captions/{file}; its splits are "
+            f"{', '.join(self.splits)}"
+        )
 
     def _file_name(self, prefix: str, category: str, split: Split) -> str:
         if split not in SPLITS:
@@ -150,13 +213,22 @@ class Dataset:
         rows = read_json(file, DatasetError)
         if not isinstance(rows, list):
             raise DatasetError(f"{file}: expected a list of queries, found {type(rows).__name__}")
-        queries = [
-            self._form.query(row, RowLocation(file, category, split, number))
-            for number, row in enumerate(rows)
-        ]
+        located = [RowLocation(file, category, split, number) for number in range(len(rows))]
+        queries = list(map(self._form.query, rows, located))
+        self._require_sound(queries, located)
         if len({query.id for query in queries}) < len(queries):
             raise DatasetError(f"{file}: several rows have one pairid; expected each once")
         return queries
+
+    def _require_sound(self, queries: Sequence[Query], located: Sequence[RowLocation]) -> None:
+        faults = [
+            f"{where}: {fault}"
+            for query, where in zip(queries, located, strict=True)
+            for fault in query_faults(query)
+        ]
+        if faults:
+            more = f" (and {len(faults) - 1:,} more such faults)" if len(faults) > 1 else ""
+            raise DatasetError(faults[0] + more)
 
     def _galleries_or_none(self, split: Split) -> Iterable[list[str]]:
         files = [self.split_file(c, split) for c in self.categories]
@@ -193,15 +265,3 @@ def hold_out(
             f"to choose the best epoch by: expected both above 0"
         )
     return train, dev
-
-
-def _image_files(folder: Path) -> Iterator[Path]:
-    """Image files in a folder and in the folders it holds; none where there is no folder."""
-    if not folder.is_dir():
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _image_files(Path(entry.path))
-            elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-                yield Path(entry.path)

@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, TypeGuard
 
 from cir.data.queries import Query
 from cir.errors import DatasetError
+from cir.reading import opened
 from cir.types import Split
 
 FormName = Literal["FashionIQ", "CIRR"]
@@ -78,8 +79,8 @@ def _start(file: Path | None) -> str:
     if file is None:
         return ""
     try:
-        with file.open("rb") as opened:
-            return opened.read(_PEEK).decode("utf-8", "replace").lstrip()
+        with opened(file) as content:
+            return content.read(_PEEK).decode("utf-8", "replace").lstrip()
     except OSError:
         return ""
 
@@ -94,7 +95,11 @@ def _fashioniq_query(row: Any, location: RowLocation) -> Query:
     captions, targets = row.get("captions"), row.get("targets", [])
     if not _are_texts(captions):
         raise DatasetError(f"{location}: expected captions as a list of texts")
-    target_ids = [row["target"], *targets] if "target" in row else list(targets)
+    if not _are_texts(targets):
+        raise DatasetError(
+            f"{location}: `targets` is {_shown(targets)}; expected a list of target ids as texts"
+        )
+    target_ids = [row["target"], *targets] if "target" in row else targets
     if not _are_texts(target_ids):
         raise DatasetError(f"{location}: expected target ids as texts")
     return Query(
@@ -181,6 +186,11 @@ def _keyed_ids(content: Any, file: Path) -> list[str]:
     if not isinstance(content, dict):
         raise DatasetError(f"{file}: expected an object from image id to path")
     return list(content)
+
+
+def _shown(value: Any) -> str:
+    """A value as a message shows it."""
+    return "null" if value is None else repr(value)[:60]
 
 
 def _are_texts(value: Any) -> TypeGuard[list[str]]:

@@ -1,6 +1,8 @@
 """Images decoded and preprocessed by worker processes, batch by batch; broken ones are named."""
 
 import hashlib
+import os
+import signal
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from cir.data.images import decode_image, image_bytes, upright
+from cir.data.images import decode_image, image_bytes
+from cir.data.rgb import as_rgb
 from cir.errors import CirError, ImageError
 from cir.lifeline import Lifeline, hang_on
 
@@ -51,6 +54,7 @@ def image_batches(
     *,
     workers: int,
     pinned: bool,
+    least: int | None = None,
 ) -> Generator[ImageBatch, None, None]:
     """Reads the images of each batch, in order, ahead of the caller.
 
@@ -60,13 +64,14 @@ def image_batches(
         preprocess: Applied to each image by the worker.
         workers: Processes that read; with 0 this one does.
         pinned: Whether pixels go to page-locked memory.
+        least: Pixels of the shorter edge that `preprocess` needs (`cir.data.images.read_image`).
 
     Raises:
         CirError: a worker was killed.
     """
     lifeline = Lifeline()
     loader: DataLoader[Any] = DataLoader(
-        _Images(images, preprocess),
+        _Images(images, preprocess, least),
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of rows will do
         num_workers=workers if batches else 0,
         collate_fn=_collate,
@@ -88,8 +93,17 @@ def image_batches(
 
 
 def _begin(end: Connection, _: int) -> None:
-    """Begins a worker that ends with its caller, to which it leaves the terminal's signals."""
+    """Begins a worker that ends with its caller, to which it leaves the terminal's signals.
+
+    A fault of memory ends the worker without torch's own lines: the caller says it in one. What
+    decoders write to standard error beside the faults that they raise goes nowhere.
+    """
     hang_on(end)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    for fatal in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE):
+        signal.signal(fatal, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
@@ -103,18 +117,24 @@ class _DecodedImage:
 class _Images(TorchDataset[_DecodedImage]):
     """Decodes a file at a time; a fault is a value, so that no worker dies of it."""
 
-    def __init__(self, images: Sequence[Path | Image.Image], preprocess: Preprocessing) -> None:
-        self._images, self._preprocess = images, preprocess
+    def __init__(
+        self,
+        images: Sequence[Path | Image.Image],
+        preprocess: Preprocessing,
+        least: int | None,
+    ) -> None:
+        self._images, self._preprocess, self._least = images, preprocess, least
 
     def __getitem__(self, row: int) -> _DecodedImage:
         path = self._images[row]
         if isinstance(path, Image.Image):
-            return _DecodedImage(row, self._preprocess(upright(path)), "", "")
+            return _DecodedImage(row, self._preprocess(as_rgb(path, self._least)), "", "")
         try:
             encoded = image_bytes(path)
-            pixels = self._preprocess(decode_image(encoded, path))
+            image = decode_image(encoded, path, least=self._least)
         except ImageError as fault:
             return _DecodedImage(row, None, "", str(fault))
+        pixels = self._preprocess(image)
         return _DecodedImage(row, pixels, hashlib.sha256(encoded).hexdigest(), "")
 
 

@@ -1,24 +1,39 @@
 """Images read from disk, or one line that says why they cannot be."""
 
 import io
+import warnings
 from pathlib import Path
+from typing import Final
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from cir.errors import ImageError
+from cir.data.formats import FORMAT_NAMES, IMAGE_FORMATS
+from cir.data.rgb import as_rgb
+from cir.errors import ImageError, UnreadImageError, one_line
 from cir.files import unreadable
+from cir.reading import opened
+
+MOST_PIXELS: Final = 120_000_000
+"""Width times height above which an image is refused before it is decoded."""
+MOST_EDGE: Final = 65_535
+"""Pixels of the longer edge above which it is: JPEG ends there too."""
+MOST_BYTES: Final = 1 << 30
+"""Size of a file above which it is not read."""
 
 
 def read_image(path: Path, *, least: int | None = None) -> Image.Image:
     """Decodes an image wholly, upright, as RGB; transparency is laid on white.
 
+    Of several frames the first is taken.
+
     Args:
         path: The file.
-        least: Pixels a side that are enough. A JPEG is then decoded at a half to an eighth of its
-            size where that leaves as many, which is faster.
+        least: Pixels of the shorter edge that are enough. Where the image has twice as many or
+            more it is made smaller by a whole factor while it is decoded, which needs less time
+            and memory.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, or no image.
+        ImageError: the file is missing, empty, damaged, no image, or too large.
     """
     return decode_image(image_bytes(path), path, least=least)
 
@@ -27,42 +42,56 @@ def image_bytes(path: Path) -> bytes:
     """The bytes of an image file.
 
     Raises:
-        ImageError: the file is missing, empty or unreadable.
+        UnreadImageError: the file is missing, refused by the system, or no regular file.
+        ImageError: it is empty or too large.
     """
     try:
-        encoded = path.read_bytes()
+        with opened(path) as file:
+            encoded = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
-        raise ImageError(f"{path} is missing") from None
+        raise UnreadImageError(f"{path} is missing") from None
     except OSError as fault:
-        raise ImageError(unreadable(path, fault, "cannot be read ({})")) from fault
+        raise UnreadImageError(unreadable(path, fault, "cannot be read: {}")) from fault
     if not encoded:
         raise ImageError(f"{path} is empty (0 bytes): fetch it again")
+    if len(encoded) > MOST_BYTES:
+        raise ImageError(f"{path} has more than {MOST_BYTES:,} bytes: make it smaller")
     return encoded
 
 
 def decode_image(encoded: bytes, path: Path, *, least: int | None = None) -> Image.Image:
     """As `read_image`, from bytes already read; `path` is what an error names."""
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
+        return _decoded(encoded, path, least)
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(f"{path} is no image: expected {FORMAT_NAMES}") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{path} has more than {MOST_PIXELS:,} pixels: make it smaller") from None
+    except MemoryError as fault:
+        raise UnreadImageError(f"{path} needs more memory than there is to decode") from fault
+    # A decoder raises whatever its authors did not think of: struct.error, TypeError, RuntimeError.
+    except Exception as fault:
+        raise ImageError(f"{path} is damaged ({one_line(fault)}): fetch it again") from fault
+
+
+def _decoded(encoded: bytes, path: Path, least: int | None) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is odd about a file that can be decoded
+        with Image.open(io.BytesIO(encoded), formats=IMAGE_FORMATS) as image:
+            _require_size(image, path)
             if least is not None:
                 image.draft("RGB", (least, least))
             image.load()
-            return upright(image)
-    except UnidentifiedImageError:
-        raise ImageError(f"{path} is no image: expected JPEG or PNG") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
-        raise ImageError(f"{path} is damaged ({fault}): fetch it again") from fault
+            return as_rgb(image, least)
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """A decoded image as its EXIF orientation has it, as RGB; transparency is laid on white."""
-    return _on_white(ImageOps.exif_transpose(image))
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """Drops the alpha channel by laying the image on white."""
-    if "A" not in image.getbands() and "transparency" not in image.info:
-        return image.convert("RGB")
-    coloured = image.convert("RGBA")
-    white = Image.new("RGBA", coloured.size, "white")
-    return Image.alpha_composite(white, coloured).convert("RGB")
+def _require_size(image: Image.Image, path: Path) -> None:
+    """Raises ImageError where decoding would need more memory than a photo is worth."""
+    width, height = image.size
+    if width * height > MOST_PIXELS or max(width, height) > MOST_EDGE:
+        raise ImageError(
+            f"{path} is {width:,} x {height:,} pixels; expected at most {MOST_PIXELS:,} in all and "
+            f"{MOST_EDGE:,} an edge: make it smaller"
+        )

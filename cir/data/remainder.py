@@ -164,7 +164,7 @@ def _write_part(
 
 def _rows(dataset: Dataset, part: SplitRemainder, kept: set[str]) -> list[dict[str, Any]]:
     rows = read_json(dataset.captions_file(part.category, part.split), DatasetError)
-    queries = [q for q in dataset.queries(part.split) if q.category == part.category]
+    queries = [q for q in dataset.annotated_queries(part.split) if q.category == part.category]
     within = FORMS[dataset.form].row_within
     return [
         within(row, kept) for row, query in zip(rows, queries, strict=True) if _is_left(query, kept)

@@ -5,9 +5,12 @@ trained model that encodes and composes.
 
     encoder            a CLIP model with its preprocessing and tokens
     preprocess         a photo → pixels
+    context            a text tower that computes no further than a text goes
     weights, published where CLIP's weights are read from: local files, or open_clip's releases
-    embedding          files and texts → vectors, batch by batch
-    dataset_embedding  a dataset → an embedding store (blocks: what a killed run has saved)
+    embedding, texts   files and texts → vectors, batch by batch (`batching`: of what size)
+    dataset_embedding  a dataset → an embedding store, or what is new into one that is there:
+                       `known_images` what is to do, `embedding_run` doing it, `blocks` what a
+                       killed run has saved, `staleness` what a store lacks
     origin             the encoder that a store or a checkpoint was made with
     tuned, refresh     vectors encoded again where training has changed the encoder
     checkpointing      less memory for towers that are trained

@@ -1,27 +1,47 @@
 """Arrays saved aside block by block, so that a killed run goes on where it was.
 
-A block's key is a hash of everything that it was made from. A changed photo, encoder or batch size
-therefore asks for another key, and what is still true of an earlier run is used again.
+A block holds rows that an encoder has made. It is named for what they depend on beside their own
+photo or text, so that another encoder finds none, and carries a checksum, so that half a block is
+none.
 """
 
 import hashlib
 import io
 import json
 import shutil
+import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from cir.artefacts import checksums
+from cir.errors import CirError
 from cir.files import written_aside
+from cir.reading import read_bytes
+
+SECONDS = 5.0
+"""How often what is done is saved: what a kill can cost, beside the batch under way."""
 
 
 def key_of(name: str, source: Any) -> str:
-    """The key of a block made from `source`, JSON values that say all it depends on."""
+    """The key of blocks made from `source`, JSON values that say all that they depend on."""
     described = json.dumps(source, sort_keys=True).encode("utf-8")
     return f"{name}-{hashlib.sha256(described).hexdigest()}"
+
+
+def as_bytes(texts: Sequence[str]) -> np.ndarray:
+    """Texts as an array of bytes, whatever characters they hold."""
+    return np.frombuffer(json.dumps(list(texts)).encode("ascii"), np.uint8)
+
+
+def as_texts(encoded: np.ndarray) -> tuple[str, ...]:
+    """The texts of `as_bytes`."""
+    return tuple(json.loads(encoded.tobytes()))
 
 
 class Blocks:
@@ -30,29 +50,82 @@ class Blocks:
     def __init__(self, out: Path) -> None:
         self.folder = out.with_name(f".{out.name}.parts")
 
-    def load(self, key: str) -> dict[str, np.ndarray] | None:
-        """The arrays of a block; None where it was not saved, or not wholly."""
-        try:
-            saved = io.BytesIO(self._file(key).read_bytes())
-            with np.load(saved, allow_pickle=False) as file:
-                return dict(file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-            return None
+    def load_all(self, key: str) -> Iterator[dict[str, np.ndarray]]:
+        """The rows of every whole block of a key, batch by batch in the order of saving."""
+        for file in sorted(self.folder.glob(f"{key}-*.npz")):
+            yield from _read(file)
 
-    def save(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Writes a block aside and moves it into the folder.
+    def save(self, key: str, batches: Sequence[Mapping[str, np.ndarray]]) -> None:
+        """Writes another block of a key aside and moves it into the folder.
 
         Raises:
             CirError: the folder cannot be written.
         """
+        numbered = {f"{n}.{k}": v for n, batch in enumerate(batches) for k, v in batch.items()}
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
-        with written_aside(self._file(key)) as aside:
+        np.savez(buffer, allow_pickle=False, **numbered)
+        buffer.seek(0, io.SEEK_END)
+        buffer.write(checksums.PLACE)
+        checksums.seal(buffer)
+        with written_aside(self._next_file(key)) as aside:
             aside.write_bytes(buffer.getbuffer())
 
     def remove(self) -> None:
         """Removes the folder, once the output that it leads to is in place."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _file(self, key: str) -> Path:
-        return self.folder / f"{key}.npz"
+    def _next_file(self, key: str) -> Path:
+        numbers = [int(file.stem.rpartition("-")[2]) for file in self.folder.glob(f"{key}-*.npz")]
+        return self.folder / f"{key}-{max(numbers, default=-1) + 1:08d}.npz"
+
+
+class SavedRows:
+    """Rows of one kind as they come; every few seconds what came since is saved as a block."""
+
+    def __init__(self, blocks: Blocks, key: str) -> None:
+        self._blocks, self._key = blocks, key
+        self._waiting: list[Mapping[str, np.ndarray]] = []
+        self._saved_at = time.monotonic()
+
+    def __enter__(self) -> "SavedRows":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Saves what waits, which is done, also where something failed, which is told before."""
+        with suppress(*([] if error is None else [CirError])):
+            self.save()
+
+    def add(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes some rows, and saves those that wait where it is time."""
+        self._waiting.append(arrays)
+        if time.monotonic() - self._saved_at >= SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Saves what waits."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._blocks.save(self._key, waiting)
+        self._saved_at = time.monotonic()
+
+
+def _read(file: Path) -> list[dict[str, np.ndarray]]:
+    """The batches of a block; none where it is not as it was saved."""
+    try:
+        saved = io.BytesIO(read_bytes(file))
+        if not checksums.verified(saved).sealed:
+            return []
+        with np.load(saved, allow_pickle=False) as held:
+            arrays = dict(held)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return []
+    batches: dict[int, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        number, _, key = name.partition(".")
+        batches.setdefault(int(number), {})[key] = array
+    return [batches[number] for number in sorted(batches)]

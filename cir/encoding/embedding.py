@@ -2,21 +2,21 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
 
 from cir.data.image_batches import ImageBatch, image_batches
+from cir.encoding.batching import images_at_once, padded_to, require_vectors, texts_at_once
 from cir.encoding.encoder import Encoder
-from cir.errors import ImageError, VectorError
-from cir.progress import SILENT, Progress, Task
-
-_NAMED = 3
-"""Inputs named in an error that may concern many."""
+from cir.encoding.preprocess import ENOUGH
+from cir.encoding.texts import encode_by_length
+from cir.errors import ImageError
+from cir.progress import SILENT, Progress
 
 
 def image_vectors(
@@ -44,15 +44,17 @@ def image_vectors(
         f"photo {row}" if isinstance(photo, Image.Image) else str(photo)
         for row, photo in enumerate(photos)
     ]
-    batches, parts = spans_of(range(len(photos)), batch_size), []
+    rows = images_at_once(encoder, batch_size)
+    batches, parts = spans_of(range(len(photos)), rows), []
+    filled = rows if len(photos) > rows else 0
     with (
         progress.task("images", len(photos), "images") as task,
-        closing(photos_of(encoder, photos, batches, workers)) as stream,
+        closing(photos_of(encoder, photos, batches, workers, in_bytes=True)) as stream,
     ):
         for batch in stream:
             if batch.faults:
                 raise ImageError(next(iter(batch.faults.values())))
-            parts.append(encode_photos(encoder, batch, names))
+            parts.append(encode_photos(encoder, filled_up(batch, filled), names))
             task.advance(len(batch.rows))
     return stacked(parts, encoder.dim)
 
@@ -71,8 +73,15 @@ def caption_vectors(
     Raises:
         VectorError: an output has no direction.
     """
-    with progress.task("captions", len(texts), "captions") as task:
-        return encode_texts(encoder, texts, batch_size, task)
+    distinct = list(dict.fromkeys(texts))
+    row_of = {text: row for row, text in enumerate(distinct)}
+    vectors = np.empty((len(distinct), encoder.dim), np.float32)
+    rows = texts_at_once(encoder, batch_size)
+    with progress.task("captions", len(distinct), "captions") as task:
+        for some in encode_by_length(encoder, distinct, rows, padded=len(distinct) > rows):
+            vectors[some.rows] = some.vectors
+            task.advance(len(some.rows))
+    return vectors[[row_of[text] for text in texts]]
 
 
 def photos_of(
@@ -80,40 +89,49 @@ def photos_of(
     photos: Sequence[Path | Image.Image],
     batches: Sequence[Sequence[int]],
     workers: int,
+    *,
+    in_bytes: bool = False,
 ) -> Generator[ImageBatch, None, None]:
-    """Reads batches of photos as `encoder` takes them; `batches` are rows of `photos`."""
+    """Reads batches of photos; `batches` are rows of `photos`.
+
+    Args:
+        encoder: Takes them.
+        photos: Image files, or images that are decoded already.
+        batches: Rows of `photos` for each batch.
+        workers: Processes that decode and preprocess; 0 does it in this one.
+        in_bytes: Whether pixels come as `Encoder.normalise` takes them, a byte a colour, and not
+            as `Encoder.encode_images` does.
+    """
     return image_batches(
         photos,
         batches,
-        encoder.preprocess,
+        encoder.to_pixels if in_bytes else encoder.preprocess,
         workers=workers,
         pinned=encoder.device.type == "cuda",
+        least=ENOUGH * encoder.image_size,
     )
+
+
+def filled_up(photos: ImageBatch, rows: int) -> ImageBatch:
+    """A batch with pixels of as many photos, so that it is computed as whole ones are."""
+    return replace(photos, pixels=padded_to(photos.pixels, rows)) if photos.rows else photos
 
 
 def encode_photos(
     encoder: Encoder, photos: ImageBatch, names: Sequence[str]
 ) -> Float[np.ndarray, "batch dim"]:
-    """The vectors of a batch's readable photos; `names` says what each row is called."""
+    """The vectors of a batch's readable photos.
+
+    Args:
+        encoder: Used in the mode (train or eval) that it is in.
+        photos: Read by `photos_of` in bytes.
+        names: What each row is called.
+    """
     if not photos.rows:
         return stacked([], encoder.dim)
     with torch.inference_mode():
-        encoded = encoder.encode_images(photos.pixels.to(encoder.device, non_blocking=True))
-    return _checked(encoded, [names[row] for row in photos.rows], encoder)
-
-
-def encode_texts(
-    encoder: Encoder, texts: Sequence[str], batch_size: int, task: Task
-) -> Float[np.ndarray, "rows dim"]:
-    """The vectors of texts; `task`, which is under way, is told of every batch."""
-    parts = []
-    for span in spans_of(range(len(texts)), batch_size):
-        some = texts[span.start : span.stop]
-        with torch.inference_mode():
-            encoded = encoder.encode_texts(encoder.tokenize(some).to(encoder.device))
-        parts.append(_checked(encoded, some, encoder))
-        task.advance(len(some))
-    return stacked(parts, encoder.dim)
+        encoded = encoder.encode_images(encoder.normalise(photos.pixels))[: len(photos.rows)]
+    return require_vectors(encoded, [names[row] for row in photos.rows], encoder)
 
 
 def stacked(parts: Sequence[Float[np.ndarray, "_ dim"]], dim: int) -> Float[np.ndarray, "rows dim"]:
@@ -124,20 +142,3 @@ def stacked(parts: Sequence[Float[np.ndarray, "_ dim"]], dim: int) -> Float[np.n
 def spans_of(rows: range, length: int) -> list[range]:
     """Cuts a range into ranges of `length`, the last perhaps shorter."""
     return [rows[start : start + length] for start in range(0, len(rows), length)]
-
-
-def _checked(
-    encoded: Float[Tensor, "batch dim"], names: Sequence[str], encoder: Encoder
-) -> Float[np.ndarray, "batch dim"]:
-    """The vectors on the CPU; raises VectorError, naming the input, where one has no direction."""
-    vectors: Float[np.ndarray, "batch dim"] = encoded.float().cpu().numpy()
-    norms = np.linalg.norm(vectors, axis=1)
-    wrong = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
-    if wrong.size:
-        named = ", ".join(repr(names[row]) for row in wrong[:_NAMED])
-        raise VectorError(
-            f"{encoder.provenance.model} in {encoder.precision} gives NaN, infinite or all-zero "
-            f"vectors for {wrong.size} of a batch of {len(names)}, as for {named}: "
-            "pass `precision='fp32'`, or other `weights`"
-        )
-    return vectors

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from cir.artefacts.provenance import Provenance
 from cir.config import TINY
-from cir.encoding.preprocess import build_preprocess
+from cir.encoding.context import encode_beginnings, text_ends
+from cir.encoding.preprocess import PhotoTransform, build_preprocess
 from cir.encoding.published import (
     DEFAULT_TAG,
     OPENAI_COLOURS,
@@ -53,6 +54,9 @@ _SCALES: Final = frozenset({"logit_scale", "logit_bias"})
 _COUNTER: Final = "num_batches_tracked"
 """BatchNorm's count of training steps: old archives lack it, and nothing here reads it."""
 
+Tokenizer = Callable[..., Tensor]
+"""From texts, and a context length where it is not the model's own, to tokens, a row a text."""
+
 
 class Encoder:
     """A CLIP model with what turns photos and texts into its input.
@@ -67,7 +71,7 @@ class Encoder:
         *,
         provenance: Provenance,
         preprocess: Callable[[Image.Image], Float[Tensor, "3 size size"]],
-        tokenizer: Callable[[list[str]], Tensor],
+        tokenizer: Tokenizer,
         image_size: int,
         device: torch.device,
         precision: str,
@@ -78,7 +82,7 @@ class Encoder:
             clip: open_clip's `CLIP` or `CustomTextCLIP`.
             provenance: What its vectors are to be compared with.
             preprocess: A photo to normalised pixels; picklable, for worker processes.
-            tokenizer: Texts to tokens, a row a text.
+            tokenizer: Texts to tokens, a row a text; another context length may be asked for.
             image_size: Height and width of the pixels.
             device: Where it runs.
             precision: fp32, bf16 or fp16, under autocast; weights stay in float32.
@@ -96,9 +100,44 @@ class Encoder:
         """Components of a vector."""
         return self.provenance.embed_dim
 
+    @property
+    def recorded_precision(self) -> str:
+        """What a store records: as asked, and tf32 where the GPU computes fp32 as such."""
+        backends = torch.backends
+        tf32 = backends.cudnn.allow_tf32 or backends.cuda.matmul.allow_tf32
+        on_gpu = self.device.type == "cuda" and self.precision == "fp32"
+        return "tf32" if on_gpu and tf32 else self.precision
+
+    @property
+    def to_pixels(self) -> Callable[[Image.Image], Tensor]:
+        """What worker processes apply to a photo: one byte a colour where `preprocess` has it."""
+        own = self.preprocess
+        return own.pixels if isinstance(own, PhotoTransform) else own
+
+    def normalise(self, pixels: Tensor) -> Float[Tensor, "batch 3 size size"]:
+        """What `to_pixels` gave for a batch, on `device`, as `encode_images` takes it."""
+        there = pixels.to(self.device, non_blocking=True)
+        own = self.preprocess
+        return own.normalised(there) if isinstance(own, PhotoTransform) else there
+
     def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "texts context"]:
         """Tokens of each text, cut at the model's context length; on the CPU."""
         return self._tokenizer(list(texts))
+
+    def text_ends(self, tokens: Int[Tensor, "texts context"]) -> Int[Tensor, " texts"]:
+        """How many of its tokens each text's vector depends on."""
+        return text_ends(self.clip, tokens)
+
+    def cut_texts(self, texts: Sequence[str]) -> list[str]:
+        """Those texts whose tokens do not fit the model's context: what follows it is lost."""
+        context = self.tokenize([""]).shape[1]
+        # A token stands for one byte at least, and two mark the beginning and the end.
+        long = [text for text in texts if len(text.encode("utf-8", "replace")) + 2 > context]
+        if not long:
+            return []
+        within, beyond = self.tokenize(long), self._tokenizer(long, context + 1)
+        whole = (within == beyond[:, :context]).all(1)
+        return [text for text, fits in zip(long, whole.tolist(), strict=True) if not fits]
 
     def encode_images(
         self, pixels: Float[Tensor, "batch 3 size size"]
@@ -111,10 +150,9 @@ class Encoder:
         return encoded.float()
 
     def encode_texts(self, tokens: Int[Tensor, "batch context"]) -> Float[Tensor, "batch dim"]:
-        """The text tower's vectors of tokens on `device`."""
+        """The text tower's vectors of tokens on `device`, which may be cut at `text_ends`."""
         with autocast(self.device, self.precision):
-            encoded: Tensor = self.clip.encode_text(tokens)  # type: ignore[operator]
-        return encoded.float()
+            return encode_beginnings(self.clip, tokens).float()
 
     def image_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters of the image tower by name."""
@@ -351,13 +389,13 @@ def _image_size(config: Mapping[str, Any]) -> int:
     return int(size if isinstance(size, int) else size[0])
 
 
-def _tokenizer(model: str, config: Mapping[str, Any]) -> Callable[[list[str]], Tensor]:
+def _tokenizer(model: str, config: Mapping[str, Any]) -> Tokenizer:
     """The model's tokenizer.
 
     Raises:
         WeightsError: it is one of Hugging Face's and not on this machine.
     """
-    tokenizer: Callable[[list[str]], Tensor]
+    tokenizer: Tokenizer
     try:
         if model == TINY:
             context = config["text_cfg"]["context_length"]

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float32
 from PIL import Image
 
-from cir.errors import ImageError, UsageError, VectorError
+from cir.errors import ImageError, UsageError, VectorError, one_line
 
 _NUMBERS: Final = "fiu"
 """Kinds of NumPy's dtypes that are real numbers."""
@@ -55,8 +55,8 @@ def require_photo(name: str, photo: object) -> Path | Image.Image:
         )
     try:
         photo.load()
-    except (OSError, SyntaxError, ValueError) as fault:
-        raise ImageError(f"`{name}` is damaged ({fault}): fetch it again") from fault
+    except Exception as fault:  # a decoder raises whatever its authors did not think of
+        raise ImageError(f"`{name}` is damaged ({one_line(fault)}): fetch it again") from fault
     if not (photo.width and photo.height):
         raise ImageError(f"`{name}` is {photo.width} x {photo.height} pixels; expected a photo")
     return photo

@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as transforms
 
 from cir.errors import UsageError
 
+ENOUGH: Final = 2
+"""A photo is decoded at no less than this many times the encoder's size, where it has as many."""
 TARGET_RATIO: Final = 1.25
 """Aspect ratio up to which `targetpad` lets the centre crop do the work."""
 
@@ -45,8 +46,17 @@ class PhotoTransform:
 
     def __call__(self, image: Image.Image) -> Float[Tensor, "3 size size"]:
         """The pixels of `image`, normalised, channels first."""
-        pixels = transforms.to_tensor(squared(image, self.most_ratio, self.size))
-        return normalise(pixels, self.mean, self.std)
+        return self.normalised(self.pixels(image)[None])[0]
+
+    def pixels(self, image: Image.Image) -> UInt8[Tensor, "size size 3"]:
+        """The pixels of `image`, a byte a colour: a quarter of what a worker sends otherwise."""
+        return torch.from_numpy(np.array(squared(image, self.most_ratio, self.size)))
+
+    def normalised(
+        self, pixels: UInt8[Tensor, "batch size size 3"]
+    ) -> Float[Tensor, "batch 3 size size"]:
+        """The same as calling the transform, of what `pixels` gave, on whatever device it is."""
+        return normalise(pixels.permute(0, 3, 1, 2).float().div(255), self.mean, self.std)
 
 
 def build_preprocess(
@@ -63,31 +73,69 @@ def build_preprocess(
 
 
 def squared(image: Image.Image, most_ratio: float | None, size: int) -> Image.Image:
-    """An RGB square of `size` pixels: padded to `most_ratio`, resized, cropped at the centre."""
-    padded = image.convert("RGB")
-    if most_ratio is not None:
-        padded = pad_to_ratio(padded, most_ratio)
-    resized: Image.Image = transforms.resize(
-        padded, [size], InterpolationMode.BICUBIC, antialias=True
-    )
-    cropped: Image.Image = transforms.center_crop(resized, [size, size])
-    return cropped
+    """An RGB square of `size` pixels: padded to `most_ratio`, resized, cropped at the centre.
+
+    Only what the square shows is computed, and an edge that grows, by bars or by being resized,
+    grows once the other one is small: a narrow strip needs no more memory than a photo.
+    """
+    edges = _edges(image.size, most_ratio, size)
+    growth = [
+        (edge.bars, max(1.0, size / old)) for edge, old in zip(edges, image.size, strict=True)
+    ]
+    resized = image.convert("RGB")
+    for axis in sorted(range(2), key=growth.__getitem__):
+        resized = _resized_along(resized, axis, edges[axis], size)
+    return resized
 
 
-def pad_to_ratio(image: Image.Image, most_ratio: float) -> Image.Image:
-    """Adds black bars along the longer edges until longer over shorter is `most_ratio`."""
-    width, height = image.size
-    needed = round(max(width, height) / most_ratio)
-    across, down = (max(needed - edge, 0) for edge in (width, height))
-    left, top = across // 2, down // 2
-    return ImageOps.expand(image, (left, top, across - left, down - top), fill=0)
+@dataclass(frozen=True)
+class _Edge:
+    """What becomes of one edge of a photo, in pixels of the padded photo."""
+
+    bars: int
+    """Added in all; half of them before the photo, the odd one behind it."""
+    start: float
+    """Where the square begins."""
+    length: float
+    """How far it reaches."""
+
+
+def _edges(shape: tuple[int, int], most_ratio: float | None, size: int) -> list[_Edge]:
+    """The horizontal and the vertical edge, in torchvision's arithmetic of resizing and cropping.
+
+    The shorter padded edge becomes `size` pixels long, the longer one the whole number below its
+    share, of which the middle `size` are kept.
+    """
+    needed = round(max(shape) / most_ratio) if most_ratio else 0
+    padded = [max(needed, edge) for edge in shape]
+    resized = [int(size * edge / min(padded)) for edge in padded]
+    scales = [edge / small for edge, small in zip(padded, resized, strict=True)]
+    starts = [round((small - size) / 2.0) for small in resized]
+    return [
+        _Edge(bars=whole - edge, start=start * scale, length=size * scale)
+        for edge, whole, start, scale in zip(shape, padded, starts, scales, strict=True)
+    ]
+
+
+def _resized_along(image: Image.Image, axis: int, edge: _Edge, size: int) -> Image.Image:
+    """The image with the part of one edge that the square shows resized to `size` pixels."""
+    before, after = edge.bars // 2, edge.bars - edge.bars // 2
+    begin, end = edge.start, edge.start + edge.length
+    if axis == 0:
+        padded = ImageOps.expand(image, (before, 0, after, 0), fill=0)
+        shape, box = (size, image.height), (begin, 0.0, end, float(image.height))
+    else:
+        padded = ImageOps.expand(image, (0, before, 0, after), fill=0)
+        shape, box = (image.width, size), (0.0, begin, float(image.width), end)
+    return padded.resize(shape, Image.Resampling.BICUBIC, box=box)
 
 
 def normalise(
     pixels: Float[Tensor, "*batch 3 height width"], mean: Sequence[float], std: Sequence[float]
 ) -> Float[Tensor, "*batch 3 height width"]:
     """Pixels in [0, 1], each channel less its mean and over its standard deviation."""
-    normalised: Tensor = (pixels - _channels(mean)) / _channels(std)
+    means, deviations = (_channels(values).to(pixels.device) for values in (mean, std))
+    normalised: Tensor = (pixels - means) / deviations
     return normalised
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from cir.models.composition import compose
 from cir.progress import SILENT, Progress
 from cir.runtime import pick_device
 from cir.workers import pick_workers
+
+if TYPE_CHECKING:
+    from cir.search.index import SearchIndex
 
 Photo = str | Path | Image.Image
 """A file, or an image that is decoded already."""
@@ -147,6 +150,25 @@ class Retriever:
         texts = self.encode_texts([require_text("text", text)])
         (composed,) = self.compose(images, texts)
         return composed
+
+    def index(self, path: str | Path, *, dataset: str | Path | None = None) -> "SearchIndex":
+        """The retriever over a gallery, to search in.
+
+            results = cir.load("runs/x").index("shop.h5").search("dress.jpg", "is red", top=5)
+
+        Args:
+            path: An embedding store, or a dataset folder with its store beside it.
+            dataset: Where the photos of a store are; found beside it by default.
+
+        Raises:
+            UsageError: a path is of another kind.
+            StoreError: the store is missing, damaged, or of another encoder than this one's.
+            DatasetError: the dataset folder is none.
+        """
+        from cir.search.open_index import index_of
+
+        folder = None if dataset is None else require_path("dataset", dataset)
+        return index_of(self, require_path("path", path), folder)
 
 
 def load_retriever(

@@ -1,6 +1,6 @@
 """What is ranked against what: a Recall@K means nothing without these rules."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,12 @@ class Protocol:
         """All but the split, in words."""
         orders = '"a and b"' if self.captions == "joined" else "in both orders, averaged"
         return f"{self.gallery} gallery, reference {self.reference}, captions {orders}"
+
+    def of_queries(self, queries: Iterable[Query]) -> str:
+        """The protocol in words; without its rule for captions where each query has but one."""
+        if any(len(query.captions) > 1 for query in queries):
+            return str(self)
+        return f"split {self.split}, {self.gallery} gallery, reference {self.reference}"
 
 
 def standard_protocol(form: FormName, split: Split) -> Protocol:

@@ -73,3 +73,8 @@ class Ranks:
     categories: tuple[CategoryRanks, ...]
     dropped: int
     """Queries left out because embedding skipped their reference or every target."""
+
+    @property
+    def title(self) -> str:
+        """What is ranked against what, in words."""
+        return self.protocol.of_queries(q for c in self.categories for q in c.task.queries)

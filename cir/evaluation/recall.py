@@ -89,6 +89,8 @@ class Evaluation:
     categories: tuple[CategoryRecall, ...]
     dropped: int
     """Queries left out because embedding skipped their reference or every target."""
+    title: str = ""
+    """The protocol in words, as far as it means something for these queries."""
 
     @property
     def queries(self) -> int:
@@ -205,7 +207,7 @@ def recalls(ranks: Ranks, query: str) -> Evaluation:
             f"some queries of split {ranks.protocol.split} have no target; recall needs one each"
         )
     categories = tuple(_category(category) for category in ranks.categories)
-    return Evaluation(ranks.protocol, query, categories, ranks.dropped)
+    return Evaluation(ranks.protocol, query, categories, ranks.dropped, ranks.title)
 
 
 def chance(gallery: int, targets: int, cutoff: int) -> float:

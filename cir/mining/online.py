@@ -6,11 +6,16 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from cir.artefacts.vectors import normalised
-from cir.mining.faiss_index import FlatIndex
+from cir.ragged import RowOf
+from cir.runtime import upload
+from cir.types import NO_ROW
+
+_AT_ONCE = 1 << 26
+"""Cosines in memory at once: 256 MiB."""
 
 
 class OnlineNegatives:
-    """The valid gallery images nearest to each query."""
+    """The valid gallery images nearest to each query, found where the vectors are."""
 
     def __init__(
         self,
@@ -19,7 +24,7 @@ class OnlineNegatives:
         top_k: int,
         device: torch.device,
     ) -> None:
-        """Builds the index.
+        """Keeps the vectors on the device.
 
         Args:
             vectors: The current vectors of the gallery.
@@ -27,10 +32,9 @@ class OnlineNegatives:
             top_k: Valid images given for each query; fewer where the gallery holds fewer.
             device: Where the search runs.
         """
-        directions = normalised(vectors, "the gallery")
-        self._index = FlatIndex(directions, device)
-        self._vectors = torch.from_numpy(directions).to(device)
-        self._images = images
+        self._vectors = torch.from_numpy(normalised(vectors, "the gallery")).to(device)
+        self._images = torch.from_numpy(images).to(device)
+        self._row_of = RowOf(images)
         self._top_k = min(top_k, len(images))
 
     def nearest(
@@ -40,35 +44,38 @@ class OnlineNegatives:
     ) -> tuple[
         Float[Tensor, "batch negatives dim"],
         Bool[Tensor, "batch negatives"],
-        Int64[np.ndarray, "batch negatives"],
+        Int64[Tensor, "batch negatives"],
     ]:
         """Vectors of each query's nearest valid images, nearest first; which are there; numbers.
 
-        So many more are searched for than any query has exclusions that none is missed.
-
         Args:
             query: Composed queries, unit vectors, detached.
-            excluded: (row of the query in the batch, image) of every image that is no negative.
+            excluded: (row of the query in the batch, image) of every image that is no negative, in
+                the order of the queries.
         """
-        most_excluded = int(np.bincount(excluded[0], minlength=1).max())
-        k = min(self._top_k + most_excluded, len(self._images))
-        _, nearest = self._index.search(query.cpu().numpy(), k)
-        valid = ~_is_excluded(self._images[nearest], excluded)
-        first = np.argsort(~valid, axis=1, kind="stable")[:, : self._top_k]
-        rows = np.take_along_axis(nearest, first, axis=1)
-        present = torch.from_numpy(np.take_along_axis(valid, first, axis=1))
-        device = self._vectors.device
-        vectors = self._vectors[torch.from_numpy(rows).to(device)]
-        return vectors, present.to(device), self._images[rows]
+        at_once = max(1, _AT_ONCE // len(self._vectors))
+        parts = [
+            self._nearest_of(query, excluded, start, min(start + at_once, len(query)))
+            for start in range(0, len(query), at_once)
+        ]
+        cosines, rows = (torch.cat(each) for each in zip(*parts, strict=True))
+        return self._vectors[rows], cosines > -torch.inf, self._images[rows]
 
-
-def _is_excluded(
-    images: Int64[np.ndarray, "batch k"],
-    excluded: tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]],
-) -> Bool[np.ndarray, "batch k"]:
-    """Whether each image is excluded for the query of its row."""
-    queries, excluded_images = excluded
-    span = 1 + max(images.max(initial=0), excluded_images.max(initial=0))
-    pairs = np.arange(len(images))[:, None] * span + images
-    is_excluded: Bool[np.ndarray, "batch k"] = np.isin(pairs, queries * span + excluded_images)
-    return is_excluded
+    def _nearest_of(
+        self,
+        query: Float[Tensor, "batch dim"],
+        excluded: tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]],
+        start: int,
+        stop: int,
+    ) -> tuple[Float[Tensor, "part negatives"], Int64[Tensor, "part negatives"]]:
+        """Cosines and rows of the best of some queries; excluded ones are at minus infinity."""
+        owners, images = excluded
+        own = slice(*np.searchsorted(owners, (start, stop)))
+        rows = self._row_of(images[own])
+        held = rows != NO_ROW
+        cosines = query[start:stop].float() @ self._vectors.T
+        index = (owners[own][held] - start, rows[held])
+        at = tuple(upload(each, cosines.device) for each in index)
+        cosines.index_put_(at, cosines.new_full((), -torch.inf))
+        best = cosines.topk(self._top_k, dim=1)
+        return best.values, best.indices

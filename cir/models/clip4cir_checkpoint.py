@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from cir import arguments
+from cir.artefacts.checksums import verified
 from cir.artefacts.store import Embeddings
 from cir.artefacts.torch_file import load_torch
 from cir.errors import CheckpointError, StoreError
-from cir.files import sha256_of, unreadable
+from cir.files import unreadable
 from cir.models.combiners.clip4cir import Clip4CirCombiner
 from cir.models.composer import Composer, PublishedWeights
+from cir.reading import opened
 
 _LAYERS: Final[Mapping[str, str]] = {
     "text_projection_layer": "project_text.0",
@@ -50,24 +52,27 @@ def load_clip4cir_combiner(path: Path, embeddings: Embeddings) -> Composer:
         CheckpointError: the file is missing, damaged, or holds something else.
         StoreError: it combines vectors of another length than the store's.
     """
-    held = _read(path)
+    held, sha256 = _read(path)
     combiner = _built(_state_of(held, path), path).eval()
     _require_length(embeddings, combiner.dim, path)
     epoch = held.get("epoch")
-    published = PublishedWeights(path, sha256_of(path), epoch if isinstance(epoch, int) else None)
+    published = PublishedWeights(path, sha256, epoch if isinstance(epoch, int) else None)
     return Composer("combiner", combiner, None, published)
 
 
-def _read(path: Path) -> dict[Any, Any]:
+def _read(path: Path) -> tuple[dict[Any, Any], str]:
+    """What the file holds, and the SHA-256 of the bytes that said so."""
     try:
-        held = load_torch(path)
+        with opened(path) as file:
+            sha256 = verified(file).sha256
+            held = load_torch(file)
     except FileNotFoundError:
         raise CheckpointError(f"no file at {path}: {_EXPECTED}") from None
     except (OSError, ValueError) as fault:
         raise CheckpointError(unreadable(path, fault, _DAMAGED)) from fault
     if not isinstance(held, dict):
         raise CheckpointError(f"{path} holds {arguments.shown(held)}; {_EXPECTED}")
-    return held
+    return held, sha256
 
 
 def _state_of(held: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:

@@ -153,7 +153,7 @@ def contrastive_loss(
         logits = logits + log_weights(logits, ~excluded & ~positive, hardness)
     lost = logits.logsumexp(dim=1) - pulled
     if weights is None:
-        return Term(lost.sum(), lost.new_tensor(float(len(lost))))
+        return Term(lost.sum(), lost.new_full((), float(len(lost))))
     return Term((lost * weights).sum(), weights.sum())
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
+import torch
 from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
@@ -192,8 +193,11 @@ class WeightAverage:
             self._swap()
 
     def _swap(self) -> None:
-        for index, parameter in enumerate(self._parameters):
-            parameter.data, self._others[index] = self._others[index], parameter.data
+        with torch.no_grad():
+            for parameter, other in zip(self._parameters, self._others, strict=True):
+                held = parameter.clone()
+                parameter.copy_(other)
+                other.copy_(held)
         self._in_place = not self._in_place
 
 

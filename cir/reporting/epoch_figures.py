@@ -11,13 +11,24 @@ from typing import Any, Final
 TOTAL: Final = "total"
 """The loss that training minimises, the weighted sum of the terms."""
 
-_LOSSES: Final = {"loss": TOTAL, "triplet": "triplet", "contrastive": "contrastive"}
+FIXED: Final = "fixed negatives"
+"""The triplet loss on the negatives that the run began with."""
+
+_LOSSES: Final = {
+    "loss": TOTAL,
+    "triplet": "triplet",
+    "fixed": FIXED,
+    "contrastive": "contrastive",
+}
 """Entries of a line that are losses, with their names in charts."""
 _RATE: Final = "learning_rate"
 _PARTS: Final = "parts"
 _TRUST: Final = "trust"
 """Of a manifest: the mean probability that a query's pair is right, where it is estimated."""
-_KNOWN: Final = {*_LOSSES, "epoch", "seconds", _PARTS, "active_share", "dev", "sum", "manifest"}
+_KNOWN: Final = {
+    *(*_LOSSES, "epoch", "seconds", _PARTS, "ended", "machine"),
+    *("active_share", "dev", "sum", "manifest"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,10 @@ class EpochFigures:
     """Zero where its time is not on record."""
     parts: Mapping[str, float]
     """Seconds of the epoch by what was done in them, where that is known."""
+    ended: str
+    """When, as an ISO date and time; empty where that is not on record."""
+    machine: str
+    """What it was trained on; empty where that is not on record."""
     dev: Mapping[str, float]
     """Recall@K and headline on the dev split, in percent."""
     kinds: Mapping[str, float] | None
@@ -55,6 +70,8 @@ def epoch_figures(line: Mapping[str, Any]) -> EpochFigures:
         active_share=line.get("active_share"),
         seconds=line.get("seconds", 0.0),
         parts=_numbers(line.get(_PARTS) or {}),
+        ended=line.get("ended", ""),
+        machine=line.get("machine", ""),
         dev=line["dev"],
         kinds=line["manifest"],
         others=_numbers({_TRUST: (line["manifest"] or {}).get(_TRUST), **others}),
@@ -72,6 +89,14 @@ def series(
             numbers.append(figures.epoch)
             values.append(value)
     return dict(curves)
+
+
+def losses_by_name(
+    epochs: Sequence[EpochFigures],
+) -> dict[str, tuple[Sequence[int], Sequence[float]]]:
+    """`series` of the losses, the total first, then its terms."""
+    curves = series(epochs, "losses")
+    return {name: curves[name] for name in _LOSSES.values() if name in curves}
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

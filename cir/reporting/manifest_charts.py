@@ -18,9 +18,10 @@ from cir.artefacts.manifest_statistics import (
     log_counts,
     num_negatives,
 )
-from cir.reporting.charts import grouped_bars, histograms, lying_bars
+from cir.reporting.charts import distributions, grouped_bars, lying_bars
 from cir.reporting.comparison_tables import AFTER, BEFORE, CHANGE, changes
-from cir.reporting.manifest_tables import DISTANCE, distances, percent
+from cir.reporting.gaps import gap_chart
+from cir.reporting.manifest_tables import DISTANCE, NEGATIVES, distances, percent
 from cir.reporting.pages import Chart
 from cir.reporting.svg import C1, C2, C3, C4
 from cir.types import KINDS, SCOPES
@@ -28,15 +29,19 @@ from cir.types import KINDS, SCOPES
 _KIND_COLOURS: Final = (C3, C2, C4)
 _EVERY: Final = "all queries"
 _SUFFIXES: Final = ((10**6, "M"), (10**3, "k"))
+_WORTH_DRAWING: Final = 0.01
+"""Share of queries, or of negatives, that is seen in a chart."""
+_SCALE: Final = 0.1
+"""Where the scale of that chart ends at least."""
 
 
 def manifest_charts(manifest: Manifest, hubs: Hubness) -> list[Chart]:
     """Every chart of one manifest."""
     return [
-        _distance_chart({_EVERY: manifest}),
+        *_distance_charts({_EVERY: manifest}),
         _gap_chart(manifest),
         _rank_chart({"queries": manifest}, (C1,)),
-        _scope_chart(manifest),
+        *_scope_charts(manifest),
         _band_chart(manifest),
         _hub_chart(hubs),
         *_starved_chart(manifest),
@@ -47,7 +52,7 @@ def comparison_charts(joined: ManifestComparison) -> list[Chart]:
     """Every chart of two manifests."""
     both = {BEFORE: joined.before, AFTER: joined.after}
     return [
-        _distance_chart(both),
+        *_distance_charts(both),
         _change_chart(joined),
         _turnover_chart(joined),
         _rank_chart(both, (C4, C1)),
@@ -55,25 +60,24 @@ def comparison_charts(joined: ManifestComparison) -> list[Chart]:
     ]
 
 
-def _distance_chart(manifests: Mapping[str, Manifest]) -> Chart:
-    panels = {name: distances(manifest) for name, manifest in manifests.items()}
-    return Chart(
-        "Distance from the query",
-        "Share of all targets, and of all mined negatives, at each distance.",
-        histograms(panels, (C1, C2), x_label=DISTANCE),
-    )
+def _distance_charts(manifests: Mapping[str, Manifest]) -> list[Chart]:
+    """The distances of each manifest, beside those of another where there are two."""
+    return [
+        Chart(
+            "Distance from the query" + (f", {name}" if len(manifests) > 1 else ""),
+            "Share of all targets, and of all mined negatives, at each distance.",
+            [distributions(distances(manifest), (C1, C2), x_label=DISTANCE)],
+        )
+        for name, manifest in manifests.items()
+    ]
 
 
 def _gap_chart(manifest: Manifest) -> Chart:
-    margin = manifest.metadata.margin
-    return Chart(
-        "Negatives against their targets",
-        f"Below 0 a negative is hard, from 0 to the margin of {margin:g} semi-hard, beyond easy.",
-        histograms(
-            {_EVERY: {"negatives": gaps(manifest)}},
-            (C2,),
-            x_label="distance to negative minus distance to target",
-        ),
+    return gap_chart(
+        {NEGATIVES: gaps(manifest)},
+        (C2,),
+        manifest.metadata.margin,
+        title="Negatives against their targets",
     )
 
 
@@ -81,7 +85,7 @@ def _change_chart(joined: ManifestComparison) -> Chart:
     return Chart(
         "How distances changed",
         "After minus before, of each query; of negatives, the mean over the query's own.",
-        histograms({_EVERY: changes(joined)}, (C1, C2), x_label=CHANGE),
+        [distributions(changes(joined), (C1, C2), x_label=CHANGE)],
     )
 
 
@@ -89,9 +93,11 @@ def _turnover_chart(joined: ManifestComparison) -> Chart:
     return Chart(
         "Negatives exchanged",
         "0 where a query keeps all of its negatives, 1 where it keeps none.",
-        histograms(
-            {_EVERY: {"queries": joined.turnover.values}}, (C1,), x_label="turnover (1 - Jaccard)"
-        ),
+        [
+            distributions(
+                {"queries": joined.turnover.values}, (C1,), x_label="turnover (1 - Jaccard)"
+            )
+        ],
     )
 
 
@@ -115,14 +121,17 @@ def _rank_chart(manifests: Mapping[str, Manifest], colours: Sequence[str]) -> Ch
     )
 
 
-def _scope_chart(manifest: Manifest) -> Chart:
+def _scope_charts(manifest: Manifest) -> list[Chart]:
+    """Nothing where next to all negatives are of one kind: the table says which."""
     cells = kinds_by_scope(manifest)
+    if cells.sum(axis=0).max() > (1 - _WORTH_DRAWING) * cells.sum():
+        return []
     scopes = {
         str(scope): counts for scope, counts in zip(SCOPES, cells, strict=True) if counts.any()
     }
-    return Chart(
-        "Kinds of negatives", "By the scope that they were drawn from.", [_kind_bars(scopes)]
-    )
+    return [
+        Chart("Kinds of negatives", "By the scope that they were drawn from.", [_kind_bars(scopes)])
+    ]
 
 
 def _kind_chart(manifests: Mapping[str, Manifest]) -> Chart:
@@ -168,9 +177,9 @@ def _band_chart(manifest: Manifest) -> Chart:
 
 
 def _starved_chart(manifest: Manifest) -> list[Chart]:
-    """Nothing where no query is starved."""
+    """Nothing where next to no query is starved: the table says how many are."""
     bands = bands_by_category(manifest)
-    if not any(band.starved for band in bands):
+    if max(band.share for band in bands) < _WORTH_DRAWING:
         return []
     shares = ", ".join(f"{band.category} {percent(band.share)}" for band in bands)
     drawn = lying_bars(
@@ -179,6 +188,7 @@ def _starved_chart(manifest: Manifest) -> list[Chart]:
         (C3,),
         x_label="share of queries",
         described=f"starved queries by category: {shares}",
+        least_end=_SCALE,
     )
     caption = "Share of each category's queries whose band held fewer candidates than wanted."
     return [Chart("Starved queries", caption, [drawn])]

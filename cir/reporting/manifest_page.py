@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Shaped
-from markupsafe import Markup
 
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.manifest_comparison import ManifestComparison
@@ -16,19 +15,17 @@ from cir.artefacts.manifest_metadata import ManifestMetadata
 from cir.artefacts.manifest_statistics import Hubness, starved
 from cir.data.dataset import Dataset
 from cir.reporting import comparison_tables, manifest_tables
-from cir.reporting.album import Album
+from cir.reporting.album import Album, Photo
+from cir.reporting.cards import Card
 from cir.reporting.manifest_charts import comparison_charts, manifest_charts
 from cir.reporting.manifest_tables import MOST_USED, described, percent
-from cir.reporting.pages import SHA_SHOWN, Figure, shown, write_page
+from cir.reporting.pages import SHA_SHOWN, Figure, counted, shown, write_page
 from cir.reporting.triplets import (
     CHANGED_TAG,
     HARDEST_TAG,
     STARVED_TAG,
-    Shot,
-    Triplet,
     comparison_triplets,
     manifest_triplets,
-    shot,
 )
 from cir.types import KINDS
 
@@ -49,8 +46,9 @@ class Shown:
 class _Hub:
     """An image that many queries have as a negative."""
 
-    shot: Shot
+    photo: Photo
     times: str
+    share: str
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,14 @@ class _Filter:
 
 
 def write_manifest_page(
-    path: Path, manifest: Manifest, hubs: Hubness, dataset: Dataset | None, *, name: str, rows: int
+    path: Path,
+    manifest: Manifest,
+    hubs: Hubness,
+    dataset: Dataset | None,
+    *,
+    name: str,
+    rows: int,
+    command: str = "",
 ) -> Shown:
     """Writes the page of one manifest.
 
@@ -74,6 +79,7 @@ def write_manifest_page(
         dataset: Whose photos are shown; None for ids alone.
         name: The page's heading.
         rows: Queries shown, at most.
+        command: What writes the page again, for the reader.
 
     Raises:
         CirError: the file cannot be written.
@@ -87,6 +93,8 @@ def write_manifest_page(
         of=len(manifest),
         title=name,
         subtitle=described(manifest),
+        command=command,
+        facts=_facts(dataset),
         notes=[],
         figures=_figures(manifest, hubs),
         charts=manifest_charts(manifest, hubs),
@@ -117,6 +125,7 @@ def write_comparison_page(
     *,
     names: tuple[str, str],
     rows: int,
+    command: str = "",
 ) -> Shown:
     """Writes the page of two manifests.
 
@@ -128,6 +137,7 @@ def write_comparison_page(
         dataset: Whose photos are shown; None for ids alone.
         names: The names of the two manifests in the page.
         rows: Queries shown, at most.
+        command: What writes the page again, for the reader.
 
     Raises:
         CirError: the file cannot be written.
@@ -141,6 +151,8 @@ def write_comparison_page(
         of=len(joined),
         title=" → ".join(names),
         subtitle=f"Negatives of {len(joined):,} queries in common, before and after",
+        command=command,
+        facts=_facts(dataset),
         notes=comparison_tables.comparison_notes(first, second),
         figures=_changes(joined),
         charts=comparison_charts(joined),
@@ -166,26 +178,33 @@ def write_comparison_page(
 
 
 def _write(
-    path: Path, album: Album, triplets: Sequence[Triplet], *, foremost: str, **values: Any
+    path: Path, album: Album, triplets: Sequence[Card], *, foremost: str, **values: Any
 ) -> Shown:
     """Fills the template that both pages share."""
     write_page(
         path,
         _TEMPLATE,
-        photos={css: Markup(uri) for css, uri in album.photos.items()},  # noqa: S704 - base64
+        pictures=len(album),
         photo_note=album.note,
         triplets=triplets,
         filters=_filters(triplets, foremost),
         **values,
     )
-    return Shown(len(triplets), len(album.photos), album.note)
+    return Shown(len(triplets), len(album), album.note)
 
 
-def _filters(triplets: Sequence[Triplet], foremost: str) -> list[_Filter]:
+def _facts(dataset: Dataset | None) -> list[tuple[str, str]]:
+    """Where the photos are from."""
+    if dataset is None:
+        return []
+    return [("Dataset", f"{dataset.root}, {counted(len(dataset.image_ids()), 'photo')}")]
+
+
+def _filters(triplets: Sequence[Card], foremost: str) -> list[_Filter]:
     """What the rows of a page can be filtered by; what no row has is no choice."""
     categories = Counter(triplet.category for triplet in triplets)
     kinds = Counter(kind for triplet in triplets for kind in triplet.kinds)
-    tags = Counter(tag for triplet in triplets for tag in triplet.tags)
+    tags = Counter(tag.text for triplet in triplets for tag in triplet.tags)
     return [
         _Filter("category", "Category", _choices(categories, sorted(categories))),
         _Filter("kind", "Kind", _choices(kinds, KINDS)),
@@ -200,7 +219,7 @@ def _choices(counts: Counter[str], order: Sequence[str]) -> list[tuple[str, int]
 def _hubs(manifest: Manifest, hubs: Hubness, album: Album) -> list[_Hub]:
     pairs = zip(hubs.ids[:MOST_USED], hubs.counts.tolist(), strict=False)
     return [
-        _Hub(shot(image_id, album), f"{count:,}×, {percent(count / len(manifest))} of queries")
+        _Hub(album.photo(image_id), f"{count:,}×", f"{percent(count / len(manifest))} of queries")
         for image_id, count in pairs
     ]
 
@@ -209,14 +228,18 @@ def _figures(manifest: Manifest, hubs: Hubness) -> list[Figure]:
     targets, negatives = manifest.target_distances, manifest.negative_distances
     ranks, short = manifest.target_ranks, starved(manifest)
     return [
-        Figure("Queries", f"{len(manifest):,}", f"{len(set(manifest.categories)):,} categories"),
-        Figure("Negatives", f"{len(negatives):,}", f"{len(hubs.ids):,} images"),
+        Figure(
+            "Queries",
+            f"{len(manifest):,}",
+            f"in {counted(len(set(manifest.categories)), 'category', 'categories')}",
+        ),
+        Figure("Negatives", f"{len(negatives):,}", f"{counted(len(hubs.ids), 'image')}"),
         Figure("Distance to target", f"{targets.mean():.3f}", f"median {np.median(targets):.3f}"),
         Figure(
             "Distance to negatives", f"{negatives.mean():.3f}", f"median {np.median(negatives):.3f}"
         ),
         Figure("Rank of target", f"{np.median(ranks):,.0f}", f"median; mean {ranks.mean():,.0f}"),
-        Figure("Starved", f"{short.sum():,}", f"queries, {percent(short.mean())}"),
+        Figure("Starved", f"{short.sum():,}", f"{percent(short.mean())} of the queries"),
         Figure("Top 1 % take", percent(hubs.top_share), "of all negatives"),
         Figure("Hubness", f"{hubs.skewness:.2f}", "skewness of how often images are used"),
     ]

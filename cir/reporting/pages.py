@@ -1,18 +1,25 @@
 """What the pages share: figures, charts, tables, and the templates that they are filled into."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from cir import __version__
 from cir.files import written_aside
 
+PARTS_CSS: Final = Path(__file__).parent / "templates" / "parts.css"
+"""The style of what all pages share, that of the server among them."""
 SHA_SHOWN: Final = 12
 """Digits of a SHA-256 that tell files apart well enough for a reader."""
+
+
+_SEPARATORS: Final = re.compile(r"(?<=[/+,_=:|])(?=\S)|(?<=\w)(?=-\w)")
+"""Where a long word of settings, paths and commands may go on in the next line."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,11 @@ def write_page(path: Path, template: str, **values: Any) -> None:
         aside.write_text(html, encoding="utf-8")
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: `1 category`, `2,000 categories`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def percents(figures: Mapping[str, float]) -> list[str]:
     """Recalls, already in percent, as the cells of a table."""
     return [f"{value:.1f}" for value in figures.values()]
@@ -67,7 +79,19 @@ def shown(value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(shown(each) for each in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def breakable(text: str) -> Markup:
+    """A text that may be broken behind separators, and only else within a word."""
+    return Markup("<wbr>").join(escape(part) for part in _SEPARATORS.split(text))
+
+
+def anchor(title: str) -> str:
+    """The id of the section under a heading."""
+    return "-".join(re.findall(r"[a-z0-9]+", title.lower()))
 
 
 _TEMPLATES: Final = Environment(
@@ -77,3 +101,4 @@ _TEMPLATES: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_TEMPLATES.filters |= {"breakable": breakable, "anchor": anchor}

@@ -11,9 +11,10 @@ from cir.data.dataset import Dataset
 from cir.data.images import read_image
 from cir.errors import DatasetError, ImageError
 
-SIDE: Final = 144
-"""Longest side of a picture in pixels."""
-_QUALITY: Final = 78
+SIDE: Final = 224
+"""Longest side of a picture in pixels: what a reader can enlarge it to."""
+_QUALITY, _METHOD = 72, 2
+"""Of WebP, which at this size takes what JPEG takes at 144 pixels; 2 is its fast search."""
 
 
 class Pictures:
@@ -37,13 +38,13 @@ class Pictures:
 
 
 def data_uri(path: Path) -> str:
-    """A photo, reduced to `SIDE` pixels and compressed as JPEG, as a data URI.
+    """A photo, reduced to `SIDE` pixels and compressed as WebP, as a data URI.
 
     Raises:
         ImageError: the file is missing or broken.
     """
-    picture = read_image(path)
+    picture = read_image(path, least=2 * SIDE)
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    picture.save(buffer, format="WEBP", quality=_QUALITY, method=_METHOD)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

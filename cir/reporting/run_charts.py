@@ -1,10 +1,12 @@
 """The figures of a run as charts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from cir.reporting.charts import Line, histograms, line_chart, stacked_bars
-from cir.reporting.epoch_figures import TOTAL, series
+from cir.artefacts.manifest_statistics import gaps
+from cir.reporting.charts import Line, line_chart, stacked_bars
+from cir.reporting.epoch_figures import FIXED, TOTAL, losses_by_name, series
+from cir.reporting.gaps import gap_chart
 from cir.reporting.mined_epochs import Spread
 from cir.reporting.pages import Chart
 from cir.reporting.run_record import RunRecord, mined_when
@@ -15,25 +17,39 @@ _RECALLS: Final = {"R@1": C3, "R@10": C1, "R@50": C2}
 """The recalls that are drawn."""
 _PARTS: Final = (C1, C5, C2, C3, C4)
 """Colours of what an epoch's time goes to; what is left over comes last."""
+_SAME: Final = 0.005
+"""Shares of kinds that differ by less are the same for a reader."""
+_MINED_AGAIN: Final = (
+    "Each mining makes the negatives harder, so this need not fall while recall rises."
+)
 
 
-def run_charts(run: RunRecord) -> list[Chart]:
-    """Every chart that the run has measurements for."""
+def run_charts(
+    run: RunRecord, chance: Mapping[str, float], by_category: Sequence[Chart] = ()
+) -> list[Chart]:
+    """Every chart that the run has measurements for, and in which something changes.
+
+    Args:
+        run: What is drawn.
+        chance: Recalls of a random ranking of the held-out queries, in percent.
+        by_category: Stands beside the recall of all.
+    """
     return [
-        _recall_chart(run),
-        *_active_chart(run),
+        _recall_chart(run, chance),
+        *by_category,
         *_loss_chart(run),
+        *_active_chart(run),
+        _gap_chart(run),
         *_movement_chart(run),
         *_turnover_chart(run),
-        _distance_chart(run),
-        _kinds_chart(run),
+        *_kinds_chart(run),
         *_rate_chart(run),
         _time_chart(run),
         *_others_chart(run),
     ]
 
 
-def _recall_chart(run: RunRecord) -> Chart:
+def _recall_chart(run: RunRecord, chance: Mapping[str, float]) -> Chart:
     epochs = [one.epoch for one in run.epochs]
     trained = [
         Line(name, epochs, [one.dev[name] for one in run.epochs], colour)
@@ -44,6 +60,7 @@ def _recall_chart(run: RunRecord) -> Chart:
         Line("", ends, (run.plain_sum[name],) * 2, colour, dashed=True)
         for name, colour in _RECALLS.items()
     ]
+    by_chance = Line("chance, R@10", ends, (chance["R@10"],) * 2, C4, dashed=True)
     described = ", ".join(
         f"{line.label} from {line.values[0]:.1f} to {line.values[-1]:.1f} percent "
         f"(plain sum {run.plain_sum[line.label]:.1f})"
@@ -51,8 +68,16 @@ def _recall_chart(run: RunRecord) -> Chart:
     )
     return Chart(
         "Recall on held-out queries",
-        "Epoch 0 is the combiner before training. Dashed: the plain sum of image and text.",
-        [line_chart([*trained, *plain], y_label="recall, %", described=described)],
+        "Epoch 0 is the combiner before training. Dashed: the plain sum of image and text, and a "
+        "random ranking.",
+        [
+            line_chart(
+                [*trained, *plain, by_chance],
+                y_label="recall, %",
+                described=described,
+                best=run.best_epoch,
+            )
+        ],
     )
 
 
@@ -66,19 +91,20 @@ def _active_chart(run: RunRecord) -> list[Chart]:
     return [
         Chart(
             "Active triplets",
-            "Share of triplets that still break the margin, and so have a gradient.",
-            [line_chart([line], y_label="share, %", described=described)],
+            "Share of triplets that still break the margin, and so have a gradient. "
+            + (_MINED_AGAIN if _mined_again(run) else ""),
+            [line_chart([line], y_label="share, %", described=described, best=run.best_epoch)],
         )
     ]
 
 
 def _loss_chart(run: RunRecord) -> list[Chart]:
     """The total and each of its terms, on scales of their own; one alone is drawn large."""
-    losses = series(run.epochs, "losses")
-    others = [values for name, values in losses.items() if name != TOTAL]
-    alone = len(others) == 1 and others[0] == losses.get(TOTAL)
+    losses = losses_by_name(run.epochs)
+    others = [name for name in losses if name not in (TOTAL, FIXED)]
+    alone = len(others) == 1 and losses[others[0]][1] == losses.get(TOTAL, ((), ()))[1]
     terms = [name for name in losses if name != TOTAL or not alone]
-    if not terms:
+    if not set(terms) - {FIXED}:
         return []
     drawings = [
         line_chart(
@@ -88,12 +114,36 @@ def _loss_chart(run: RunRecord) -> list[Chart]:
             described=f"{name} by epoch: {_listed(losses[name][1])}",
             from_zero=False,
             small=len(terms) > 1,
+            best=run.best_epoch,
         )
         for number, name in enumerate(terms)
     ]
-    scales = ", each on its own scale" if len(terms) > 1 else ""
-    about = f"Mean over the training queries of an epoch{scales}."
-    return [Chart("Loss", about, drawings, small=len(terms) > 1)]
+    return [Chart("Loss", _about_loss(run, terms), drawings, small=len(terms) > 1)]
+
+
+def _about_loss(run: RunRecord, terms: Sequence[str]) -> str:
+    """How the losses are to be read."""
+    parts = ["Mean over the training queries of an epoch"]
+    parts += [", each on its own scale"] * (len(terms) > 1) + ["."]
+    if "triplet" in terms and _mined_again(run):
+        parts.append(f" {_MINED_AGAIN}")
+    if FIXED in terms:
+        parts.append(" Fixed negatives: the triplet loss on those that the run began with.")
+    return "".join(parts)
+
+
+def _mined_again(run: RunRecord) -> bool:
+    return len(run.mined.epochs) > 1
+
+
+def _gap_chart(run: RunRecord) -> Chart:
+    """Of the first manifest and the last, as lines; negatives lie on their target by design."""
+    manifests = {mined_when(manifest): manifest for manifest in (run.first, run.last)}
+    samples = {when: gaps(manifest) for when, manifest in manifests.items()}
+    colours = (C4, C1) if len(samples) > 1 else (C1,)
+    return gap_chart(
+        samples, colours, run.first.metadata.margin, title="Negatives against their targets"
+    )
 
 
 def _movement_chart(run: RunRecord) -> list[Chart]:
@@ -109,7 +159,13 @@ def _movement_chart(run: RunRecord) -> list[Chart]:
         )
     ]
     described = "; ".join(f"distance of {line.label}: {_listed(line.values)}" for line in lines)
-    drawing = line_chart(lines, y_label="cosine distance", described=described, from_zero=False)
+    drawing = line_chart(
+        lines,
+        y_label="cosine distance",
+        described=described,
+        from_zero=False,
+        best=run.best_epoch,
+    )
     return [
         Chart(
             "How distances move",
@@ -131,7 +187,7 @@ def _turnover_chart(run: RunRecord) -> list[Chart]:
             "Turnover of negatives",
             "1 − Jaccard of a query's negatives in this mining and the one before: the mean, and "
             "the middle half of all queries.",
-            [line_chart([line], y_label="turnover, %", described=described)],
+            [line_chart([line], y_label="turnover, %", described=described, best=run.best_epoch)],
         )
     ]
 
@@ -149,31 +205,28 @@ def _spread_line(
     )
 
 
-def _distance_chart(run: RunRecord) -> Chart:
-    panels = {
-        f"mined {mined_when(manifest)}": {
-            "target": manifest.target_distances,
-            "mined negatives": manifest.negative_distances,
-        }
-        for manifest in (run.first, run.last)
-    }
-    return Chart(
-        "Distances before and after" if len(panels) > 1 else "Distances",
-        "Share of all targets, and of all mined negatives, at each distance from the query.",
-        histograms(panels, (C1, C2), x_label="cosine distance"),
-    )
-
-
-def _kinds_chart(run: RunRecord) -> Chart:
+def _kinds_chart(run: RunRecord) -> list[Chart]:
+    """Nothing where each mining gave the same kinds: a sentence says which."""
     mined = [(one.epoch, one.kinds) for one in run.epochs if one.kinds]
     parts: dict[str, list[float]] = {kind: [kinds[kind] for _, kinds in mined] for kind in KINDS}
+    if max(max(values) - min(values) for values in parts.values()) < _SAME:
+        return []
     shares = ", ".join(f"{kind} {values[-1]:.0%}" for kind, values in parts.items())
-    described = f"kinds of negatives in the last mining: {shares}"
-    return Chart(
-        "Kinds of negatives",
-        "What mining gave after each epoch; 0 is the manifest that training began with.",
-        [stacked_bars([epoch for epoch, _ in mined], parts, (C3, C2, C4), described=described)],
-    )
+    return [
+        Chart(
+            "Kinds of negatives",
+            "What mining gave after each epoch; 0 is the manifest that training began with.",
+            [
+                stacked_bars(
+                    [epoch for epoch, _ in mined],
+                    parts,
+                    (C3, C2, C4),
+                    described=f"kinds of negatives in the last mining: {shares}",
+                    best=run.best_epoch,
+                )
+            ],
+        )
+    ]
 
 
 def _rate_chart(run: RunRecord) -> list[Chart]:
@@ -189,14 +242,15 @@ def _rate_chart(run: RunRecord) -> list[Chart]:
         Chart(
             "Learning rate",
             "At the last step of each epoch.",
-            [line_chart(lines, y_label="learning rate", described=described)],
+            [line_chart(lines, y_label="learning rate", described=described, best=run.best_epoch)],
         )
     ]
 
 
 def _time_chart(run: RunRecord) -> Chart:
     """Seconds by part where they are known, and what is left over."""
-    names = list(series(run.epochs, "parts"))
+    parts_of = series(run.epochs, "parts")
+    names = [name for name, (_, seconds) in parts_of.items() if any(seconds)]
     parts = {name: [one.parts.get(name, 0.0) for one in run.epochs] for name in names[:4]}
     rest = [
         max(one.seconds - sum(one.parts.get(name, 0.0) for name in parts), 0) for one in run.epochs
@@ -210,6 +264,7 @@ def _time_chart(run: RunRecord) -> Chart:
         colours,
         described=f"wall time: {total:.0f} seconds in all",
         y_label="seconds",
+        best=run.best_epoch,
     )
     about = "Of each epoch, with evaluation, checkpoints and mining."
     return Chart("Wall time", about, [drawing])
@@ -225,6 +280,7 @@ def _others_chart(run: RunRecord) -> list[Chart]:
             described=f"{name} by epoch: {_listed(values[1])}",
             from_zero=False,
             small=True,
+            best=run.best_epoch,
         )
         for name, values in series(run.epochs, "others").items()
         if len(set(values[1])) > 1

@@ -7,8 +7,7 @@ would fetch or does not need inside HTML (document type, name spaces, metadata) 
 
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -33,6 +32,7 @@ _VARIABLES: Final = {
 _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "font.size": 8.5,
+    "text.parse_math": False,  # a dollar in a category's name is no formula
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": LINE,
@@ -62,44 +62,51 @@ _LEFT_OUT: Final = re.compile(
 """Metadata, styles that would leak into the page, ids that every chart repeats, font names."""
 
 
-class Drawing:
-    """One drawing: a figure to draw on, then its SVG."""
+Draw = Callable[[Figure], None]
+"""Draws on an empty figure, of whatever size it has."""
+Size = tuple[float, float]
+"""Width and height in inches."""
 
-    def __init__(self, described: str, width: float, height: float) -> None:
-        self.figure = Figure(figsize=(width, height), layout="constrained")
-        self._described = described
-        self._text = ""
 
-    def finish(self) -> None:
-        """Draws the figure, while the style applies."""
+def drawn(described: str, draw: Draw, size: Size, phone: Size | None = None) -> Markup:
+    """A drawing as HTML, in the style of the pages.
+
+    Text keeps its size on the figure. A page scales a drawing to the width there is, so what can be
+    read on a wide screen is too small on a phone: the style sheet shows one of two drawings there.
+
+    Args:
+        described: What it shows, for those who do not see it; makes the ids inside unique.
+        draw: Draws it, once a size.
+        size: Its size.
+        phone: Its size where the page is narrow; None where `size` does for both.
+    """
+    if phone is None:
+        return _drawn(described, draw, size, "")
+    both = (_drawn(described, draw, size, "wide"), _drawn(described, draw, phone, "narrow"))
+    return Markup("").join(both)
+
+
+def _drawn(described: str, draw: Draw, size: Size, name: str) -> Markup:
+    """One drawing; `name` is its class in the page."""
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": described + name}):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
         buffer = io.StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        self.figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-        self._text = buffer.getvalue()
-
-    def svg(self) -> Markup:
-        """The finished drawing as an element of HTML."""
-        return _inline(self._text, self._described)
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    return _inline(buffer.getvalue(), described, name)
 
 
-@contextmanager
-def drawing(described: str, width: float, height: float) -> Iterator[Drawing]:
-    """A drawing in the style of the pages, `width` by `height` inches.
-
-    `described` says what it shows to those who do not see it, and makes the ids inside unique.
-    """
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": described}):
-        drawn = Drawing(described, width, height)
-        yield drawn
-        drawn.finish()
-
-
-def _inline(text: str, described: str) -> Markup:
+def _inline(text: str, described: str, name: str) -> Markup:
     """An SVG document as an element: sized by the page, coloured by CSS variables."""
     box = re.search(r'viewBox="([^"]+)"', text)
     start = text.index(">", text.index("<svg")) + 1
     body = _LEFT_OUT.sub("", text[start:])
-    for stand_in, name in _VARIABLES.items():
-        body = body.replace(stand_in, f"var(--{name})")
-    opening = f'<svg viewBox="{box[1] if box else ""}" role="img" aria-label="{escape(described)}">'
+    for stand_in, variable in _VARIABLES.items():
+        body = body.replace(stand_in, f"var(--{variable})")
+    named = f'class="{name}" ' if name else ""
+    opening = (
+        f'<svg {named}viewBox="{box[1] if box else ""}" role="img" '
+        f'aria-label="{escape(described)}">'
+    )
     return Markup(opening + body)  # noqa: S704 - drawn here, and its only text is escaped

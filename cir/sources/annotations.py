@@ -1,5 +1,6 @@
 """The annotations of a dataset folder that this package makes itself."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,8 @@ class PhotoRecord:
     split: Split
     title: str
     attributes: Mapping[str, str]
+    file: str = ""
+    """Where the photo lay in the folder that it came from; empty where it was drawn."""
 
     def to_json(self) -> dict[str, Any]:
         """The record's fields."""
@@ -81,16 +84,26 @@ class PhotoRecord:
             "split": self.split,
             "title": self.title,
             "attributes": dict(self.attributes),
-        }
+        } | ({"file": self.file} if self.file else {})
 
 
 def write_annotations(root: Path, splits: Sequence[CategorySplit]) -> None:
-    """Writes captions/cap.*.json and image_splits/split.*.json."""
+    """Writes image_splits/split.*.json, and captions/cap.*.json where there are queries.
+
+    The folder is one that is written aside as a whole: each file for itself is not, which would
+    take minutes with hundreds of categories.
+    """
     for split in splits:
         name = f"{split.category}.{split.split}.json"
-        rows = [query.to_json() for query in split.queries]
-        write_json(root / "captions" / f"cap.{name}", rows)
-        write_json(root / "image_splits" / f"split.{name}", list(split.ids))
+        _write(root / "image_splits" / f"split.{name}", list(split.ids))
+        if split.queries:
+            rows = [query.to_json() for query in split.queries]
+            _write(root / "captions" / f"cap.{name}", rows)
+
+
+def _write(file: Path, value: list[Any]) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_records(file: Path, records: Mapping[str, PhotoRecord], more: Mapping[str, Any]) -> None:
@@ -109,7 +122,7 @@ def read_records(dataset: Path, splits: Sequence[Split]) -> dict[str, PhotoRecor
     if file is None:
         raise DatasetError(
             f"{dataset} holds neither {' nor '.join(RECORD_FILES)}: expected a folder that "
-            f"cir data from-catalog or cir data synth made"
+            f"cir data from-catalog, from-folder or synth made"
         )
     held = read_json(file, DatasetError)
     try:

@@ -1,23 +1,22 @@
-"""A catalogue of photos with attributes becomes a dataset of composed queries.
+"""Photos become a dataset: a gallery, and composed queries where a catalogue tells of them.
 
-catalog_csv      rows of the CSV
+photo_folder     the photos of a folder and those below it
+photo_index      the same, by what a catalogue may call them
+catalog_csv      rows of the CSV (csv_form: its encoding and delimiter)
+column_guess     which column holds what
 catalog_photos   rows and image files together: photos with attributes
-catalog_splits   the sample, the categories and the splits
-pairing          queries: pairs of photos that differ in one or two attributes
-wording          their captions
+catalog_splits   the sample, the products, the categories and the splits
+catalog_queries  queries: pairs of photos that differ in one or two attributes
 annotations      the files of the dataset folder
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Final
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-import numpy as np
-
-from cir.data.dataset import SPLITS
-from cir.errors import DatasetError, UsageError
+from cir.errors import UsageError
 from cir.outputs import folder_made
 from cir.progress import SILENT, Progress
 from cir.sources.annotations import (
@@ -25,32 +24,37 @@ from cir.sources.annotations import (
     CategorySplit,
     CategorySplitCount,
     PhotoRecord,
-    QueryRow,
     write_annotations,
     write_records,
 )
-from cir.sources.catalog_csv import read_catalog_csv
-from cir.sources.catalog_photos import (
-    CatalogColumns,
-    CatalogPhoto,
-    LeftOut,
-    catalog_photos,
-    photo_files,
-)
+from cir.sources.catalog_csv import CatalogTable, read_catalog_csv
+from cir.sources.catalog_photos import CatalogPhoto, LeftOut, catalog_photos, folder_photos
+from cir.sources.catalog_queries import category_splits, missing_for_queries
 from cir.sources.catalog_splits import (
-    number_shots,
+    POOLED,
+    default_min_category,
     sample_photos,
     small_categories,
-    split_photos,
+    torn_products,
     with_categories,
+    with_products,
+    with_splits,
 )
+from cir.sources.column_guess import AskedColumns, ColumnChoice, choose_columns
 from cir.sources.links import link_or_copy, require_link
-from cir.sources.pairing import Pair, PhotoGroup, pair_photos
-from cir.sources.wording import captions
-from cir.types import Split
+from cir.sources.photo_folder import PhotoFolder, read_photo_folder, shown
+from cir.sources.photo_index import PhotoIndex
+from cir.sources.split_names import looks_like_split_folders
 
-_QUERY_STREAM: Final = 2
-"""Of the seed; 0 and 1 are those of `catalog_splits`."""
+
+@dataclass(frozen=True)
+class CsvForm:
+    """How a catalogue's file was read."""
+
+    rows: int
+    encoding: str
+    encoding_why: str
+    delimiter: str
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,23 @@ class CatalogSummary:
     """What was made."""
 
     splits: tuple[CategorySplitCount, ...]
+    left_out: LeftOut
+    lookalikes: int
+    """Photos that share their product with another one: near-copies."""
+    torn: int
+    """Photos with a near-copy in another split, because the splits were given."""
+    others: Mapping[str, int]
+    """Endings of the files that are no photos, with their numbers."""
+    taken_as_categories: tuple[str, ...]
+    """Folders that are named as splits and were taken as categories, since others lie beside."""
     pooled: Mapping[str, int]
     """Categories that share the category `other`, with their photos."""
-    lookalikes: int
-    """Photos that share their shot with another one."""
-    left_out: LeftOut
+    min_category: int
+    """Photos that a category needed for a gallery of its own; 0 where none was asked for."""
+    form: CsvForm | None = None
+    choices: tuple[ColumnChoice, ...] = ()
+    missing: tuple[str, ...] = ()
+    """What queries lack, as clauses."""
 
 
 def make_catalog(
@@ -70,24 +86,29 @@ def make_catalog(
     *,
     images: Path,
     attributes: Path,
-    columns: CatalogColumns,
+    columns: AskedColumns = AskedColumns(),  # noqa: B008 - frozen
+    delimiter: str | None = None,
+    encoding: str | None = None,
     queries_per_photo: int = 2,
-    min_category: int = 1000,
+    min_category: int | None = None,
     link: str = "hardlink",
     seed: int = 0,
     limit: int | None = None,
     workers: int = 1,
     progress: Progress = SILENT,
 ) -> CatalogSummary:
-    """Writes a dataset folder; photos enter it as they are.
+    """Writes a dataset folder from photos and a CSV; photos enter it as they are.
 
     Args:
         out: Folder to make; one that is there is replaced.
-        images: Folder of `<id>.jpg`, `.jpeg` or `.png`.
+        images: Folder of photos, in itself and in the folders below it.
         attributes: CSV with a row a photo.
-        columns: Its columns.
+        columns: What holds what; what is not told is guessed.
+        delimiter: Of the CSV; found by default.
+        encoding: Of the CSV; found by default.
         queries_per_photo: Queries for each reference photo, at most.
-        min_category: Photos that a category needs for a gallery of its own.
+        min_category: Photos that a category needs for a gallery of its own; by default a twentieth
+            of all, from 10 to 1000.
         link: hardlink, symlink or copy.
         seed: Decides sample, splits, pairs and words, together with the photos' ids alone.
         limit: Size of a sample of the photos.
@@ -95,42 +116,81 @@ def make_catalog(
         progress: Told of every photo read.
 
     Raises:
-        UsageError: a column is unknown, or an argument is out of range.
-        DatasetError: a file or folder is missing or unreadable, or no queries can be made.
+        UsageError: a column is unknown, none names photos, or an argument is out of range.
+        DatasetError: a file or folder is missing or unreadable, or no photo is left.
     """
     _require_arguments(queries_per_photo, limit, link)
-    needed = (columns.category, columns.name, *columns.attributes)
-    rows = read_catalog_csv(
-        attributes, id_column=columns.id, needed=needed, free_column=columns.name
-    )
-    photos, left_out = catalog_photos(rows, photo_files(images), columns)
+    folder = read_photo_folder(images)
+    table = read_catalog_csv(attributes, delimiter=delimiter, encoding=encoding)
+    index = PhotoIndex(folder)
+    chosen = choose_columns(table, index, columns)
+    photos, left_out = catalog_photos(table, folder, chosen.columns, index)
     sample = sample_photos(photos, limit, seed)
-    readable, unreadable = number_shots(sample, workers, progress)
-    pooled = small_categories(readable, min_category)
-    by_split = split_photos(with_categories(readable, pooled), seed)
-    category_splits, dropped = _category_splits(by_split, queries_per_photo, seed)
-    if not category_splits:
-        raise DatasetError(
-            f"{attributes}: no two of the {len(readable)} photos differ in one or two attributes "
-            f"in every split; expected more photos or other `attribute_columns`"
-        )
-    left_out = replace(
-        left_out,
-        unreadable_photos=unreadable,
-        beyond_limit=len(photos) - len(sample),
-        categories_without_queries=tuple(sorted(dropped)),
-    )
-    kept = {s: [p for p in photos if p.category not in dropped] for s, photos in by_split.items()}
-    with folder_made(out, "dataset", {"images": images, "attributes": attributes}) as aside:
-        _link_images(aside / "images", kept, link)
-        write_annotations(aside, category_splits)
-        write_records(aside / CATALOG_RECORDS, _records(kept), {"left_out": vars(left_out)})
-    return CatalogSummary(
-        splits=tuple(split.count() for split in category_splits),
+    readable, unreadable = with_products(sample, workers, progress)
+    least = default_min_category(len(readable)) if min_category is None else min_category
+    pooled = small_categories(readable, least)
+    placed = with_splits(with_categories(readable, pooled), seed)
+    splits = category_splits(placed, queries_per_photo, seed)
+    summary = CatalogSummary(
+        splits=tuple(split.count() for split in splits),
+        left_out=replace(
+            left_out, unreadable_photos=unreadable, beyond_limit=len(photos) - len(sample)
+        ),
         pooled=pooled,
-        lookalikes=sum(n for n in Counter(p.shot for p in readable).values() if n > 1),
-        left_out=left_out,
+        min_category=least,
+        form=_form(table),
+        choices=chosen.choices,
+        missing=missing_for_queries(placed, splits, chosen.columns),
+        **_of_folder(folder, placed),
     )
+    inputs = {"images": images, "attributes": attributes}
+    _write(out, placed, splits, summary, link, folder.root, inputs)
+    return summary
+
+
+def make_gallery(
+    out: Path,
+    *,
+    photos: Path,
+    link: str = "hardlink",
+    seed: int = 0,
+    limit: int | None = None,
+    workers: int = 1,
+    progress: Progress = SILENT,
+) -> CatalogSummary:
+    """Writes a dataset folder from photos alone: a gallery to search in, without captions.
+
+    Args:
+        out: Folder to make; one that is there is replaced.
+        photos: Folder of photos; the folders in it are categories, or splits of categories.
+        link: hardlink, symlink or copy.
+        seed: Decides sample and splits, together with the photos' ids alone.
+        limit: Size of a sample of the photos.
+        workers: Processes that read photos.
+        progress: Told of every photo read.
+
+    Raises:
+        UsageError: an argument is out of range.
+        DatasetError: the folder is missing, or holds no photo that can be read.
+    """
+    _require_arguments(1, limit, link)
+    folder = read_photo_folder(photos)
+    found, left_out = folder_photos(folder)
+    sample = sample_photos(found, limit, seed)
+    readable, unreadable = with_products(sample, workers, progress)
+    placed = with_splits(with_categories(readable, {}), seed)
+    splits = category_splits(placed, 0, seed)
+    summary = CatalogSummary(
+        splits=tuple(split.count() for split in splits),
+        left_out=replace(
+            left_out, unreadable_photos=unreadable, beyond_limit=len(found) - len(sample)
+        ),
+        pooled={},
+        min_category=0,
+        **_of_folder(folder, placed),
+    )
+    _write(out, placed, splits, summary, link, folder.root, {"photos": photos})
+    return summary
 
 
 def _require_arguments(queries_per_photo: int, limit: int | None, link: str) -> None:
@@ -141,63 +201,64 @@ def _require_arguments(queries_per_photo: int, limit: int | None, link: str) -> 
     require_link(link)
 
 
-def _category_splits(
-    by_split: Mapping[Split, Sequence[CatalogPhoto]], queries_per_photo: int, seed: int
-) -> tuple[list[CategorySplit], set[str]]:
-    """Photos and queries of each category's split; and the categories without queries in one.
-
-    A category without queries in one split is dropped from all.
-    """
-    categories = sorted({photo.category for photos in by_split.values() for photo in photos})
-    every = [
-        _category_split(
-            category,
-            split,
-            [photo for photo in photos if photo.category == category],
-            queries_per_photo,
-            np.random.default_rng([seed, _QUERY_STREAM, number, SPLITS.index(split)]),
-        )
-        for number, category in enumerate(categories)
-        for split, photos in by_split.items()
-    ]
-    dropped = {split.category for split in every if not split.queries}
-    return [split for split in every if split.category not in dropped], dropped
+def _form(table: CatalogTable) -> CsvForm:
+    rows = len(table.rows) + len(table.malformed)
+    return CsvForm(rows, table.encoding, table.encoding_why, table.delimiter)
 
 
-def _category_split(
-    category: str,
-    split: Split,
+def _of_folder(folder: PhotoFolder, placed: Sequence[CatalogPhoto]) -> dict[str, Any]:
+    """What a summary says of the folder of photos, whatever was known of them beside."""
+    return {
+        "lookalikes": sum(n for n in Counter(p.product for p in placed).values() if n > 1),
+        "torn": torn_products(placed),
+        "others": folder.others,
+        "taken_as_categories": tuple(looks_like_split_folders(folder.photos)),
+    }
+
+
+def _write(
+    out: Path,
     photos: Sequence[CatalogPhoto],
-    queries_per_photo: int,
-    rng: np.random.Generator,
-) -> CategorySplit:
-    group = PhotoGroup(
-        attributes=[photo.attributes for photo in photos],
-        categories=[photo.own_category for photo in photos],
-        lookalikes=[photo.shot for photo in photos],
-    )
-    references = [row for row in range(len(photos)) for _ in range(queries_per_photo)]
-    pairs = pair_photos(group, references, rng)
-    queries = [_query(pair, photos, rng) for pair in pairs]
-    return CategorySplit(category, split, [photo.id for photo in photos], queries)
+    splits: Sequence[CategorySplit],
+    summary: CatalogSummary,
+    link: str,
+    source: Path,
+    inputs: Mapping[str, Path],
+) -> None:
+    with folder_made(out, "dataset", inputs) as aside:
+        _link_images(aside / "images", photos, link)
+        write_annotations(aside, splits)
+        write_records(aside / CATALOG_RECORDS, _records(photos, source), _described(summary))
 
 
-def _query(pair: Pair, photos: Sequence[CatalogPhoto], rng: np.random.Generator) -> QueryRow:
-    targets = [photos[row].id for row in pair.targets]
-    return QueryRow(photos[pair.reference].id, targets, captions(pair.changes, rng))
-
-
-def _link_images(folder: Path, by_split: Mapping[Split, Sequence[CatalogPhoto]], link: str) -> None:
+def _link_images(folder: Path, photos: Sequence[CatalogPhoto], link: str) -> None:
     folder.mkdir()
-    for photo in (photo for photos in by_split.values() for photo in photos):
+    for photo in photos:
         copy = folder / f"{photo.id}{photo.file.suffix.lower()}"
         link_or_copy(photo.file.resolve(), copy, link)
 
 
-def _records(by_split: Mapping[Split, Sequence[CatalogPhoto]]) -> dict[str, PhotoRecord]:
-    records = {
-        photo.id: PhotoRecord(photo.category, split, photo.title, photo.attributes)
-        for split, photos in by_split.items()
+def _records(photos: Sequence[CatalogPhoto], source: Path) -> dict[str, PhotoRecord]:
+    return {
+        photo.id: PhotoRecord(
+            photo.category,
+            photo.split,
+            photo.title,
+            photo.attributes,
+            shown(PurePosixPath(photo.file.relative_to(source))),
+        )
         for photo in photos
     }
-    return dict(sorted(records.items()))
+
+
+def _described(summary: CatalogSummary) -> dict[str, Any]:
+    """The whole summary as JSON values."""
+    return {
+        "left_out": vars(summary.left_out),
+        "categories": [vars(count) for count in summary.splits],
+        "pooled": {"into": POOLED, "fewer_than": summary.min_category, "photos": summary.pooled},
+        "columns": {choice.field: choice.columns for choice in summary.choices},
+        "form": vars(summary.form) if summary.form else None,
+        "missing_for_queries": summary.missing,
+        "files_that_are_no_photos": summary.others,
+    }

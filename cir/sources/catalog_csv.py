@@ -1,91 +1,166 @@
-"""The rows of a catalogue's CSV file: one photo a row, an id and columns of attributes."""
+"""The rows of a catalogue's CSV file: one photo a row, under a header of column names."""
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cir.errors import DatasetError, UsageError
-from cir.files import unreadable
+from cir.sources.csv_form import find_delimiter, read_csv_text
 
 
 @dataclass(frozen=True)
-class CatalogRows:
-    """What a catalogue says, and what of it could not be read."""
+class CatalogRow:
+    """One row and where it begins."""
 
-    rows: tuple[dict[str, str], ...]
-    """Column to text, in the file's order; an id appears once."""
+    line: int
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CatalogTable:
+    """What a catalogue's file says."""
+
+    path: Path
+    encoding: str
+    encoding_why: str
+    delimiter: str
+    header: tuple[str, ...]
+    """Names of the columns, each once."""
+    rows: tuple[CatalogRow, ...]
+    """Rows with as many fields as the header, or more."""
     malformed: tuple[int, ...]
-    """Numbers of the lines with too few or too many fields, or without an id."""
-    repeated: tuple[str, ...]
-    """Ids that stand in a second row; their first row is kept."""
+    """Lines of the rows with too few fields, or with a quote out of its place."""
+
+    def values(self, column: str) -> list[str]:
+        """The texts of a column, of the rows that have as many fields as the header."""
+        position = self.header.index(column)
+        return [r.fields[position] for r in self.rows if len(r.fields) == len(self.header)]
+
+    def records(self, free_column: str | None) -> tuple[list[dict[str, str]], tuple[int, ...]]:
+        """Each row's column to text, and the lines of all malformed rows.
+
+        Args:
+            free_column: A column of free words; where it is the last one, stray commas in it are
+                taken for commas of its text.
+        """
+        joins = free_column == self.header[-1]
+        longer = tuple(r.line for r in self.rows if len(r.fields) > len(self.header))
+        kept = (row for row in self.rows if joins or len(row.fields) == len(self.header))
+        records = [dict(zip(self.header, self._joined(row), strict=True)) for row in kept]
+        return records, tuple(sorted((*self.malformed, *(() if joins else longer))))
+
+    def _joined(self, row: CatalogRow) -> tuple[str, ...]:
+        last = len(self.header) - 1
+        return (*row.fields[:last], f"{self.delimiter} ".join(row.fields[last:]))
 
 
 def read_catalog_csv(
-    path: Path, *, id_column: str, needed: Sequence[str], free_column: str | None = None
-) -> CatalogRows:
+    path: Path, *, delimiter: str | None = None, encoding: str | None = None
+) -> CatalogTable:
     """Reads a CSV with a header.
 
     Args:
-        path: UTF-8 text, with or without a byte order mark.
-        id_column: Column that identifies the row.
-        needed: Further columns that must be there.
-        free_column: A column of free words; where it is the last one, stray commas in it are
-            taken for commas of its text.
+        path: A text file.
+        delimiter: One character; by default what separates most rows into as many fields.
+        encoding: A name that Python knows; by default what the bytes tell.
 
     Raises:
-        UsageError: a column is not in the header.
-        DatasetError: the file is missing, empty or no UTF-8 CSV.
+        UsageError: the delimiter is not one character, or the encoding is unknown.
+        DatasetError: the file is missing, empty or no CSV, or a quote is never closed.
     """
-    lines = _lines(path)
-    _, header = next(lines, (0, []))
-    if not header:
+    _require_delimiter(delimiter)
+    found = read_csv_text(path, encoding)
+    separator = delimiter or find_delimiter(found.text)
+    rows, malformed = _rows(path, found.text, separator)
+    if not rows:
         raise DatasetError(f"{path} is empty: expected a header and a row a photo")
-    _require_columns(path, header, (id_column, *needed))
-    rows: dict[str, dict[str, str]] = {}
-    malformed, repeated = [], []
-    for number, fields in lines:
-        row = _row_or_none(header, fields, joins_commas=free_column == header[-1])
-        if row is None or not row[id_column]:
-            malformed.append(number)
-        elif row[id_column] in rows:
-            repeated.append(row[id_column])
-        else:
-            rows[row[id_column]] = row
-    return CatalogRows(tuple(rows.values()), tuple(malformed), tuple(repeated))
+    if malformed and malformed[0] < rows[0].line:
+        raise DatasetError(f"{path}, line {malformed[0]}: a quote of the header is out of place")
+    header = _distinct(rows[0].fields)
+    whole = tuple(row for row in rows[1:] if len(row.fields) >= len(header))
+    short = [row.line for row in rows[1:] if len(row.fields) < len(header)]
+    return CatalogTable(
+        path=path,
+        encoding=found.encoding,
+        encoding_why=found.why,
+        delimiter=separator,
+        header=header,
+        rows=whole,
+        malformed=tuple(sorted((*malformed, *short))),
+    )
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number and fields of each row that is not blank."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            for fields in reader:
-                if fields:
-                    yield reader.line_num, [field.strip() for field in fields]
-    except FileNotFoundError:
-        raise DatasetError(f"{path} is missing: expected a CSV with a row a photo") from None
-    except UnicodeDecodeError as fault:
-        raise DatasetError(
-            f"{path} is not UTF-8 at byte {fault.start}: save it as UTF-8 first"
-        ) from fault
-    except (OSError, csv.Error) as fault:
-        raise DatasetError(unreadable(path, fault, "is not readable as CSV: {}")) from fault
-
-
-def _require_columns(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:
-    missing = [column for column in columns if column not in header]
-    if missing:
+def _require_delimiter(delimiter: str | None) -> None:
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise UsageError(
-            f"{path} has no column {', '.join(missing)}; its columns are {', '.join(header)}"
+            f"`delimiter` is {delimiter!r}; expected one character, such as ',' or ';'"
         )
 
 
-def _row_or_none(
-    header: list[str], fields: list[str], *, joins_commas: bool
-) -> dict[str, str] | None:
-    """Column to text; None where the line has too few or too many fields."""
-    if joins_commas and len(fields) > len(header):
-        last = len(header) - 1
-        fields = [*fields[:last], ", ".join(fields[last:])]
-    return dict(zip(header, fields, strict=True)) if len(fields) == len(header) else None
+def _rows(path: Path, text: str, delimiter: str) -> tuple[list[CatalogRow], list[int]]:
+    """The rows that are not blank, and the lines of those with a quote out of its place."""
+    rows: list[CatalogRow] = []
+    malformed = []
+    lines = list(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    for start, end, fields in _records(lines, delimiter):
+        if fields is None and end == start:
+            malformed.append(start)
+        elif fields is None or _swallows(lines[start:end], delimiter, rows, fields):
+            raise DatasetError(_never_closed(path, start, end))
+        elif any(field.strip() for field in fields):
+            rows.append(CatalogRow(start, tuple(field.strip() for field in fields)))
+    return rows, malformed
+
+
+def _records(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, int, list[str] | None]]:
+    """First line, last line and fields of each record; None where quotes are out of place."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        start = reader.line_num + 1
+        try:
+            fields: list[str] | None = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            fields = None
+        yield start, reader.line_num, fields
+
+
+def _swallows(
+    inner: Sequence[str], delimiter: str, rows: Sequence[CatalogRow], fields: Sequence[str]
+) -> bool:
+    """Whether a record over several lines holds rows of its own, so that its quote is stray.
+
+    Args:
+        inner: Its lines but the first.
+        delimiter: Of the fields.
+        rows: Those before it, the header first.
+        fields: Its own.
+    """
+    if not inner or not rows:
+        return False
+    width = len(rows[0].fields)
+    alone = csv.reader(io.StringIO("".join(inner)), delimiter=delimiter)
+    like_rows = sum(len(row) == width for row in alone)
+    return len(fields) != width or (width > 1 and like_rows > len(inner) / 2)
+
+
+def _never_closed(path: Path, start: int, end: int) -> str:
+    return (
+        f"{path}, line {start}: a quote is opened that no quote closes as it should, so that the "
+        f"rows to line {end} would be read as one text; expected every opening quote closed, and "
+        f'quotes within a text doubled (""): mend that line'
+    )
+
+
+def _distinct(header: Sequence[str]) -> tuple[str, ...]:
+    """The names of the columns: those without one get a number, repeated ones get one too."""
+    names: list[str] = []
+    for number, name in enumerate(header, start=1):
+        known = name or f"column {number}"
+        while known in names:
+            known = f"{known} ({number})"
+        names.append(known)
+    return tuple(names)

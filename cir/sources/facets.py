@@ -98,15 +98,44 @@ _FACET_OF_COLUMN: Final[Mapping[str, str]] = {
     "producttype": "type",
     "basecolour": "colour",
     "basecolor": "colour",
+    "maincolour": "colour",
+    "maincolor": "colour",
+    "colourname": "colour",
+    "colorname": "colour",
+    "colours": "colour",
+    "colors": "colour",
     "color": "colour",
+    "materials": "material",
+    "patterns": "pattern",
+    "styles": "style",
+    "sex": "gender",
 }
 """Columns that `cir.sources.wording` knows under another name."""
+
+_LISTED: Final = frozenset({"colour", "material"})
+"""Facets of which a thing may have several values, in one field of the catalogue."""
+_LIST: Final = re.compile(r"\s*(?:[,;/|+&]|\band\b)\s*")
+_MOST_LISTED: Final = 3
+"""Values that are named; of more colours, a thing is multicoloured."""
 
 
 def facet_of(column: str) -> str:
     """The facet that a column of the catalogue states: `baseColour` is the colour."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|[_\W]+", " ", column).lower().strip()
-    return _FACET_OF_COLUMN.get(spaced.replace(" ", ""), spaced)
+    return _FACET_OF_COLUMN.get(spaced.replace(" ", ""), spaced) or "attribute"
+
+
+def facet_value(facet: str, text: str) -> str:
+    """The value that a field states, in lower case; of a list, its members in alphabetical order.
+
+    "White,Pine" and "pine / white" are both "pine and white".
+    """
+    value = " ".join(text.lower().split())
+    members = sorted({part for part in _LIST.split(value) if part}) if facet in _LISTED else []
+    if len(members) > _MOST_LISTED and facet == "colour":
+        return "multi"
+    *before, last = members[:_MOST_LISTED] or [value]
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def read_facets(name: str) -> dict[str, str]:

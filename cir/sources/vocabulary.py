@@ -181,6 +181,13 @@ _WORDS: Final[Mapping[tuple[str, str], ValueWords]] = MappingProxyType(
         ("heel", "wedge"): ValueWords("a wedge heel", ("has wedges", "is wedge heeled")),
         ("heel", "stiletto"): ValueWords("stiletto heels", ("is stiletto heeled",)),
         ("heel", "peep toe"): ValueWords("a peep toe", ("is open at the toe",)),
+        ("gender", "female"): ValueWords("women"),
+        ("gender", "male"): ValueWords("men"),
+        ("gender", "woman"): ValueWords("women"),
+        ("gender", "man"): ValueWords("men"),
+        ("gender", "ladies"): ValueWords("women"),
+        ("gender", "womens"): ValueWords("women"),
+        ("gender", "mens"): ValueWords("men"),
         ("gender", "unisex"): ValueWords("everyone", ("is unisex", "suits men and women alike")),
         ("colour", "multi"): ValueWords(
             "many colours", ("is multicoloured", "has several colours")
@@ -189,19 +196,39 @@ _WORDS: Final[Mapping[tuple[str, str], ValueWords]] = MappingProxyType(
 )
 
 
-def templates_of(facet: str, value: str) -> Templates:
-    """The verb phrases about a value of a facet."""
-    if facet in SHOWN_FACETS or (facet, value) == ("colour", "multi"):
+def templates_of(facet: str, *values: str) -> Templates:
+    """The verb phrases about a change between values of a facet.
+
+    A column may hold anything: adjectives, nouns, plurals. What this module has no words for is
+    said in phrases that fit them all.
+    """
+    if (facet, values[0]) == ("colour", "multi"):
         return _HAVING
+    if facet in SHOWN_FACETS:
+        return _HAVING if are_worded(facet, *values) else _column_templates(facet)
     return _TEMPLATES.get(facet) or _column_templates(facet)
 
 
+def are_worded(facet: str, *values: str) -> bool:
+    """Whether the nouns of all values can stand where things do: not so for unknown words."""
+    known = facet not in SHOWN_FACETS or facet == "graphic"
+    return known or all((facet, value) in _WORDS for value in values)
+
+
 def _column_templates(facet: str) -> Templates:
-    """Templates for a column that this module knows nothing about."""
+    """Templates for a column that this module knows nothing about, also whether it is plural."""
+    likes = (f"is {{new}} in {facet}",) if facet in _IN_FACETS else (f"make the {facet} {{new}}",)
     return Templates(
-        (f"has {{new}} as its {facet}", f"is {{new}} in {facet}"),
-        (f"has {{new}} and not {{old}} as its {facet}", f"is {{new}} in {facet}, not {{old}}"),
+        (f"the {facet} should be {{new}}", *likes),
+        (
+            f"the {facet} should be {{new}} instead of {{old}}",
+            f"the {facet} should be {{new}}, not {{old}}",
+        ),
     )
+
+
+_IN_FACETS: Final = frozenset({"style", "shape", "design", "size"})
+"""Columns whose values stand well before "in": modern in style."""
 
 
 def words_of(facet: str, value: str) -> ValueWords:

@@ -12,7 +12,7 @@ import numpy as np
 
 from cir.errors import UsageError
 from cir.sources.nouns import with_article
-from cir.sources.vocabulary import SHOWN_FACETS, templates_of, words_of
+from cir.sources.vocabulary import SHOWN_FACETS, are_worded, templates_of, words_of
 
 
 @dataclass(frozen=True)
@@ -101,15 +101,18 @@ def _shuffled(first: str, second: str, rng: np.random.Generator) -> tuple[str, s
 
 def _plain(change: Change) -> list[str]:
     words = words_of(change.facet, change.new)
+    noun = words.noun if are_worded(change.facet, change.new) else change.new
     templates = templates_of(change.facet, change.new).plain
-    return [*(template.format(new=words.noun) for template in templates), *words.sentences]
+    return [*(template.format(new=noun) for template in templates), *words.sentences]
 
 
 def _contrast(change: Change) -> list[str]:
     if change.old is None:
         return []
-    new, old = words_of(change.facet, change.new).noun, words_of(change.facet, change.old).noun
-    templates = templates_of(change.facet, change.new).contrast
+    new, old = change.new, change.old
+    if are_worded(change.facet, new, old):
+        new, old = words_of(change.facet, new).noun, words_of(change.facet, old).noun
+    templates = templates_of(change.facet, change.new, change.old).contrast
     if new.startswith(_ABSENT) or old.startswith(_ABSENT):
         templates = tuple(t for t in templates if not t.startswith(("comes", "swaps")))
     return [template.format(new=new, old=old) for template in templates]

@@ -17,6 +17,8 @@ from torch import Tensor
 from cir.artefacts.vectors import normalised
 from cir.mining.online import OnlineNegatives
 from cir.models.losses import ContrastCandidates
+from cir.ragged import RowOf
+from cir.runtime import upload
 from cir.training.batches import Batch, TrainingRows, contains
 from cir.training.features import Features
 from cir.training.guide import Guide
@@ -29,7 +31,7 @@ class Negatives:
 
     vectors: Float[Tensor, "batch negatives dim"]
     present: Bool[Tensor, "batch negatives"]
-    images: Int64[np.ndarray, "batch negatives"]
+    images: Int64[np.ndarray, "batch negatives"] | Int64[Tensor, "batch negatives"]
     """Their rows of the store; any where there is none."""
     alike: Bool[Tensor, "batch negatives"] | None = None
     """Those that the contrastive term leaves out, for a guide says so."""
@@ -50,7 +52,7 @@ def manifest_negatives(
     batch: Batch, images: Features, query: Float[Tensor, "batch dim"]
 ) -> Negatives:
     """The negatives that were mined for the batch's queries."""
-    present = torch.from_numpy(batch.present).to(query.device)
+    present = upload(batch.present, query.device)
     return Negatives(images(batch.negatives), present, batch.negatives)
 
 
@@ -87,9 +89,7 @@ class Bank:
         self._vectors = torch.from_numpy(normalised(vectors, "the bank")).to(device)
         self.images = images
         """Rows of the store."""
-        self._index = np.full(images.max(initial=-1) + 2, NO_ROW, dtype=np.int64)
-        """By row of the store, and once more for rows beyond the last image of the bank."""
-        self._index[images] = np.arange(len(images))
+        self._row_of = RowOf(images)
 
     def candidates(
         self, rows: TrainingRows, part: Batch, batch: Batch, *, mined: bool, positive: bool
@@ -108,39 +108,28 @@ class Bank:
         if positive:
             answers = self._among(*rows.answers.take(part.queries).pairs(), len(part))
             excluded &= ~answers
-        in_batch = self._indices(batch.target)
-        excluded[:, in_batch[in_batch != NO_ROW]] = True
+        in_batch = self._row_of(batch.target)
+        excluded.index_fill_(1, upload(in_batch[in_batch != NO_ROW], excluded.device), True)
         if mined:
             query, slot = np.nonzero(part.present)
             excluded |= self._among(query, part.negatives[query, slot], len(part))
         if answers is not None:
             answers &= ~excluded
-        device = self._vectors.device
-        return ContrastCandidates(
-            self._vectors,
-            torch.from_numpy(excluded).to(device),
-            None if answers is None else torch.from_numpy(answers).to(device),
-        )
+        return ContrastCandidates(self._vectors, excluded, answers)
 
     def _among(
         self,
         queries: Int64[np.ndarray, " pairs"],
         images: Int64[np.ndarray, " pairs"],
         count: int,
-    ) -> Bool[np.ndarray, "batch bank"]:
+    ) -> Bool[Tensor, "batch bank"]:
         """[i, j] is true where (i, image j of the bank) is among the pairs."""
-        indices = self._indices(images)
-        held = indices != NO_ROW
-        among = np.zeros((count, len(self._vectors)), dtype=bool)
-        among[queries[held], indices[held]] = True
-        return among
-
-    def _indices(self, images: Int64[np.ndarray, " images"]) -> Int64[np.ndarray, " images"]:
-        """The index of each image in the bank, or `NO_ROW`."""
-        indices: Int64[np.ndarray, " images"] = self._index[
-            np.minimum(images, len(self._index) - 1)
-        ]
-        return indices
+        rows = self._row_of(images)
+        held = rows != NO_ROW
+        device = self._vectors.device
+        among = torch.zeros(count, len(self._vectors), dtype=torch.bool, device=device)
+        pairs = tuple(upload(each, device) for each in (queries[held], rows[held]))
+        return among.index_put_(pairs, among.new_ones(()))
 
 
 def batch_candidates(
@@ -169,8 +158,8 @@ def batch_candidates(
     positives = own_target | answers if positive else own_target
     return ContrastCandidates(
         target,
-        torch.from_numpy((excluded | answers) & ~positives).to(target.device),
-        torch.from_numpy(positives).to(target.device),
+        upload((excluded | answers) & ~positives, target.device),
+        upload(positives, target.device),
     )
 
 

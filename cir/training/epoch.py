@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from cir.errors import TrainingError
 from cir.processes import Processes
@@ -17,7 +16,7 @@ from cir.training.batches import Batch
 from cir.training.candidates import CandidateSources
 from cir.training.features import Features, Towers
 from cir.training.metrics_log import EpochLosses
-from cir.training.step import Learner, StepLosses
+from cir.training.step import Learner
 
 StepListener = Callable[[Mapping[str, Any]], None]
 """Called after every step with its losses, its learning rate and the length of its gradient."""
@@ -47,12 +46,11 @@ class Means:
         self.queries = queries
         self.sums = dict(sums or {})
 
-    def add(self, losses: StepLosses, queries: int) -> None:
-        """Counts one step's losses for each of its queries."""
+    def add(self, figures: Mapping[str, float], queries: int) -> None:
+        """Counts one step's figures for each of its queries."""
         self.queries += queries
-        for name, value in vars(losses).items():
-            if value is not None:
-                self.sums[name] = self.sums.get(name, 0.0) + queries * value.item()
+        for name, value in figures.items():
+            self.sums[name] = self.sums.get(name, 0.0) + queries * value
 
     def of_epoch(self, learning_rate: float) -> EpochLosses:
         """The means so far."""
@@ -78,7 +76,7 @@ class EpochProgress:
 
 
 BetweenSteps = Callable[[EpochProgress], None]
-"""Called before each update, once the loss of the step has shown that the weights are sound, and
+"""Called before each update, once loss and gradient have shown that the weights are sound, and
 after the last update of the epoch. It may save, or end the epoch by raising."""
 
 
@@ -123,17 +121,17 @@ def train_epoch(
         for step, (batch, features) in enumerate(zip(left, encoded, strict=True), done + 1):
             seed_all(position.seed, position.epoch, step)
             losses = learner.losses(batch, sources, *features)
+            figures = losses.figures(learner.backward(losses, features))
             where = f"epoch {position.epoch}, step {step}"
             ids = [sources.rows.query_ids[row] for row in batch.queries]
-            _require_finite("loss", losses.total, where, ids)
-            between_steps(EpochProgress(step - 1, means))
-            gradient = learner.backward(losses, features)
+            _require_finite("loss", figures["total"], where, ids)
             if not learner.scales_gradients:
-                _require_finite("gradient", gradient, where, ids)
+                _require_finite("gradient", figures["gradient"], where, ids)
+            between_steps(EpochProgress(step - 1, means))
             rate = learner.update(position.share_done(step, len(batches)))
-            means.add(losses, len(batch))
-            on_step({**vars(losses), "learning_rate": rate, "gradient": gradient})
-            _show(task, batch, losses, rate, decoded=towers.decodes_images)
+            means.add(figures, len(batch))
+            on_step({**figures, "learning_rate": rate})
+            _show(task, batch, figures["total"], rate, decoded=towers.decodes_images)
     between_steps(EpochProgress(len(batches), means))
     return means.of_epoch(learner.learning_rate(position.share_done(1, 1)))
 
@@ -154,15 +152,14 @@ def _encoded(
         yield features
 
 
-def _show(task: Task, batch: Batch, losses: StepLosses, rate: float, *, decoded: bool) -> None:
+def _show(task: Task, batch: Batch, loss: float, rate: float, *, decoded: bool) -> None:
     """Moves the progress of the epoch on by a batch."""
     if decoded:
         task.tally(images=len(np.unique(batch.images)))
-    task.advance(len(batch), loss=losses.total.item(), lr=rate)
+    task.advance(len(batch), loss=loss, lr=rate)
 
 
-def _require_finite(name: str, figure: Tensor, where: str, ids: Sequence[str]) -> None:
-    value = figure.item()
+def _require_finite(name: str, value: float, where: str, ids: Sequence[str]) -> None:
     if not math.isfinite(value):
         raise TrainingError(
             f"the {name} is {value} at {where}: try a smaller `learning_rate`, or "

@@ -28,6 +28,7 @@ from cir.data.image_batches import ImageBatch
 from cir.encoding.embedding import photos_of
 from cir.encoding.encoder import Encoder
 from cir.errors import ImageError
+from cir.runtime import upload
 
 Encode = Callable[[Tensor], Tensor]
 """An encoder's tower: inputs on its device to their vectors."""
@@ -60,7 +61,7 @@ class StoredFeatures:
         self._vectors = vectors
 
     def __call__(self, rows: Int64[np.ndarray, "*shape"]) -> Float[Tensor, "*shape dim"]:
-        return self._vectors[torch.from_numpy(rows).to(self._vectors.device)]
+        return self._vectors[upload(rows, self._vectors.device)]
 
     def backward(self) -> None:
         """Nothing: there is no tower behind them."""
@@ -77,7 +78,7 @@ class EncodedFeatures:
 
     def __call__(self, rows: Int64[np.ndarray, "*shape"]) -> Float[Tensor, "*shape dim"]:
         """An embedding look-up, whose backward adds up in a fixed order, unlike indexing's."""
-        indices = torch.from_numpy(np.searchsorted(self._rows, rows)).to(self._features.device)
+        indices = upload(np.searchsorted(self._rows, rows), self._features.device)
         return functional.embedding(indices, self._features)
 
     def backward(self) -> None:
@@ -119,16 +120,16 @@ class CachedFeatures(EncodedFeatures):
         gradient = self._features.grad
         if gradient is None:
             return
-        moved = gradient.any(dim=1)
+        moved = gradient.any(dim=1).cpu().numpy()
         moved[0] = True
         start = 0
         for chunk in self._chunks:
-            rows = slice(start, start + sum(map(len, chunk)))
-            kept = moved[rows]
-            if kept.any():
-                encoded = self._encode(joined_chunk(chunk, self._device)[kept])
-                torch.autograd.backward(encoded, gradient[rows][kept])
-            start = rows.stop
+            kept = np.flatnonzero(moved[start : start + sum(map(len, chunk))])
+            if len(kept):
+                rows, of_gradient = (upload(each, self._device) for each in (kept, start + kept))
+                encoded = self._encode(joined_chunk(chunk, self._device)[rows])
+                torch.autograd.backward(encoded, gradient[of_gradient])
+            start += sum(map(len, chunk))
         self._chunks = []
 
 

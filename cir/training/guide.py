@@ -19,6 +19,7 @@ from torch import Tensor
 
 from cir.artefacts.vectors import normalised
 from cir.models.losses import ContrastCandidates
+from cir.runtime import upload
 
 
 class Guide:
@@ -40,7 +41,9 @@ class Guide:
     def alike(
         self,
         targets: Int64[np.ndarray, " batch"],
-        images: Int64[np.ndarray, " candidates"] | Int64[np.ndarray, "batch candidates"],
+        images: Int64[np.ndarray, " candidates"]
+        | Int64[np.ndarray, "batch candidates"]
+        | Int64[Tensor, "batch candidates"],
     ) -> Bool[Tensor, "batch candidates"]:
         """[i, j] is true where image j is too much like target i.
 
@@ -71,5 +74,9 @@ class Guide:
             alike &= ~group.positive
         return dataclasses.replace(group, excluded=group.excluded | alike)
 
-    def _of(self, rows: Int64[np.ndarray, "*shape"]) -> Float[Tensor, "*shape dim"]:
-        return self._vectors[torch.from_numpy(rows).to(self._vectors.device)]
+    def _of(
+        self, rows: Int64[np.ndarray, "*shape"] | Int64[Tensor, "*shape"]
+    ) -> Float[Tensor, "*shape dim"]:
+        if isinstance(rows, np.ndarray):
+            rows = upload(rows, self._vectors.device)
+        return self._vectors[rows]

@@ -1,7 +1,7 @@
 """The log of a run: a line of figures an epoch, and another of the seconds that it took.
 
 The figures are those of the run, the same however often it was interrupted. The seconds are those
-of a machine and a day, and are kept in a file of their own.
+of a machine and a day, and are kept with both in a file of their own.
 """
 
 import json
@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from jaxtyping import Float32
 from cir.artefacts.manifest import Manifest
 from cir.errors import CheckpointError
 from cir.files import written_aside
+from cir.reading import read_text
 from cir.types import KINDS
 
 METRICS_FILE: Final = "metrics.jsonl"
@@ -58,12 +60,14 @@ class EpochMetrics:
     """Of the manifest mined after this epoch; None where none was."""
     sum: Mapping[str, float] | None = None
     """As `dev`, for the plain sum; at epoch 0 only."""
+    fixed: float | None = None
+    """The triplet loss on the negatives that the run began with; None where it was not measured."""
 
     def to_json(self) -> dict[str, Any]:
         """The line's object."""
         losses = asdict(self.losses) if self.losses else dict.fromkeys(_LOSSES)
         line = {"epoch": self.epoch, **losses, "dev": dict(self.dev)}
-        line |= {"manifest": self.manifest and dict(self.manifest)}
+        line |= {"manifest": self.manifest and dict(self.manifest), "fixed": self.fixed}
         return line | ({"sum": dict(self.sum)} if self.sum else {})
 
     @classmethod
@@ -71,7 +75,7 @@ class EpochMetrics:
         """Reads the result of `to_json`."""
         known = line["loss"] is not None
         losses = EpochLosses(**{name: line[name] for name in _LOSSES}) if known else None
-        return cls(line["epoch"], losses, line["dev"], line["manifest"])
+        return cls(line["epoch"], losses, line["dev"], line["manifest"], fixed=line.get("fixed"))
 
 
 _LOSSES: Final = tuple(field.name for field in fields(EpochLosses))
@@ -116,14 +120,17 @@ class RunLog:
             self._figures = self._figures[:epochs]
             _write_lines(self._metrics_file, self._figures)
 
-    def append(self, metrics: EpochMetrics, seconds: Mapping[str, Any]) -> None:
+    def append(self, metrics: EpochMetrics, seconds: Mapping[str, Any], machine: str) -> None:
         """Adds an epoch; its line of `metrics.jsonl` is written last, and makes it count.
 
         Args:
             metrics: Its figures.
             seconds: Its seconds, as `Clock.seconds` gives them.
+            machine: What it was trained on, as `cir.runtime.machine` names it.
         """
-        self._times = [*self._times[: self.epochs], {"epoch": metrics.epoch, **seconds}]
+        ended = datetime.now(UTC).isoformat(timespec="seconds")
+        took = {"epoch": metrics.epoch, **seconds, "ended": ended, "machine": machine}
+        self._times = [*self._times[: self.epochs], took]
         _write_lines(self._times_file, self._times)
         self._figures = [*self._figures, metrics.to_json()]
         _write_lines(self._metrics_file, self._figures)
@@ -195,8 +202,8 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as fault:
+        lines = [json.loads(line) for line in read_text(path).splitlines()]
+    except (OSError, ValueError, RecursionError) as fault:
         raise CheckpointError(
             f"{path} is damaged ({fault}): train again with `overwrite=True`"
         ) from fault

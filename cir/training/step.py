@@ -29,6 +29,7 @@ from cir.models.optim import (
     trained_parameters,
 )
 from cir.processes import ALONE, Processes
+from cir.runtime import upload
 from cir.training.batches import Batch
 from cir.training.candidates import (
     CandidateSources,
@@ -53,6 +54,16 @@ class StepLosses:
     contrastive: Float[Tensor, ""] | None
     temperature: Float[Tensor, ""] | None
     """Of the contrastive term, as it was in this step."""
+
+    def figures(self, gradient: Float[Tensor, ""]) -> dict[str, float]:
+        """The losses and the length of the gradient as numbers, by name, read in one go.
+
+        Reading a tensor waits for all that its device has been given: once a step is enough.
+        """
+        read = {name: value for name, value in vars(self).items() if value is not None}
+        read["gradient"] = gradient
+        values = torch.stack([value.detach().float() for value in read.values()]).cpu()
+        return dict(zip(read, values.tolist(), strict=True))
 
 
 class Learner:
@@ -124,7 +135,7 @@ class Learner:
         candidates = self._candidates(target, part, batch, sources, images)
         weights = None
         if sources.trust is not None:
-            weights = torch.from_numpy(sources.trust[part.queries]).to(target)
+            weights = upload(sources.trust[part.queries], target.device).to(target)
         terms = self.objective(query, target, negatives, candidates, weights)
         return self._over_whole_batch(terms)
 
@@ -227,7 +238,10 @@ class Learner:
     def _temperature(self, like: Tensor) -> Tensor | None:
         if not self.objective.contrasts:
             return None
-        return torch.as_tensor(self.objective.temperature).detach().to(like)
+        temperature = self.objective.temperature
+        if isinstance(temperature, Tensor):
+            return temperature.detach()
+        return like.new_full((), temperature)
 
     def _sum_gradients(self) -> None:
         """Each process has the gradient of its part; that of the whole batch is their sum."""

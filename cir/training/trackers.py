@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, WandBTracker
-from torch import Tensor
 
 from cir.errors import UsageError
 
@@ -148,5 +147,5 @@ def _scalars(values: Mapping[str, Any], group: str) -> Iterator[tuple[str, float
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _scalars(value, f"{group}{name}/")
-        elif isinstance(value, int | float | Tensor):
-            yield f"{group}{name}", value.item() if isinstance(value, Tensor) else value
+        elif isinstance(value, int | float):
+            yield f"{group}{name}", value

@@ -1,17 +1,20 @@
 """Training as one call: checks the inputs against one another, then starts or resumes a run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
+from cir.artefacts.trained import TRAINED_FILE, Purpose, write_trained
 from cir.config import TrainConfig
 from cir.data.dataset import Dataset
+from cir.data.queries import Query
 from cir.outputs import Output, claimed
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.training import run_folder
 from cir.training.signals import handle_stop_signals
-from cir.training.train_data import build_train_set
+from cir.training.train_data import SPLIT, TrainSet, build_train_set
 from cir.training.trainer import EpochListener, Trainer
 
 
@@ -76,7 +79,9 @@ def _run(
     trainer.setup(dataset, embeddings)
     with handle_stop_signals(config.out, processes) as stop:
         try:
-            if processes.broadcast_from_main(lambda: _make_ready(config)):
+            if processes.broadcast_from_main(
+                lambda: _make_ready(config, data, dataset, embeddings)
+            ):
                 trainer.resume()
             else:
                 trainer.begin()
@@ -85,9 +90,25 @@ def _run(
             trainer.close()
 
 
-def _make_ready(config: TrainConfig) -> bool:
+def _make_ready(
+    config: TrainConfig, data: TrainSet, dataset: Dataset, embeddings: Embeddings
+) -> bool:
     """Makes the run folder ready; whether it holds a checkpoint to resume from."""
-    if config.resume:
-        return run_folder.make_ready(config.out)
-    run_folder.make(config.out, config.to_json())
-    return False
+    resumes = config.resume and run_folder.make_ready(config.out)
+    if not config.resume:
+        run_folder.make(config.out, config.to_json())
+    if not (config.out / TRAINED_FILE).exists():
+        _write_trained(config.out / TRAINED_FILE, data, dataset, embeddings)
+    return resumes
+
+
+def _write_trained(path: Path, data: TrainSet, dataset: Dataset, embeddings: Embeddings) -> None:
+    """Records the queries that are trained and chosen on, and those that are held out."""
+    held_out = [q for s in dataset.splits if s != SPLIT for q in dataset.queries_or_none(s)]
+    queries: dict[Purpose, Sequence[Query]] = {
+        "train": data.queries,
+        "dev": data.dev,
+        "held-out": held_out,
+    }
+    origin = {"dataset": str(dataset.root), "embeddings_sha256": embeddings.sha256}
+    write_trained(path, queries, embeddings, origin)

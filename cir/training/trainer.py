@@ -24,13 +24,14 @@ from cir.models.combiner import SumCombiner
 from cir.models.composer import BEST, LAST
 from cir.processes import Processes
 from cir.progress import PartsOf, Progress
-from cir.runtime import pick_device
+from cir.runtime import machine, pick_device
 from cir.training import run_folder
 from cir.training.batches import Batch, TrainingRows, draw_batches
 from cir.training.builders import build_accelerator, build_learner, build_model
 from cir.training.checkpoints import Checkpoints, ResumeState
 from cir.training.dev import DevEvaluator
 from cir.training.epoch import EpochProgress, StepPosition, train_epoch
+from cir.training.fixed_negatives import FixedNegatives
 from cir.training.metrics_log import Clock, EpochLosses, EpochMetrics, RunLog, manifest_figures
 from cir.training.remining import Remining
 from cir.training.signals import StopRequest
@@ -177,6 +178,8 @@ class Trainer:
 
     def _setup_evaluation(self, embeddings: Embeddings, device: torch.device) -> None:
         self._dev = DevEvaluator(self._data, embeddings, device, self._processes)
+        self._fixed = FixedNegatives(self._data, self._config.margin, device)
+        self._machine = machine(device)
 
     def _setup_negatives(self, device: torch.device) -> None:
         self._negatives = Remining(
@@ -284,7 +287,7 @@ class Trainer:
     def _end_epoch(self, epoch: int, losses: EpochLosses | None) -> None:
         """Evaluates and saves an epoch, and completes it."""
         dev = self._evaluate(self._model.combiner, "combiner")
-        metrics = EpochMetrics(epoch, losses, dev, manifest=None)
+        metrics = EpochMetrics(epoch, losses, dev, manifest=None, fixed=self._fixed_loss(epoch))
         self._checkpoints.save(LAST, ResumeState(epoch, self._clock.seconds(), metrics))
         self._complete_epoch(metrics)
 
@@ -324,9 +327,18 @@ class Trainer:
         with self._clock.part("evaluate"):
             return self._dev.figures(self._vectors.now, combiner, query)
 
+    def _fixed_loss(self, epoch: int) -> float | None:
+        """The loss on the first negatives, where the captions of their queries are up to date."""
+        if epoch and self._model.encoder is not None and not self._negatives.is_due(epoch):
+            return None
+        with self._clock.part("evaluate"):
+            return self._processes.broadcast_from_main(
+                lambda: self._fixed.loss(self._vectors.now, self._model.combiner)
+            )
+
     def _report(self, metrics: EpochMetrics) -> None:
         """Writes the epoch's line, and sends it to the trackers and to the caller."""
-        self._log.append(metrics, self._clock.seconds())
+        self._log.append(metrics, self._clock.seconds(), self._machine)
         line = self._log.lines[-1]
         self._trackers.epoch(line)
         self._on_epoch(line)

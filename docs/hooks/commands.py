@@ -5,6 +5,7 @@ from typing import Any, Final, get_args
 
 import typer
 from mkdocs.structure.pages import Page
+from rich.text import Text
 
 from pipeline.cli import app
 
@@ -43,7 +44,8 @@ def _panel(parameter: Any) -> str:
 
 def _row(parameter: Any) -> str:
     """One row of a table; what is typed is code, and no text opens a column of its own."""
-    cells = (_spelling(parameter), _default(parameter), (parameter.help or "").replace("<", "&lt;"))
+    told = Text.from_markup(parameter.help or "").plain.replace("<", "&lt;")
+    cells = (_spelling(parameter), _default(parameter), told)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 
 from cir import files
+from cir.artefacts import checkpoint
 from cir.artefacts.checkpoint import (
     CheckpointMetadata,
     read_checkpoint,
@@ -21,7 +22,7 @@ from cir.errors import CheckpointError, CirError
 from cir.recognition import MARKER
 
 METADATA = CheckpointMetadata(
-    schema_version=1,
+    schema_version=2,
     cir_version="0.1.0",
     combiner="attention-fusion",
     dim=8,
@@ -162,6 +163,52 @@ def test_a_full_disk_leaves_the_old_checkpoint(
     assert [file.name for file in folder.parent.iterdir()] == ["last"]
 
 
+def as_older(folder: Path, **changed: Any) -> None:
+    """Makes a checkpoint one of a cir without checksums, with metadata changed or, None, gone."""
+    path = folder / "metadata.json"
+    values = json.loads(path.read_text())
+    values |= {"schema_version": 1, "files": None, "checksum": None, **changed}
+    absent = [name for name in ("files", "checksum", *changed) if values[name] is None]
+    path.write_text(json.dumps({k: v for k, v in values.items() if k not in absent}))
+
+
+def test_a_checkpoint_of_a_cir_without_checksums_is_read(folder: Path) -> None:
+    before = read_checkpoint(folder)
+    as_older(folder)
+    assert read_checkpoint(folder).sha256 == before.sha256
+    assert read_trainer(folder)["epoch"] == 2
+
+
+@pytest.mark.parametrize("name", ["combiner.safetensors", "trainer.pt", "metadata.json"])
+def test_every_flipped_byte_is_refused(folder: Path, name: str) -> None:
+    whole = (folder / name).read_bytes()
+    for at in range(0, len(whole), 1 + len(whole) // 60):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        (folder / name).write_bytes(damaged)
+        with pytest.raises(CheckpointError) as caught:
+            read_trainer(folder) if name == "trainer.pt" else read_checkpoint(folder)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_that_is_replaced_meanwhile_is_read_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights of another one stand there when those of the metadata are asked for."""
+    genuine = checkpoint._read_file
+    replaced = []
+
+    def read(*asked: Any) -> bytes:
+        if not replaced:
+            replaced.append(saved(folder, seed=5))
+        return genuine(*asked)
+
+    monkeypatch.setattr(checkpoint, "_read_file", read)
+    found = read_checkpoint(folder)
+    assert same(found.combiner, tensors(5))
+    assert found.sha256 == read_checkpoint(folder).sha256
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
@@ -192,6 +239,7 @@ def test_a_damaged_trainer_state_is_one_line(folder: Path, harm: Any) -> None:
 
 
 def test_a_trainer_state_with_code_in_it_is_refused(folder: Path) -> None:
+    as_older(folder)
     torch.save({"hook": Path}, folder / "trainer.pt")
     with pytest.raises(CheckpointError, match=r"trainer\.pt is damaged") as caught:
         read_trainer(folder)
@@ -201,23 +249,19 @@ def test_a_trainer_state_with_code_in_it_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema_version": 2}, "schema version 2, expected 1"),
+        ({"schema_version": 9}, "schema version 9, expected 2"),
         ({"provenance": {"model": "x"}}, "lacks or misnames"),
         ({"provenance": None}, "lacks or misnames"),
     ],
 )
 def test_other_metadata_is_refused(folder: Path, change: dict[str, Any], words: str) -> None:
-    path = folder / "metadata.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    as_older(folder, **change)
     with pytest.raises(CheckpointError, match=words):
         read_checkpoint(folder)
 
 
 def test_metadata_without_a_field_names_it(folder: Path) -> None:
-    path = folder / "metadata.json"
-    values = json.loads(path.read_text())
-    del values["hidden"]
-    path.write_text(json.dumps(values))
+    as_older(folder, hidden=None)
     with pytest.raises(CheckpointError, match="hidden"):
         read_checkpoint(folder)
 

@@ -1,6 +1,7 @@
 """The manifest: the contract's columns, read back whole, and a bad file ends in one line."""
 
 import dataclasses
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -46,6 +47,8 @@ METADATA = ManifestMetadata(
         starved_empty=1,
     ),
 )
+SEALED = dataclasses.replace(METADATA, schema_version=2)
+"""Of today; the version before is read with a checksum or without."""
 OF_THE_FIRST_CIR = ("queries", "starved", "dropped", "excluded_as_duplicates")
 """The counts that every manifest has."""
 
@@ -72,7 +75,8 @@ def drawn(counts: list[int], seed: int = 0, metadata: ManifestMetadata = METADAT
 
 
 def fields(manifest: Manifest) -> dict[str, Any]:
-    found = {f.name: getattr(manifest, f.name) for f in dataclasses.fields(manifest)}
+    names = {f.name for f in dataclasses.fields(manifest)} - {"sha256"}
+    found = {name: getattr(manifest, name) for name in names}
     return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in found.items()}
 
 
@@ -187,7 +191,8 @@ def rewritten(path: Path, **columns: Any) -> None:
         table = table.remove_column(at)
         if values is not None:
             table = table.add_column(at, name, values)
-    pq.write_table(table, path)
+    older = {b"cir.manifest": table.schema.metadata[b"cir.manifest"]}
+    pq.write_table(table.replace_schema_metadata(older), path)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +230,7 @@ def test_wrong_columns_are_named(path: Path, columns: dict[str, Any], words: str
         (None, "no cir.manifest metadata"),
         (b"{", "metadata is damaged"),
         (b"[1]", "metadata is damaged"),
-        (b'{"schema_version": 9}', "schema version 9, expected 1"),
+        (b'{"schema_version": 9}', "schema version 9, expected 2"),
         (b'{"schema_version": 1}', "metadata is damaged .*provenance"),
     ],
 )
@@ -248,16 +253,32 @@ def test_a_truncated_manifest_is_one_line(path: Path, share: float) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_flipped_bytes_are_one_line_or_harmless(path: Path) -> None:
+def test_every_flipped_byte_is_refused(path: Path) -> None:
+    write_manifest(drawn([2, 0, 3, 1], metadata=SEALED), path)
     whole = bytearray(path.read_bytes())
-    for at in range(4, len(whole), 97):
+    for at in range(0, len(whole), 13):
         damaged = whole.copy()
-        damaged[at] ^= 0xFF
+        damaged[at] ^= 1
         path.write_bytes(damaged)
-        try:
+        with pytest.raises(ManifestError) as caught:
             read_manifest(path)
-        except ManifestError as error:
-            assert "\n" not in str(error)  # noqa: PT017
+        assert "\n" not in str(caught.value)
+
+
+def test_a_manifest_knows_the_bytes_that_it_was_read_from(path: Path) -> None:
+    found = read_manifest(path)
+    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert found.subset(np.array([0])).sha256 == found.sha256
+
+
+def test_a_manifest_without_its_checksum_is_refused_unless_it_is_old(path: Path) -> None:
+    assert read_manifest(path).metadata.schema_version == 1
+    rewritten(path)
+    assert len(read_manifest(path)) == 4
+    write_manifest(drawn([2, 0, 3, 1], metadata=SEALED), path)
+    rewritten(path)
+    with pytest.raises(ManifestError, match=r"it carries no checksum, or another program wrote it"):
+        read_manifest(path)
 
 
 def test_a_missing_manifest_says_how_to_make_it(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The embedding store: what is written is read back, and a bad file ends in one line."""
 
 import dataclasses
+import fcntl
+import resource
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from cir import __version__
+from cir.artefacts import hdf5_trial
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
 from cir.artefacts.vectors import VectorTable
@@ -40,6 +43,12 @@ def written(path: Path, **changed: Any) -> Path:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return written(tmp_path / "embeddings.h5")
+
+
+@pytest.fixture
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files without a checksum are read at once: what is tested is no danger to this process."""
+    monkeypatch.setattr(hdf5_trial, "require_harmless", lambda file: None)
 
 
 def test_what_is_written_is_read_back(path: Path) -> None:
@@ -77,6 +86,33 @@ def test_the_file_follows_the_contract(path: Path) -> None:
     }
 
 
+STATES = np.array([[10, 20], [2**40, -1], [0, 2**62]])
+
+
+def test_the_files_precision_and_libraries_are_read_back(tmp_path: Path) -> None:
+    libraries = {"torch": "2.15.0", "pillow": "13.0.0"}
+    made = written(tmp_path / "e.h5", image_states=STATES, precision="bf16", libraries=libraries)
+    found = read_embeddings(made)
+    np.testing.assert_array_equal(found.image_states, STATES)
+    assert found.precision == "bf16"
+    assert found.libraries == libraries
+    with h5py.File(made) as file:
+        np.testing.assert_array_equal(file["images/size"], STATES[:, 0])
+        np.testing.assert_array_equal(file["images/mtime_ns"], STATES[:, 1])
+        assert file.attrs["precision"] == "bf16"
+
+
+def test_a_store_of_an_earlier_version_is_read(path: Path) -> None:
+    """It has no checksum, no states of files and no precision."""
+    with h5py.File(path, "r+") as file:
+        for name in ("images/embedding", "captions/embedding"):
+            del file[name].attrs["sha256"]
+    found = read_embeddings(path)
+    assert found.images.keys == ("a", "b", "ç")
+    assert (found.image_states, found.precision, found.libraries) == (None, None, {})
+    assert found.sha256 == sha256_of(path)
+
+
 def test_a_store_without_captions_or_skipped_images(tmp_path: Path) -> None:
     path = written(tmp_path / "e.h5", captions=VectorTable((), vectors(0, 0)), skipped={})
     found = read_embeddings(path)
@@ -85,6 +121,7 @@ def test_a_store_without_captions_or_skipped_images(tmp_path: Path) -> None:
     assert found.skipped == {}
 
 
+@pytest.mark.usefixtures("_in_this_process")
 @pytest.mark.parametrize("utf8", [True, False])
 def test_texts_of_fixed_length_read_too(path: Path, utf8: bool) -> None:
     with h5py.File(path, "r+") as file:
@@ -114,6 +151,7 @@ def attribute(name: str, value: Any) -> Callable[[Any], None]:
     return lambda file: file.attrs.__setitem__(name, value)
 
 
+@pytest.mark.usefixtures("_in_this_process")
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -144,6 +182,7 @@ def test_a_store_at_odds_with_itself_is_refused(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("_in_this_process")
 @pytest.mark.parametrize("table", ["images", "captions"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
 def test_vectors_without_direction_are_refused(path: Path, table: str, value: float) -> None:
@@ -185,15 +224,15 @@ def test_vectors_without_direction_are_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_leaves_the_old_store(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_old_store(path: Path) -> None:
     before = path.read_bytes()
-
-    def full(*_: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(CirError, match=r"cannot write .*No space left"):
-        written(path, skipped={})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    try:
+        with pytest.raises(CirError, match=r"cannot write .*too large"):
+            written(path, skipped={})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
@@ -211,6 +250,86 @@ def test_what_no_reader_would_accept_is_not_written(
     with pytest.raises(StoreError, match=words):
         written(tmp_path / "e.h5", **changed)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_byte_anywhere_is_noticed(path: Path) -> None:
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 97):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(StoreError, match="is damaged") as caught:
+            read_embeddings(path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("_in_this_process")
+def test_vectors_that_another_program_changed_are_noticed(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file["captions/embedding"][1, 2] += 1
+    with pytest.raises(StoreError, match="/captions/embedding do not agree with their checksum"):
+        read_embeddings(path)
+
+
+def test_the_digest_is_of_the_bytes_read_whatever_takes_their_place(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, genuine = sha256_of(path), h5py.File
+
+    def replaced_meanwhile(file: Any, mode: str) -> Any:
+        if mode == "r":
+            monkeypatch.setattr(h5py, "File", genuine)
+            written(path, images=VectorTable(("x", "y", "z"), vectors(3, 9)))
+        return genuine(file, mode)
+
+    monkeypatch.setattr(h5py, "File", replaced_meanwhile)
+    found = read_embeddings(path)
+    assert found.sha256 == digest != sha256_of(path)
+    assert found.images.keys == ("a", "b", "ç")
+    np.testing.assert_array_equal(found.images.vectors, vectors(3, 0))
+
+
+@pytest.mark.usefixtures("_in_this_process")
+def test_a_header_is_believed_as_far_as_the_file_goes(tmp_path: Path) -> None:
+    path = written(tmp_path / "e.h5", captions=VectorTable((), vectors(0, 0)))
+    with h5py.File(path, "r+") as file:
+        del file["captions/text"]
+        file.create_dataset(
+            "captions/text", shape=(10**10,), dtype=h5py.string_dtype(), chunks=True
+        )
+    with pytest.raises(StoreError, match="10,000,000,000 values, more than the file has bytes"):
+        read_embeddings(path)
+
+
+def test_a_store_that_another_process_has_open_is_read(path: Path) -> None:
+    with h5py.File(path, "r"), path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        assert read_embeddings(path).images.keys == ("a", "b", "ç")
+
+
+def test_a_store_that_another_program_is_writing_is_not_called_damaged(path: Path) -> None:
+    with path.open("r+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held.truncate(2000)
+        with pytest.raises(StoreError, match="open for writing in another process: wait"):
+            read_embeddings(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ends in a crash"),
+        ("while True: pass", "does not end"),
+    ],
+)
+def test_a_file_that_hdf5_does_not_survive_is_one_line(
+    path: Path, monkeypatch: pytest.MonkeyPatch, code: str, words: str
+) -> None:
+    with h5py.File(path, "r+") as file:
+        file.attrs["note"] = "changed by another program"
+    monkeypatch.setattr(hdf5_trial, "_CODE", code)
+    monkeypatch.setattr(hdf5_trial, "_SECONDS", 0.3)
+    with pytest.raises(StoreError, match=words):
+        read_embeddings(path)
 
 
 def test_a_folder_is_no_store(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ def prepared(out: Path, attributes: Sequence[str] | None = None) -> tuple[Path, 
 
     Args:
         out: Where both lie.
-        attributes: Columns of styles.csv whose values make the queries; by default those of
-            `cir data from-catalog`.
+        attributes: Columns of styles.csv whose values make the queries; by default those that
+            `cir data from-catalog` finds: type, gender and colour.
     """
     dataset, embeddings = out / "dataset", out / "embeddings.h5"
     photos = SHARED / "fashion-products"
@@ -26,7 +26,8 @@ def prepared(out: Path, attributes: Sequence[str] | None = None) -> tuple[Path, 
             images=photos / "images",
             attributes=photos / "styles.csv",
             out=dataset,
-            attribute_columns=tuple(attributes or CatalogConfig.attribute_columns),
+            attribute_columns=tuple(attributes or ()),
+            min_category=1000,
         )
         catalog.run(made)
     check.run(CheckConfig(dataset=dataset))

@@ -33,9 +33,10 @@ def test_a_test_split_has_no_targets(dataset: Dataset) -> None:
 def test_targets_name_several_with_the_target_first(tmp_path: Path) -> None:
     dataset = small_dataset(tmp_path / "d", categories=("dress",), images=6, queries=1)
     file = dataset.captions_file("dress", "val")
-    row = {"candidate": "a", "target": "c", "targets": ["b", "c"], "captions": ["x", "y"]}
+    a, b, c = dataset.gallery("val", "dress")[:3]
+    row = {"candidate": a, "target": c, "targets": [b, c], "captions": ["x", "y"]}
     file.write_text(json.dumps([row]))
-    assert dataset.queries("val")[0].target_ids == ("c", "b")
+    assert dataset.queries("val")[0].target_ids == (c, b)
 
 
 def test_images_may_lie_in_a_folder_a_category(tmp_path: Path) -> None:

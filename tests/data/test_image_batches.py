@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cir.data.formats import FORMAT_NAMES
 from cir.data.image_batches import ImageBatch, image_batches
 from cir.errors import CirError
 
@@ -25,8 +27,8 @@ def mean_colour(image: Image.Image) -> Tensor:
     return torch.tensor(np.asarray(image).mean((0, 1)), dtype=torch.float32)[:, None, None]
 
 
-def suicide(image: Image.Image) -> Tensor:
-    os.kill(os.getpid(), signal.SIGKILL)
+def die_of(fatal: signal.Signals, image: Image.Image) -> Tensor:
+    os.kill(os.getpid(), fatal)
     return torch.zeros(3, 1, 1)
 
 
@@ -59,7 +61,7 @@ def test_batches_come_in_order_with_their_faults(photos: list[Path], workers: in
         digests = [hashlib.sha256(photos[row].read_bytes()).hexdigest() for row in batch.rows]
         assert list(batch.sha256) == digests
     assert found[0].faults[1] == f"{photos[1]} is empty (0 bytes): fetch it again"
-    assert found[1].faults[4] == f"{photos[4]} is no image: expected JPEG or PNG"
+    assert found[1].faults[4] == f"{photos[4]} is no image: expected {FORMAT_NAMES}"
     assert found[1].faults[5] == f"{photos[5]} is missing"
 
 
@@ -96,10 +98,14 @@ def test_a_signal_to_the_whole_group_leaves_the_workers_alone(photos: list[Path]
     assert len(list(reading)) == 2
 
 
-def test_a_killed_worker_is_one_line(photos: list[Path]) -> None:
+@pytest.mark.parametrize("fatal", [signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS])
+def test_a_killed_worker_is_one_line(
+    photos: list[Path], fatal: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(CirError, match=r"DataLoader worker .*`workers=0`") as caught:
-        list(image_batches(photos, [range(1)], suicide, workers=1, pinned=False))
+        list(image_batches(photos, [range(1)], partial(die_of, fatal), workers=1, pinned=False))
     assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("workers", [0, 1])

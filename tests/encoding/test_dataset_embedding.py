@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import resource
 import shutil
 import signal
@@ -14,27 +15,39 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
-from cir.artefacts.store import read_embeddings
+from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import EmbedConfig
+from cir.data import image_batches
 from cir.data.captions import variants
 from cir.data.dataset import Dataset
 from cir.data.images import read_image
-from cir.encoding import dataset_embedding
+from cir.encoding import blocks, dataset_embedding
 from cir.encoding.blocks import Blocks
 from cir.encoding.dataset_embedding import EmbedSummary, caption_texts, embed_dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
-from cir.errors import CirError, DatasetError, ImageError, UsageError, VectorError
+from cir.encoding.libraries import merged
+from cir.encoding.staleness import staleness
+from cir.errors import (
+    CirError,
+    DatasetError,
+    ImageError,
+    StoreError,
+    UnreadImageError,
+    UsageError,
+    VectorError,
+)
 from cir.files import sha256_of
 from pipeline import embed
 from tests.support.forked import CODE, forked
 from tests.support.micro import micro_encoder
-from tests.support.worlds import small_dataset
+from tests.support.worlds import small_dataset, write_store
 
-BLOCK, BATCH, IMAGES = 8, 4, 30
-"""Three whole blocks of two batches, and one cut short."""
+BATCH, IMAGES = 4, 30
+"""Seven whole batches, and one cut short."""
 
 
 class InterruptedByTestError(Exception):
@@ -42,8 +55,8 @@ class InterruptedByTestError(Exception):
 
 
 @pytest.fixture(autouse=True)
-def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset_embedding, "_BLOCK", BLOCK)
+def _saves_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +92,7 @@ def one_by_one(encoder: Encoder, files: list[Path]) -> np.ndarray:
 def interrupted(
     dataset: Dataset, encoder: Encoder, out: Path, after: int = 5, **changed: Any
 ) -> None:
-    """A run that ends once `after` batches of images are encoded; by default in the third block."""
+    """A run that ends once `after` batches of images are encoded."""
     calls: Iterator[int] = iter(range(after))
     genuine = encoder.encode_images
 
@@ -194,14 +207,14 @@ def test_skip_leaves_broken_and_missing_images_out(
     np.testing.assert_allclose(found.images.vectors, expected, atol=1e-5)
 
 
-def test_a_whole_block_of_broken_images_is_skipped(
+def test_whole_batches_of_broken_images_are_skipped(
     world: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
-    broken = world.image_ids()[BLOCK : 2 * BLOCK]
+    broken = world.image_ids()[BATCH : 3 * BATCH]
     break_photos(world, **dict.fromkeys(broken, b""))
     done = embedded(world, encoder, tmp_path / "e.h5", on_error="skip")
     assert list(done.skipped) == broken
-    assert done.images == IMAGES - BLOCK
+    assert done.images == IMAGES - 2 * BATCH
 
 
 def test_fail_names_the_first_missing_image_and_counts_them(
@@ -242,7 +255,8 @@ def test_an_interrupted_run_goes_on_where_it_was(
     interrupted(pristine, encoder, out, after)
     assert not out.exists()
     done = embedded(pristine, encoder, out)
-    assert done.resumed == after // (BLOCK // BATCH) * BLOCK
+    assert done.resumed == after * BATCH
+    assert done.encoded == IMAGES - done.resumed
     assert done.images == IMAGES
     whole, resumed = read_embeddings(tmp_path / "whole.h5"), read_embeddings(out)
     np.testing.assert_array_equal(resumed.images.vectors, whole.images.vectors)
@@ -261,18 +275,18 @@ def test_a_run_killed_for_good_goes_on_where_it_was(
     killed.communicate(timeout=120)
     assert killed.returncode == -signal.SIGKILL
     assert not out.exists()
-    assert embedded(pristine, encoder, out).resumed == 2 * BLOCK
+    assert embedded(pristine, encoder, out).resumed == 5 * BATCH
     assert list(read_embeddings(out).images.keys) == pristine.image_ids()
 
 
 KILLED = f"""
 import os, signal, sys
 from pathlib import Path
-from cir.encoding import dataset_embedding
+from cir.encoding import blocks, dataset_embedding
 from cir.data.dataset import Dataset
 from tests.support.micro import micro_encoder
 
-dataset_embedding._BLOCK = {BLOCK}
+blocks.SECONDS = 0.0
 encoder, calls = micro_encoder(dim=16), []
 genuine = encoder.encode_images
 def encode(pixels):
@@ -293,12 +307,12 @@ def test_a_photo_changed_meanwhile_is_encoded_anew(
     interrupted(world, encoder, out)
     first, last = world.image_ids()[0], world.image_ids()[-1]
     shutil.copyfile(world.image_path(last), world.image_path(first))
-    assert embedded(world, encoder, out).resumed == BLOCK
+    assert embedded(world, encoder, out).resumed == 5 * BATCH - 1
     images = read_embeddings(out).images
     np.testing.assert_allclose(images.take([first]), images.take([last]), atol=1e-5)
 
 
-def test_blocks_of_another_encoder_are_not_taken(
+def test_what_another_encoder_did_is_not_taken(
     pristine: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
     interrupted(pristine, encoder, tmp_path / "e.h5")
@@ -306,27 +320,29 @@ def test_blocks_of_another_encoder_are_not_taken(
     assert embedded(pristine, other, tmp_path / "e.h5").resumed == 0
 
 
-def test_another_batch_size_starts_over(
+def test_a_killed_run_goes_on_with_another_batch_size(
     pristine: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
     interrupted(pristine, encoder, tmp_path / "e.h5")
-    assert embedded(pristine, encoder, tmp_path / "e.h5", batch_size=8).resumed == 0
+    done = embedded(pristine, encoder, tmp_path / "e.h5", batch_size=8)
+    assert done.resumed == 5 * BATCH
 
 
 def test_mending_a_photo_or_skipping_it_keeps_what_was_done(
     world: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
-    out, broken = tmp_path / "e.h5", world.image_ids()[BLOCK + 1]
+    out, broken = tmp_path / "e.h5", world.image_ids()[BATCH + 1]
     whole = world.image_path(broken).read_bytes()
     break_photos(world, **{broken: b""})
     with pytest.raises(ImageError):
         embedded(world, encoder, out)
     skipping = embedded(world, encoder, out, on_error="skip")
-    assert (skipping.resumed, list(skipping.skipped)) == (BLOCK, [broken])
+    assert (skipping.resumed, list(skipping.skipped)) == (BATCH, [broken])
     with pytest.raises(ImageError):
         embedded(world, encoder, out)
     world.image_path(broken).write_bytes(whole)
-    assert embedded(world, encoder, out).resumed == BLOCK
+    mended = embedded(world, encoder, out)
+    assert (mended.encoded, mended.kept, mended.skipped) == (1, IMAGES - 1, {})
 
 
 def test_fail_stops_though_an_earlier_run_skipped(
@@ -337,6 +353,209 @@ def test_fail_stops_though_an_earlier_run_skipped(
     interrupted(world, encoder, out, on_error="skip")
     with pytest.raises(ImageError, match=broken):
         embedded(world, encoder, out)
+
+
+# ------------------------------------------------------------------------------- a store that grows
+
+
+def retouch(dataset: Dataset, image_id: str, seconds: int = 5) -> None:
+    """Gives a photo another time of change, and the same bytes."""
+    path = dataset.image_path(image_id)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + seconds * 10**9))
+
+
+def test_what_is_new_or_changed_is_encoded_and_the_rest_kept(
+    world: Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    out, photos = tmp_path / "e.h5", world.root / "images"
+    embedded(world, encoder, out)
+    before, counting = read_embeddings(out), CountingEncoder()
+    changed, touched, gone, renamed = (world.image_ids()[row] for row in (3, 7, 11, 15))
+    break_photos(world, **{changed: (photos / "dtr000.jpg").read_bytes()[::-1]})
+    Image.new("RGB", (20, 20), "red").save(photos / f"{changed}.jpg")
+    retouch(world, touched)
+    (photos / f"{renamed}.jpg").rename(photos / "moved.jpg")
+    Image.new("RGB", (20, 20), "green").save(photos / "new.jpg")
+    now = with_ids(world, drop={gone, renamed}, add=["moved", "new"])
+    done = embedded(now, counting.encoder, out, on_error="skip")
+    after = read_embeddings(out)
+    assert counting.images == done.encoded == 2
+    assert (done.changed, done.kept) == (1, IMAGES - 2)
+    assert after.images.keys == tuple(now.image_ids())
+    for image_id in set(before.images.keys) - {changed, gone, renamed}:
+        assert after.images.take([image_id]).tobytes() == before.images.take([image_id]).tobytes()
+    assert after.images.take(["moved"]).tobytes() == before.images.take([renamed]).tobytes()
+    assert after.image_sha256 == tuple(sha256_of(now.image_path(i)) for i in now.image_ids())
+    whole = tmp_path / "whole.h5"
+    embedded(now, encoder, whole, on_error="skip")
+    assert_same_store(read_embeddings(whole), after)
+
+
+def test_a_store_that_is_up_to_date_stays_as_it_is(
+    pristine: Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    out, counting = tmp_path / "e.h5", CountingEncoder()
+    embedded(pristine, encoder, out)
+    before, changed_at = out.read_bytes(), out.stat().st_mtime_ns
+    done = embedded(pristine, counting.encoder, out)
+    assert (counting.images, counting.texts, done.written) == (0, 0, False)
+    assert (out.read_bytes(), out.stat().st_mtime_ns) == (before, changed_at)
+
+
+def test_captions_are_kept_added_and_dropped_likewise(
+    world: Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    out, counting = tmp_path / "e.h5", CountingEncoder()
+    embedded(world, encoder, out)
+    before = read_embeddings(out).captions
+    path = world.captions_file("dress", "train")
+    rows = json.loads(path.read_text())
+    rows[0]["captions"] = ["is entirely new", "is entirely new"]
+    path.write_text(json.dumps(rows))
+    done = embedded(world, counting.encoder, out)
+    after = read_embeddings(out).captions
+    new = set(after.keys) - set(before.keys)
+    assert counting.images == 0
+    assert counting.texts == done.captions_encoded == len(new) > 0
+    assert after.keys == tuple(caption_texts(world))
+    kept = [text for text in before.keys if text in after.row_of]
+    assert after.take(kept).tobytes() == before.take(kept).tobytes()
+
+
+def test_captions_of_queries_that_lack_a_photo_are_not_encoded(
+    world: Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    query = world.queries("val")[0]
+    world.image_path(query.target_id).unlink()
+    world = Dataset(world.root)
+    done = embedded(world, encoder, tmp_path / "e.h5", on_error="skip")
+    left = [
+        q
+        for split in world.splits
+        for q in world.queries(split)
+        if query.target_id not in (q.reference_id, *q.target_ids)
+    ]
+    expected = {text for q in left for text in variants(q.captions)}
+    assert set(read_embeddings(tmp_path / "e.h5").captions.keys) == expected
+    assert done.captions == len(expected)
+
+
+def test_overwriting_encodes_everything_again(
+    pristine: Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    out, counting = tmp_path / "e.h5", CountingEncoder()
+    embedded(pristine, encoder, out)
+    done = embedded(pristine, counting.encoder, out, overwrite=True)
+    assert counting.images == IMAGES
+    assert (done.kept, done.encoded, done.written) == (0, IMAGES, True)
+
+
+def test_a_store_of_an_earlier_version_is_kept_by_the_bytes_of_its_photos(
+    pristine: Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    out, counting = tmp_path / "e.h5", CountingEncoder()
+    embedded(pristine, encoder, out)
+    made = read_embeddings(out)
+    write_store(replace(made, image_states=None, precision=None))
+    done = embedded(pristine, counting.encoder, out)
+    assert (counting.images, done.kept, done.written) == (0, IMAGES, True)
+    assert_same_store(read_embeddings(out), made)
+
+
+def test_a_store_of_another_encoder_is_refused(
+    pristine: Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    embedded(pristine, encoder, tmp_path / "e.h5")
+    with pytest.raises(StoreError, match=r"different encoders: weights_sha256.*overwrite=True"):
+        embedded(pristine, micro_encoder(dim=16, seed=1), tmp_path / "e.h5")
+
+
+def test_a_store_of_another_precision_is_refused_or_mixed_on_request(
+    world: Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    out = tmp_path / "e.h5"
+    embedded(world, encoder, out)
+    assert read_embeddings(out).precision == "fp32"
+    Image.new("RGB", (20, 20), "red").save(world.image_path("dtr001"))
+    encoder.precision = "bf16"
+    with pytest.raises(StoreError, match=r"precision fp32, and this run gives bf16: pass `any_pre"):
+        embedded(world, encoder, out)
+    done = embedded(world, encoder, out, any_precision=True)
+    assert (done.encoded, read_embeddings(out).precision) == (1, "fp32+bf16")
+
+
+def test_the_store_says_which_libraries_made_it(
+    pristine: Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    embedded(pristine, encoder, tmp_path / "e.h5")
+    found = read_embeddings(tmp_path / "e.h5").libraries
+    assert found["torch"] == torch.__version__.partition("+")[0]
+    assert found.keys() == {"torch", "torchvision", "open_clip_torch", "pillow"}
+    assert merged({"torch": "1.0"}, {"torch": "2.0"}) == {"torch": "1.0, 2.0"}
+
+
+def test_nothing_is_stale_of_a_store_just_made_and_a_touched_photo_is_not(
+    world: Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    break_photos(world, dtr002=b"")
+    embedded(world, encoder, tmp_path / "e.h5", on_error="skip")
+    retouch(world, "dtr003")
+    found = staleness(world, read_embeddings(tmp_path / "e.h5"))
+    assert not found
+    assert found.touched == ("dtr003",)
+
+
+def test_what_is_stale_is_told_by_kind(world: Dataset, encoder: Encoder, tmp_path: Path) -> None:
+    out = tmp_path / "e.h5"
+    break_photos(world, dtr002=b"")
+    embedded(world, encoder, out, on_error="skip")
+    for image_id in ("dtr002", "dtr004"):
+        Image.new("RGB", (20, 20), "red").save(world.image_path(image_id))
+    world.image_path("dva001").unlink()
+    found = staleness(Dataset(world.root), read_embeddings(out))
+    assert found
+    assert (found.new, found.changed, found.gone) == (("dtr002",), ("dtr004",), ("dva001",))
+    assert set(found.gone_captions) <= set(read_embeddings(out).captions.keys)
+
+
+class CountingEncoder:
+    """Counts what an encoder encodes, without what batches are filled up with."""
+
+    def __init__(self) -> None:
+        encoder = micro_encoder(dim=16)
+        self.encoder, self.images, self.texts = encoder, 0, 0
+        images, texts = encoder.encode_images, encoder.encode_texts
+
+        def encode_images(pixels: Tensor) -> Tensor:
+            self.images += len(pixels.flatten(1).unique(dim=0))
+            return images(pixels)
+
+        def encode_texts(tokens: Tensor) -> Tensor:
+            self.texts += len(tokens.unique(dim=0))
+            return texts(tokens)
+
+        encoder.encode_images = encode_images  # type: ignore[method-assign]
+        encoder.encode_texts = encode_texts  # type: ignore[method-assign]
+
+
+def with_ids(dataset: Dataset, drop: set[str], add: list[str]) -> Dataset:
+    """The dataset with other ids in its splits."""
+    for split in dataset.splits:
+        path = dataset.split_file("dress", split)
+        ids = [i for i in json.loads(path.read_text()) if i not in drop]
+        path.write_text(json.dumps([*ids, *(add if split == "train" else [])]))
+    return Dataset(dataset.root)
+
+
+def assert_same_store(one: Embeddings, other: Embeddings) -> None:
+    """Every row of one is that of the other, byte for byte."""
+    assert one.images.keys == other.images.keys
+    assert one.image_sha256 == other.image_sha256
+    assert one.captions.keys == other.captions.keys
+    assert one.skipped == other.skipped
+    np.testing.assert_array_equal(one.image_states, other.image_states)
+    np.testing.assert_array_equal(one.images.vectors, other.images.vectors)
+    np.testing.assert_array_equal(one.captions.vectors, other.captions.vectors)
 
 
 # --------------------------------------------------------------------------- bad vectors, full disk
@@ -396,13 +615,13 @@ def test_a_full_disk_leaves_the_old_store_and_no_half(
     out = tmp_path / "e.h5"
     out.write_bytes(b"old")
     with small_files(most), pytest.raises(CirError, match=r"cannot write .*too large") as caught:
-        embedded(pristine, encoder, out)
+        embedded(pristine, encoder, out, overwrite=True)
     assert "\n" not in str(caught.value)
     assert out.read_bytes() == b"old"
     parts = list(Blocks(out).folder.glob("*"))
     assert {file.name.split("-")[0] for file in parts} <= {"images", "captions"}
     assert bool(parts) == (most == 8192)
-    done = embedded(pristine, encoder, out)
+    done = embedded(pristine, encoder, out, overwrite=True)
     assert done.resumed == (IMAGES if parts else 0)
     assert list(tmp_path.iterdir()) == [out]
 
@@ -426,9 +645,51 @@ def test_the_stage_prints_what_it_did(
     assert "skipped" not in printed
 
 
-def test_the_stage_refuses_a_store_that_exists(config: EmbedConfig) -> None:
+def test_the_stage_adds_to_a_store_and_says_so(
+    config: EmbedConfig, world: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    embed.run(config)
+    embed.run(config)
+    assert "was up to date: it stays as it is, byte for byte" in capsys.readouterr().out
+    Image.new("RGB", (20, 20), "red").save(world.image_path("dtr001"))
+    embed.run(config)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "29 images were kept as they were, 0 dropped; 1 encoded, 1 of them for a" in printed
+
+
+def test_the_stage_checks_without_an_encoder(
+    config: EmbedConfig,
+    world: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    embed.run(config)
+    monkeypatch.setattr(embed, "load_encoder", None)
+    checked = replace(config, check=True, model="micro-resnet")
+    assert embed.run(checked) is True
+    assert "is up to date: 30 images" in capsys.readouterr().out
+    Image.new("RGB", (20, 20), "red").save(world.image_path("dtr001"))
+    before = config.out.read_bytes()
+    assert embed.run(replace(config, check=True)) is False
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "1 photos are others under the same id: 'dtr001'" in printed
+    assert "the store is of --model micro-resnet, and RN50x4 is asked for" in printed
+    assert config.out.read_bytes() == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_stage_leaves_what_is_no_store(config: EmbedConfig, overwrite: bool) -> None:
     config.out.write_text("here")
-    with pytest.raises(UsageError, match="`overwrite=True`"):
+    with pytest.raises(UsageError, match="so it stays as it is"):
+        embed.run(replace(config, overwrite=overwrite))
+    assert config.out.read_text() == "here"
+
+
+def test_a_damaged_store_is_refused_and_replaced_when_asked(config: EmbedConfig) -> None:
+    embed.run(config)
+    whole = config.out.read_bytes()
+    config.out.write_bytes(whole[:-500])
+    with pytest.raises(StoreError, match=r"cut off|checksum"):
         embed.run(config)
     embed.run(replace(config, overwrite=True))
     assert len(read_embeddings(config.out).images.keys) == IMAGES
@@ -443,3 +704,42 @@ def test_the_stage_lists_ten_skipped_images(
     assert "12 images were skipped" in printed
     assert printed.count("empty (0 bytes)") == 10
     assert f"and 2 more: see /skipped in {config.out}" in printed
+
+
+def test_what_is_cut_and_what_is_in_no_split_is_told(
+    world: Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    file = world.captions_file("dress", "train")
+    rows = json.loads(file.read_text())
+    rows[0]["captions"] = ["is much longer " * 200, "is red"]
+    file.write_text(json.dumps(rows))
+    shutil.copy(world.image_path("dtr000"), world.root / "images" / "more.jpg")
+    done = embedded(Dataset(world.root), encoder, tmp_path / "e.h5")
+    assert len(done.cut) == 3
+    assert all("much longer" in text for text in done.cut)
+    assert done.unlisted == ("more",)
+
+
+def test_a_file_that_the_system_refused_is_read_again(
+    world: Dataset, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run is killed when it writes the store; what it could not read was not kept."""
+    out, path = tmp_path / "e.h5", world.image_path("dtr005")
+    genuine = image_batches.image_bytes
+
+    def refusing(file: Path) -> bytes:
+        if file == path:
+            raise UnreadImageError(f"cannot read {file}: Permission denied")
+        return genuine(file)
+
+    def killed(*_: object, **__: object) -> None:
+        raise InterruptedByTestError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_batches, "image_bytes", refusing)
+        patch.setattr(dataset_embedding, "write_embeddings", killed)
+        with pytest.raises(InterruptedByTestError):
+            embedded(world, encoder, out, on_error="skip")
+    done = embedded(world, encoder, out, on_error="skip")
+    assert done.skipped == {}
+    assert done.resumed == IMAGES - 1

@@ -276,3 +276,15 @@ def test_cir_tiny_comes_with_the_package() -> None:
     with torch.inference_mode():
         assert encoder.encode_images(pixels).isfinite().all()
         assert encoder.encode_texts(encoder.tokenize(["is navy blue"])).isfinite().all()
+
+
+def test_texts_beyond_the_context_are_told_from_those_that_fill_it() -> None:
+    encoder = micro_encoder(dim=16)
+    context = encoder.tokenize([""]).shape[1]
+    fills = " ".join(["red"] * (context - 2))
+    assert int(encoder.tokenize([fills])[0, -1]) != 0
+    assert encoder.cut_texts([fills, f"{fills} dress", "is red", "x" * 500]) == [
+        f"{fills} dress",
+        "x" * 500,
+    ]
+    assert encoder.cut_texts(["is red"]) == []

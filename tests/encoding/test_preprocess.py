@@ -5,10 +5,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
+from torchvision.transforms import InterpolationMode, functional
 
-from cir.encoding.preprocess import TARGET_RATIO, build_preprocess, pad_to_ratio
+from cir.encoding.preprocess import TARGET_RATIO, build_preprocess, squared
 from cir.errors import UsageError
+from tests.support.photos import picture
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -32,17 +34,32 @@ def test_pixels_are_normalised_by_channel() -> None:
     torch.testing.assert_close(pixels, expected[:, None, None].expand(3, 8, 8))
 
 
-@pytest.mark.parametrize(
-    ("shape", "padded"),
-    [((100, 80), (100, 80)), ((100, 50), (100, 80)), ((50, 100), (80, 100)), ((80, 80), (80, 80))],
-)
-def test_padding_stops_at_the_target_ratio(shape: tuple[int, int], padded: tuple[int, int]) -> None:
-    assert pad_to_ratio(_white(*shape), TARGET_RATIO).size == padded
+def padded_first(image: Image.Image, most_ratio: float | None, size: int) -> Image.Image:
+    """The square in the published order: bars are added to the whole photo, which is resized."""
+    if most_ratio is not None:
+        needed = round(max(image.size) / most_ratio)
+        across, down = (max(needed - edge, 0) for edge in image.size)
+        border = (across // 2, down // 2, across - across // 2, down - down // 2)
+        image = ImageOps.expand(image, border)
+    resized = functional.resize(image, [size], InterpolationMode.BICUBIC, antialias=True)
+    return functional.center_crop(resized, [size, size])
+
+
+@pytest.mark.parametrize("most_ratio", [None, 1.0, TARGET_RATIO])
+@pytest.mark.parametrize("shape", [(91, 20), (20, 91), (47, 60), (1, 33), (40, 40)])
+def test_the_square_is_that_of_padding_first(
+    most_ratio: float | None, shape: tuple[int, int]
+) -> None:
+    """The edges are resized in another order at most, between which bytes are rounded and cut."""
+    image = picture().resize(shape)
+    expected = np.asarray(padded_first(image, most_ratio, 24), dtype=int)
+    difference = np.abs(np.asarray(squared(image, most_ratio, 24), dtype=int) - expected)
+    assert difference.max() <= 4
+    assert difference.mean() < 0.2
 
 
 def test_padding_is_black_and_centred() -> None:
-    wide = np.asarray(pad_to_ratio(_white(40, 10), 1.0))
-    assert wide.shape == (40, 40, 3)
+    wide = np.asarray(squared(_white(40, 10), 1.0, 40))
     assert not wide[:15].any()
     assert (wide[15:25] == 255).all()
     assert not wide[25:].any()

@@ -23,9 +23,12 @@ COMMANDS = (
     ["train"],
     ["evaluate"],
     ["report"],
+    ["search"],
+    ["serve"],
     ["demo"],
     ["pretrain"],
     ["data", "check"],
+    ["data", "from-folder"],
     ["data", "from-catalog"],
     ["data", "synth"],
     ["data", "caption-pairs"],
@@ -45,7 +48,8 @@ for words in json.loads(sys.argv[1]):
             app()
         except SystemExit as end:
             code = end.code
-    heavy = {"torch", "numpy", "faiss", "open_clip", "h5py", "pyarrow"} & set(sys.modules)
+    slow = {"torch", "numpy", "faiss", "open_clip", "h5py", "pyarrow", "fastapi"}
+    heavy = slow & set(sys.modules)
     shown[" ".join(words)] = [code, sorted(heavy), out.getvalue()]
 print(json.dumps(shown))
 """

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from cir.progress import SILENT, PartsOf
 from pipeline.bars import RichProgress, on_screen
+from pipeline.console import fail, note, table
 
 
 class Screen(io.StringIO):
@@ -158,3 +159,18 @@ def test_the_silent_progress_takes_everything() -> None:
     ):
         task.tally(images=1)
         task.advance(1, loss=1.0)
+
+
+NASTY = "a\x1b[31mred\x07 [bold]b[/bold] \u202e\ud800\n$\\frac$"
+SAFE = "a\\x1b[31mred\\x07 [bold]b[/bold] \\u202e\\ud800\\n$\\frac$"
+
+
+def test_what_steers_a_terminal_is_shown_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    note(NASTY)
+    fail(NASTY)
+    table(NASTY, [NASTY], [[NASTY]])
+    said, failed = capsys.readouterr()
+    assert said.splitlines()[0] == SAFE
+    assert failed == f"error: {SAFE}\n"
+    assert said.count(SAFE) == 4
+    assert not any(ord(character) < 32 and character != "\n" for character in said + failed)

@@ -49,6 +49,7 @@ INPUTS = {
     "caption-pairs PAIRS": "data caption-pairs dataset {} --out new.jsonl",
     "add-queries DATASET": "data add-queries {} p.jsonl --out new",
     "add-queries PAIRS": "data add-queries dataset {} --out new",
+    "from-folder PHOTOS": "data from-folder {}/images --out new",
     "from-catalog --images": "data from-catalog --images {} --attributes a.csv --out new",
     "from-catalog --attributes": "data from-catalog --images dataset --attributes {} --out new",
 }
@@ -75,6 +76,7 @@ OUTPUTS = {
     "check --json": "data check dataset --workers 1 --json {}",
     "check --without-missing": "data check dataset --workers 1 --without-missing {}",
     "add-queries --out": "data add-queries dataset p.jsonl --out {}",
+    "from-folder --out": "data from-folder dataset --workers 1 --out {}",
     "synth --out": "data synth --dress 20 --shirt 20 --toptee 20 --size 32 --workers 1 --out {}",
     "demo --out": "demo --images 300 --epochs 1 --out {}",
 }
@@ -322,6 +324,7 @@ STAGES = {
     "check": config.CheckConfig,
     "caption_pairs": config.CaptionPairsConfig,
     "add_queries": config.AddQueriesConfig,
+    "folder": config.FolderConfig,
     "catalog": config.CatalogConfig,
     "synth": config.SynthConfig,
 }

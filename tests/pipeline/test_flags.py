@@ -16,7 +16,7 @@ from cir.config import (
     MineConfig,
     TrainConfig,
 )
-from pipeline.flags import spelled
+from pipeline.flags import command, spelled
 
 LIBRARY = Path(cir.__file__).parent
 EXEMPT = ("config.py", "reporting/svg.py")
@@ -91,3 +91,11 @@ def test_the_library_names_fields_and_no_flags() -> None:
         if re.search(r"(?<![\w-])--([a-z]|$)", text)
     ]
     assert not named, "\n".join(named)
+
+
+def test_a_configuration_is_the_command_that_makes_it() -> None:
+    made = TrainConfig(manifest=Path("my m.parquet"), epochs=5, remine=False, learning_rate=0.01)
+    line = command(TrainConfig, {**made.to_json(), "resume": True, "of_another_version": 1})
+    assert line == "cir train --manifest 'my m.parquet' --no-remine --epochs 5 --learning-rate 0.01"
+    shown = InspectConfig(manifest=Path("a"), other=Path("b"), html=Path("c"), overwrite=True)
+    assert command(InspectConfig, shown.to_json()) == "cir inspect a b --html c"

@@ -48,18 +48,24 @@ def exchanged(manifest: Manifest, epoch: int, row: int) -> Manifest:
 def charts(tmp_path: Path, lines: list[dict[str, object]], *manifests: Manifest) -> dict[str, str]:
     """Every drawing of a run as text, by the chart's title."""
     files = [tmp_path / f"epoch-{number:03d}.parquet" for number in range(len(manifests))]
+    run = recorded(files, lines, *manifests)
+    return {chart.title: "".join(map(str, chart.drawings)) for chart in run_charts(run, DEV)}
+
+
+def recorded(files: list[Path], lines: list[dict[str, object]], *manifests: Manifest) -> RunRecord:
+    """A run of these epochs and manifests, which are written to files."""
     for file, one in zip(files, manifests, strict=True):
         write_manifest(one, file)
     dim = manifests[0].metadata.provenance.embed_dim
     combiner = build_combiner("attention-fusion", dim=dim, hidden=HIDDEN)
-    folder = saved(tmp_path / "best", combiner, manifests[0].metadata.provenance)
+    folder = saved(files[0].parent / "best", combiner, manifests[0].metadata.provenance)
     epochs = [epoch_figures(one) for one in lines]
-    run = RunRecord({}, epochs, DEV, read_mined(files), find_checkpoint(folder))
-    return {chart.title: "".join(map(str, chart.drawings)) for chart in run_charts(run)}
+    return RunRecord({}, epochs, DEV, read_mined(files), find_checkpoint(folder))
 
 
 def described(drawn: str) -> list[str]:
-    return re.findall(r'aria-label="([^"]+)"', drawn)
+    """What is said of each drawing, of its size for phones not once more."""
+    return list(dict.fromkeys(re.findall(r'aria-label="([^"]+)"', drawn)))
 
 
 @pytest.mark.slow
@@ -101,8 +107,7 @@ def test_before_any_training_there_is_no_empty_chart(tmp_path, manifest):
     drawn = charts(tmp_path, [line(0)], manifest)
     assert set(drawn) == {
         "Recall on held-out queries",
-        "Distances",
-        "Kinds of negatives",
+        "Negatives against their targets",
         "Wall time",
     }
 
@@ -132,6 +137,33 @@ def test_turnover_by_hand(tmp_path, manifest):
     assert first.targets is not None
     assert first.targets.mean == pytest.approx(np.mean(manifest.target_distances), abs=1e-6)
     assert first.targets.low == pytest.approx(np.percentile(manifest.target_distances, 25))
+
+
+@pytest.mark.slow
+def test_a_loss_that_rises_is_explained_beside_one_that_compares(tmp_path, manifest):
+    lines = [line(0, fixed=0.3)]
+    lines += [line(e, loss=0.5 + e, triplet=0.1 + e, fixed=0.3 / e) for e in (1, 2)]
+    files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    run = recorded(files, lines, manifest, exchanged(manifest, 1, row=0))
+    (loss,) = (chart for chart in run_charts(run, DEV) if chart.title == "Loss")
+    assert described("".join(loss.drawings)) == [
+        "total by epoch: 1.5, 2.5",
+        "triplet by epoch: 1.1, 2.1",
+        "fixed negatives by epoch: 0.3, 0.3, 0.15",
+    ]
+    assert "Each mining makes the negatives harder" in loss.caption
+    assert "the triplet loss on those that the run began with" in loss.caption
+
+
+@pytest.mark.slow
+def test_what_never_changes_is_not_drawn(tmp_path, manifest):
+    parts = {"train": 2.0, "embed": 0.0}
+    drawn = charts(tmp_path, [line(0), line(1, parts=parts)], manifest)
+    assert "Kinds of negatives" not in drawn
+    assert "embed" not in drawn["Wall time"]
+    other = dict.fromkeys(KINDS, 0.0) | {"easy": 1.0}
+    changed = charts(tmp_path, [line(0), line(1, manifest=other)], manifest)
+    assert "Kinds of negatives" in changed
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_a_row_without_negatives_can_be_shown(manifest: Manifest) -> None:
     cards = manifest_triplets(bare, Album(None), 2000)
     (card,) = (card for card in cards if card.query_id == bare.query_ids[4])
     assert card.kinds == []
-    assert not card.groups[0].negatives
+    assert not card.rows[0].photos
 
 
 def test_the_first_come_first_and_no_row_twice(manifest: Manifest) -> None:
@@ -63,21 +63,24 @@ def test_a_card_says_what_the_row_holds(manifest: Manifest) -> None:
     foremost = {manifest.query_ids[row] for row in hardest(manifest, 10)}
     for row, query_id in enumerate(manifest.query_ids):
         card, own = cards[query_id], manifest.subset(np.array([row]))
-        (group,) = card.groups
+        (group,) = card.rows
         assert (card.category, card.captions) == (own.categories[0], own.captions[0])
         assert card.reference.image_id == own.reference_ids[0]
-        assert card.target.image_id == own.target_ids[0]
-        assert ("hardest" in card.tags) == (query_id in foremost)
-        assert ("starved" in card.tags) == (own.candidates_in_band[0] < 14)
+        assert card.targets[0].image_id == own.target_ids[0]
+        tags = [tag.text for tag in card.tags]
+        assert ("hardest" in tags) == (query_id in foremost)
+        assert ("starved" in tags) == (own.candidates_in_band[0] < 14)
         order = sorted(range(len(own.negative_ids)), key=lambda n: own.negative_distances[n])[:10]
-        assert [negative.shot.image_id for negative in group.negatives] == [
+        assert [negative.image_id for negative in group.photos] == [
             own.negative_ids[n] for n in order
         ]
-        assert [(n.distance, n.kind, n.scope) for n in group.negatives] == [
+        said = [(n.note, n.kind, n.scope) for n in group.photos]
+        several = len(set(manifest.negative_scopes.tolist())) > 1
+        assert said == [
             (
-                f"{own.negative_distances[n]:.3f}",
+                f"{float(own.negative_distances[n]) - float(own.target_distances[0]):+.4f}",
                 KINDS[own.negative_kinds[n]],
-                SCOPES[own.negative_scopes[n]],
+                SCOPES[own.negative_scopes[n]] if several else "",
             )
             for n in order
         ]
@@ -95,10 +98,10 @@ def test_two_manifests_mark_what_became_of_each_negative(
     for card in comparison_triplets(joined, Album(None), 2000):
         row = manifest.query_ids.index(card.query_id)
         sets = [set(m.subset(np.array([row])).negative_ids) for m in (manifest, other)]
-        for group, here, there in zip(card.groups, sets, reversed(sets), strict=True):
+        for group, here, there in zip(card.rows, sets, reversed(sets), strict=True):
             lone = "gone" if group.title == "Before" else "new"
-            for negative in group.negatives:
-                assert negative.shot.image_id in here
-                assert negative.mark == ("kept" if negative.shot.image_id in there else lone)
+            for negative in group.photos:
+                assert negative.image_id in here
+                assert negative.mark == ("kept" if negative.image_id in there else lone)
                 marks.add(negative.mark)
     assert marks == {"kept", "gone", "new"}

@@ -84,6 +84,39 @@ def test_columns_of_catalogues_are_worded(change: Change, expected: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            Change("hues", "two-coloured", "one-coloured"),
+            {
+                "the hues should be one-coloured",
+                "make the hues one-coloured",
+                "the hues should be one-coloured instead of two-coloured",
+                "the hues should be one-coloured, not two-coloured",
+            },
+        ),
+        (
+            Change("pattern", "striped", "geometric"),
+            {
+                "the pattern should be geometric",
+                "make the pattern geometric",
+                "the pattern should be geometric instead of striped",
+                "the pattern should be geometric, not striped",
+            },
+        ),
+        (
+            Change("style", None, "modern"),
+            {"the style should be modern", "is modern in style"},
+        ),
+    ],
+)
+def test_words_that_are_not_known_stand_in_phrases_that_fit_any(
+    change: Change, said: set[str]
+) -> None:
+    assert {caption for pair in many([change]) for caption in pair} == said
+
+
+@pytest.mark.parametrize(
     ("kind", "one"),
     [
         ("Tshirts", "a t-shirt"),

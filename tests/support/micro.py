@@ -22,8 +22,9 @@ def micro_encoder(
     image_size: int = 32,
     tower: Literal["resnet", "vit"] = "resnet",
     seed: int = 0,
+    device: torch.device | str = "cpu",
 ) -> Encoder:
-    """An encoder in eval mode on the CPU; the resnet has BatchNorm, the vit has none."""
+    """An encoder in eval mode; the resnet has BatchNorm, the vit has none."""
     clip = micro_clip(dim, image_size, tower, seed)
     return Encoder(
         clip,
@@ -39,7 +40,7 @@ def micro_encoder(
         ),
         tokenizer=SimpleTokenizer(context_length=CONTEXT),
         image_size=image_size,
-        device=torch.device("cpu"),
+        device=torch.device(device),
         precision="fp32",
     )
 

@@ -72,6 +72,9 @@ def write_store(made: Embeddings, path: Path | None = None) -> Path:
         image_sha256=made.image_sha256,
         provenance=made.provenance,
         skipped=made.skipped,
+        image_states=made.image_states,
+        precision=made.precision,
+        libraries=made.libraries,
     )
     return path
 

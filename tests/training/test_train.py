@@ -55,6 +55,7 @@ def test_writes_exactly_the_files_of_the_contract(straight):
         "config.json",
         "metrics.jsonl",
         "times.jsonl",
+        "trained.parquet",
         *(f"manifests/epoch-{epoch:03d}.parquet" for epoch in range(EPOCHS + 1)),
         *(f"checkpoints/{name}/{file}" for name in ("best", "last") for file in checkpoint),
     }

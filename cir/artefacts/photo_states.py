@@ -1,0 +1,128 @@
+"""Whether a dataset's photos are still those that a store was made of."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from jaxtyping import Int
+
+from cir.artefacts.store import Embeddings
+from cir.data.dataset import Dataset
+from cir.errors import StoreError
+from cir.progress import SILENT, Progress
+from cir.workers import pick_threads
+
+UNKNOWN_STATE: Final = (-1, -1)
+"""The state of a file that is gone, or of which none was recorded."""
+_NAMED: Final = 3
+"""Ids that a message names."""
+
+
+@dataclass(frozen=True)
+class PhotoChanges:
+    """How the photos of a dataset differ from those of a store."""
+
+    changed: tuple[str, ...]
+    """Ids whose file is another one."""
+    gone: tuple[str, ...]
+    """Ids of the store that the dataset does not name, or has no file of."""
+    new: tuple[str, ...]
+    """Ids of the dataset that the store neither holds nor skipped."""
+
+    def __bool__(self) -> bool:
+        return bool(self.changed or self.gone or self.new)
+
+
+def state_of(file: Path) -> tuple[int, int]:
+    """Size in bytes and time of change in nanoseconds of a file; `UNKNOWN_STATE` of none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return UNKNOWN_STATE
+    return status.st_size, status.st_mtime_ns
+
+
+def states_of(files: Sequence[Path]) -> Int[np.ndarray, "files 2"]:
+    """`state_of` of each file, a row a file."""
+    return np.array([state_of(file) for file in files], np.int64).reshape(len(files), 2)
+
+
+def require_fresh(embeddings: Embeddings, dataset: Dataset, *, stale_ok: bool) -> int:
+    """Requires that no photo has changed since a store was made, by size and time of change.
+
+    Args:
+        embeddings: A store; one that did not record them is taken as it is.
+        dataset: Its photos; one whose file is not here is passed over, since vectors suffice.
+        stale_ok: Whether to go on although some have changed.
+
+    Returns:
+        How many have changed.
+
+    Raises:
+        StoreError: some have, and `stale_ok` is False.
+    """
+    changed = _changed_states(embeddings, dataset)
+    if changed and not stale_ok:
+        raise StoreError(
+            f"{len(changed):,} of {len(embeddings.images.keys):,} photos of {embeddings.path} have "
+            f"another size or time of change in {dataset.root} than when they were embedded, as "
+            f"{', '.join(changed[:_NAMED])}: run cir embed again, which encodes what is new or "
+            f"changed, or pass `stale_ok=True`"
+        )
+    return len(changed)
+
+
+def compare_bytes(
+    embeddings: Embeddings, dataset: Dataset, *, progress: Progress = SILENT
+) -> PhotoChanges:
+    """How a dataset's photos differ from a store's, by the SHA-256 of every file.
+
+    Args:
+        embeddings: The store.
+        dataset: Every image that its splits name is compared.
+        progress: Shows images per second.
+    """
+    files = {i: dataset.image_files[i] for i in dataset.image_ids() if i in dataset.image_files}
+    known = dict(zip(embeddings.images.keys, embeddings.image_sha256, strict=True))
+    both = {image_id: file for image_id, file in files.items() if image_id in known}
+    digests = digests_of(both, progress=progress)
+    return PhotoChanges(
+        changed=tuple(i for i, digest in digests.items() if digest != known[i]),
+        gone=tuple(i for i in known if i not in files),
+        new=tuple(i for i in files if i not in known and i not in embeddings.skipped),
+    )
+
+
+def digests_of(files: Mapping[str, Path], *, progress: Progress = SILENT) -> dict[str, str]:
+    """The SHA-256 of each file, by id; an empty text of one that cannot be read."""
+    with (
+        progress.task("compare", len(files), "images") as task,
+        ThreadPoolExecutor(pick_threads()) as pool,
+    ):
+        digests = {}
+        for image_id, digest in zip(files, pool.map(_digest, files.values()), strict=True):
+            digests[image_id] = digest
+            task.advance()
+    return digests
+
+
+def _changed_states(embeddings: Embeddings, dataset: Dataset) -> list[str]:
+    if embeddings.image_states is None:
+        return []
+    here = [(i, dataset.image_files.get(i)) for i in embeddings.images.keys]
+    found = np.array([state_of(f) if f else UNKNOWN_STATE for _, f in here], np.int64)
+    there = found.reshape(-1, 2)
+    changed = (there != embeddings.image_states).any(axis=1) & (there != UNKNOWN_STATE).any(axis=1)
+    return [here[row][0] for row in np.flatnonzero(changed)]
+
+
+def _digest(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError:
+        return ""

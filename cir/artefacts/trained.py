@@ -1,0 +1,115 @@
+"""What a run trained and chose on, `trained.parquet` of a run folder: a row a query.
+
+Beside them stand the queries of the other splits that the dataset had then: those are the ones that
+the run was meant to be judged by.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cir.artefacts.parquet import TEXT, TEXTS, write_parquet
+from cir.artefacts.store import Embeddings
+from cir.data.queries import Query
+from cir.errors import CheckpointError
+from cir.files import unreadable
+
+TRAINED_FILE: Final = "trained.parquet"
+"""Its name in a run folder."""
+METADATA_KEY: Final = b"cir.trained"
+"""Parquet's metadata key for where the queries came from, as JSON."""
+
+Purpose = Literal["train", "dev", "held-out"]
+"""What a query was for: to train on, to choose the best epoch by, or to judge by later."""
+
+_USED: Final[tuple[Purpose, ...]] = ("train", "dev")
+_COLUMNS: Final = {
+    "purpose": TEXT,
+    "query_id": TEXT,
+    "category": TEXT,
+    "reference_id": TEXT,
+    "target_ids": TEXTS,
+    "reference_sha256": TEXT,
+    "target_sha256": TEXTS,
+}
+
+
+@dataclass(frozen=True)
+class TrainedRecord:
+    """What is known of a run's training, as judging it needs it."""
+
+    image_ids: frozenset[str]
+    """References and targets of the queries trained and chosen on."""
+    image_sha256: frozenset[str]
+    """SHA-256 of their files: the same photo has it under any id."""
+    held_out: Mapping[str, frozenset[str]]
+    """Reference to targets, of the queries that the dataset held out when the run began."""
+
+
+def write_trained(
+    path: Path,
+    queries: Mapping[Purpose, Iterable[Query]],
+    embeddings: Embeddings,
+    origin: Mapping[str, Any],
+) -> None:
+    """Writes a row a query aside and moves the file to `path`.
+
+    Args:
+        path: The Parquet file; one that stands there is replaced.
+        queries: By what they were for.
+        embeddings: Knows the SHA-256 of images.
+        origin: Where the queries came from, as JSON values.
+
+    Raises:
+        CirError: the file cannot be written.
+    """
+    digests = dict(zip(embeddings.images.keys, embeddings.image_sha256, strict=True))
+    rows = [
+        (
+            *(purpose, query.id, query.category, query.reference_id, list(query.target_ids)),
+            digests.get(query.reference_id, ""),
+            [digests.get(target, "") for target in query.target_ids],
+        )
+        for purpose, some in queries.items()
+        for query in some
+    ]
+    columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
+    named = dict(zip(_COLUMNS, map(list, columns), strict=True))
+    table = pa.table(named, schema=pa.schema(list(_COLUMNS.items())))
+    write_parquet(table, path, key=METADATA_KEY, metadata=origin)
+
+
+def read_trained(path: Path) -> TrainedRecord | None:
+    """Reads a run's record; None where the run has none, as those of earlier versions.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            rows = file.read(list(_COLUMNS)).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as fault:
+        damaged = "is damaged ({}): what the run trained on is not known; train it again"
+        raise CheckpointError(unreadable(path, fault, damaged)) from fault
+    used = [row for row in rows if row["purpose"] in _USED]
+    held_out: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row["purpose"] not in _USED:
+            held_out[row["reference_id"]].update(row["target_ids"])
+    return TrainedRecord(
+        image_ids=frozenset(i for row in used for i in (row["reference_id"], *row["target_ids"])),
+        image_sha256=frozenset(
+            digest
+            for row in used
+            for digest in (row["reference_sha256"], *row["target_sha256"])
+            if digest
+        ),
+        held_out={reference: frozenset(targets) for reference, targets in held_out.items()},
+    )

@@ -1,0 +1,144 @@
+"""The image files of a dataset's folders, and what cannot be looked into."""
+
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from cir.data.formats import IMAGE_SUFFIXES
+from cir.errors import DatasetError, reason_of, some_of
+from cir.reading import opened
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Every image file that was found, and a line for each folder that was not looked into."""
+
+    files: tuple[Path, ...]
+    """Sorted. What has an image's suffix is listed whatever it is: reading it says so."""
+    faults: tuple[str, ...]
+
+    @cached_property
+    def by_name(self) -> dict[str, Path]:
+        """Files by their whole name."""
+        return {file.name: file for file in self.files}
+
+    @cached_property
+    def by_folded_stem(self) -> dict[str, Path]:
+        """Files by their name without suffix, in one case."""
+        return {file.stem.casefold(): file for file in self.files}
+
+
+def list_images(folders: Iterable[Path]) -> Listing:
+    """Looks for image files in some folders and in those that they hold, links followed."""
+    files: list[Path] = []
+    faults: list[str] = []
+    for folder in folders:
+        for found in _walk(folder, frozenset()):
+            if isinstance(found, Path):
+                files.append(found)
+            else:
+                faults.append(found)
+    return Listing(tuple(sorted(files)), tuple(sorted(faults)))
+
+
+def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path | str]:
+    """Image files, as paths, and faults, as lines; `above` identifies the folders around it."""
+    try:
+        status = folder.stat()
+        identity = status.st_dev, status.st_ino
+        if identity in above:
+            yield f"{folder} is a link to a folder around it: it is not followed"
+            return
+        with os.scandir(folder) as entries:
+            held = sorted(entries, key=lambda entry: entry.name)
+    except OSError as fault:
+        yield f"cannot look into {folder}: {reason_of(fault)}"
+        return
+    for entry in held:
+        if entry.name.lower().endswith(IMAGE_SUFFIXES):
+            yield Path(entry.path)
+        elif _is_folder(entry):
+            yield from _walk(Path(entry.path), above | {identity})
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def by_id(files: Iterable[Path], ids: Iterable[str]) -> dict[str, list[Path]]:
+    """Files by the id that they are of: their name without suffix, in any Unicode normal form.
+
+    A name in another normal form than its id in the annotations is that id, as where a Mac packed
+    the photos.
+
+    Args:
+        files: Image files.
+        ids: Those of the annotations; other names are ids of their own.
+    """
+    files = tuple(files)
+    aliases: Mapping[str, str] = {}
+    if not all(file.stem.isascii() for file in files):
+        aliases = {unicodedata.normalize("NFC", image_id): image_id for image_id in ids}
+    found = defaultdict(list)
+    for file in files:
+        name = file.stem
+        found[aliases.get(unicodedata.normalize("NFC", name), name)].append(file)
+    return dict(found)
+
+
+def require_one_each(files_of: Mapping[str, Sequence[Path]], ids: Collection[str]) -> None:
+    """Raises DatasetError, naming the first, where one of `ids` has files whose bytes differ."""
+    for image_id in ids:
+        first, *others = files_of.get(image_id, (None,))
+        for other in others:
+            if first and not _same_bytes(first, other):
+                raise DatasetError(
+                    f"the id {image_id!r} has several files, {first} and {other}, whose bytes "
+                    f"differ: remove or rename all but one"
+                )
+
+
+def why_missing(image_id: str, folder: Path, listing: Listing) -> str:
+    """Why an id has no file, looking at what is there.
+
+    Args:
+        image_id: Of the annotations.
+        folder: Where its file is expected.
+        listing: What is there.
+    """
+    reasons = [f"no file in {folder}"]
+    if whole := listing.by_name.get(image_id):
+        reasons.append(f"{whole} is there: write ids without their suffix")
+    if folded := listing.by_folded_stem.get(image_id.casefold()):
+        reasons.append(f"{folded} is there, in other letters")
+    return "; ".join((*reasons, *listing.faults[:1]))
+
+
+def outside_every_split(ids: Sequence[str]) -> str:
+    """What to say of photos that no image split names."""
+    return f"{len(ids):,} photos are in no split and not read: {some_of(ids)}"
+
+
+def _same_bytes(one: Path, other: Path) -> bool:
+    """Whether two files hold the same; what cannot be read is no copy."""
+    try:
+        if one.samefile(other):
+            return True
+        if one.stat().st_size != other.stat().st_size:
+            return False
+        with opened(one) as first, opened(other) as second:
+            while chunk := first.read(_CHUNK):
+                if chunk != second.read(_CHUNK):
+                    return False
+    except OSError:
+        return False
+    return True

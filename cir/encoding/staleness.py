@@ -1,0 +1,71 @@
+"""What of an embedding store is no longer true of its dataset."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cir.artefacts.store import Embeddings
+from cir.data.dataset import Dataset
+from cir.data.images import read_image
+from cir.encoding.dataset_embedding import caption_texts
+from cir.encoding.known_images import EncodedImages, KnownImages
+from cir.errors import ImageError
+from cir.progress import SILENT, Progress
+
+
+@dataclass(frozen=True)
+class Staleness:
+    """What embedding a dataset again would do to its store."""
+
+    new: tuple[str, ...]
+    """Ids of photos to be encoded which the store does not hold."""
+    changed: tuple[str, ...]
+    """Ids whose photo is another one."""
+    gone: tuple[str, ...]
+    """Ids of the store that have no photo any more, or that no split names."""
+    new_captions: tuple[str, ...]
+    gone_captions: tuple[str, ...]
+    touched: tuple[str, ...]
+    """Ids whose photo is the same, though its size or time of change was recorded otherwise."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is stale; a photo that was only touched is not."""
+        return bool(
+            self.new or self.changed or self.gone or self.new_captions or self.gone_captions
+        )
+
+
+def staleness(dataset: Dataset, store: Embeddings, *, progress: Progress = SILENT) -> Staleness:
+    """Compares a dataset with its store, without the encoder.
+
+    Args:
+        dataset: The dataset folder.
+        store: A photo that it skipped is opened, to see whether it can be read now.
+        progress: Shows the photos that are read to compare their bytes.
+    """
+    ids = dataset.image_ids()
+    files = {i: dataset.image_files[i] for i in ids if i in dataset.image_files}
+    plan = KnownImages([EncodedImages.of_store(store)]).plan(files, progress=progress)
+    broken = _still_broken(store, {i: files[i] for i in plan.to_encode})
+    to_encode = [i for i in plan.to_encode if i not in broken]
+    here = frozenset([*plan.kept, *to_encode])
+    texts = caption_texts(dataset, here)
+    return Staleness(
+        new=tuple(i for i in to_encode if i not in store.images.row_of),
+        changed=plan.changed,
+        gone=tuple(i for i in store.images.keys if i not in here),
+        new_captions=tuple(text for text in texts if text not in store.captions.row_of),
+        gone_captions=tuple(sorted(set(store.captions.keys) - set(texts))),
+        touched=plan.touched if store.image_states is not None else (),
+    )
+
+
+def _still_broken(store: Embeddings, files: Mapping[str, Path]) -> set[str]:
+    """The photos that were skipped and still cannot be read."""
+    broken = set()
+    for image_id in store.skipped.keys() & files.keys():
+        try:
+            read_image(files[image_id])
+        except ImageError:
+            broken.add(image_id)
+    return broken

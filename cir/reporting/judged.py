@@ -1,0 +1,160 @@
+"""Recalls on val or test of the checkpoint that a report is about, where `cir evaluate` left them.
+
+Its JSON files are written into the run folder. Each says which checkpoint and which store it is
+of, so that figures of another are never shown as this one's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from cir.artefacts.store import Embeddings
+from cir.data.dataset import SPLITS, Dataset
+from cir.errors import CirError
+from cir.evaluation.protocol import Protocol
+from cir.evaluation.recall import Evaluation, evaluate
+from cir.files import read_json
+from cir.models.combiner import SumCombiner
+from cir.reporting.pages import PageTable, percents
+from cir.training.run_folder import CONFIG_FILE
+
+PLAIN_SUM: Final = "plain sum"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Recalls of one composition under one protocol, as `Evaluation.to_json` gives them."""
+
+    query: str
+    protocol: Protocol
+    figures: Mapping[str, float]
+    """Means over categories, in percent, R@1 first and the headline last."""
+    chance: Mapping[str, float]
+    categories: Mapping[str, Mapping[str, Any]]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A trained combiner beside the plain sum, under one protocol."""
+
+    before: Judgement
+    after: Judgement
+    title: str
+    """The protocol in words."""
+
+    @property
+    def name(self) -> str:
+        """The split."""
+        return self.after.protocol.split
+
+
+def judged(evaluations: Sequence[Evaluation]) -> list[Judged]:
+    """What was judged just now: the plain sum first, the trained combiner last; none for none."""
+    if len(evaluations) < 2:
+        return []
+    before, after = (judgement(each.to_json()) for each in (evaluations[0], evaluations[-1]))
+    return [Judged(before, after, evaluations[0].title)]
+
+
+def judgement(values: Mapping[str, Any], query: str | None = None) -> Judgement:
+    """Reads the result of `Evaluation.to_json`."""
+    return Judgement(
+        query or values["query"],
+        Protocol(**values["protocol"]),
+        {**values["mean"], "headline": values["headline"]},
+        values["chance"],
+        values["categories"],
+        [*_seen(values.get("trained_on", {})), *values["notes"]],
+    )
+
+
+def _seen(leaks: Mapping[str, int]) -> list[str]:
+    """A sentence where training had a part in the figures."""
+    seen = leaks.get("trained_on", 0)
+    told = f"Trained on {seen:,} of the {leaks.get('queries', 0):,} judged queries."
+    return [told] if seen else []
+
+
+def judged_in(
+    run: Path, checkpoint_sha256: str, dataset: Dataset, store: Embeddings, device: torch.device
+) -> tuple[list[Judged], list[str]]:
+    """The evaluations that lie in a run folder, each beside that of the plain sum.
+
+    Returns:
+        Those of the checkpoint over the store, val before test, and a sentence for each file that
+        is of another.
+    """
+    found, others = [], []
+    for file in sorted(run.glob("*.json")):
+        values = read_json(file, CirError)
+        if file.name == CONFIG_FILE or not _is_evaluation(values):
+            continue
+        of_checkpoint = values["checkpoint"]["sha256"] == checkpoint_sha256
+        if of_checkpoint and values["embeddings"]["sha256"] == store.sha256:
+            after = judgement(values, "trained combiner")
+            before = _plain_sum(after.protocol, dataset, store, device)
+            found.append(Judged(judgement(before.to_json()), after, before.title))
+        else:
+            others.append(
+                f"{file.name} is of another checkpoint or store, so its figures are left out: "
+                f"judge the run again."
+            )
+    return sorted(found, key=lambda pair: SPLITS.index(pair.after.protocol.split)), others
+
+
+def _is_evaluation(values: Any) -> bool:
+    """Whether a file is what `cir evaluate` writes of a run."""
+    keys = {"query", "protocol", "mean", "headline", "chance", "categories", "embeddings"}
+    return isinstance(values, dict) and keys <= set(values) and bool(values.get("checkpoint"))
+
+
+def _plain_sum(
+    protocol: Protocol, dataset: Dataset, store: Embeddings, device: torch.device
+) -> Evaluation:
+    """What the plain sum reaches by the same rules."""
+    return evaluate(
+        dataset.queries(protocol.split),
+        dataset.galleries(protocol.split),
+        store,
+        SumCombiner(),
+        protocol,
+        query=PLAIN_SUM,
+        device=device,
+        every_image=dataset.image_ids() if protocol.gallery == "all" else (),
+    )
+
+
+def judged_tables(pair: Judged) -> list[PageTable]:
+    """The means of both, then the recalls of each category where there are several."""
+    both = (pair.before, pair.after)
+    columns = list(pair.after.figures)
+    notes = list(dict.fromkeys(note for each in both for note in each.notes))
+    several = len(pair.after.categories) > 1
+    means = PageTable(
+        f"Recall on {pair.name}",
+        ["mean over categories" if several else "", *columns],
+        [
+            *([each.query, *percents(each.figures)] for each in both),
+            ["chance", *percents(pair.after.chance)],
+        ],
+        [pair.title.capitalize() + ".", *notes],
+    )
+    return [means, _by_category(pair, columns)] if several else [means]
+
+
+def _by_category(pair: Judged, columns: Sequence[str]) -> PageTable:
+    rows = [
+        [
+            *(category, each.query, f"{values['queries']:,}", f"{values['gallery_size']:,}"),
+            *percents(values["recall"]),
+        ]
+        for category in pair.after.categories
+        for each in (pair.before, pair.after)
+        for values in (each.categories[category],)
+    ]
+    heading = ["category", "query", "queries", "gallery", *columns]
+    return PageTable(f"Recall on {pair.name} by category", heading, rows)

@@ -1,0 +1,266 @@
+"""A retriever over a gallery: what `cir.load(RUN).index(STORE)` gives."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool, Float32
+from PIL import Image
+
+from cir import arguments
+from cir.encoding.inputs import require_photo, require_text
+from cir.encoding.retriever import Retriever
+from cir.errors import UsageError, VectorError
+from cir.search.composing import Encoded, compose_queries
+from cir.search.copies import Found, distinct
+from cir.search.gallery import Gallery, ImageRecord
+from cir.search.query import Example, SearchQuery
+from cir.search.scan import Scan, scans_of
+
+_SPARE: Final = 3
+"""Rows looked at for each result that is wanted: copies among them are folded."""
+_LEAST: Final = 32
+"""Rows looked at at first, at least."""
+
+Examples = Example | Iterable[Example]
+"""One photo, or several."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A photo that was found."""
+
+    rank: int
+    """1 is the best."""
+    id: str
+    score: float
+    """Its cosine similarity to the query, -1 to 1."""
+    file: Path | None
+    """None where only its vector is known, or it was added while searching."""
+    record: ImageRecord
+    """Its title, categories and attributes."""
+    copies: tuple[str, ...]
+    """Ids of near-copies that it stands for."""
+
+
+@dataclass
+class Seconds:
+    """Where the time of a search went."""
+
+    encode: float = 0.0
+    compose: float = 0.0
+    search: float = 0.0
+
+    @contextmanager
+    def measured(self, step: str) -> Iterator[None]:
+        """Adds what the block takes to `encode`, `compose` or `search`."""
+        started = time.perf_counter()
+        yield
+        setattr(self, step, getattr(self, step) + time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class TargetRank:
+    """Where a known target stands."""
+
+    id: str
+    rank: int
+    """1 is the best."""
+    score: float
+
+
+class SearchIndex:
+    """A retriever, and the gallery that it searches."""
+
+    def __init__(self, retriever: Retriever, gallery: Gallery) -> None:
+        """Puts them together.
+
+        Raises:
+            VectorError: the gallery's vectors are of another dimension than the retriever's.
+        """
+        if gallery.dim != retriever.dim:
+            raise VectorError(
+                f"the gallery holds {gallery.dim}-d vectors; the retriever gives {retriever.dim}-d "
+                f"ones"
+            )
+        self.retriever = retriever
+        self.gallery = gallery
+
+    def __len__(self) -> int:
+        return len(self.gallery)
+
+    def search(
+        self,
+        image: Examples | None = None,
+        text: str = "",
+        *,
+        top: int = 10,
+        category: str | None = None,
+        without: Iterable[str] = (),
+        like: Examples = (),
+        unlike: Examples = (),
+        less: str | Iterable[str] = (),
+        weight: float | None = None,
+        copies: bool = False,
+    ) -> list[SearchResult]:
+        """The photos nearest to a reference, a text, or a reference changed by a text.
+
+            index.search("dress.jpg", "is red and shorter", top=5)
+
+        Args:
+            image: The reference: an id of the gallery, a file, or an image; several count as their
+                mean. It is no result, nor are its copies.
+            text: What to change of the reference, or what to find where there is none.
+            top: How many results, 1 to 1,000.
+            category: The category to search; all where it is None.
+            without: Ids that are never results.
+            like: Photos that the results shall be more like; they are no results.
+            unlike: Photos that the results shall be less like; they are no results.
+            less: A text, or several, that the results shall be less like.
+            weight: The share of the text: 0 is the image alone, 1 the text alone, 0.5 and None
+                what the combiner makes of both.
+            copies: Whether near-copies (cosine 0.99 or more) are results of their own; else each
+                is folded into the better one, and the reference's are left out.
+
+        Returns:
+            The best first; fewer than `top` where the gallery has no more.
+
+        Raises:
+            UsageError: there is nothing to search for, or an argument is of another kind or range.
+            ImageError: a file is missing, damaged, or no image.
+        """
+        query = SearchQuery(
+            images=self._examples("image", () if image is None else image),
+            text=require_text("text", text),
+            like=self._examples("like", like),
+            unlike=self._examples("unlike", unlike),
+            less=_texts("less", less),
+            top=arguments.integer("top", top, 1),
+            category=category,
+            without=frozenset(_texts("without", without)),
+            weight=weight,
+            copies=copies,
+        )
+        (results,) = self.search_all([query])
+        return results
+
+    def search_all(
+        self, queries: Sequence[SearchQuery], seconds: Seconds | None = None
+    ) -> list[list[SearchResult]]:
+        """The results of each query; all photos and texts pass the encoder together.
+
+        Args:
+            queries: What is searched for.
+            seconds: Told where the time went.
+        """
+        seconds = seconds or Seconds()
+        with seconds.measured("encode"):
+            encoded = Encoded(self.retriever, self.gallery, queries)
+        with seconds.measured("compose"):
+            composed = compose_queries(self.retriever, queries, encoded)
+        with seconds.measured("search"):
+            scans = scans_of(self.gallery, composed)
+            pairs = zip(queries, scans, strict=True)
+            return [self._results(query, scan, encoded) for query, scan in pairs]
+
+    def target_ranks(
+        self, query: SearchQuery, targets: Sequence[str], gallery: Sequence[str] | None = None
+    ) -> list[TargetRank]:
+        """Where known targets stand among some photos, every one of which counts.
+
+        This is the rank that `cir evaluate` reports: nothing is left out or folded.
+
+        Args:
+            query: What is searched for.
+            targets: Ids of the gallery.
+            gallery: Ids of the photos that are ranked; all where it is None.
+        """
+        encoded = Encoded(self.retriever, self.gallery, [query])
+        composed = compose_queries(self.retriever, [query], encoded)[0]
+        ranked = self.gallery.image_ids if gallery is None else gallery
+        rows = np.array([self.gallery.row(image_id) for image_id in ranked], dtype=np.int64)
+        similarities = self.gallery.vectors[rows] @ composed
+        place_of = {image_id: place for place, image_id in enumerate(ranked)}
+        return [_rank(target, place_of[target], similarities) for target in targets]
+
+    def _results(self, query: SearchQuery, scan: Scan, encoded: Encoded) -> list[SearchResult]:
+        found = self._found(query, scan, encoded)[: query.top]
+        rows = np.array([each.row for each in found], dtype=np.int64)
+        scores = scan.similarities(rows).tolist()
+        pairs = enumerate(zip(found, scores, strict=True), start=1)
+        return [self._result(rank, each, score) for rank, (each, score) in pairs]
+
+    def _found(self, query: SearchQuery, scan: Scan, encoded: Encoded) -> list[Found]:
+        """At least `top` results where the gallery has as many, looking ever farther."""
+        allowed = self._allowed(query)
+        most = int(np.count_nonzero(allowed))
+        wanted = query.top if query.copies else max(_LEAST, _SPARE * query.top)
+        while True:
+            rows = scan.nearest(wanted, allowed)
+            if query.copies:
+                return [Found(row) for row in rows.tolist()]
+            found = distinct(rows, self.gallery, *self._references(query, encoded))
+            if len(found) >= query.top or wanted >= most:
+                return found
+            wanted *= 2
+
+    def _allowed(self, query: SearchQuery) -> Bool[np.ndarray, " rows"]:
+        """The rows that may be results."""
+        gallery = self.gallery
+        allowed = (
+            gallery.searchable if query.category is None else gallery.in_category(query.category)
+        )
+        left_out = [i for i in query.examples if isinstance(i, str)]
+        for image_id in (*left_out, *query.without):
+            if image_id in gallery:
+                allowed[gallery.row(image_id)] = False
+        return allowed
+
+    def _references(
+        self, query: SearchQuery, encoded: Encoded
+    ) -> tuple[Float32[np.ndarray, "references dim"], list[str]]:
+        """The unit vectors of the query's references, and the digests of those in the gallery."""
+        vectors = [encoded.image(image) for image in query.images]
+        rows = [self.gallery.row(image) for image in query.images if isinstance(image, str)]
+        stacked = np.stack(vectors) if vectors else np.zeros((0, self.gallery.dim), np.float32)
+        return stacked, [self.gallery.digest(row) for row in rows]
+
+    def _result(self, rank: int, found: Found, score: float) -> SearchResult:
+        image = self.gallery.image(self.gallery.ids[found.row])
+        copies = tuple(self.gallery.ids[row] for row in found.copies)
+        return SearchResult(rank, image.id, score, image.file, image.record, copies)
+
+    def _examples(self, name: str, given: Examples) -> tuple[Example, ...]:
+        """Photos as a query holds them: ids of the gallery as texts, files as paths."""
+        one = isinstance(given, str | Path | Image.Image) or not isinstance(given, Iterable)
+        items = [given] if one else list(given)  # type: ignore[arg-type]
+        return tuple(self._example(name, item) for item in items)
+
+    def _example(self, name: str, given: object) -> Example:
+        if isinstance(given, str) and given in self.gallery:
+            return given
+        photo = require_photo(name, given)
+        if isinstance(given, str) and isinstance(photo, Path) and not photo.exists():
+            raise UsageError(
+                f"`{name}` is {given!r}; expected an id of the gallery's {len(self):,} photos, or "
+                f"a file"
+            )
+        return photo
+
+
+def _rank(target: str, place: int, similarities: Float32[np.ndarray, " ranked"]) -> TargetRank:
+    """The rank of a target; photos as similar as it stand before it where their place does."""
+    score = similarities[place]
+    before = np.count_nonzero(similarities > score)
+    before += np.count_nonzero(similarities[:place] == score)
+    return TargetRank(target, int(before) + 1, float(score))
+
+
+def _texts(name: str, given: object) -> tuple[str, ...]:
+    """One text, or several."""
+    items = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    return tuple(require_text(name, item) for item in items)

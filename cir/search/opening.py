@@ -1,0 +1,162 @@
+"""A gallery from what lies on the disk: an embedding store, or the dataset folder beside one."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from cir.artefacts.changes import Changes
+from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.vectors import normalised
+from cir.data.dataset import SPLITS, Dataset
+from cir.errors import CheckpointError, StoreError
+from cir.files import read_json
+from cir.models.composer import CHECKPOINTS
+from cir.search.gallery import Gallery, ImageRecord
+from cir.search.living import apply_changes
+from cir.sources.annotations import RECORD_FILES, read_records
+from cir.training.run_folder import CONFIG_FILE as RUN_CONFIG
+
+STORE_SUFFIX: Final = ".h5"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a gallery comes from."""
+
+    store: Path
+    dataset: Dataset | None
+    """Where its photos, titles, categories and queries are; None where only vectors are known."""
+
+
+def find_source(path: Path, dataset: Path | None = None) -> Source:
+    """The store and the dataset of a gallery.
+
+    Args:
+        path: A store, or a dataset folder, whose store lies beside it (`shop` and `shop.h5`) or in
+            it (`embeddings.h5`).
+        dataset: The dataset folder; found beside the store by default.
+
+    Raises:
+        StoreError: no store is there.
+        DatasetError: the dataset folder is none.
+    """
+    if path.is_dir():
+        return Source(_store_of(path), Dataset(dataset or path))
+    beside = path.with_suffix("")
+    if dataset is None and path.suffix == STORE_SUFFIX and beside.is_dir():
+        dataset = beside
+    return Source(path, None if dataset is None else Dataset(dataset))
+
+
+def source_of(run: Path | None, store: Path | None, dataset: Path | None) -> Source:
+    """The store and dataset that are named, or else those of the run.
+
+    Args:
+        run: Run folder, or a checkpoint of one.
+        store: A store, or a dataset folder with its store beside it.
+        dataset: The store's dataset folder.
+
+    Raises:
+        StoreError: no store is named, or none is there.
+        CheckpointError: the run's configuration is damaged.
+        DatasetError: a dataset folder is none.
+    """
+    of_run = source_of_run(run) if run else None
+    if store is None:
+        if of_run is None:
+            raise StoreError(
+                f"{run} names no embedding store that it was trained over: pass `store`"
+            )
+        return of_run if dataset is None else replace(of_run, dataset=Dataset(dataset))
+    found = find_source(store, dataset)
+    if found.dataset is None and of_run and of_run.store.resolve() == found.store.resolve():
+        return of_run
+    return found
+
+
+def source_of_run(run: Path) -> Source | None:
+    """The store and dataset that a run was trained over, or None of a checkpoint without its run.
+
+    Raises:
+        CheckpointError: the run's configuration is damaged.
+        DatasetError: its dataset is gone.
+    """
+    folder = next((each for each in (run, *run.resolve().parents[:2]) if _is_run(each)), None)
+    if folder is None:
+        return None
+    settings = read_json(folder / RUN_CONFIG, CheckpointError)
+    named = settings if isinstance(settings, dict) else {}
+    if not {"dataset", "embeddings"} <= set(named):
+        return None
+    return Source(Path(named["embeddings"]), Dataset(Path(named["dataset"])))
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / RUN_CONFIG).is_file() and (folder / CHECKPOINTS).is_dir()
+
+
+def open_gallery(source: Source, embeddings: Embeddings | None = None) -> Gallery:
+    """Reads a gallery, with what was added to it and removed from it since its store was made.
+
+    Args:
+        source: Where it lies.
+        embeddings: Its store, where it was read already.
+
+    Raises:
+        StoreError: the store or the file of its changes is missing, damaged, or of two encoders.
+        DatasetError: a file of the dataset is damaged.
+    """
+    held = embeddings or read_embeddings(source.store)
+    dataset = source.dataset
+    gallery = Gallery(
+        held.images.keys,
+        normalised(held.images.vectors, str(source.store)),
+        sha256=held.image_sha256,
+        records=records_of(dataset) if dataset else {},
+        files=dataset.image_files if dataset else {},
+    )
+    apply_changes(gallery, Changes(source.store), held.provenance)
+    return gallery
+
+
+def records_of(dataset: Dataset) -> Mapping[str, ImageRecord]:
+    """What a dataset's files say of its photos, by id."""
+    categories: dict[str, list[str]] = defaultdict(list)
+    for split in dataset.splits:
+        for category in dataset.categories:
+            if dataset.split_file(category, split).exists():
+                for image_id in dataset.gallery(split, category):
+                    categories[image_id].append(category)
+    known = _catalogued(dataset.root)
+    return {
+        image_id: ImageRecord(
+            title=known[image_id].title if image_id in known else "",
+            categories=tuple(dict.fromkeys(categories[image_id])),
+            attributes=known[image_id].attributes if image_id in known else {},
+        )
+        for image_id in [*categories, *(i for i in known if i not in categories)]
+    }
+
+
+def _catalogued(root: Path) -> Mapping[str, ImageRecord]:
+    if not any((root / name).is_file() for name in RECORD_FILES):
+        return {}
+    records = read_records(root, SPLITS)
+    return {
+        image_id: ImageRecord(record.title, (record.category,), record.attributes)
+        for image_id, record in records.items()
+    }
+
+
+def _store_of(folder: Path) -> Path:
+    """The store of a folder; raises StoreError where neither place holds one."""
+    beside = folder.with_name(f"{folder.resolve().name}{STORE_SUFFIX}")
+    for store in (beside, folder / f"embeddings{STORE_SUFFIX}"):
+        if store.is_file():
+            return store
+    raise StoreError(
+        f"no embedding store of {folder}: expected {beside}; make it with "
+        f"cir embed {folder} `out={str(beside)!r}`"
+    )

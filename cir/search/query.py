@@ -1,0 +1,60 @@
+"""What is searched for: a reference, a text, and what the results shall be more or less like."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from cir import arguments
+from cir.errors import UsageError
+
+Example = str | Path | Image.Image
+"""The id of a gallery's photo, a file, or an image that is decoded already."""
+
+MOST_RESULTS: Final = 1000
+"""Results of one query, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class SearchQuery:
+    """One query; every text among its examples is an id of the gallery, never a path."""
+
+    images: tuple[Example, ...] = ()
+    """The references: several count as their mean."""
+    text: str = ""
+    """What to change of the reference, or what to find where there is none."""
+    like: tuple[Example, ...] = ()
+    """Photos that the results shall be more like."""
+    unlike: tuple[Example, ...] = ()
+    """Photos that they shall be less like."""
+    less: tuple[str, ...] = ()
+    """Texts that they shall be less like."""
+    top: int = 10
+    """How many results."""
+    category: str | None = None
+    """The category that is searched; None searches all."""
+    without: frozenset[str] = frozenset()
+    """Ids that are never results."""
+    weight: float | None = None
+    """The share of the text, 0 (the image alone) to 1; None and 0.5 are the combiner's own."""
+    copies: bool = False
+    """Whether near-copies are results of their own."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError where there is nothing to search for, or a number is out of range."""
+        if not (self.images or self.text or self.like):
+            raise UsageError("nothing to search for: pass `image`, `text`, or both")
+        arguments.integer("top", self.top, 1, MOST_RESULTS)
+        if self.weight is not None:
+            arguments.real("weight", self.weight, 0, 1)
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """Every photo that the query names."""
+        return (*self.images, *self.like, *self.unlike)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every text that is to be encoded."""
+        return (*((self.text,) if self.text else ()), *self.less)

@@ -1,0 +1,15 @@
+"""The HTTP server: a typed JSON API over search indexes, and the page that uses it.
+
+Begin with `create_app` (`app`). The only room that knows FastAPI.
+
+    limits      how much a request may ask for
+    schemas     what requests and answers hold
+    engine      indexes, pictures and queries, as the routes ask for them
+    batching    a bounded queue before the one thread that encodes and searches
+    uploads     photos that came with a request, decoded in memory
+    pictures    photos of the gallery as small JPEGs
+    security    headers, the size of bodies, the token
+    routes      the paths under /api
+    document    the page that lists them
+    static/     the page, made of files alone
+"""

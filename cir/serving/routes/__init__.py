@@ -1,0 +1,1 @@
+"""The paths under /api, a file for each of their kinds."""

@@ -1,0 +1,62 @@
+"""Photos that came with a request: bounded in bytes and pixels, decoded in memory."""
+
+import base64
+import binascii
+import io
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from cir.data.images import decode_image
+from cir.errors import ImageError
+from cir.serving import limits
+
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+"""Formats that are opened at all, by Pillow's names."""
+_NAME: Final = Path("the photo")
+
+
+def photo_bytes(encoded: str) -> bytes:
+    """The bytes of a photo from base64.
+
+    Raises:
+        ImageError: it is no base64, or longer than a photo may be.
+    """
+    try:
+        decoded = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise ImageError("`photo` is no base64; expected the bytes of an image file") from None
+    require_size(decoded)
+    return decoded
+
+
+def require_size(encoded: bytes) -> None:
+    """Raises ImageError where a photo is empty or has more bytes than it may."""
+    if not 0 < len(encoded) <= limits.UPLOAD_BYTES:
+        raise ImageError(
+            f"the photo has {len(encoded):,} bytes; expected 1 to {limits.UPLOAD_BYTES:,}"
+        )
+
+
+def decoded_photo(encoded: bytes) -> Image.Image:
+    """A photo, upright, as RGB; its size is read before any pixel is.
+
+    Raises:
+        ImageError: it is no image of a known format, damaged, or has more pixels than it may.
+    """
+    try:
+        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as opened:
+            width, height = opened.size
+    except Exception as fault:
+        raise ImageError("the photo is no image: expected JPEG, PNG, WebP or the like") from fault
+    if width * height > limits.UPLOAD_PIXELS:
+        raise ImageError(
+            f"the photo has {width} x {height} pixels; expected {limits.UPLOAD_PIXELS:,} at most"
+        )
+    try:
+        return decode_image(encoded, _NAME)
+    except ImageError:
+        raise
+    except Exception as fault:
+        raise ImageError(f"the photo is damaged ({type(fault).__name__})") from fault

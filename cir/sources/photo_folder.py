@@ -1,0 +1,134 @@
+"""The photos of a folder and of every folder below it.
+
+A photo's id is its path without the ending, folders joined by two underscores: `shoes/12.jpg` is
+`shoes__12`, and `12.jpg` is `12`. It depends on nothing else in the folder.
+"""
+
+import hashlib
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from cir.data.formats import IMAGE_SUFFIXES
+from cir.errors import DatasetError
+from cir.files import require_folder, unreadable
+
+JOINER: Final = "__"
+"""Stands in ids where a path has a slash."""
+_LONGEST_ID: Final = 200
+"""Bytes of an id; file systems take 255 with the ending."""
+_HIDDEN: Final = ("__MACOSX", "@eaDir")
+"""Folders in which archivers and storage servers keep copies of their own."""
+_NAMED: Final = 4
+"""Kinds of other files that an error names."""
+
+
+@dataclass(frozen=True)
+class PhotoFolder:
+    """What a folder and the folders below it hold."""
+
+    root: Path
+    photos: tuple[PurePosixPath, ...]
+    """Paths from `root`, sorted, each with an id of its own."""
+    same_id: tuple[str, ...]
+    """Paths of photos whose id an earlier path has; they are passed over."""
+    hidden: tuple[str, ...]
+    """Paths of photos that are hidden, or lie in a hidden folder; they are passed over."""
+    others: Counter[str]
+    """Endings of the files that are no photos, with their numbers."""
+
+    def file(self, photo: PurePosixPath) -> Path:
+        """The file at a path from `root`."""
+        return self.root / photo
+
+
+def read_photo_folder(root: Path) -> PhotoFolder:
+    """Finds every photo; links to folders are followed, each folder once.
+
+    Raises:
+        DatasetError: there is no such folder, it holds no photo, or a folder cannot be listed.
+    """
+    require_folder(
+        root,
+        DatasetError,
+        f"no folder of photos at {root}: expected .jpg, .png or other photos there",
+    )
+    files = sorted(_files(root))
+    seen = [path for path in files if not _is_hidden(path)]
+    photos = [path for path in seen if is_photo(path.name)]
+    others = Counter(path.suffix.lower() or path.name for path in seen if not is_photo(path.name))
+    if not photos:
+        raise DatasetError(_no_photos(root, others))
+    first: dict[str, PurePosixPath] = {}
+    for path in photos:
+        first.setdefault(photo_id(path), path)
+    return PhotoFolder(
+        root=root,
+        photos=tuple(first.values()),
+        same_id=tuple(shown(path) for path in photos if first[photo_id(path)] != path),
+        hidden=tuple(shown(p) for p in files if _is_hidden(p) and is_photo(p.name)),
+        others=others,
+    )
+
+
+def photo_id(path: PurePosixPath) -> str:
+    """The id of the photo at a path from the folder of photos, in Unicode's composed form."""
+    text = composed(JOINER.join((*path.parts[:-1], without_ending(path.name))))
+    encoded = text.encode("utf-8")
+    if len(encoded) <= _LONGEST_ID:
+        return text
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
+    return f"{encoded[: _LONGEST_ID - 17].decode('utf-8', 'ignore')}-{digest}"
+
+
+def is_photo(name: str) -> bool:
+    """Whether a file's name ends as a photo's does."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def without_ending(name: str) -> str:
+    """A photo's name without `.jpg` and the like; other names stay."""
+    ending = next((end for end in IMAGE_SUFFIXES if name.lower().endswith(end)), "")
+    return name[: len(name) - len(ending)] or name
+
+
+def composed(text: str) -> str:
+    """A name in Unicode's composed form; bytes that are no UTF-8 become backslash escapes."""
+    decoded = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return unicodedata.normalize("NFC", decoded)
+
+
+def shown(path: PurePosixPath) -> str:
+    """A path as text that can be printed and written."""
+    return composed(str(path))
+
+
+def _files(root: Path) -> Iterator[PurePosixPath]:
+    """Paths from `root` of all files."""
+    entered = {os.path.realpath(root)}
+    for folder, folders, names in os.walk(root, onerror=_refused, followlinks=True):
+        below = {name: os.path.realpath(Path(folder, name)) for name in sorted(folders)}
+        folders[:] = [name for name, real in below.items() if real not in entered]
+        entered.update(below[name] for name in folders)
+        yield from (PurePosixPath(Path(folder, name).relative_to(root)) for name in names)
+
+
+def _refused(error: OSError) -> None:
+    raise DatasetError(unreadable(Path(error.filename), error, "cannot be listed: {}")) from error
+
+
+def _is_hidden(path: PurePosixPath) -> bool:
+    return any(part.startswith(".") or part in _HIDDEN for part in path.parts)
+
+
+def _no_photos(root: Path, others: Counter[str]) -> str:
+    kinds = [f"{count:,} {ending}" for ending, count in others.most_common(_NAMED)]
+    held = f"of other files it holds {', '.join(kinds)}" if kinds else "it holds no files"
+    return (
+        f"{root} and the folders below it hold no photos: expected files that end in "
+        f"{', '.join(IMAGE_SUFFIXES)}; {held}"
+    )

@@ -1,0 +1,123 @@
+"""`cir search`: what a photo, a text, or a photo changed by a text finds in a gallery."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cir import arguments
+from cir.config import SearchConfig
+from cir.errors import ImageError
+from cir.files import refuse_existing
+from cir.runtime import pick_device
+from cir.search.index import SearchIndex, SearchResult
+from cir.search.open_index import open_index
+from cir.search.opening import source_of
+from pipeline import console
+from pipeline.terminal_pictures import Protocol, picture, shown_by
+
+
+def run(config: SearchConfig) -> Path | None:
+    """Searches, and shows the results; the path of the page where one is written."""
+    arguments.instance("config", config, SearchConfig)
+    if config.html:
+        refuse_existing(config.html, overwrite=config.overwrite, field="html")
+    index = open_index(
+        config.run,
+        source_of(config.run, config.store, config.dataset),
+        weights=config.weights,
+        device=pick_device(config.device),
+    )
+    results = _search(index, config)
+    _write_page(config, index, results)
+    if config.json:
+        console.plain(json.dumps([_as_json(result) for result in results], indent=2))
+    else:
+        _print(config, results)
+    return config.html
+
+
+def _search(index: SearchIndex, config: SearchConfig) -> list[SearchResult]:
+    return index.search(
+        config.image,
+        config.text,
+        top=config.top,
+        category=config.category,
+        without=config.without,
+        like=config.like,
+        unlike=config.unlike,
+        less=config.less,
+        weight=config.weight,
+        copies=config.copies,
+    )
+
+
+def _as_json(result: SearchResult) -> dict[str, Any]:
+    return {
+        "rank": result.rank,
+        "id": result.id,
+        "score": result.score,
+        "file": str(result.file) if result.file else None,
+        "title": result.record.title,
+        "categories": list(result.record.categories),
+        "attributes": dict(result.record.attributes),
+        "copies": list(result.copies),
+    }
+
+
+def _print(config: SearchConfig, results: Sequence[SearchResult]) -> None:
+    if not results:
+        console.note("Nothing found: `category` and `without` leave no photo")
+        return
+    rows = [
+        (
+            str(result.rank),
+            result.id,
+            f"{result.score:.3f}",
+            result.record.title,
+            ", ".join(result.record.categories),
+            len(result.copies) or "",
+        )
+        for result in results
+    ]
+    console.table(_title(config), ("rank", "id", "score", "title", "category", "copies"), rows)
+    protocol = shown_by() if sys.stdout.isatty() else None
+    if protocol:
+        _draw(results, protocol)
+    if config.html:
+        console.note(f"page: {config.html}")
+
+
+def _title(config: SearchConfig) -> str:
+    parts = [*config.image, *((f'"{config.text}"',) if config.text else ())]
+    return " + ".join(parts) or "more like " + ", ".join(config.like)
+
+
+def _draw(results: Sequence[SearchResult], protocol: Protocol) -> None:
+    """The photos that can be read, each below its rank and id."""
+    for result in results:
+        if result.file is None:
+            continue
+        try:
+            drawn = picture(result.file, protocol)
+        except ImageError:
+            continue
+        console.note(f"{result.rank}  {result.id}")
+        console.plain(drawn)
+
+
+def _write_page(config: SearchConfig, index: SearchIndex, results: Sequence[SearchResult]) -> None:
+    if config.html is None:
+        return
+    # Drawing is imported where a page is written: without one the results come at once.
+    from cir.reporting.search_page import write_search_page
+
+    write_search_page(
+        config.html, _title(config), [_file(index, each) for each in config.image], results
+    )
+
+
+def _file(index: SearchIndex, reference: str) -> Path | None:
+    """The file of a reference; None of a photo whose vector alone is known."""
+    return index.gallery.image(reference).file if reference in index.gallery else Path(reference)

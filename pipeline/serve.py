@@ -1,0 +1,97 @@
+"""`cir serve`: a page and a JSON API over a gallery."""
+
+import os
+from typing import Final
+
+import uvicorn
+
+from cir import arguments
+from cir.config import ServeConfig
+from cir.errors import UsageError
+from cir.files import require_file
+from cir.runtime import pick_device
+from cir.search.index import SearchIndex
+from cir.search.open_index import Opened, open_indexes
+from cir.search.opening import source_of
+from cir.serving.app import create_app
+from cir.serving.engine import Engine, Served
+from pipeline import console
+
+_LOCAL: Final = ("127.0.0.1", "localhost", "[::1]")
+"""Names of this machine, as a request spells them."""
+_TOKEN: Final = "CIR_TOKEN"  # noqa: S105 - the name of an environment variable
+_SHORTEST_TOKEN: Final = 16
+_GRACE_SECONDS: Final = 30
+"""How long requests under way are waited for when the server is told to stop."""
+
+
+def run(config: ServeConfig) -> None:
+    """Serves until a signal stops it; requests under way are finished."""
+    arguments.instance("config", config, ServeConfig)
+    token = _token(config)
+    runs = [each for each in (config.run, config.other) if each is not None]
+    opened = open_indexes(
+        runs,
+        source_of(config.run, config.store, config.dataset),
+        weights=config.weights,
+        device=pick_device(config.device),
+    )
+    opened.plain.gallery.turn()
+    engine = Engine(_served(opened), opened.source.dataset, opened.living)
+    app = create_app(engine, queue=config.queue, token=token, hosts=_hosts(config))
+    console.note(f"{len(engine.gallery):,} photos of {opened.source.store}: {_address(config)}")
+    uvicorn.run(
+        app,
+        host=config.host,
+        port=config.port,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
+def _served(opened: Opened) -> list[Served]:
+    """The runs, then the plain sum, each under its name."""
+    single = len(opened.trained) == 1
+    runs = [
+        Served(f"run-{number}" if not single else "run", _title(index), True, index)
+        for number, index in enumerate(opened.trained, start=1)
+    ]
+    plain = "before training: plain sum" if runs else "plain sum"
+    return [*runs, Served("sum", plain, False, opened.plain)]
+
+
+def _title(index: SearchIndex) -> str:
+    checkpoint = index.retriever.checkpoint
+    if checkpoint is None:
+        return "plain sum"
+    metadata = checkpoint.metadata
+    return f"after training: {metadata.combiner}, epoch {metadata.epoch}"
+
+
+def _hosts(config: ServeConfig) -> tuple[str, ...]:
+    """The names that requests may be addressed to."""
+    if config.host in ("127.0.0.1", "::1", "localhost"):
+        return (*_LOCAL, *config.hostname)
+    return config.hostname or ("*",)
+
+
+def _address(config: ServeConfig) -> str:
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    return f"http://{host}:{config.port}"
+
+
+def _token(config: ServeConfig) -> str | None:
+    """What requests that add or remove must carry; raises UsageError where it is too short."""
+    if not config.writable:
+        return None
+    token = os.environ.get(_TOKEN, "")
+    if config.token_file:
+        require_file(config.token_file, UsageError, f"no token file at {config.token_file}")
+        token = next(iter(config.token_file.read_text(encoding="utf-8").splitlines()), "").strip()
+    if len(token) < _SHORTEST_TOKEN:
+        raise UsageError(
+            f"`writable` takes a token of {_SHORTEST_TOKEN} characters or more: put it into "
+            f"{_TOKEN}, or into a file that `token_file` names"
+        )
+    return token

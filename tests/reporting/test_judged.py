@@ -1,0 +1,70 @@
+"""Evaluations that lie in a run folder: whose they are, and what a reader is told of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from cir.artefacts.store import Embeddings
+from cir.data.dataset import Dataset
+from cir.evaluation.protocol import Protocol
+from cir.evaluation.recall import evaluate
+from cir.models.combiner import TextOnly
+from cir.reporting.judged import judged_in, judged_tables
+from tests.support.worlds import random_embeddings
+
+CPU = torch.device("cpu")
+SHA256 = "c" * 64
+
+
+@pytest.fixture(scope="module")
+def store(dataset: Dataset) -> Embeddings:
+    return random_embeddings(dataset)
+
+
+def left_in(folder: Path, dataset: Dataset, store: Embeddings, **more: object) -> Path:
+    """What `cir evaluate` writes of a run, beside files that are none of its own."""
+    queries, galleries = dataset.queries("val"), dataset.galleries("val")
+    judged = evaluate(
+        queries, galleries, store, TextOnly(), Protocol("val"), query="combiner", device=CPU
+    )
+    origin = {"checkpoint": {"sha256": SHA256}, "embeddings": {"sha256": store.sha256}}
+    (folder / "val.json").write_text(json.dumps(judged.to_json() | origin | more))
+    (folder / "config.json").write_text("{}")
+    (folder / "mine.json").write_text("[1, 2]")
+    return folder
+
+
+def test_figures_of_the_checkpoint_stand_beside_the_plain_sum(
+    tmp_path: Path, dataset: Dataset, store: Embeddings
+) -> None:
+    found, others = judged_in(left_in(tmp_path, dataset, store), SHA256, dataset, store, CPU)
+    (pair,) = found
+    assert others == []
+    assert (pair.name, pair.before.query, pair.after.query) == (
+        "val",
+        "plain sum",
+        "trained combiner",
+    )
+    means, by_category = judged_tables(pair)
+    assert [row[0] for row in means.rows] == ["plain sum", "trained combiner", "chance"]
+    assert len(by_category.rows) == 2 * len(dataset.categories)
+
+
+def test_figures_of_another_checkpoint_are_named_and_left_out(
+    tmp_path: Path, dataset: Dataset, store: Embeddings
+) -> None:
+    found, others = judged_in(left_in(tmp_path, dataset, store), "d" * 64, dataset, store, CPU)
+    assert found == []
+    (told,) = others
+    assert told.startswith("val.json is of another checkpoint or store")
+
+
+def test_figures_that_training_had_a_part_in_say_so(
+    tmp_path: Path, dataset: Dataset, store: Embeddings
+) -> None:
+    leaks = {"queries": 20, "trained_on": 7}
+    folder = left_in(tmp_path, dataset, store, trained_on=leaks)
+    found, _ = judged_in(folder, SHA256, dataset, store, CPU)
+    assert "Trained on 7 of the 20 judged queries" in " ".join(judged_tables(found[0])[0].notes)

@@ -1,0 +1,177 @@
+"""The API: what it answers and refuses, through the application in this process."""
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from cir.data.dataset import Dataset
+from cir.search.index import SearchIndex
+from cir.search.opening import Source, open_gallery
+from cir.serving import limits
+from cir.serving.app import create_app
+from cir.serving.engine import Engine, Served
+from tests.support.galleries import plain_sum, small_photos, stored
+from tests.support.micro import micro_encoder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return small_photos(tmp_path_factory.mktemp("served") / "shop")
+
+
+@pytest.fixture(scope="module")
+def index(photos: Dataset) -> SearchIndex:
+    encoder = micro_encoder()
+    store = stored(photos, encoder, photos.root.with_name("shop.h5"))
+    return SearchIndex(plain_sum(encoder), open_gallery(Source(store, photos)))
+
+
+@pytest.fixture(scope="module")
+def client(photos: Dataset, index: SearchIndex) -> Iterator[TestClient]:
+    served = [Served("run", "after", True, index), Served("sum", "before", False, index)]
+    app = create_app(Engine(served, photos), queue=8, hosts=("testserver",))
+    with TestClient(app) as made:
+        yield made
+
+
+def encoded(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
+
+
+def test_a_search_answers_as_the_library_does(client: TestClient, index: SearchIndex) -> None:
+    asked = {"images": ["s0"], "text": "is blue", "top": 3, "retrievers": ["sum", "run"]}
+    answered = client.post("/api/search", json=asked).json()
+    expected = [(r.id, pytest.approx(r.score)) for r in index.search("s0", "is blue", top=3)]
+    assert [answer["retriever"] for answer in answered["answers"]] == ["sum", "run"]
+    for answer in answered["answers"]:
+        assert [(r["image"]["id"], r["score"]) for r in answer["results"]] == expected
+    assert answered["answers"][0]["results"][0]["image"]["title"].startswith("Shoe")
+    assert all(spent >= 0 for spent in answered["milliseconds"].values())
+
+
+def test_a_photo_of_ones_own_is_a_reference(
+    client: TestClient, index: SearchIndex, photos: Dataset
+) -> None:
+    asked = {"photo": encoded(photos.image_path("s2")), "text": "is red", "top": 3}
+    answered = client.post("/api/search", json=asked).json()["answers"][0]["results"]
+    expected = index.search(photos.image_path("s2"), "is red", top=3)
+    assert [r["image"]["id"] for r in answered] == [result.id for result in expected]
+
+
+def test_neighbours_are_near_by_image_alone(client: TestClient, index: SearchIndex) -> None:
+    answered = client.get("/api/neighbours/s2?top=3").json()
+    assert answered["image"]["id"] == "s2"
+    expected = [result.id for result in index.search("s2", top=3)]
+    assert [r["image"]["id"] for r in answered["results"]] == expected
+
+
+def test_the_gallery_is_listed_by_category_words_and_chance(client: TestClient) -> None:
+    assert client.get("/api/images?category=shoes&count=2&offset=1").json()["total"] == 6
+    titles = client.get("/api/images?text=shoe 3").json()["images"]
+    assert [image["id"] for image in titles] == ["s3"]
+    orders = [client.get(f"/api/images?seed={seed}").json()["images"] for seed in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+    assert client.get("/api/words?count=1").json() == [
+        {"name": "colour", "words": [{"word": "red", "images": 2}]}
+    ]
+    assert client.get("/api/categories").json() == [{"name": "shoes", "images": 6}]
+
+
+def test_a_picture_is_a_small_jpeg(client: TestClient) -> None:
+    path = client.get("/api/images/s1").json()["picture"]
+    answered = client.get(f"{path}?side=120")
+    with Image.open(io.BytesIO(answered.content)) as picture:
+        assert (picture.format, picture.size) == ("JPEG", (48, 64))
+    tag = {"If-None-Match": answered.headers["etag"]}
+    assert client.get(f"{path}?side=120", headers=tag).status_code == 304
+
+
+def test_a_query_of_the_dataset_comes_with_the_rank_of_its_target(
+    client: TestClient, index: SearchIndex
+) -> None:
+    (listed,) = client.get("/api/queries?split=val").json()["queries"]
+    judged = client.get(f"/api/queries/{listed['id']}").json()
+    image, text = index.gallery.vector("s0"), index.retriever.encode_texts(["is blue"])
+    scores = index.gallery.vectors @ index.retriever.compose(image[None], text)[0]
+    rank = 1 + int((scores > scores[index.gallery.row("s1")]).sum())
+    assert judged["ranked"] == 6
+    for answer in judged["answers"]:
+        assert [(t["image"]["id"], t["rank"]) for t in answer["targets"]] == [("s1", rank)]
+
+
+def test_what_the_server_holds_is_told(client: TestClient) -> None:
+    told = client.get("/api/info").json()
+    assert (told["images"], told["writable"]) == (6, False)
+    assert [each["name"] for each in told["retrievers"]] == ["run", "sum"]
+    assert told["queries"] == [{"split": "val", "queries": 1}]
+    assert client.get("/api/health").json()["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "words"),
+    [
+        ({}, 422, "nothing to search for"),
+        ({"text": "x" * 1001}, 422, "at most 1000 characters"),
+        ({"images": ["../../etc/passwd"]}, 404, "holds no photo"),
+        ({"images": ["/etc/passwd"]}, 404, "holds no photo"),
+        ({"photo": "no base64!"}, 422, "no base64"),
+        ({"photo": base64.b64encode(b"no image").decode()}, 422, "is no image"),
+        ({"text": "x", "retrievers": ["other"]}, 404, "no retriever 'other'"),
+        ({"text": "x", "category": "other"}, 404, "no category 'other'"),
+        ({"text": "x", "top": 101}, 422, "less than or equal to 100"),
+        ({"text": "x", "colour": "red"}, 422, "Extra inputs"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(
+    client: TestClient, asked: dict, code: int, words: str
+) -> None:
+    answered = client.post("/api/search", json=asked)
+    assert answered.status_code == code
+    assert words in str(answered.json()["detail"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/pictures/..%2F..%2Fshop.h5",
+        "/api/pictures/%2Fetc%2Fpasswd",
+        "/api/images/../../../etc/passwd",
+        "/static/..%2Fapp.py",
+        "/static/%2e%2e/app.py",
+    ],
+)
+def test_no_path_leads_out_of_the_gallery(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_every_answer_carries_the_headers_and_the_policy(client: TestClient) -> None:
+    for path in ("/", "/api/docs", "/api/health", "/api/nowhere", "/static/api.css"):
+        headers = client.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "script-src 'self';" in policy
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_pages_hold_no_inline_script_or_style(client: TestClient) -> None:
+    for path in ("/", "/api/docs"):
+        page = client.get(path).text
+        assert "<script>" not in page
+        assert "<style" not in page
+        assert "style=" not in page
+
+
+def test_a_name_that_is_not_this_machines_is_refused(client: TestClient) -> None:
+    assert client.get("/api/health", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_a_body_that_is_too_long_is_refused(client: TestClient) -> None:
+    claimed = {"Content-Length": str(2**40), "Content-Type": "application/json"}
+    assert client.post("/api/search", content=b"{}", headers=claimed).status_code == 413
+    endless = (b"x" * 2**20 for _ in range(limits.BODY_BYTES // 2**20 + 2))
+    assert client.post("/api/search", content=endless).status_code == 413

@@ -1,0 +1,113 @@
+"""Trains on the CPU and on the pretend device, and writes what each run lost and waited for.
+
+python -m tests.support.pretend_training DATASET FOLDER
+"""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+import torch
+from accelerate import Accelerator
+
+from cir.artefacts.store import Embeddings
+from cir.data.dataset import Dataset
+from cir.encoding.encoder import Encoder
+from cir.training import builders, trainer
+from cir.training.step import Learner
+from cir.training.train import train
+from tests.support import pretend_device
+from tests.support.micro import micro_encoder
+from tests.support.mined import random_manifest
+from tests.support.runs import config_of, encoded_by, metrics
+
+ASKED: Final[dict[str, dict[str, Any]]] = {
+    "attention-fusion": {"combiner": "attention-fusion", "dropout": 0.0},
+    "terms": {
+        "loss": "0.5*triplet+contrastive",
+        "contrast": "batch+bank+mined+reference",
+        "other_targets": "positive",
+        "learn_temperature": True,
+        "ema": 0.8,
+    },
+    "online": {"online_top_k": 4},
+    "trust": {"weighting": "trust"},
+    "hardness": {"weighting": "hardness", "loss": "contrastive"},
+    "guide": {"guide_threshold": 0.2, "online_top_k": 3, "contrast": "batch+mined"},
+    "text": {"tune": "text"},
+    "image": {"tune": "image"},
+    "in chunks": {"tune": "both", "encode_batch": 5},
+}
+"""Settings by the name of the run that is trained with them."""
+
+
+def main(dataset: Dataset, folder: Path) -> None:
+    embeddings = encoded_by(micro_encoder(), dataset)
+    found = {
+        name: {
+            "here": trained(dataset, embeddings, folder / name / "here", settings),
+            "away": trained_away(dataset, embeddings, folder / name / "away", settings),
+        }
+        for name, settings in ASKED.items()
+    }
+    (folder / "found.json").write_text(json.dumps(found))
+
+
+def trained(
+    dataset: Dataset, embeddings: Embeddings, out: Path, settings: dict[str, Any]
+) -> list[Any]:
+    """The loss and the recalls on dev of each epoch."""
+    given = {"combiner": "gated-sum", "clip_learning_rate": 1e-3, "epochs": 2} | settings
+    with mock.patch("cir.encoding.origin.load_encoder", _micro):
+        train(config_of(out, **given), dataset, embeddings, random_manifest(dataset, embeddings))
+    return [[line["loss"], line["dev"]] for line in metrics(out)]
+
+
+def trained_away(
+    dataset: Dataset, embeddings: Embeddings, out: Path, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """The same on the pretend device, and how often each step waited for it."""
+    waits: list[Counter[str]] = []
+    with (
+        pretend_device.pretended() as device,
+        mock.patch.object(trainer, "pick_device", return_value=device),
+        mock.patch.object(trainer, "build_accelerator", _accelerator),
+        mock.patch.object(Learner, "losses", _before(waits, Learner.losses)),
+        mock.patch.object(Learner, "update", _after(waits, Learner.update)),
+    ):
+        lines = trained(dataset, embeddings, out, settings)
+    return {"lines": lines, "waits": [dict(step) for step in waits]}
+
+
+def _micro(*_: object, device: torch.device, **__: object) -> Encoder:
+    return micro_encoder(device=device)
+
+
+def _accelerator(run: Path, device: torch.device, precision: str) -> Accelerator:
+    accelerator = builders.build_accelerator(run, torch.device("cpu"), precision)
+    accelerator.state.device = device
+    return accelerator
+
+
+def _before(waits: list[Counter[str]], losses: Any) -> Any:
+    def counted(*given: Any) -> Any:
+        waits.append(Counter(pretend_device.WAITS))
+        return losses(*given)
+
+    return counted
+
+
+def _after(waits: list[Counter[str]], update: Any) -> Any:
+    def counted(*given: Any) -> Any:
+        rate = update(*given)
+        waits[-1] = pretend_device.WAITS - waits[-1]
+        return rate
+
+    return counted
+
+
+if __name__ == "__main__":
+    main(Dataset(Path(sys.argv[1])), Path(sys.argv[2]))
