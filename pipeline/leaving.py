@@ -68,7 +68,7 @@ def end_if_told(code: int) -> None:
     if _told:
         sys.stdout.flush()
         sys.stderr.flush()
-        multiprocessing.util._exit_function()
+        multiprocessing.util._exit_function()  # type: ignore[attr-defined]
         os._exit(code)
 
 
