@@ -21,6 +21,7 @@ from rich.markup import escape
 from cir import __version__, config
 from cir.errors import CirError
 from pipeline import faults, flags, leaving
+from pipeline.patience import awaited
 
 if TYPE_CHECKING:
     from cir.processes import Processes
@@ -114,7 +115,11 @@ def _exit_code(
 ) -> int:
     """Runs a stage; 0, or the code of its failure, which the main process tells in one line."""
     try:
-        with processes.fail_together(), faults.as_library_errors(kind):
+        with (
+            awaited(f"cir {stage.replace('_', '-')} begins"),
+            processes.fail_together(),
+            faults.as_library_errors(kind),
+        ):
             built = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
             run = importlib.import_module(f"pipeline.{stage}").run
             done = run(built, processes) if stage in _SHARED else run(built)
