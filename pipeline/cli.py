@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from cir import __version__, config
 from cir.errors import CirError
-from pipeline import faults, flags
+from pipeline import faults, flags, leaving
 
 if TYPE_CHECKING:
     from cir.processes import Processes
@@ -96,8 +96,14 @@ def _run(stage: str, kind: type[config.Config], values: dict[str, Any]) -> None:
     from cir.processes import ALONE, together
 
     faults.ready_terminal()
-    with together() if stage in _SHARED else nullcontext(ALONE) as processes:
-        code = _exit_code(stage, kind, values, processes)
+    try:
+        with (
+            leaving.on_signals(),
+            together() if stage in _SHARED else nullcontext(ALONE) as processes,
+        ):
+            code = _exit_code(stage, kind, values, processes)
+    except leaving.Left as error:
+        code = faults.end(error, kind)
     if code:
         raise typer.Exit(code)
 
@@ -107,7 +113,7 @@ def _exit_code(
 ) -> int:
     """Runs a stage; 0, or the code of its failure, which the main process tells in one line."""
     try:
-        with processes.fail_together(), faults.as_library_errors():
+        with processes.fail_together(), faults.as_library_errors(kind):
             built = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
             run = importlib.import_module(f"pipeline.{stage}").run
             done = run(built, processes) if stage in _SHARED else run(built)
