@@ -1,8 +1,8 @@
 """How a command leaves when a signal tells it to: soon, and with nothing left behind.
 
 SIGTERM, SIGINT and SIGHUP raise `Left` between two steps of Python, so that all that is under way
-is undone as after any failure. Where the program is deep in a computation that does not come back, or
-its undoing hangs, a thread beside it undoes what can be and ends it.
+is undone as after any failure. Where the program is deep in a computation that does not come back,
+or its undoing hangs, a thread beside it undoes what can be and ends it.
 """
 
 import os
