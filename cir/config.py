@@ -265,6 +265,8 @@ class CheckConfig(Config):
     """Replace what exists in --json and --without-missing, where cir made it."""
     images: bool = option(True, "Input")
     """Open every image; --no-images audits the annotations alone."""
+    embeddings: Path | None = option(None, "Input")
+    """Compare the bytes of every photo with those that this embedding store was made of."""
     workers: int | None = option(None, "Machine")
     """Processes that open images; one a core by default."""
 
@@ -587,6 +589,8 @@ class MineConfig(_MiningRules):
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
     """Embedding store of `cir embed`."""
+    stale_ok: bool = option(False, "Files")
+    """Go on where photos have another size or time of change than when they were embedded."""
     out: Path = option(MANIFEST, "Files", writes="manifest")
     """Manifest to write."""
     split: Split = option("train", "Query")
@@ -717,6 +721,8 @@ class TrainConfig(Config):
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
     """Embedding store that the manifest was mined from."""
+    stale_ok: bool = option(False, "Files")
+    """Go on where photos have another size or time of change than when they were embedded."""
     out: Path = option(RUN, "Files", writes="run")
     """Run folder to make."""
     resume: bool = option(False, "Files")
@@ -931,6 +937,8 @@ class EvaluateConfig(Config):
     """Dataset folder."""
     embeddings: Path = option(EMBEDDINGS, "Files")
     """Embedding store of `cir embed`."""
+    stale_ok: bool = option(False, "Files")
+    """Go on where photos have another size or time of change than when they were embedded."""
     split: Split = option("val", "Protocol")
     """Split that is reported."""
     gallery: tuple[GalleryName, ...] = option(("full",), "Protocol")

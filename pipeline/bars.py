@@ -14,6 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from cir.progress import Task
+from pipeline import patience
 
 
 class Pipe(Console):
@@ -205,6 +206,7 @@ class RichProgress:
     @contextmanager
     def task(self, label: str, total: int, unit: str) -> Iterator[Task]:
         """Shows one task while the block runs."""
+        patience.broken()
         work = _Work(label, total, unit, self._clock)
         show = self._bar if on_screen(self._console) else self._lines
         with show(work) as running:

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from cir import arguments
+from cir.artefacts.photo_states import PhotoChanges, compare_bytes
+from cir.artefacts.store import read_embeddings
 from cir.config import CheckConfig
 from cir.data.audit import Audit, audit
 from cir.data.dataset import Dataset
@@ -36,23 +38,36 @@ def run(config: CheckConfig) -> bool:
     dataset = Dataset(config.dataset)
     workers, progress = pick_workers(config.workers), console.RichProgress()
     report = audit(dataset, images=config.images, workers=workers, progress=progress)
-    _tell(config, dataset, report)
+    stale = _compared(config, dataset)
+    _tell(config, dataset, report, stale)
     if config.without_missing:
         write_remainder(dataset, report, config.without_missing)
         console.note(f"{config.without_missing}: what is left, with {RECORD_FILE} of what is not")
-    return report.complete or config.without_missing is not None
+    return not stale and (report.complete or config.without_missing is not None)
 
 
-def _tell(config: CheckConfig, dataset: Dataset, report: Audit) -> None:
+def _compared(config: CheckConfig, dataset: Dataset) -> PhotoChanges | None:
+    """How the photos differ from those of the store, where one is given."""
+    if config.embeddings is None:
+        return None
+    embeddings = read_embeddings(config.embeddings)
+    return compare_bytes(embeddings, dataset, progress=console.RichProgress())
+
+
+def _tell(config: CheckConfig, dataset: Dataset, report: Audit, stale: PhotoChanges | None) -> None:
     """Prints and writes what was found."""
     hurt = report.images_opened and not report.complete
     left = remainder(dataset, report.absent) if hurt else ()
     if config.json:
-        write_json(config.json, report.to_json() | {"left": [asdict(part) for part in left]})
+        compared = {} if stale is None else {"embeddings": asdict(stale)}
+        every = {"left": [asdict(part) for part in left]} | compared
+        write_json(config.json, report.to_json() | every)
     _print_counts(report)
     _print_notes(report)
     _print_left(left)
     _print_faults(report)
+    if stale is not None:
+        _print_stale(config, stale)
 
 
 def _print_counts(report: Audit) -> None:
@@ -157,6 +172,19 @@ def _print_faults(report: Audit) -> None:
         whole = "every stage finds what it needs"
         gallery = "every image is there; without queries it is a gallery to search in"
         console.note(f"complete: {whole if report.images_in_queries else gallery}")
+
+
+def _print_stale(config: CheckConfig, stale: PhotoChanges) -> None:
+    """How the photos differ from those that the store was made of."""
+    for ids, what in (
+        (stale.changed, "photos hold other bytes than when they were embedded"),
+        (stale.gone, "photos of the store are gone"),
+        (stale.new, "photos are not in the store"),
+    ):
+        if ids:
+            _print_some(f"{len(ids):,} {what}", ids)
+    if not stale:
+        console.note(f"{config.embeddings} holds every photo as it is, byte for byte")
 
 
 def _print_some(headline: str, items: tuple[str, ...]) -> None:

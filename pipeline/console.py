@@ -8,6 +8,7 @@ from typing import Final
 from rich.console import Console, RenderableType
 from rich.markup import escape
 
+from pipeline import patience
 from pipeline.bars import Pipe, err, on_screen
 from pipeline.bars import RichProgress as RichProgress
 from pipeline.flags import spelled
@@ -49,6 +50,7 @@ def note(text: str) -> None:
 
 def plain(text: str) -> None:
     """Prints a text as it is, for a program or the terminal to read."""
+    patience.broken()
     try:
         sys.stdout.write(f"{text}\n")
     except OSError as error:
@@ -70,6 +72,7 @@ def fail(text: str) -> None:
 
 def _print(shown: RenderableType, *, soft_wrap: bool = False) -> None:
     """Prints on standard output; a fault of the operating system there names it."""
+    patience.broken()
     try:
         _said().print(shown, soft_wrap=soft_wrap)
     except OSError as error:

@@ -12,7 +12,7 @@ import torch
 from cir import __version__, arguments
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.query_ranks import write_query_ranks
-from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.store import Embeddings
 from cir.artefacts.trained import TRAINED_FILE, read_trained
 from cir.config import (
     RUN,
@@ -46,6 +46,7 @@ from cir.types import Split
 from cir.workers import pick_workers
 from pipeline import console
 from pipeline.claims import claims_outputs
+from pipeline.stores import read_fresh
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +106,7 @@ def _open(config: EvaluateConfig) -> _Inputs:
         dataset=dataset,
         queries=queries,
         galleries=dataset.galleries(config.split),
-        store=read_embeddings(config.embeddings),
+        store=read_fresh(config.embeddings, dataset, stale_ok=config.stale_ok),
         protocols=_protocols(config, dataset),
         device=device,
     )

@@ -15,7 +15,7 @@ from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.manifest import Manifest, write_manifest
 from cir.artefacts.manifest_metadata import Pilot
 from cir.artefacts.pairs import write_pairs
-from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.store import Embeddings
 from cir.config import MineConfig, MiningOptions
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
@@ -34,6 +34,7 @@ from cir.runtime import pick_device
 from cir.training.pilot import WITHOUT_PILOT, SamplingPilot
 from pipeline import console, mined_tables
 from pipeline.claims import claims_outputs
+from pipeline.stores import read_fresh
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,9 @@ def _open(config: MineConfig, processes: Processes) -> _Inputs:
     """Reads everything, cheapest first, and composes the queries."""
     dataset, device = Dataset(config.dataset), pick_device(config.device)
     every, galleries = dataset.queries(config.split), dataset.galleries(config.split)
-    embeddings = read_embeddings(config.embeddings)
+    embeddings = read_fresh(
+        config.embeddings, dataset, stale_ok=config.stale_ok, main=processes.main
+    )
     composer = _composer(config, embeddings)
     queries, left_out = usable_queries(every, embeddings)
     texts = [joined(query.captions) for query in queries]

@@ -6,7 +6,7 @@ from typing import Any
 
 from cir import arguments
 from cir.artefacts.manifest import read_manifest
-from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.store import Embeddings
 from cir.config import REPORT_FILE, TrainConfig
 from cir.data.dataset import Dataset
 from cir.errors import CheckpointError
@@ -22,6 +22,7 @@ from cir.training.train import train
 from pipeline import console
 from pipeline.claims import claims_outputs
 from pipeline.flags import command
+from pipeline.stores import read_fresh
 
 _SHOWN = ("R@10", "R@50", "headline")
 
@@ -33,7 +34,10 @@ def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
     Of several processes, each trains on its part of every batch, and the main one writes and says.
     """
     arguments.instance("config", config, TrainConfig)
-    dataset, embeddings = Dataset(config.dataset), read_embeddings(config.embeddings)
+    dataset = Dataset(config.dataset)
+    embeddings = read_fresh(
+        config.embeddings, dataset, stale_ok=config.stale_ok, main=processes.main
+    )
     progress: Progress = console.RichProgress() if processes.main else SILENT
     epochs: list[int] = []
 

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from cir.data.images import decode_image, image_bytes
 from cir.data.rgb import as_rgb
-from cir.errors import CirError, ImageError, UnreadImageError
+from cir.errors import CirError, ImageError
 from cir.lifeline import Lifeline, hang_on
 
 Preprocessing = Callable[[Image.Image], Float[Tensor, "3 size size"]]
@@ -41,8 +41,6 @@ class ImageBatch:
     """SHA-256 of each readable file; empty for an image that came decoded."""
     faults: dict[int, str]
     """The images that could not be read, by row, with one line that says why."""
-    unread: tuple[int, ...] = ()
-    """Those of them whose file the system did not give: another run may read them."""
 
     def pin_memory(self) -> "ImageBatch":
         """Called by the DataLoader, so that the copy to the GPU runs beside its work."""
@@ -114,7 +112,6 @@ class _DecodedImage:
     pixels: Tensor | None
     sha256: str
     fault: str
-    unread: bool = False
 
 
 class _Images(TorchDataset[_DecodedImage]):
@@ -136,7 +133,7 @@ class _Images(TorchDataset[_DecodedImage]):
             encoded = image_bytes(path)
             image = decode_image(encoded, path, least=self._least)
         except ImageError as fault:
-            return _DecodedImage(row, None, "", str(fault), isinstance(fault, UnreadImageError))
+            return _DecodedImage(row, None, "", str(fault))
         pixels = self._preprocess(image)
         return _DecodedImage(row, pixels, hashlib.sha256(encoded).hexdigest(), "")
 
@@ -148,5 +145,4 @@ def _collate(images: Sequence[_DecodedImage]) -> ImageBatch:
         pixels=torch.stack(pixels) if pixels else torch.empty(0),
         sha256=tuple(image.sha256 for image in images if not image.fault),
         faults={image.row: image.fault for image in images if image.fault},
-        unread=tuple(image.row for image in images if image.unread),
     )

@@ -116,10 +116,16 @@ class Engine:
         ]
 
     def judge(self, item: SplitQuery, retrievers: Sequence[str], top: int) -> dict[str, Judged]:
-        """Each retriever's ranks of a query's true targets, and its best results."""
+        """Each retriever's ranks of a query's true targets, and its best among the same photos."""
         ranked = self.ranked_ids(item)
         targets = [i for i in item.query.target_ids if i in set(ranked)]
-        query = SearchQuery(images=(item.query.reference_id,), text=item.text, top=top)
+        query = SearchQuery(
+            images=(item.query.reference_id,),
+            text=item.text,
+            top=top,
+            without=frozenset(self.gallery.image_ids) - frozenset(ranked),
+            copies=True,
+        )
         judged = {}
         for name in retrievers:
             index = self.served[name].index

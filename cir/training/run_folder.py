@@ -16,7 +16,17 @@ MANIFESTS: Final = "manifests"
 TENSORBOARD: Final = "tensorboard"
 
 _CHANGEABLE: Final = (
-    *("out", "resume", "overwrite", "save_minutes", "device", "workers", "tracker", "log_every"),
+    *(
+        "out",
+        "resume",
+        "overwrite",
+        "save_minutes",
+        "device",
+        "workers",
+        "tracker",
+        "log_every",
+        "stale_ok",
+    ),
 )
 """Settings that a resumed run may change: where it lies, what it runs on, how it is watched."""
 

@@ -250,7 +250,7 @@ def made(folder: Path) -> list[Artefact]:
     write_manifest(random_manifest(dataset, embeddings), manifest)
     checkpoint = saved(folder / "last", torch.nn.Linear(8, 8), embeddings.provenance)
     blocks = Blocks(folder / "blocks.h5")
-    blocks.save("block", {"vectors": embeddings.images.vectors})
+    blocks.save("block", [{"vectors": embeddings.images.vectors}])
     read = partial(read_checkpoint, checkpoint)
     return [
         Artefact("stores", store, partial(read_embeddings, store)),
@@ -258,8 +258,13 @@ def made(folder: Path) -> list[Artefact]:
         Artefact("combiners", checkpoint / "combiner.safetensors", read),
         Artefact("trainer states", checkpoint / "trainer.pt", partial(read_trainer, checkpoint)),
         Artefact("metadata of checkpoints", checkpoint / "metadata.json", read),
-        Artefact("saved blocks", blocks.folder / "block.npz", partial(blocks.load, "block")),
+        Artefact("saved blocks", next(blocks.folder.glob("*.npz")), partial(batches_of, blocks)),
     ]
+
+
+def batches_of(blocks: Blocks) -> object:
+    """What a run that goes on takes of its saved blocks; None where it takes nothing."""
+    return list(blocks.load_all("block")) or None
 
 
 def read_damaged(artefact: Artefact, whole: bytes, seed: int, number: int) -> str:

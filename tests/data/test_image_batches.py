@@ -63,7 +63,6 @@ def test_batches_come_in_order_with_their_faults(photos: list[Path], workers: in
     assert found[0].faults[1] == f"{photos[1]} is empty (0 bytes): fetch it again"
     assert found[1].faults[4] == f"{photos[4]} is no image: expected {FORMAT_NAMES}"
     assert found[1].faults[5] == f"{photos[5]} is missing"
-    assert found[1].unread == (5,)
 
 
 def test_a_batch_without_a_readable_photo_is_empty(photos: list[Path]) -> None:

@@ -16,7 +16,12 @@ from pipeline import catalog, catalog_tables, folder
 from tests.support.micro import micro_encoder
 from tests.support.photo_folders import write_photos
 
-NAMES = [f"{kind}/{n}.png" for kind in ("bags", "hats") for n in range(12)] + ["loose.png"]
+FORMATS = ("jpg", "JPEG", "png", "webp", "bmp", "tiff", "tif", "gif", "avif")
+NAMES = [
+    *(f"{kind}/{n}.png" for kind in ("bags", "hats") for n in range(12)),
+    *(f"hats/of {ending}.{ending}" for ending in FORMATS),
+    "loose.png",
+]
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ async def query(
     ] = None,
     top: Count = 10,
 ) -> schemas.JudgedQuery:
-    """A query of the dataset: each retriever's results, and where the true targets rank."""
+    """A query of the dataset: where its true targets rank, and the best of the same photos."""
     item = _query(state, query_id)
     names = state.retrievers(retrievers or list(state.engine.served))
     judged = await state.batcher.call(lambda: state.engine.judge(item, names, top))

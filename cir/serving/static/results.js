@@ -13,7 +13,7 @@ function found(result, hits, act) {
     frame(image, 240, {label: `Go on from number ${rank}: ${named(image)}`, onclick: () => act.refine(image)}),
     element("div", {class: "said"},
       element("span", {class: "score", title: "cosine similarity"}, percent(score)),
-      element("span", {class: "note"}, hit ? `${rank} · true target` : String(rank)),
+      element("span", {class: "note"}, hit ? `${rank} · target` : String(rank)),
       element("span", {class: "named"}, named(image)),
       copies.length ? element("span", {}, `and ${count(copies.length, "near-copy").replace("copys", "copies")}`) : null),
     element("div", {class: "tastes"},
@@ -25,11 +25,12 @@ function targets(answer, ranked) {
   const shown = answer.targets.slice(0, 8);
   const said = shown.length === 1 ? "True target" : `True targets, ${count(answer.targets.length, "photo")}`;
   return element("div", {class: "card targets"},
-    element("p", {}, `${said}: best rank ${Math.min(...answer.targets.map(one => one.rank)).toLocaleString("en")} of ${ranked.toLocaleString("en")}`),
-    element("p", {class: "quiet"}, "Counted as cir evaluate does: the reference and near-copies have ranks of their own."),
     element("ul", {}, ...shown.map(({image, rank}) => element("li", {},
       element("div", {class: "frame"}, picture(image, 120, named(image))),
-      `rank ${rank.toLocaleString("en")}`))));
+      `rank ${rank.toLocaleString("en")}`))),
+    element("div", {},
+      element("p", {}, `${said}: best rank ${Math.min(...answer.targets.map(one => one.rank)).toLocaleString("en")} of ${ranked.toLocaleString("en")}`),
+      element("p", {class: "quiet"}, "Among the photos of its category and split, as cir evaluate ranks them: the reference has a rank as well.")));
 }
 
 function answerOf(answer, title, ranked, act) {
