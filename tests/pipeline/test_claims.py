@@ -40,6 +40,8 @@ COMMANDS = {
     ("CatalogConfig", "out"): (
         "data from-catalog --images world/dataset/images --attributes world/a.csv --out {}"
     ),
+    ("FolderConfig", "out"): "data from-folder world/dataset/images --out {}",
+    ("SearchConfig", "html"): "search --store world/e.h5 --text red --html {}",
     ("SynthConfig", "out"): "data synth --dress 20 --shirt 20 --toptee 20 --out {}",
     ("CaptionPairsConfig", "out"): (
         "data caption-pairs world/dataset world/p.jsonl --out {}.jsonl"
@@ -243,7 +245,7 @@ FOLDERS = {
 GOES_ON = {("DemoConfig", "out"), ("EmbedConfig", "out")}
 
 
-@pytest.mark.parametrize("output", COMMANDS.keys() - GOES_ON, ids=" ".join)
+@pytest.mark.parametrize("output", sorted(COMMANDS.keys() - GOES_ON), ids=" ".join)
 def test_one_that_exists_stays_unless_asked_to_replace_it(
     output: tuple[str, str], way: Path
 ) -> None:
