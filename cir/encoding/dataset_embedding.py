@@ -119,6 +119,7 @@ def embed_dataset(
     """
     started = time.perf_counter()
     store = None if overwrite else store_to_add_to(out, encoder, any_precision=any_precision)
+    dataset.require_sound()
     changes = Changes(out)
     named = changes.named()
     ids = [image_id for image_id in dataset.image_ids() if image_id not in named]
