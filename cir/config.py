@@ -1099,7 +1099,7 @@ class SearchConfig(GalleryConfig):
     """Id that is never a result; can be given more than once."""
     copies: bool = option(False, "Results")
     """Show near-copies as results of their own, in place of folded into the better one."""
-    html: Path | None = option(None, "Results")
+    html: Path | None = option(None, "Results", writes="page")
     """Write the results with their photos to this HTML file, which needs no network."""
     json: bool = option(False, "Results")
     """Print the results as JSON, and nothing else."""

@@ -115,6 +115,7 @@ def embed_dataset(
     """
     started = time.perf_counter()
     store = None if overwrite else store_to_add_to(out, encoder, any_precision=any_precision)
+    dataset.require_sound()
     ids = dataset.image_ids()
     missing = _missing(dataset, ids, on_error)
     files = {i: dataset.image_files[i] for i in ids if i not in missing}
