@@ -1059,8 +1059,8 @@ class GalleryConfig(Config):
     """Run folder of `cir train`, or one of its checkpoints; without one, the plain sum of image and
     text searches."""
     store: Path | None = option(None, "Input")
-    """Embedding store that is searched, or a dataset folder with its store beside it; that of the
-    run by default."""
+    """What is searched: an embedding store, a dataset folder with its store beside it, or a folder
+    of photos, which is embedded first and kept; the store of the run by default."""
     dataset: Path | None = option(None, "Input")
     """Dataset folder of the store's photos, titles and categories; found beside the store, or
     named by the run, by default."""
@@ -1101,7 +1101,7 @@ class SearchConfig(GalleryConfig):
     """Id that is never a result; can be given more than once."""
     copies: bool = option(False, "Results")
     """Show near-copies as results of their own, in place of folded into the better one."""
-    html: Path | None = option(None, "Results")
+    html: Path | None = option(None, "Results", writes="page")
     """Write the results with their photos to this HTML file, which needs no network."""
     json: bool = option(False, "Results")
     """Print the results as JSON, and nothing else."""

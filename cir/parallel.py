@@ -1,4 +1,7 @@
-"""The same function over many inputs in worker processes, results in the order of the inputs."""
+"""The same function over many inputs in worker processes, results in the order of the inputs.
+
+No worker outlives the caller, however that ends (`cir.lifeline`).
+"""
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
@@ -7,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Final, TypeVar
 
 from cir.errors import CirError
+from cir.lifeline import Lifeline, hang_on, interrupts_kept_back
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,10 +36,23 @@ def in_order(
         return
     # Forking a process whose libraries hold threads may hang; a spawned one starts clean.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with (
+        Lifeline() as lifeline,
+        ProcessPoolExecutor(
+            min(workers, -(-len(items) // _CHUNK)),
+            mp_context=context,
+            initializer=hang_on,
+            initargs=(lifeline.end,),
+        ) as pool,
+    ):
         try:
-            yield from pool.map(function, items, chunksize=_CHUNK)
+            with interrupts_kept_back():
+                results = pool.map(function, items, chunksize=_CHUNK)
+            yield from results
         except BrokenProcessPool:
             raise CirError(
                 "a worker process was killed, perhaps for lack of memory: try `workers=1`"
             ) from None
+        except BaseException:
+            lifeline.cut()  # nobody waits for what the workers have begun
+            raise

@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from cir import __version__, config
 from cir.errors import CirError
-from pipeline import faults, flags
+from pipeline import faults, flags, leaving
 from pipeline.patience import awaited
 
 if TYPE_CHECKING:
@@ -97,8 +97,15 @@ def _run(stage: str, kind: type[config.Config], values: dict[str, Any]) -> None:
     from cir.processes import ALONE, together
 
     faults.ready_terminal()
-    with together() if stage in _SHARED else nullcontext(ALONE) as processes:
-        code = _exit_code(stage, kind, values, processes)
+    try:
+        with (
+            leaving.on_signals(),
+            together() if stage in _SHARED else nullcontext(ALONE) as processes,
+        ):
+            code = _exit_code(stage, kind, values, processes)
+    except leaving.Left as error:
+        code = faults.end(error, kind)
+    leaving.end_if_told(code)
     if code:
         raise typer.Exit(code)
 
@@ -111,7 +118,7 @@ def _exit_code(
         with (
             awaited(f"cir {stage.replace('_', '-')} begins"),
             processes.fail_together(),
-            faults.as_library_errors(),
+            faults.as_library_errors(kind),
         ):
             built = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
             run = importlib.import_module(f"pipeline.{stage}").run
@@ -120,8 +127,10 @@ def _exit_code(
     except CirError as error:
         return faults.end(error, kind, main=processes.main)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told in one line
+        code = faults.end(error, kind, main=processes.main)
+        leaving.end_if_told(code)
         # Raised, not returned: the other processes know nothing of it and are not waited for.
-        raise typer.Exit(faults.end(error, kind, main=processes.main)) from None
+        raise typer.Exit(code) from None
     return faults.FAILED if done is False else 0
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cir import arguments
+from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import TINY, EmbedConfig
 from cir.data.dataset import Dataset
@@ -59,6 +60,7 @@ def run(config: EmbedConfig) -> Path | bool:
         progress=console.RichProgress(),
     )
     _print(config.out, encoder, done)
+    _print_changes(Changes(config.out))
     return config.out
 
 
@@ -67,6 +69,15 @@ def _list_models() -> None:
     tags_of = {TINY: [BUNDLED]} | {name: published_tags(name) for name in model_names()}
     for name, tags in tags_of.items():
         console.note(f"{name}: {', '.join(tags) or 'no published weights; pass --weights FILE'}")
+
+
+def _print_changes(changes: Changes) -> None:
+    added, removed = len(changes.added()), len(changes.removed())
+    if added or removed:
+        console.note(
+            f"{added:,} photos that were added and {removed:,} that were removed while the store "
+            f"was served are folded in ({changes.path})"
+        )
 
 
 # --------------------------------------------------------------------------------- checking

@@ -1,5 +1,6 @@
 """How a command ends: what went wrong as one line on standard error, and the exit code."""
 
+import dataclasses
 import io
 import os
 import platform
@@ -16,6 +17,7 @@ from cir.errors import CirError, StoppedError, UsageError, described
 from pipeline import console
 from pipeline.bars import err
 from pipeline.flags import spelled
+from pipeline.leaving import SIGNALLED, Left
 
 FAILED: Final = 1
 """Exit code of input that a stage cannot work with, and of a machine that lacks something."""
@@ -23,19 +25,32 @@ MISUSED: Final = 2
 """Exit code of a request that cannot be, as click's own."""
 BUG: Final = 70
 """Exit code of a fault in cir itself, EX_SOFTWARE of sysexits.h."""
-INTERRUPTED: Final = 130
+INTERRUPTED: Final = SIGNALLED + 2
 """Exit code after Ctrl-C, as shells count it."""
 PIPE_CLOSED: Final = 141
 """Exit code where nobody reads the output any more, as shells count it: 128 + SIGPIPE."""
-_SIGNALLED: Final = 128
-"""What shells add to the number of the signal that ended a program."""
+Command = type[config.Config] | None
+"""The configuration of the command that runs, where one has begun."""
+_GOES_ON: Final = (config.EmbedConfig, config.DemoConfig)
+"""Commands that go on where they were stopped."""
+_OF_MEMORY: Final = ("batch_size", "block_size", "encode_batch", "workers")
+"""Fields of which less needs less memory."""
+_LACKING: Final = (
+    *("can't allocate memory", "CUDA error: out of memory", "CUDA out of memory"),
+    *("ALLOC_FAILED", "bad_alloc", "can't start new thread", "Unable to allocate"),
+)
+"""What errors say that are of no class of their own."""
 _SHOW: Final = "CIR_TRACEBACK"
 """The environment variable that shows tracebacks in place of writing them to a file."""
 
 
 @contextmanager
-def as_library_errors() -> Iterator[None]:
-    """Turns what the operating system refuses into a CirError, which processes tell each other."""
+def as_library_errors(command: Command = None) -> Iterator[None]:
+    """Turns what the operating system refuses into a CirError, which processes tell each other.
+
+    Args:
+        command: The configuration of the command, whose options messages name.
+    """
     try:
         yield
     except BrokenPipeError:
@@ -45,10 +60,10 @@ def as_library_errors() -> Iterator[None]:
     except Exception as error:
         if not _is_lack_of_memory(error):
             raise
-        raise CirError(_out_of_memory(error)) from error
+        raise CirError(_out_of_memory(error, command)) from error
 
 
-def end(error: BaseException, command: type[config.Config] | None, *, main: bool = True) -> int:
+def end(error: BaseException, command: Command, *, main: bool = True) -> int:
     """Tells why a command ended, and returns its exit code.
 
     Args:
@@ -62,7 +77,7 @@ def end(error: BaseException, command: type[config.Config] | None, *, main: bool
         _discard_output()
     if isinstance(error, BrokenPipeError):
         return PIPE_CLOSED
-    code, line = _ending(error)
+    code, line = _ending(error, command)
     if main or code == BUG:
         with suppress(BrokenPipeError):
             console.fail(spelled(line, command))
@@ -82,38 +97,54 @@ def flush_output() -> None:
         sys.stdout.flush()
 
 
-def _ending(error: BaseException) -> tuple[int, str]:
+def _ending(error: BaseException, command: Command) -> tuple[int, str]:
     """The exit code, and the line that tells why."""
     if isinstance(error, StoppedError):
-        return _SIGNALLED + error.signal, str(error)
+        return SIGNALLED + error.signal, str(error)
     if isinstance(error, UsageError):
         return MISUSED, str(error)
     if isinstance(error, CirError):
         return FAILED, str(error)
     if isinstance(error, OSError):
         return FAILED, described(error)
+    if isinstance(error, Left):
+        return SIGNALLED + error.signal, f"{error}; {_afterwards(command)}"
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, "interrupted; the same command goes on where it can"
+        return INTERRUPTED, f"interrupted; {_afterwards(command)}"
     if _is_lack_of_memory(error):
-        return FAILED, _out_of_memory(error)
+        return FAILED, _out_of_memory(error, command)
     return BUG, _bug(error)
 
 
+def _afterwards(command: Command) -> str:
+    """What a person does after a command was stopped."""
+    if command is not None and "resume" in _fields(command):
+        return "go on with `resume=True`"
+    if command in _GOES_ON:
+        return "the same command goes on where it was"
+    return "what was there before is as it was"
+
+
 def _is_lack_of_memory(error: BaseException) -> bool:
-    """Whether it is what NumPy or torch raise; on the CPU, torch tells by the text alone."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
-    )
+    """Whether it is what NumPy, torch, FAISS or the system raise; some tell by the text alone."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _LACKING)
 
 
-def _out_of_memory(error: BaseException) -> str:
+def _out_of_memory(error: BaseException, command: Command) -> str:
     detail = " ".join(str(error).split())
+    known = _fields(command) if command is not None else ()
+    smaller = " or ".join(f"`{name}`" for name in _OF_MEMORY if name in known)
+    advice = f", use a machine with more, or a smaller {smaller}" if smaller else ""
     return (
-        f"out of memory{f' ({detail[:200]})' if detail else ''}: free some, use a machine with "
-        f"more, or a smaller `batch_size` or `block_size` where the command has one"
+        f"out of memory{f' ({detail[:200]})' if detail else ''}: free some"
+        f"{advice or ', or use a machine with more'}"
     )
+
+
+def _fields(command: type[config.Config]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(command))
 
 
 def _bug(error: BaseException) -> str:

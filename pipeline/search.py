@@ -9,26 +9,26 @@ from typing import Any
 from cir import arguments
 from cir.config import SearchConfig
 from cir.errors import ImageError
-from cir.files import refuse_existing
 from cir.runtime import pick_device
 from cir.search.index import SearchIndex, SearchResult
-from cir.search.open_index import open_index
-from cir.search.opening import source_of
+from cir.search.open_index import open_indexes
 from pipeline import console
+from pipeline.claims import claims_outputs
 from pipeline.terminal_pictures import Protocol, picture, shown_by
 
 
+@claims_outputs
 def run(config: SearchConfig) -> Path | None:
     """Searches, and shows the results; the path of the page where one is written."""
     arguments.instance("config", config, SearchConfig)
-    if config.html:
-        refuse_existing(config.html, overwrite=config.overwrite, field="html")
-    index = open_index(
-        config.run,
-        source_of(config.run, config.store, config.dataset),
+    index = open_indexes(
+        [config.run] if config.run else [],
+        config.store,
+        dataset=config.dataset,
         weights=config.weights,
         device=pick_device(config.device),
-    )
+        progress=console.RichProgress(),
+    ).first
     results = _search(index, config)
     _write_page(config, index, results)
     if config.json:

@@ -5,6 +5,8 @@ import os
 import signal
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from torch.utils.data import Dataset as TorchDataset
 from cir.data.images import decode_image, image_bytes
 from cir.data.rgb import as_rgb
 from cir.errors import CirError, ImageError
+from cir.lifeline import Lifeline, hang_on
 
 Preprocessing = Callable[[Image.Image], Float[Tensor, "3 size size"]]
 """From an RGB image to what the encoder takes; worker processes receive it, so pickle takes it."""
@@ -66,13 +69,14 @@ def image_batches(
     Raises:
         CirError: a worker was killed.
     """
+    lifeline = Lifeline()
     loader: DataLoader[Any] = DataLoader(
         _Images(images, preprocess, least),
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of rows will do
         num_workers=workers if batches else 0,
         collate_fn=_collate,
         pin_memory=pinned,
-        worker_init_fn=_begin,
+        worker_init_fn=partial(_begin, lifeline.end),
         generator=torch.Generator(),  # else the loader draws from the global one
     )
     stream = iter(loader)
@@ -84,16 +88,17 @@ def image_batches(
         line = str(fault).splitlines()[0]
         raise CirError(f"{line}; pass a smaller `batch_size`, or `workers=0`") from fault
     finally:
-        del stream  # the last reference: ends the workers now, not when a traceback is let go
+        lifeline.cut()  # what the workers have begun is not waited for
+        del stream  # the last reference: not when a traceback is let go
 
 
-def _begin(_: int) -> None:
-    """Leaves the caller's process group, so that the terminal's signals reach the caller alone.
+def _begin(end: Connection, _: int) -> None:
+    """Begins a worker that ends with its caller, to which it leaves the terminal's signals.
 
     A fault of memory ends the worker without torch's own lines: the caller says it in one. What
     decoders write to standard error beside the faults that they raise goes nowhere.
     """
-    os.setsid()
+    hang_on(end)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)

@@ -7,7 +7,8 @@ changed, some removed, some touched or renamed, and captions change with them; `
 started and killed by SIGKILL at a drawn moment (while it starts, after a drawn time of encoding, or
 while it writes the store). At the end `cir embed` runs once more, undisturbed, and once afresh into
 another file. Fails unless the two hold the same ids, digests, states, texts and vectors, bit for
-bit, and nothing else is left beside them. What is done is saved every quarter of a second.
+bit, and nothing else is left beside them. What is done is saved after every
+batch, of two photos.
 """
 
 import argparse
@@ -36,7 +37,7 @@ ENCODING: Final = 3.0
 _PROGRAM: Final = """
 from cir.encoding import blocks
 from pipeline.cli import app
-blocks.SECONDS = 0.25
+blocks.SECONDS = 0.0
 app()
 """
 
@@ -75,8 +76,8 @@ class World:
         self.draw.shuffle(ids)
         used = {i for q in self.dataset.queries("train") for i in (q.reference_id, *q.target_ids)}
         free = [image_id for image_id in ids if image_id not in used]
-        removed, renamed, touched, changed = free[:2], free[2:3], ids[-2:], ids[-5:-2]
-        added = [self._name() for _ in range(4)]
+        removed, renamed, touched, changed = free[:5], free[5:6], ids[-2:], ids[-10:-2]
+        added = [self._name() for _ in range(6)]
         for image_id in (*added, *changed):
             blot(self.pixels, 40).save(self.images / f"{image_id}.jpg")
         for image_id in removed:
@@ -130,7 +131,9 @@ def survived(
 def embedding(world: World, out: Path) -> Forked:
     """The program, started."""
     words = ["embed", str(world.root), "--model", "cir-tiny", "--out", str(out)]
-    return forked(CODE, [_PROGRAM, *words, "--workers", "1", "--device", "cpu"])
+    return forked(
+        CODE, [_PROGRAM, *words, "--workers", "1", "--device", "cpu", "--batch-size", "2"]
+    )
 
 
 def finished(process: Forked) -> None:

@@ -1,7 +1,8 @@
 """A judged query leaks where a run trained on its reference or on a target of it."""
 
 import dataclasses
-from itertools import pairwise
+import os
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
 from cir.artefacts.trained import TrainedRecord
 from cir.artefacts.vectors import VectorTable
+from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.evaluation.leaks import find_leaks
 
@@ -84,3 +86,21 @@ def test_no_order_and_no_other_query_changes_what_leaks(
     record = TrainedRecord(frozenset(trained), frozenset(), {})
     leaked = {q.id for q in find_leaks(queries, record, store()).leaked}
     assert leaked == {q.id for q in queries if trained & {q.reference_id, *q.target_ids}}
+
+
+@pytest.mark.slow
+def test_fashioniqs_own_splits_share_as_many_photos_as_the_docs_say() -> None:
+    root = Path(os.environ.get("CIR_SHARED", Path(__file__).parents[3] / "shared")) / "fashioniq"
+    if not root.is_dir():
+        pytest.skip(f"{root} is not there: set CIR_SHARED to the folder that holds fashioniq/")
+    dataset = Dataset(root)
+    judged = {split: dataset.queries(split) for split in ("val", "test")}
+    held_out: dict[str, frozenset[str]] = {}
+    for query in chain(*judged.values()):
+        known = held_out.get(query.reference_id, frozenset())
+        held_out[query.reference_id] = known | set(query.target_ids)
+    photos = (i for q in dataset.queries("train") for i in (q.reference_id, *q.target_ids))
+    record = TrainedRecord(frozenset(photos), frozenset(), held_out)
+    for split, own in (("val", 248), ("test", 128)):
+        leaks = find_leaks(judged[split], record, store())
+        assert (leaks.own, leaks.leaked) == (own, ())

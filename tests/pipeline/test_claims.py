@@ -26,6 +26,7 @@ COMMANDS = {
     ("MineConfig", "propose"): f"mine {WORLD} --out new --propose {{}}.jsonl",
     ("ExportConfig", "out"): "export world/m.parquet --dataset world/dataset --out {}.jsonl",
     ("InspectConfig", "html"): "inspect world/m.parquet --dataset world/dataset --html {}",
+    ("SearchConfig", "html"): "search --store world/e.h5 --text red --html {}",
     ("TrainConfig", "out"): f"train --manifest world/m.parquet {WORLD} --out {{}}",
     ("EvaluateConfig", "json"): f"evaluate --query sum {WORLD} --json {{}}",
     ("EvaluateConfig", "per_query"): f"evaluate --query sum {WORLD} --per-query {{}}",
@@ -35,9 +36,12 @@ COMMANDS = {
     ("PretrainConfig", "out"): "pretrain --catalog world/dataset --out {}",
     ("CheckConfig", "json"): "data check world/dataset --json {}",
     ("CheckConfig", "without_missing"): "data check world/dataset --without-missing {}",
+    ("FolderConfig", "out"): "data from-folder world/dataset/images --out {}",
     ("CatalogConfig", "out"): (
         "data from-catalog --images world/dataset/images --attributes world/a.csv --out {}"
     ),
+    ("FolderConfig", "out"): "data from-folder world/dataset/images --out {}",
+    ("SearchConfig", "html"): "search --store world/e.h5 --text red --html {}",
     ("SynthConfig", "out"): "data synth --dress 20 --shirt 20 --toptee 20 --out {}",
     ("CaptionPairsConfig", "out"): (
         "data caption-pairs world/dataset world/p.jsonl --out {}.jsonl"
@@ -233,12 +237,15 @@ def test_whether_it_can_be_written_is_known_before_the_work(
 
 FOLDERS = {
     *(("TrainConfig", "out"), ("EvaluateConfig", "submission"), ("CheckConfig", "without_missing")),
-    *((kind, "out") for kind in ("CatalogConfig", "SynthConfig", "AddQueriesConfig")),
+    *(
+        (kind, "out")
+        for kind in ("FolderConfig", "CatalogConfig", "SynthConfig", "AddQueriesConfig")
+    ),
 }
 GOES_ON = {("DemoConfig", "out"), ("EmbedConfig", "out")}
 
 
-@pytest.mark.parametrize("output", COMMANDS.keys() - GOES_ON, ids=" ".join)
+@pytest.mark.parametrize("output", sorted(COMMANDS.keys() - GOES_ON), ids=" ".join)
 def test_one_that_exists_stays_unless_asked_to_replace_it(
     output: tuple[str, str], way: Path
 ) -> None:

@@ -1,14 +1,17 @@
 """A photo's split hangs on its product and the seed, never on which other photos there are."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cir.artefacts.trained import TRAINED_FILE, read_trained, write_trained
 from cir.data.dataset import Dataset
 from cir.errors import DatasetError
+from cir.evaluation.leaks import find_leaks
 from cir.progress import SILENT
 from cir.sources.catalog import make_catalog, make_gallery
 from cir.sources.catalog_photos import CatalogPhoto
@@ -22,6 +25,7 @@ from cir.sources.catalog_splits import (
 )
 from cir.sources.column_guess import AskedColumns
 from tests.support.photo_folders import photo, write_photos
+from tests.support.worlds import random_embeddings
 
 IDS = st.text(min_size=1, max_size=8)
 
@@ -86,6 +90,29 @@ def test_photos_added_to_a_folder_move_no_other(tmp_path: Path) -> None:
     assert len(after) == len(before) + 10
     assert before.items() <= after.items()
     assert len(set(before.values())) == 3
+
+
+def test_a_run_on_a_catalogue_is_judged_on_the_grown_one(tmp_path: Path) -> None:
+    def made(count: int) -> Dataset:
+        names = [f"{n}.png" for n in range(count)]
+        root = write_photos(tmp_path / "photos", names, size=4)
+        rows = [
+            f"{n},{('red', 'blue', 'green')[n % 3]},{('old', 'new')[n % 2]}" for n in range(count)
+        ]
+        (tmp_path / "a.csv").write_text("\n".join(["id,colour,style", *rows]))
+        out = tmp_path / f"of-{count}"
+        make_catalog(out, images=root, attributes=tmp_path / "a.csv")
+        return Dataset(out)
+
+    before, after = made(100), made(110)
+    path = tmp_path / TRAINED_FILE
+    write_trained(path, {"train": before.queries("train")}, random_embeddings(before), {})
+    record = read_trained(path)
+    assert record is not None
+    # Random vectors of the grown dataset: its digests count its own photos, so ids alone decide.
+    record = replace(record, image_sha256=frozenset())
+    assert find_leaks(after.queries("val"), record, random_embeddings(after)).leaked == ()
+    assert find_leaks(after.queries("train"), record, random_embeddings(after)).leaked
 
 
 def test_near_copies_are_one_product_that_bears_the_first_id(tmp_path: Path) -> None:

@@ -16,7 +16,12 @@ from pipeline import catalog, catalog_tables, folder
 from tests.support.micro import micro_encoder
 from tests.support.photo_folders import write_photos
 
-NAMES = [f"{kind}/{n}.png" for kind in ("bags", "hats") for n in range(12)] + ["loose.png"]
+FORMATS = ("jpg", "JPEG", "png", "webp", "bmp", "tiff", "tif", "gif", "avif")
+NAMES = [
+    *(f"{kind}/{n}.png" for kind in ("bags", "hats") for n in range(12)),
+    *(f"hats/of {ending}.{ending}" for ending in FORMATS),
+    "loose.png",
+]
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,16 @@ def test_a_catalogue_of_ids_and_folders_is_a_gallery_and_says_what_queries_lack(
     assert "--attribute-columns names some" in printed
     assert "--name-column names one" in printed
     assert len(Dataset(tmp_path / "out").image_ids()) == len(NAMES)
+
+
+def test_a_catalogue_without_a_header_loses_no_row(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text("\n".join(f"{name};{n % 2}" for n, name in enumerate(NAMES)))
+    out = tmp_path / "out"
+    catalog.run(CatalogConfig(images=photos, attributes=tmp_path / "a.csv", out=out, workers=1))
+    assert "has no header" in capsys.readouterr().out
+    assert len(Dataset(out).image_ids()) == len(NAMES)
 
 
 def test_a_catalogue_of_400_categories_is_said_on_a_screen(

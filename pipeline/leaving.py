@@ -1,0 +1,140 @@
+"""How a command leaves when a signal tells it to: soon, and with nothing left behind.
+
+SIGTERM, SIGINT and SIGHUP raise `Left` between two steps of Python, so that all that is under way
+is undone as after any failure. Where the program is deep in a computation that does not come back,
+or its undoing hangs, a thread beside it undoes what can be and ends it.
+"""
+
+import multiprocessing.util
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Final
+
+from cir.files import discard_unfinished
+from cir.locks import release_all
+
+SIGNALLED: Final = 128
+"""What shells add to the number of the signal that ended a program."""
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_PATIENCE: Final = 0.6
+"""Seconds within which Python comes to raise what a signal asks for."""
+_UNDOING: Final = 5.0
+"""Seconds that undoing takes at most."""
+_SHOW_CURSOR: Final = b"\x1b[?25h"
+
+
+class Left(KeyboardInterrupt):
+    """A signal told the command to leave."""
+
+    def __init__(self, number: int) -> None:
+        self.signal = signal.Signals(number)
+        super().__init__(f"stopped by {self.signal.name}")
+
+
+@contextmanager
+def on_signals() -> Iterator[None]:
+    """SIGTERM, SIGINT and SIGHUP end the block, but for those that are ignored, as nohup has it.
+
+    Only the main thread receives signals; in another thread the block runs as it is.
+
+    Raises:
+        Left: a signal came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heeded = [one for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _leave) for number in heeded}
+    with _watched():
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def end_if_told(code: int) -> None:
+    """Ends the program with a code where a signal told it to leave and all is undone.
+
+    What Python does when it ends, to take apart all that was loaded, takes longer than the rest.
+    """
+    if _told:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        multiprocessing.util._exit_function()  # type: ignore[attr-defined]
+        os._exit(code)
+
+
+_told: Final[list[int]] = []
+"""The signal that this process was told to leave by."""
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    _told.append(number)
+    for one in _SIGNALS:
+        if signal.getsignal(one) is _leave:
+            signal.signal(one, signal.SIG_IGN)  # once is enough: what undoes is not cut short
+    raise Left(number)
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Ends the program where a signal came and the block does not end."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    done = threading.Event()
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=_watch, args=(reader, done), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        signal.set_wakeup_fd(before)
+        os.close(writer)
+        watcher.join()
+        os.close(reader)
+
+
+def _watch(reader: int, done: threading.Event) -> None:
+    """Waits for signals, the end of the pipe, or a signal that is not heeded."""
+    while numbers := os.read(reader, 1):
+        number = numbers[0]
+        if number not in _SIGNALS or signal.getsignal(number) not in (_leave, signal.SIG_IGN):
+            continue  # of no concern, or one that another handler sees to
+        end = time.monotonic() + _PATIENCE
+        while signal.getsignal(number) is _leave and time.monotonic() < end:
+            if done.wait(_PATIENCE / 20):
+                return
+        if signal.getsignal(number) is _leave or not done.wait(_UNDOING):
+            _abandon(number)
+        return
+
+
+def _abandon(number: int) -> None:
+    """Undoes what can be from beside the program, and ends it; its workers end with it."""
+    discard_unfinished()
+    release_all()
+    with suppress(OSError):
+        os.write(2, _SHOW_CURSOR if sys.stderr.isatty() else b"")
+        os.write(2, f"error: stopped by {signal.Signals(number).name}\n".encode())
+    os._exit(SIGNALLED + number)
+
+
+def _in_child() -> None:
+    """A forked process dies of signals, and tells its parent's watcher nothing of them."""
+    if signal.getsignal(signal.SIGTERM) in (_leave, signal.SIG_IGN):
+        signal.set_wakeup_fd(-1)
+        for number in _SIGNALS:
+            if signal.getsignal(number) is _leave:
+                signal.signal(number, signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_in_child)
