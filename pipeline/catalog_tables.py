@@ -32,6 +32,8 @@ def show_columns(file: Path, summary: CatalogSummary) -> None:
         f"{file}: {form.rows:,} rows, {form.encoding} ({form.encoding_why}; `encoding`), fields "
         f"separated by {delimiter} (`delimiter`)"
     )
+    if not form.has_header:
+        console.note("  its first line names a photo, so it has no header: columns are numbered")
     for choice in summary.choices:
         taken = " ".join(_option(choice.field, column) for column in choice.columns or ("",))
         console.note(f"  {taken}  ({'guessed: ' if choice.guessed else ''}{choice.why})")

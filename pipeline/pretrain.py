@@ -1,6 +1,7 @@
 """`cir pretrain`: trains cir-tiny, the bundled encoder, and measures what it finds by title."""
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from cir.config import TINY, PretrainConfig
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder, load_encoder, untrained_encoder
 from cir.encoding.published import OPENAI_COLOURS
+from cir.errors import DatasetError
 from cir.pretraining.corpus import Corpus
 from cir.pretraining.photos import read_squares
 from cir.pretraining.pretrain import PretrainingSchedule, pretrain, save_half
@@ -61,10 +63,20 @@ def _training_photos(config: PretrainConfig) -> tuple[list[Path], Corpus]:
     for folder in (config.catalog, config.synthetic):
         if folder is not None:
             by_photo = read_records(folder, ("train",))
+            _require_texts(folder, by_photo.values())
             dataset = Dataset(folder)
             files += [dataset.image_path(photo) for photo in by_photo]
             records += by_photo.values()
     return files, Corpus(records)
+
+
+def _require_texts(folder: Path, records: Iterable[PhotoRecord]) -> None:
+    """Raises DatasetError where nothing is known of the photos that a text could say."""
+    if not any(record.title or record.attributes for record in records):
+        raise DatasetError(
+            f"{folder} knows neither titles nor attributes of its photos: expected a dataset that "
+            f"cir data from-catalog made of a catalogue with a `name_column` or `attribute_columns`"
+        )
 
 
 def _schedule(config: PretrainConfig) -> PretrainingSchedule:

@@ -75,9 +75,18 @@ class Dataset:
                 an image that its image split lacks.
         """
         queries = self.annotated_queries(split)
-        for file, ids in self.outside_split(queries, split).items():
-            raise DatasetError(outside_split(file, ids))
+        self._require_within(queries, split)
         return queries
+
+    def require_sound(self) -> None:
+        """Reads every annotation, before a stage begins its work.
+
+        Raises:
+            DatasetError: a row or an id is malformed, or one names an image that its image split
+                lacks.
+        """
+        for split in self.splits:
+            self._require_within(self.queries_or_none(split), split)
 
     def annotated_queries(self, split: Split) -> list[Query]:
         """As `queries`, though they may name images that their image split lacks.
@@ -219,6 +228,10 @@ class Dataset:
         if len({query.id for query in queries}) < len(queries):
             raise DatasetError(f"{file}: several rows have one pairid; expected each once")
         return queries
+
+    def _require_within(self, queries: Sequence[Query], split: Split) -> None:
+        for file, ids in self.outside_split(queries, split).items():
+            raise DatasetError(outside_split(file, ids))
 
     def _require_sound(self, queries: Sequence[Query], located: Sequence[RowLocation]) -> None:
         faults = [

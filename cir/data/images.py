@@ -28,9 +28,9 @@ def read_image(path: Path, *, least: int | None = None) -> Image.Image:
 
     Args:
         path: The file.
-        least: Pixels of the shorter edge that are enough. Where the image has twice as many or
-            more it is made smaller by a whole factor while it is decoded, which needs less time
-            and memory.
+        least: Pixels of the shorter edge that are enough. A JPEG that has twice as many or more is
+            decoded at a half to an eighth of its size, and an image of very many pixels is made
+            smaller after it (`cir.data.rgb`): less time and memory.
 
     Raises:
         ImageError: the file is missing, empty, damaged, no image, or too large.

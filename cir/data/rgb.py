@@ -1,9 +1,11 @@
 """A decoded image as RGB of eight bits, upright, on white, no larger than it needs to be.
 
-The image is taken strip by strip, so that beside it only the result is held. `least` lets it be
-made smaller on the way by a whole factor, each pixel the mean of those that it stands for.
+The image is taken strip by strip, so that beside it only the result is held. One of very many
+pixels is made smaller on the way by a whole factor, each pixel the mean of those that it stands
+for.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,6 +14,8 @@ from jaxtyping import Float32
 from PIL import ExifTags, Image
 
 _STRIP_PIXELS: Final = 1 << 20
+_MANY_PIXELS: Final = 16_000_000
+"""Pixels of a result above which it is made smaller, where fewer are enough."""
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,9 +40,10 @@ def as_rgb(image: Image.Image, least: int | None = None) -> Image.Image:
 
     Args:
         image: Decoded.
-        least: Pixels of the shorter edge that are enough; None leaves the image its size.
+        least: Pixels of the shorter edge that are enough, which an image of many more pixels is
+            made smaller for; None leaves the image its size.
     """
-    factor = 1 if least is None else max(1, min(image.size) // least)
+    factor = 1 if least is None else _factor(image.width, image.height, least)
     grey = _grey_range(image)
     if factor == 1 and grey is None and image.mode == "RGB" and "transparency" not in image.info:
         whole = image.copy()
@@ -49,6 +54,12 @@ def as_rgb(image: Image.Image, least: int | None = None) -> Image.Image:
             whole.paste(coloured.reduce(factor) if factor > 1 else coloured, (0, top // factor))
     turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     return whole if turn is None else whole.transpose(turn)
+
+
+def _factor(width: int, height: int, least: int) -> int:
+    """How many times smaller each edge becomes."""
+    wanted = math.isqrt((width * height - 1) // _MANY_PIXELS) + 1
+    return max(1, min(wanted, min(width, height) // least))
 
 
 def _strips(image: Image.Image, factor: int) -> Iterator[tuple[int, Image.Image]]:

@@ -85,8 +85,9 @@ class Corpus:
     def _text(self, row: int, rng: np.random.Generator) -> tuple[str, tuple[int, ...]]:
         """A text for a photo, and the facets it states; none for a title."""
         known = np.flatnonzero(self.codes[row] != UNSTATED)
-        if not known.size or rng.random() < _TITLE_SHARE:
-            return self.records[row].title, ()
+        title = self.records[row].title
+        if not known.size or (title and rng.random() < _TITLE_SHARE):
+            return title, ()
         chosen = rng.permutation(known)[: rng.integers(1, _MOST_STATED + 1)].tolist()
         said = captions([self._change(row, facet, rng) for facet in chosen], rng)
         return " and ".join(said), tuple(chosen)

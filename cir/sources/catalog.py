@@ -55,6 +55,8 @@ class CsvForm:
     encoding: str
     encoding_why: str
     delimiter: str
+    has_header: bool
+    """Whether the first line names columns; where it names a photo, it is a row."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,10 @@ def make_catalog(
     """
     _require_arguments(queries_per_photo, limit, link)
     folder = read_photo_folder(images)
-    table = read_catalog_csv(attributes, delimiter=delimiter, encoding=encoding)
     index = PhotoIndex(folder)
+    table = read_catalog_csv(attributes, delimiter=delimiter, encoding=encoding)
+    has_header = not any(index.find(name) for name in table.header)
+    table = table if has_header else table.headless()
     chosen = choose_columns(table, index, columns)
     photos, left_out = catalog_photos(table, folder, chosen.columns, index)
     sample = sample_photos(photos, limit, seed)
@@ -138,7 +142,7 @@ def make_catalog(
         ),
         pooled=pooled,
         min_category=least,
-        form=_form(table),
+        form=_form(table, has_header=has_header),
         choices=chosen.choices,
         missing=missing_for_queries(placed, splits, chosen.columns),
         **_of_folder(folder, placed),
@@ -201,9 +205,9 @@ def _require_arguments(queries_per_photo: int, limit: int | None, link: str) -> 
     require_link(link)
 
 
-def _form(table: CatalogTable) -> CsvForm:
+def _form(table: CatalogTable, *, has_header: bool) -> CsvForm:
     rows = len(table.rows) + len(table.malformed)
-    return CsvForm(rows, table.encoding, table.encoding_why, table.delimiter)
+    return CsvForm(rows, table.encoding, table.encoding_why, table.delimiter, has_header)
 
 
 def _of_folder(folder: PhotoFolder, placed: Sequence[CatalogPhoto]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cir.errors import DatasetError, UsageError
@@ -32,6 +32,13 @@ class CatalogTable:
     """Rows with as many fields as the header, or more."""
     malformed: tuple[int, ...]
     """Lines of the rows with too few fields, or with a quote out of its place."""
+    first: CatalogRow = CatalogRow(1, ())
+    """The line of the header as it is written."""
+
+    def headless(self) -> "CatalogTable":
+        """The same file read as one without a header: its first line is a row too."""
+        names = tuple(f"column {number}" for number in range(1, len(self.header) + 1))
+        return replace(self, header=names, rows=(self.first, *self.rows))
 
     def values(self, column: str) -> list[str]:
         """The texts of a column, of the rows that have as many fields as the header."""
@@ -89,6 +96,7 @@ def read_catalog_csv(
         header=header,
         rows=whole,
         malformed=tuple(sorted((*malformed, *short))),
+        first=rows[0],
     )
 
 

@@ -29,7 +29,7 @@ _SHOWN: Final = re.compile(
 _NOT_SHOWN: Final = re.compile(
     r"season|year|usage|month|date|price|cost|currency|stock|qty|quantity|sku|ean|upc|gtin|asin|url"
     r"|link|image|photo|picture|file|path|size|weight|width|height|depth|dimension|rating|review"
-    r"|country|origin|vendor|supplier|status|availab|\bid\b|code|lang|updated|created|split|discount"
+    r"|country|origin|vendor|supplier|lieferant|preis|prix|bestand|status|availab|\bid\b|code|lang|updated|created|split|discount"
 )
 _NAME: Final = re.compile(r"name|title|titel|titre|label|product")
 _FILLED: Final = 0.8

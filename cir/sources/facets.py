@@ -105,6 +105,11 @@ _FACET_OF_COLUMN: Final[Mapping[str, str]] = {
     "colours": "colour",
     "colors": "colour",
     "color": "colour",
+    "farbe": "colour",
+    "farben": "colour",
+    "couleur": "colour",
+    "couleurs": "colour",
+    "kleur": "colour",
     "materials": "material",
     "patterns": "pattern",
     "styles": "style",
@@ -112,9 +117,11 @@ _FACET_OF_COLUMN: Final[Mapping[str, str]] = {
 }
 """Columns that `cir.sources.wording` knows under another name."""
 
+_LIST: Final = re.compile(r"\s*[,;|]\s*")
+"""What stands between the members of a list in any column."""
 _LISTED: Final = frozenset({"colour", "material"})
-"""Facets of which a thing may have several values, in one field of the catalogue."""
-_LIST: Final = re.compile(r"\s*(?:[,;/|+&]|\band\b)\s*")
+"""Facets of which a thing often has several values, listed in other ways too."""
+_LOOSE_LIST: Final = re.compile(r"\s*(?:[,;/|+&]|\band\b)\s*")
 _MOST_LISTED: Final = 3
 """Values that are named; of more colours, a thing is multicoloured."""
 
@@ -131,7 +138,8 @@ def facet_value(facet: str, text: str) -> str:
     "White,Pine" and "pine / white" are both "pine and white".
     """
     value = " ".join(text.lower().split())
-    members = sorted({part for part in _LIST.split(value) if part}) if facet in _LISTED else []
+    between = _LOOSE_LIST if facet in _LISTED else _LIST
+    members = sorted({part for part in between.split(value) if part})
     if len(members) > _MOST_LISTED and facet == "colour":
         return "multi"
     *before, last = members[:_MOST_LISTED] or [value]

@@ -1,14 +1,22 @@
-"""The photo catalogue as a dataset, and its vectors by cir-tiny."""
+"""The photo catalogue as a dataset, and its vectors by cir-tiny.
 
+Its splits are those by which cir-tiny was pretrained, before a split hung on a hash of the product:
+`held_out.json` names the photos that the encoder has not been trained on.
+"""
+
+import csv
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from cir.config import CatalogConfig, CheckConfig, EmbedConfig
 from pipeline import catalog, check, embed
 
 SHARED = Path(os.environ.get("CIR_SHARED", Path(__file__).parents[3] / "shared"))
 """Holds the catalogue (images/ and styles.csv) in fashion-products."""
+_SPLIT: Final = "split"
 
 
 def prepared(out: Path, attributes: Sequence[str] | None = None) -> tuple[Path, Path]:
@@ -24,9 +32,12 @@ def prepared(out: Path, attributes: Sequence[str] | None = None) -> tuple[Path, 
     if not dataset.exists():
         made = CatalogConfig(
             images=photos / "images",
-            attributes=photos / "styles.csv",
+            attributes=_with_splits(photos / "styles.csv", out / "styles.csv"),
             out=dataset,
-            attribute_columns=tuple(attributes or ()),
+            category_column="subCategory",
+            name_column="productDisplayName",
+            attribute_columns=tuple(attributes or ("articleType", "gender", "baseColour")),
+            split_column=_SPLIT,
             min_category=1000,
         )
         catalog.run(made)
@@ -34,3 +45,17 @@ def prepared(out: Path, attributes: Sequence[str] | None = None) -> tuple[Path, 
     if not embeddings.exists():
         embed.run(EmbedConfig(dataset=dataset, out=embeddings, model="cir-tiny"))
     return dataset, embeddings
+
+
+def _with_splits(styles: Path, out: Path) -> Path:
+    """Writes the catalogue's CSV with a column more, each photo's split."""
+    held_out = json.loads(Path(__file__).with_name("held_out.json").read_text(encoding="utf-8"))
+    split_of = {str(photo): split for split, photos in held_out.items() for photo in photos}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with styles.open(encoding="utf-8", newline="") as old, out.open("w", newline="") as new:
+        rows = csv.DictReader(old)
+        written = csv.DictWriter(new, [*(rows.fieldnames or ()), _SPLIT])
+        written.writeheader()
+        for row in rows:
+            written.writerow(row | {_SPLIT: split_of.get(row["id"], "train")})
+    return out

@@ -21,6 +21,12 @@ from tests.support.photos import FORMATS, encoded, picture
 HERE = Path("photo.jpg")
 
 
+def test_a_photo_of_usual_size_is_left_alone_unless_its_decoder_makes_it_smaller() -> None:
+    content = io.BytesIO()
+    picture().resize((1200, 800)).save(content, "PNG")
+    assert decode_image(content.getvalue(), HERE, least=50).size == (1200, 800)
+
+
 def png_header(width: int, height: int) -> bytes:
     """A PNG that says how large it is, and little more."""
     content = io.BytesIO()
@@ -97,7 +103,8 @@ def test_too_many_pixels_are_refused_before_decoding(
         decode_image(header, HERE)
 
 
-def test_a_photo_is_made_no_smaller_than_is_enough() -> None:
+def test_a_photo_is_made_no_smaller_than_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cir.data.rgb._MANY_PIXELS", 50_000)
     large = picture().resize((1200, 800))
     for name in ("JPEG", "PNG"):
         content = io.BytesIO()

@@ -53,6 +53,9 @@ def test_a_faulty_row_is_named_by_check_and_by_stages_alike(
     with pytest.raises(DatasetError) as by_check:
         audit(world, images=False)
     assert str(by_check.value) == str(by_stage.value)
+    with pytest.raises(DatasetError) as beforehand:
+        world.require_sound()
+    assert str(beforehand.value) == str(by_stage.value)
 
 
 def test_faults_beyond_the_first_are_counted(world: Dataset) -> None:

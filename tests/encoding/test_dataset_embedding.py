@@ -539,12 +539,19 @@ class CountingEncoder:
 
 
 def with_ids(dataset: Dataset, drop: set[str], add: list[str]) -> Dataset:
-    """The dataset with other ids in its splits."""
+    """The dataset with other ids in its splits, and without the queries of those that are gone."""
     for split in dataset.splits:
         path = dataset.split_file("dress", split)
         ids = [i for i in json.loads(path.read_text()) if i not in drop]
         path.write_text(json.dumps([*ids, *(add if split == "train" else [])]))
+        captions = dataset.captions_file("dress", split)
+        rows = json.loads(captions.read_text())
+        captions.write_text(json.dumps([row for row in rows if not drop & _named(row)]))
     return Dataset(dataset.root)
+
+
+def _named(row: dict[str, Any]) -> set[str]:
+    return {row["candidate"], row.get("target", row["candidate"])}
 
 
 def assert_same_store(one: Embeddings, other: Embeddings) -> None:
@@ -743,3 +750,15 @@ def test_a_file_that_the_system_refused_is_read_again(
     done = embedded(world, encoder, out, on_error="skip")
     assert done.skipped == {}
     assert done.resumed == IMAGES - 1
+
+
+@pytest.mark.parametrize("change", [{"captions": ["is red\0"]}, {"target": "elsewhere"}])
+def test_a_faulty_annotation_is_told_before_any_photo_is_read(
+    world: Dataset, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any
+) -> None:
+    file = world.captions_file("dress", "val")
+    rows = json.loads(file.read_text())
+    file.write_text(json.dumps([*rows, rows[0] | change]))
+    monkeypatch.setattr(image_batches, "image_bytes", lambda _: pytest.fail("a photo was read"))
+    with pytest.raises(DatasetError, match=r"cap\.dress\.val\.json"):
+        embedded(world, encoder, tmp_path / "e.h5")

@@ -127,6 +127,17 @@ def test_a_dataset_without_records_is_refused(tmp_path: Path) -> None:
         read_records(tmp_path, ("train",))
 
 
+def test_a_gallery_of_photos_that_nothing_is_known_of_is_refused(world: Path) -> None:
+    file = world / "catalog" / "catalog.json"
+    rows = json.loads(file.read_text())["photos"]
+    bare = {photo: row | {"title": "", "attributes": {}} for photo, row in rows.items()}
+    file.write_text(json.dumps({"photos": bare}))
+    out = world / "tiny.safetensors"
+    with pytest.raises(DatasetError, match="knows neither titles nor attributes of its photos"):
+        run(PretrainConfig(catalog=world / "catalog", out=out, device="cpu", workers=1))
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("held", [{}, {"photos": []}, {"photos": {"a": {"title": "x"}}}])
 def test_damaged_records_are_refused(tmp_path: Path, held: object) -> None:
     (tmp_path / "catalog.json").write_text(json.dumps(held))

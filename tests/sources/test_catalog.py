@@ -326,7 +326,7 @@ def test_words_of_a_name_are_attributes(name: str, facets: dict[str, str]) -> No
 
 @pytest.mark.parametrize(
     ("column", "facet"),
-    [("baseColour", "colour"), ("Color", "colour"), ("articleType", "type"), ("gender", "gender"),
+    [("baseColour", "colour"), ("Color", "colour"), ("Farben", "colour"), ("№", "attribute"), ("articleType", "type"), ("gender", "gender"),
      ("fabricWeight", "fabric weight"), ("usage", "usage")],
 )  # fmt: skip
 def test_columns_state_facets(column: str, facet: str) -> None:
@@ -338,7 +338,8 @@ def test_columns_state_facets(column: str, facet: str) -> None:
     [("colour", "White,Pine", "pine and white"), ("colour", "pine / white", "pine and white"),
      ("colour", "Red; blue|green", "blue, green and red"), ("colour", "a,b,c,d", "multi"),
      ("colour", "Navy  Blue", "navy blue"), ("material", "Oak & Steel", "oak and steel"),
-     ("type", "Salt and Pepper", "salt and pepper")],
+     ("type", "Salt and Pepper", "salt and pepper"), ("hues", "warm, cold", "cold and warm"),
+     ("hues", "a/b", "a/b")],
 )  # fmt: skip
 def test_lists_of_colours_are_one_value_in_any_order(facet: str, text: str, value: str) -> None:
     assert facet_value(facet, text) == value

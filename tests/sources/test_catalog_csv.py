@@ -97,3 +97,9 @@ def test_a_file_without_a_header_is_refused(tmp_path: Path, text: str, words: st
 def test_one_column_of_ids_is_a_catalogue(tmp_path: Path) -> None:
     table: CatalogTable = read_catalog_csv(written(tmp_path / "a.csv", "file\na.jpg\nb.jpg\n"))
     assert table.values("file") == ["a.jpg", "b.jpg"]
+
+
+def test_a_first_line_that_is_a_row_is_read_as_it_is_written(tmp_path: Path) -> None:
+    table = read_catalog_csv(written(tmp_path / "a.csv", "1.jpg,red,red\n2.jpg,red,blue\n"))
+    assert table.headless().header == ("column 1", "column 2", "column 3")
+    assert table.headless().values("column 3") == ["red", "blue"]

@@ -71,6 +71,16 @@ def test_a_catalogue_of_ids_and_folders_is_a_gallery_and_says_what_queries_lack(
     assert len(Dataset(tmp_path / "out").image_ids()) == len(NAMES)
 
 
+def test_a_catalogue_without_a_header_loses_no_row(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text("\n".join(f"{name};{n % 2}" for n, name in enumerate(NAMES)))
+    out = tmp_path / "out"
+    catalog.run(CatalogConfig(images=photos, attributes=tmp_path / "a.csv", out=out, workers=1))
+    assert "has no header" in capsys.readouterr().out
+    assert len(Dataset(out).image_ids()) == len(NAMES)
+
+
 def test_a_catalogue_of_400_categories_is_said_on_a_screen(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from cir.data.dataset import Dataset
@@ -24,8 +24,7 @@ from tests.support.photo_folders import photo, write_photos
 
 CASES = Path(os.environ.get("CIR_SHARED", Path(__file__).parents[3] / "shared")) / "cases"
 
-settings.register_profile("odd", max_examples=40, deadline=None)
-settings.load_profile("odd")
+odd = settings(max_examples=40)
 
 NAMES = st.text(
     st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1, max_size=12
@@ -70,6 +69,7 @@ def assert_says(error: CirError, *parts: str) -> None:
 # -------------------------------------------------------------------------------------- folders
 
 
+@odd
 @given(FILES)
 @example(["a.jpg", "a.png", "a/b.jpg", "a__b.jpg", ".c.jpg", "d.heic"])
 def test_every_file_of_a_folder_is_a_photo_or_counted(names: list[str]) -> None:
@@ -90,7 +90,7 @@ def test_every_file_of_a_folder_is_a_photo_or_counted(names: list[str]) -> None:
         assert all("/" not in p.id and len(p.id.encode()) <= 200 for p in photos)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@odd
 @given(added=FILES, names=FILES)
 def test_files_that_are_added_change_no_id(names: list[str], added: list[str]) -> None:
     with TemporaryDirectory() as root:
@@ -106,6 +106,7 @@ def test_files_that_are_added_change_no_id(names: list[str], added: list[str]) -
 # ------------------------------------------------------------------------------------ CSV files
 
 
+@odd
 @given(st.binary(max_size=200))
 @example(b"")
 @example(b"\xff\xfe\x00")
@@ -125,6 +126,7 @@ def test_any_bytes_are_a_table_or_one_line(content: bytes) -> None:
         assert all(record.keys() == set(table.header) for record in records)
 
 
+@odd
 @given(
     st.lists(st.lists(FIELDS, min_size=3, max_size=3), min_size=1, max_size=6),
     st.sampled_from(",;\t|"),
@@ -144,6 +146,7 @@ def test_what_is_written_as_csv_is_read_as_it_was(rows: list[list[str]], delimit
         assert [list(row.fields) for row in table.rows] == [[f.strip() for f in r] for r in rows]
 
 
+@odd
 @given(st.integers(0, 19), st.integers(0, 2), st.sampled_from(",;\t|"))
 def test_a_quote_left_open_is_said_with_its_line(row: int, column: int, delimiter: str) -> None:
     rows = [[str(n), f"shirt {n}", "red"] for n in range(20)]
@@ -176,6 +179,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> PhotoFolder:
     return read_photo_folder(root)
 
 
+@odd
 @given(values=st.lists(VALUES, min_size=1, max_size=12))
 def test_every_row_and_photo_is_taken_or_named(values: list[str], folder: PhotoFolder) -> None:
     index = PhotoIndex(folder)
@@ -200,6 +204,7 @@ def test_every_row_and_photo_is_taken_or_named(values: list[str], folder: PhotoF
         assert len({photo.id for photo in photos}) == len(photos)
 
 
+@odd
 @given(word=st.one_of(st.sampled_from([*WORDS, *map(str.upper, WORDS), "", "NA"]), FIELDS))
 def test_a_split_is_taken_left_to_the_hash_or_refused_with_its_row(
     word: str, folder: PhotoFolder
