@@ -1057,8 +1057,8 @@ class GalleryConfig(Config):
     """Run folder of `cir train`, or one of its checkpoints; without one, the plain sum of image and
     text searches."""
     store: Path | None = option(None, "Input")
-    """Embedding store that is searched, or a dataset folder with its store beside it; that of the
-    run by default."""
+    """What is searched: an embedding store, a dataset folder with its store beside it, or a folder
+    of photos, which is embedded first and kept; the store of the run by default."""
     dataset: Path | None = option(None, "Input")
     """Dataset folder of the store's photos, titles and categories; found beside the store, or
     named by the run, by default."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cir import arguments
+from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import EmbedConfig
 from cir.data.dataset import Dataset
@@ -54,7 +55,17 @@ def run(config: EmbedConfig) -> Path | bool:
         progress=console.RichProgress(),
     )
     _print(config.out, encoder, done)
+    _print_changes(Changes(config.out))
     return config.out
+
+
+def _print_changes(changes: Changes) -> None:
+    added, removed = len(changes.added()), len(changes.removed())
+    if added or removed:
+        console.note(
+            f"{added:,} photos that were added and {removed:,} that were removed while the store "
+            f"was served are folded in ({changes.path})"
+        )
 
 
 # --------------------------------------------------------------------------------- checking

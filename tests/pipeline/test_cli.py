@@ -64,6 +64,11 @@ def helps() -> dict[str, list[Any]]:
 
 
 @pytest.mark.slow
+def test_brackets_of_a_help_are_shown(helps: dict[str, list[Any]]) -> None:
+    assert "cir[wandb]" in " ".join(helps["train"][2].replace("│", " ").split())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("command", HELPED, ids=" ".join)
 def test_help_reads_and_imports_no_torch(command: list[str], helps: dict[str, list[Any]]) -> None:
     code, heavy, printed = helps[" ".join(command)]

@@ -16,6 +16,7 @@ from cir.data.dataset import Dataset
 from cir.errors import CheckpointError, ConfigError, UsageError
 from cir.evaluation.recall import Protocol, evaluate
 from cir.models.combiner import SumCombiner, build_combiner
+from pipeline import console
 from pipeline.evaluate import run
 from tests.support.checkpoints import HIDDEN, saved
 from tests.support.worlds import random_embeddings, write_store
@@ -95,12 +96,27 @@ def test_the_weighted_sum_says_its_share_and_where_it_was_chosen(
 
 def test_what_is_there_is_not_replaced(dataset: Dataset, store: Path, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
-    out.write_text("mine")
+    run(config(dataset, store, query="text", json=out))
+    first = out.read_bytes()
     with pytest.raises(UsageError, match="exists: pass `overwrite=True`"):
         run(config(dataset, store, query="sum", json=out))
-    assert out.read_text() == "mine"
+    assert out.read_bytes() == first
     run(config(dataset, store, query="sum", json=out, overwrite=True))
-    assert json.loads(out.read_text())["checkpoint"] is None
+    assert json.loads(out.read_text())["query"] == "sum"
+
+
+def test_results_are_written_before_anything_is_printed(
+    dataset: Dataset, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object) -> None:
+        raise BrokenPipeError
+
+    for name in ("note", "table"):
+        monkeypatch.setattr(console, name, closed)
+    files = {"json": tmp_path / "figures.json", "per_query": tmp_path / "ranks.parquet"}
+    with pytest.raises(BrokenPipeError):
+        run(config(dataset, store, query="sum", **files))
+    assert all(file.is_file() for file in files.values())
 
 
 def test_misuse_ends_in_one_line(dataset: Dataset, store: Path, tmp_path: Path) -> None:
