@@ -237,9 +237,8 @@ class _Chosen:
         more = "; ..." if len(held) > _COLUMNS and not self._asked.id else ""
         return (
             f"{self._table.path} names no photo in {looked_in}: photos are called "
-            f"{_examples(self._photos.names)}, and the columns hold {'; '.join(shown)}{more}; pass the "
-            f"column of ids or file names as `id_column`, or the folder that holds the photos as "
-            f"`images`"
+            f"{_examples(self._photos.names)}, and the columns hold {'; '.join(shown)}{more}; pass "
+            f"the column of ids or file names as `id_column`, or the folder of its photos as `images`"
         )
 
 
