@@ -238,7 +238,7 @@ class _Chosen:
         return (
             f"{self._table.path} names no photo in {looked_in}: photos are called "
             f"{_examples(self._photos.names)}, and the columns hold {'; '.join(shown)}{more}; pass "
-            f"the column of ids or file names as `id_column`, or the folder of its photos as `images`"
+            f"the column of ids or file names as `id_column`, or its folder of photos as `images`"
         )
 
 
