@@ -467,6 +467,8 @@ class EmbedConfig(EncoderConfig):
     """Embedding store to write, or to bring up to date."""
     check: bool = option(False, "Files")
     """Encode nothing: say what the store lacks or has of another photo, and end with 1 if any."""
+    list_models: bool = option(False, "Encoder")
+    """List the encoders that there are, with the tags of their published weights, and end."""
     any_precision: bool = option(False, "Files")
     """Keep vectors of a store that were computed in another precision."""
     on_error: OnError = option("fail", "Files")
@@ -485,8 +487,8 @@ class EmbedConfig(EncoderConfig):
         return not self.overwrite
 
     def written(self) -> dict[str, tuple[Path, Artefact]]:
-        """The store, but where it is only checked."""
-        return {} if self.check else super().written()
+        """The store, but where none is written."""
+        return {} if self.check or self.list_models else super().written()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,11 @@ def one_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def printable(text: str) -> str:
+    """A text that any file takes: bytes of a path that are no UTF-8 stand as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def some_of(names: Sequence[str], most: int = 5) -> str:
     """The first of some names, and how many more there are."""
     rest = f" and {len(names) - most:,} more" if len(names) > most else ""
