@@ -62,7 +62,9 @@ def index(
     `cir.load(RUN).index(path)` searches it by a trained model.
 
     Args:
-        path: An embedding store, or a dataset folder with its store beside it.
+        path: An embedding store, a dataset folder with its store beside it, or a folder of photos,
+            which is embedded by cir-tiny first where it was not yet: `photos` into `photos-cir` and
+            `photos-cir.h5`.
         dataset: Where the photos of a store are; found beside it by default.
         weights: The weight file that the store was embedded with, where it was one.
         device: auto, cpu, cuda or mps.

@@ -467,6 +467,8 @@ class EmbedConfig(EncoderConfig):
     """Embedding store to write, or to bring up to date."""
     check: bool = option(False, "Files")
     """Encode nothing: say what the store lacks or has of another photo, and end with 1 if any."""
+    list_models: bool = option(False, "Encoder")
+    """List the encoders that there are, with the tags of their published weights, and end."""
     any_precision: bool = option(False, "Files")
     """Keep vectors of a store that were computed in another precision."""
     on_error: OnError = option("fail", "Files")
@@ -485,8 +487,8 @@ class EmbedConfig(EncoderConfig):
         return not self.overwrite
 
     def written(self) -> dict[str, tuple[Path, Artefact]]:
-        """The store, but where it is only checked."""
-        return {} if self.check else super().written()
+        """The store, but where none is written."""
+        return {} if self.check or self.list_models else super().written()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1057,8 +1059,8 @@ class GalleryConfig(Config):
     """Run folder of `cir train`, or one of its checkpoints; without one, the plain sum of image and
     text searches."""
     store: Path | None = option(None, "Input")
-    """Embedding store that is searched, or a dataset folder with its store beside it; that of the
-    run by default."""
+    """What is searched: an embedding store, a dataset folder with its store beside it, or a folder
+    of photos, which is embedded first and kept; the store of the run by default."""
     dataset: Path | None = option(None, "Input")
     """Dataset folder of the store's photos, titles and categories; found beside the store, or
     named by the run, by default."""

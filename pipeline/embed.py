@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cir import arguments
+from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, read_embeddings
-from cir.config import EmbedConfig
+from cir.config import TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.data.image_files import outside_every_split
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
-from cir.encoding.encoder import Encoder, load_encoder
+from cir.encoding.encoder import BUNDLED, Encoder, load_encoder, require_used
+from cir.encoding.published import model_names, published_tags
 from cir.encoding.staleness import Staleness, staleness
 from cir.errors import some_of
 from cir.runtime import pick_device
@@ -31,6 +33,10 @@ def run(config: EmbedConfig) -> Path | bool:
         The path of the store; with `check`, whether it is up to date.
     """
     arguments.instance("config", config, EmbedConfig)
+    if config.list_models:
+        _list_models()
+        return True
+    require_used(config.model, config.pretrained, config.weights)
     dataset = Dataset(config.dataset)
     if config.check:
         return _check(config, dataset)
@@ -54,7 +60,24 @@ def run(config: EmbedConfig) -> Path | bool:
         progress=console.RichProgress(),
     )
     _print(config.out, encoder, done)
+    _print_changes(Changes(config.out))
     return config.out
+
+
+def _list_models() -> None:
+    """Prints a line for every architecture, with the tags of its weights; the bundled one first."""
+    tags_of = {TINY: [BUNDLED]} | {name: published_tags(name) for name in model_names()}
+    for name, tags in tags_of.items():
+        console.note(f"{name}: {', '.join(tags) or 'no published weights; pass --weights FILE'}")
+
+
+def _print_changes(changes: Changes) -> None:
+    added, removed = len(changes.added()), len(changes.removed())
+    if added or removed:
+        console.note(
+            f"{added:,} photos that were added and {removed:,} that were removed while the store "
+            f"was served are folded in ({changes.path})"
+        )
 
 
 # --------------------------------------------------------------------------------- checking

@@ -11,8 +11,7 @@ from cir.config import SearchConfig
 from cir.errors import ImageError
 from cir.runtime import pick_device
 from cir.search.index import SearchIndex, SearchResult
-from cir.search.open_index import open_index
-from cir.search.opening import source_of
+from cir.search.open_index import open_indexes
 from pipeline import console
 from pipeline.claims import claims_outputs
 from pipeline.terminal_pictures import Protocol, picture, shown_by
@@ -22,12 +21,14 @@ from pipeline.terminal_pictures import Protocol, picture, shown_by
 def run(config: SearchConfig) -> Path | None:
     """Searches, and shows the results; the path of the page where one is written."""
     arguments.instance("config", config, SearchConfig)
-    index = open_index(
-        config.run,
-        source_of(config.run, config.store, config.dataset),
+    index = open_indexes(
+        [config.run] if config.run else [],
+        config.store,
+        dataset=config.dataset,
         weights=config.weights,
         device=pick_device(config.device),
-    )
+        progress=console.RichProgress(),
+    ).first
     results = _search(index, config)
     _write_page(config, index, results)
     if config.json:

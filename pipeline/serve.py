@@ -12,7 +12,6 @@ from cir.files import require_file
 from cir.runtime import pick_device
 from cir.search.index import SearchIndex
 from cir.search.open_index import Opened, open_indexes
-from cir.search.opening import source_of
 from cir.serving.app import create_app
 from cir.serving.engine import Engine, Served
 from pipeline import console
@@ -32,9 +31,11 @@ def run(config: ServeConfig) -> None:
     runs = [each for each in (config.run, config.other) if each is not None]
     opened = open_indexes(
         runs,
-        source_of(config.run, config.store, config.dataset),
+        config.store,
+        dataset=config.dataset,
         weights=config.weights,
         device=pick_device(config.device),
+        progress=console.RichProgress(),
     )
     opened.plain.gallery.turn()
     engine = Engine(_served(opened), opened.source.dataset, opened.living)

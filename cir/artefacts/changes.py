@@ -103,6 +103,10 @@ class Changes:
         """The ids that were removed, and not added again."""
         return frozenset(image_id for (image_id,) in self._rows("SELECT id FROM removed"))
 
+    def named(self) -> frozenset[str]:
+        """The ids that were added or removed: what a dataset holds of them no longer counts."""
+        return self.removed() | {photo.id for photo in self.added()}
+
     def photo_bytes(self, image_id: str) -> bytes | None:
         """The bytes of an added photo's file; None of another id."""
         rows = self._rows("SELECT photo FROM photos WHERE id = ?", image_id)

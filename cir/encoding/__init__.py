@@ -10,7 +10,8 @@ trained model that encodes and composes.
     embedding, texts   files and texts → vectors, batch by batch (`batching`: of what size)
     dataset_embedding  a dataset → an embedding store, or what is new into one that is there:
                        `known_images` what is to do, `embedding_run` doing it, `blocks` what a
-                       killed run has saved, `staleness` what a store lacks
+                       killed run has saved, `staleness` what a store lacks, `folding` what was
+                       added and removed while it was served
     origin             the encoder that a store or a checkpoint was made with
     tuned, refresh     vectors encoded again where training has changed the encoder
     checkpointing      less memory for towers that are trained

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import OnError
@@ -19,6 +20,7 @@ from cir.data.queries import Query
 from cir.encoding.blocks import Blocks
 from cir.encoding.embedding_run import EmbeddedImages, EmbeddingRun
 from cir.encoding.encoder import Encoder
+from cir.encoding.folding import with_added
 from cir.encoding.libraries import merged, versions
 from cir.errors import DatasetError, ImageError, StoreError
 from cir.progress import SILENT, Progress
@@ -92,8 +94,10 @@ def embed_dataset(
 
     Where a store of the same encoder is there, its vectors are kept of every photo whose file is
     the same (by size and time of change, and by SHA-256 where these moved) and of every text;
-    what is new or changed is encoded, and what is gone is dropped. What is done is kept beside
-    `out` until the store is whole, so that the same call goes on where a killed one was.
+    what is new or changed is encoded, and what is gone is dropped. Photos that were added to and
+    removed from the store while it was served (`cir.artefacts.changes`) are folded in. What is
+    done is kept beside `out` until the store is whole, so that the same call goes on where a
+    killed one was.
 
     Args:
         dataset: The dataset folder.
@@ -116,11 +120,13 @@ def embed_dataset(
     started = time.perf_counter()
     store = None if overwrite else store_to_add_to(out, encoder, any_precision=any_precision)
     dataset.require_sound()
-    ids = dataset.image_ids()
+    changes = Changes(out)
+    named = changes.named()
+    ids = [image_id for image_id in dataset.image_ids() if image_id not in named]
     missing = _missing(dataset, ids, on_error)
     files = {i: dataset.image_files[i] for i in ids if i not in missing}
     run = EmbeddingRun(encoder, Blocks(out), batch_size, workers, on_error, progress)
-    images = run.images(files, store)
+    images = with_added(run.images(files, store), changes, encoder)
     pace = time.perf_counter() - started
     if not images.ids:
         raise DatasetError(f"{dataset.root} has no image that can be read; run cir data check")

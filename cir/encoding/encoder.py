@@ -31,12 +31,14 @@ from cir.encoding.published import (
     Published,
     assumed_published,
     find_published,
+    near_tags,
+    published_tags,
     require_model,
     tag_of,
 )
 from cir.encoding.weights import ReadWeights, read_weights
 from cir.encoding.weights import weights_sha256 as weights_sha256
-from cir.errors import WeightsError
+from cir.errors import UsageError, WeightsError
 from cir.runtime import autocast
 
 ASSETS: Final = Path(__file__).parent / "assets"
@@ -307,6 +309,32 @@ def _assembled(
         image_size=size,
         device=device,
         precision=precision,
+    )
+
+
+def require_used(model: str, pretrained: str | None, weights: Path | None) -> None:
+    """Requires that what somebody typed as `pretrained` means something.
+
+    `load_encoder` itself takes whatever `Provenance.pretrained` of another encoder says.
+
+    Args:
+        model: As of `load_encoder`.
+        pretrained: A tag of the model's published weights, alone or before a file's name.
+        weights: A local weight file; its own name will do as well.
+
+    Raises:
+        UsageError: it names no weights of the model, and would be passed over.
+    """
+    model_config(model)
+    known = [BUNDLED] if model == TINY else published_tags(model)
+    if pretrained is None or tag_of(pretrained) in known:
+        return
+    if weights is not None and pretrained == weights.name:
+        return
+    expected = " or ".join(near_tags(pretrained, known)) or "none of it"
+    raise UsageError(
+        f"`pretrained` is {pretrained!r}, which is no tag of {model}'s weights; expected "
+        f"{expected}, or leave it out"
     )
 
 

@@ -111,6 +111,18 @@ class Published:
         )
 
 
+def model_names() -> list[str]:
+    """Every architecture that open_clip knows."""
+    names: list[str] = open_clip.list_models()
+    return names
+
+
+def published_tags(model: str) -> list[str]:
+    """The tags of a model's published weights."""
+    tags: list[str] = open_clip.list_pretrained_tags_by_model(model)
+    return tags
+
+
 def find_published(model: str, tag: str | None) -> Published:
     """The weights of a model that a tag names, openai's where there is no tag.
 
@@ -119,7 +131,7 @@ def find_published(model: str, tag: str | None) -> Published:
     """
     tags = open_clip.list_pretrained_tags_by_model(model)
     if (tag or DEFAULT_TAG) not in tags:
-        near = _near(tag or DEFAULT_TAG, tags)
+        near = near_tags(tag or DEFAULT_TAG, tags)
         raise UsageError(
             f"{model} has no weights called {tag or DEFAULT_TAG!r}; "
             f"expected `pretrained` {' or '.join(near) or 'with `weights=FILE`'}"
@@ -148,9 +160,8 @@ def require_model(model: str) -> None:
     """Raises UsageError, naming close matches, unless open_clip has an architecture `model`."""
     names = open_clip.list_models()
     if model not in names:
-        near = (
-            " or ".join(_near(model, names)) or f"one of {len(names)} open_clip names or cir-tiny"
-        )
+        near = " or ".join(near_tags(model, names))
+        near = near or f"one of {len(names)} open_clip names or cir-tiny: pass `list_models=True`"
         raise UsageError(f"`model` is {model!r}, which open_clip does not know; expected {near}")
 
 
@@ -168,7 +179,7 @@ def within_reach(address: str) -> bool:
         return False
 
 
-def _near(name: str, names: list[str]) -> list[str]:
+def near_tags(name: str, names: list[str]) -> list[str]:
     """Names that read alike, whatever their case; all of them where there are few."""
     by_lower = {name.lower(): name for name in names}
     close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)

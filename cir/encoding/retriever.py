@@ -157,7 +157,9 @@ class Retriever:
             results = cir.load("runs/x").index("shop.h5").search("dress.jpg", "is red", top=5)
 
         Args:
-            path: An embedding store, or a dataset folder with its store beside it.
+            path: An embedding store, a dataset folder with its store beside it, or a folder of
+                photos, which is embedded first where it was not yet: `photos` into `photos-cir`
+                and `photos-cir.h5`.
             dataset: Where the photos of a store are; found beside it by default.
 
         Raises:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings
 from cir.data.dataset import Dataset
 from cir.data.images import read_image
@@ -43,15 +44,17 @@ def staleness(dataset: Dataset, store: Embeddings, *, progress: Progress = SILEN
         store: A photo that it skipped is opened, to see whether it can be read now.
         progress: Shows the photos that are read to compare their bytes.
     """
-    ids = dataset.image_ids()
+    changes = Changes(store.path)
+    named, added = changes.named(), [photo.id for photo in changes.added()]
+    ids = [i for i in dataset.image_ids() if i not in named]
     files = {i: dataset.image_files[i] for i in ids if i in dataset.image_files}
     plan = KnownImages([EncodedImages.of_store(store)]).plan(files, progress=progress)
     broken = _still_broken(store, {i: files[i] for i in plan.to_encode})
     to_encode = [i for i in plan.to_encode if i not in broken]
-    here = frozenset([*plan.kept, *to_encode])
+    here = frozenset([*plan.kept, *to_encode, *added])
     texts = caption_texts(dataset, here)
     return Staleness(
-        new=tuple(i for i in to_encode if i not in store.images.row_of),
+        new=tuple(i for i in (*to_encode, *added) if i not in store.images.row_of),
         changed=plan.changed,
         gone=tuple(i for i in store.images.keys if i not in here),
         new_captions=tuple(text for text in texts if text not in store.captions.row_of),

@@ -1,8 +1,9 @@
 """CLIP's weights from a local file, whatever wrote it, read without running code from it.
 
 What is read: safetensors; a PyTorch state dict, alone or under `state_dict` (open_clip's training
-checkpoints); a CLIP4Cir checkpoint, where it stands under `CLIP`; the TorchScript archive that
-OpenAI published; the checkpoint folder of a run. A PyTorch file is opened with `weights_only`. A
+checkpoints), `model_state_dict` or `model` (as other programs save it); a CLIP4Cir checkpoint,
+where it stands under `CLIP`; the TorchScript archive that OpenAI published; the checkpoint folder
+of a run. A PyTorch file is opened with `weights_only`, which takes NumPy's numbers too. A
 TorchScript archive holds code, which is never compiled: its pickle of parameters is read by an
 unpickler that knows tensors and nothing else.
 """
@@ -27,8 +28,12 @@ from cir.files import unreadable
 
 _FOLDER_FILE: Final = "clip.safetensors"
 _FOLDERS_TO_LOOK_IN: Final = ("", "checkpoints/best")
-_PREFIXES: Final = ("module.", "_orig_mod.", "clip.")
+_WRAPPERS: Final = ("state_dict", "model_state_dict", "model")
+"""Keys under which programs save the state dict beside their epoch, optimiser and arguments."""
+_PREFIXES: Final = ("module.", "_orig_mod.", "model.", "clip.")
 """What wrappers (data parallel, torch.compile, a model around CLIP) put before every name."""
+_SHOWN: Final = 6
+"""Keys that a message names."""
 _NOT_WEIGHTS: Final = frozenset({"input_resolution", "context_length", "vocab_size", "attn_mask"})
 """Constants that OpenAI's archives keep beside the parameters."""
 _STORAGE_TYPES: Final[Mapping[str, torch.dtype]] = {
@@ -133,7 +138,17 @@ def _read_torch(file: Path) -> _Held:
         raise ValueError(f"it holds a {type(held).__name__}, not a state dict")
     if isinstance(held.get("CLIP"), dict):
         return _Held(held["CLIP"], True)
-    return _Held(held.get("state_dict", held), None)
+    return _Held(_unwrapped(held), None)
+
+
+def _unwrapped(held: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """The tensors by name, from under as many keys as programs have put around them."""
+    while not any(isinstance(value, Tensor) for value in held.values()):
+        inner = [held[key] for key in _WRAPPERS if isinstance(held.get(key), dict)]
+        if not inner:
+            break
+        held = inner[0]
+    return held
 
 
 def _read_torchscript(file: Path) -> _Held:
@@ -215,12 +230,20 @@ def _cleaned(state: Mapping[Any, Any]) -> dict[str, Tensor]:
     """Without wrappers' prefixes and constants, in float32."""
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     if not tensors or not all(isinstance(name, str) for name in state):
-        raise ValueError("it holds no tensors by name")
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+        raise ValueError(_without_tensors(state))
+    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in tensors)), ""):
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return {
         name: value.float() if value.is_floating_point() else value
         for name, value in tensors.items()
         if name not in _NOT_WEIGHTS
     }
+
+
+def _without_tensors(state: Mapping[Any, Any]) -> str:
+    """What a file holds where weights were looked for."""
+    shown = ", ".join(str(name) for name in list(state)[:_SHOWN])
+    more = f" and {len(state) - _SHOWN:,} more" if len(state) > _SHOWN else ""
+    keys = f"the keys {shown}{more}" if state else "nothing"
+    places = ", ".join(_WRAPPERS)
+    return f"it holds no tensors by name but {keys}; a state dict under {places} will do"

@@ -8,60 +8,21 @@ import torch
 
 from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, read_embeddings
+from cir.config import TINY, EmbedConfig
+from cir.data.dataset import Dataset
+from cir.encoding.encoder import Encoder, load_encoder
 from cir.encoding.inputs import require_path
 from cir.encoding.origin import encoder_of_store
 from cir.encoding.retriever import Retriever, load_retriever
 from cir.encoding.tuned import made_by_tuned
 from cir.errors import StoreError
 from cir.models.composer import untrained_composer
+from cir.progress import SILENT, Progress
 from cir.runtime import pick_device
 from cir.search.index import SearchIndex
 from cir.search.living import LivingGallery
-from cir.search.opening import Source, find_source, open_gallery
-
-
-def index_of(retriever: Retriever, path: Path, dataset: Path | None = None) -> SearchIndex:
-    """A retriever over the gallery at a path.
-
-    Args:
-        retriever: A trained one, or the plain sum.
-        path: An embedding store, or a dataset folder with its store beside it.
-        dataset: Where the photos of a store are; found beside it by default.
-
-    Raises:
-        StoreError: the store is missing, damaged, or of another encoder than the retriever's.
-        DatasetError: the dataset folder is none.
-    """
-    return index_at(retriever, find_source(path, dataset))
-
-
-def open_plain(
-    path: str | Path,
-    *,
-    dataset: str | Path | None,
-    weights: str | Path | None,
-    device: str | torch.device,
-) -> SearchIndex:
-    """The plain sum of image and text over the gallery at a path (`cir.index`)."""
-    folder = None if dataset is None else require_path("dataset", dataset)
-    file = None if weights is None else require_path("weights", weights)
-    source = find_source(require_path("path", path), folder)
-    return open_index(None, source, weights=file, device=pick_device(device))
-
-
-def open_index(
-    run: Path | None, source: Source, *, weights: Path | None, device: torch.device
-) -> SearchIndex:
-    """A run, or the plain sum where there is none, over a gallery; raises as `open_indexes`."""
-    opened = open_indexes([run] if run else [], source, weights=weights, device=device)
-    return opened.trained[0] if run else opened.plain
-
-
-def index_at(retriever: Retriever, source: Source) -> SearchIndex:
-    """A retriever over a gallery; raises as `index_of`."""
-    embeddings = read_embeddings(source.store)
-    require_same_encoder(retriever, embeddings)
-    return SearchIndex(retriever, open_gallery(source, embeddings))
+from cir.search.opening import Source, find_source, open_gallery, source_of
+from cir.search.photo_folder import embed_photo_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,46 +34,97 @@ class Opened:
     trained: tuple[SearchIndex, ...]
     """The runs, in the order that they were named in."""
     living: LivingGallery
-    """The gallery with what was added and removed since its store was made."""
+    """The gallery, to which photos are added and from which they are removed."""
     source: Source
+
+    @property
+    def first(self) -> SearchIndex:
+        """The first run; the plain sum where there is none."""
+        return self.trained[0] if self.trained else self.plain
+
+
+def index_of(retriever: Retriever, path: Path, dataset: Path | None = None) -> SearchIndex:
+    """A retriever over the gallery at a path (`Retriever.index`).
+
+    Args:
+        retriever: A trained one, or the plain sum.
+        path: An embedding store, a dataset folder with its store beside it, or a folder of photos,
+            which is embedded first where it was not yet.
+        dataset: Where the photos of a store are; found beside it by default.
+
+    Raises:
+        StoreError: the store is missing, damaged, or of another encoder than the retriever's.
+        DatasetError: the dataset folder is none.
+    """
+    source = find_source(path, dataset) or _embedded(path, retriever.encoder, SILENT)
+    embeddings = read_embeddings(source.store)
+    require_same_encoder(retriever, embeddings)
+    return SearchIndex(retriever, open_gallery(source, embeddings))
+
+
+def open_plain(
+    path: str | Path,
+    *,
+    dataset: str | Path | None,
+    weights: str | Path | None,
+    device: str | torch.device,
+) -> SearchIndex:
+    """The plain sum of image and text over the gallery at a path (`cir.index`)."""
+    return open_indexes(
+        [],
+        require_path("path", path),
+        dataset=None if dataset is None else require_path("dataset", dataset),
+        weights=None if weights is None else require_path("weights", weights),
+        device=pick_device(device),
+    ).plain
 
 
 def open_indexes(
-    runs: Sequence[Path], source: Source, *, weights: Path | None, device: torch.device
+    runs: Sequence[Path],
+    path: Path | None,
+    *,
+    dataset: Path | None,
+    weights: Path | None,
+    device: torch.device,
+    progress: Progress = SILENT,
 ) -> Opened:
     """Runs, and the plain sum over their store's encoder, over one gallery.
 
     Args:
         runs: Run folders, or their checkpoints; none where nothing was trained.
-        source: The gallery.
+        path: A store, a dataset folder with its store beside it, or a folder of photos, which is
+            embedded first where it was not yet; None takes the store of the first run.
+        dataset: Where the photos of a store are; found by default.
         weights: The weight file that the store was embedded with, where it was one.
         device: Where encoders run.
+        progress: Told of photos that are embedded.
 
     Raises:
         CheckpointError: a run has no checkpoint, or it is damaged.
         StoreError: the store is missing, damaged, or of another encoder than a run's.
+        DatasetError: a dataset folder is none.
         WeightsError: the encoder's weights cannot be had.
     """
+    retrievers = [load_retriever(run, weights=weights, device=device) for run in runs]
+    source = source_of(runs[0] if runs else None, path, dataset)
+    if source is None and path is not None:
+        encoder = retrievers[0].encoder if retrievers else _bundled(weights, device)
+        source = _embedded(path, encoder, progress)
+    if source is None:
+        raise StoreError("no gallery is named: pass `store`")
     embeddings = read_embeddings(source.store)
-    gallery = open_gallery(source, embeddings)
-    trained = []
-    for run in runs:
-        retriever = load_retriever(run, weights=weights, device=device)
+    for retriever in retrievers:
         require_same_encoder(retriever, embeddings)
-        trained.append(SearchIndex(retriever, gallery))
-    loaded = (r.encoder for r in (i.retriever for i in trained) if _made_the_store(r, embeddings))
-    encoder = next(loaded, None) or encoder_of_store(embeddings, weights=weights, device=device)
+    makers = (each.encoder for each in retrievers if _made_the_store(each, embeddings))
+    encoder = next(makers, None) or encoder_of_store(embeddings, weights=weights, device=device)
     plain = Retriever(untrained_composer("sum"), encoder)
-    living = LivingGallery(gallery, Changes(source.store), encoder)
-    return Opened(SearchIndex(plain, gallery), tuple(trained), living, source)
-
-
-def _made_the_store(retriever: Retriever, embeddings: Embeddings) -> bool:
-    """Whether a store was embedded with the very encoder of a retriever."""
-    checkpoint = retriever.checkpoint
-    if checkpoint is not None and checkpoint.clip is not None:
-        return made_by_tuned(checkpoint, embeddings)
-    return retriever.encoder.provenance == embeddings.provenance
+    gallery = open_gallery(source, embeddings)
+    return Opened(
+        SearchIndex(plain, gallery),
+        tuple(SearchIndex(retriever, gallery) for retriever in retrievers),
+        LivingGallery(gallery, Changes(source.store), encoder),
+        source,
+    )
 
 
 def require_same_encoder(retriever: Retriever, embeddings: Embeddings) -> None:
@@ -137,3 +149,28 @@ def require_same_encoder(retriever: Retriever, embeddings: Embeddings) -> None:
     checkpoint.metadata.provenance.require_same(
         embeddings.provenance, str(checkpoint.folder), store, StoreError
     )
+
+
+def _embedded(photos: Path, encoder: Encoder, progress: Progress) -> Source:
+    """The gallery of a folder of photos, embedded now."""
+    kept = embed_photo_folder(photos, encoder, progress)
+    return Source(kept.store, Dataset(kept.dataset))
+
+
+def _bundled(weights: Path | None, device: torch.device) -> Encoder:
+    """The encoder of a folder of photos that no run and no store says anything of."""
+    return load_encoder(
+        TINY,
+        pretrained=None,
+        weights=weights,
+        preprocess=EmbedConfig.preprocess,
+        device=device,
+    )
+
+
+def _made_the_store(retriever: Retriever, embeddings: Embeddings) -> bool:
+    """Whether a store was embedded with the very encoder of a retriever."""
+    checkpoint = retriever.checkpoint
+    if checkpoint is not None and checkpoint.clip is not None:
+        return made_by_tuned(checkpoint, embeddings)
+    return retriever.encoder.provenance == embeddings.provenance

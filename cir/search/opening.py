@@ -15,6 +15,7 @@ from cir.files import read_json
 from cir.models.composer import CHECKPOINTS
 from cir.search.gallery import Gallery, ImageRecord
 from cir.search.living import apply_changes
+from cir.search.photo_folder import is_photo_folder, kept_folder
 from cir.sources.annotations import RECORD_FILES, read_records
 from cir.training.run_folder import CONFIG_FILE as RUN_CONFIG
 
@@ -30,8 +31,8 @@ class Source:
     """Where its photos, titles, categories and queries are; None where only vectors are known."""
 
 
-def find_source(path: Path, dataset: Path | None = None) -> Source:
-    """The store and the dataset of a gallery.
+def find_source(path: Path, dataset: Path | None = None) -> Source | None:
+    """The store and the dataset of a gallery; None of a folder of photos that is not embedded yet.
 
     Args:
         path: A store, or a dataset folder, whose store lies beside it (`shop` and `shop.h5`) or in
@@ -42,6 +43,9 @@ def find_source(path: Path, dataset: Path | None = None) -> Source:
         StoreError: no store is there.
         DatasetError: the dataset folder is none.
     """
+    if is_photo_folder(path):
+        kept = kept_folder(path)
+        return Source(kept.store, Dataset(kept.dataset)) if kept.store.is_file() else None
     if path.is_dir():
         return Source(_store_of(path), Dataset(dataset or path))
     beside = path.with_suffix("")
@@ -50,8 +54,8 @@ def find_source(path: Path, dataset: Path | None = None) -> Source:
     return Source(path, None if dataset is None else Dataset(dataset))
 
 
-def source_of(run: Path | None, store: Path | None, dataset: Path | None) -> Source:
-    """The store and dataset that are named, or else those of the run.
+def source_of(run: Path | None, store: Path | None, dataset: Path | None) -> Source | None:
+    """The store and dataset that are named, or else those of the run; None as `find_source`.
 
     Args:
         run: Run folder, or a checkpoint of one.
@@ -71,7 +75,12 @@ def source_of(run: Path | None, store: Path | None, dataset: Path | None) -> Sou
             )
         return of_run if dataset is None else replace(of_run, dataset=Dataset(dataset))
     found = find_source(store, dataset)
-    if found.dataset is None and of_run and of_run.store.resolve() == found.store.resolve():
+    if (
+        found
+        and found.dataset is None
+        and of_run
+        and of_run.store.resolve() == found.store.resolve()
+    ):
         return of_run
     return found
 

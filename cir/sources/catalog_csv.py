@@ -150,9 +150,16 @@ def _swallows(
     if not inner or not rows:
         return False
     width = len(rows[0].fields)
-    alone = csv.reader(io.StringIO("".join(inner)), delimiter=delimiter)
-    like_rows = sum(len(row) == width for row in alone)
+    like_rows = sum(_width(line, delimiter) == width for line in inner)
     return len(fields) != width or (width > 1 and like_rows > len(inner) / 2)
+
+
+def _width(line: str, delimiter: str) -> int:
+    """The fields of a line that stands alone; none where it is no row."""
+    try:
+        return len(next(csv.reader([line], delimiter=delimiter), ()))
+    except csv.Error:
+        return 0
 
 
 def _never_closed(path: Path, start: int, end: int) -> str:

@@ -8,6 +8,7 @@ material, gender) are attributes. A column of names holds texts of several words
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Final
 
 from cir.errors import UsageError
@@ -36,7 +37,8 @@ _FILLED: Final = 0.8
 """Share of rows in which a category must stand."""
 _ROOMY: Final = 20
 """Rows a category has on average where there are enough for a gallery of each."""
-_EXAMPLES: Final = 3
+_EXAMPLES, _LETTERS, _COLUMNS = 3, 40, 8
+"""Values of a column that an error shows, their letters, and the columns."""
 
 
 @dataclass(frozen=True)
@@ -231,12 +233,12 @@ class _Chosen:
     def _no_photo_named(self, column: str) -> str:
         looked_in = f"column {column}" if self._asked.id else "any column"
         held = [f"{name} {_examples(self._contents[name].values)}" for name in self._table.header]
-        shown = held if not self._asked.id else [held[self._position(column)]]
+        shown = held[:_COLUMNS] if not self._asked.id else [held[self._position(column)]]
+        more = "; ..." if len(held) > _COLUMNS and not self._asked.id else ""
         return (
             f"{self._table.path} names no photo in {looked_in}: photos are called "
-            f"{_examples(self._photos.names)}, and the columns hold {'; '.join(shown)}; pass the "
-            f"column of ids or file names as `id_column`, or the folder that holds the photos as "
-            f"`images`"
+            f"{_examples(self._photos.names)}, and the columns hold {'; '.join(shown)}{more}; pass "
+            f"the column of ids or file names as `id_column`, or its folder of photos as `images`"
         )
 
 
@@ -261,4 +263,6 @@ def _words(column: str) -> str:
 
 
 def _examples(values: Sequence[str]) -> str:
-    return ", ".join(values[:_EXAMPLES]) + (", ..." if len(values) > _EXAMPLES else "")
+    """The first values, each on one line and no longer than one can read."""
+    short = [shorten(value, _LETTERS, placeholder="...") for value in values[:_EXAMPLES]]
+    return ", ".join(short) + (", ..." if len(values) > _EXAMPLES else "")

@@ -702,6 +702,15 @@ def test_a_damaged_store_is_refused_and_replaced_when_asked(config: EmbedConfig)
     assert len(read_embeddings(config.out).images.keys) == IMAGES
 
 
+def test_the_stage_lists_the_encoders_without_a_dataset(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert embed.run(EmbedConfig(dataset=Path("nowhere"), list_models=True)) is True
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "cir-tiny: bundled"
+    assert any(line.startswith("RN50x4: openai") for line in lines)
+
+
 def test_the_stage_lists_ten_skipped_images(
     config: EmbedConfig, world: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:

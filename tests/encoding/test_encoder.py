@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cir.config import TINY
 from cir.encoding import encoder as module
 from cir.encoding import published
-from cir.encoding.encoder import ASSETS, Encoder, build_clip, load_encoder
+from cir.encoding.encoder import ASSETS, Encoder, build_clip, load_encoder, require_used
 from cir.errors import UsageError, WeightsError
 from tests.support.micro import micro_clip, micro_encoder
 
@@ -288,3 +288,34 @@ def test_texts_beyond_the_context_are_told_from_those_that_fill_it() -> None:
         "x" * 500,
     ]
     assert encoder.cut_texts(["is red"]) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "weights"),
+    [
+        ("RN50x4", None, None),
+        ("RN50x4", "openai", None),
+        ("RN50x4", "openai:RN50x4.pt", Path("RN50x4.pt")),
+        ("RN50x4", "mine.pt", Path("some/mine.pt")),
+        (TINY, "bundled", None),
+    ],
+)
+def test_a_tag_that_means_something_is_taken(
+    model: str, pretrained: str | None, weights: Path | None
+) -> None:
+    require_used(model, pretrained, weights)
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "weights", "words"),
+    [
+        (TINY, "openai", None, "no tag of cir-tiny's weights; expected bundled"),
+        ("RN50x4", "openia", Path("mine.pt"), "no tag of RN50x4's weights; expected openai"),
+        ("RN50x4", "mine.pt", Path("other.pt"), "no tag of RN50x4's weights"),
+    ],
+)
+def test_a_tag_that_would_be_passed_over_is_refused(
+    model: str, pretrained: str, weights: Path | None, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        require_used(model, pretrained, weights)

@@ -1,11 +1,13 @@
 """Weight files of every kind, read back as they were written and never executed."""
 
+import argparse
 import collections
 import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -51,13 +53,19 @@ def test_safetensors_come_back_bit_for_bit(state: State, tmp_path: Path) -> None
     assert read.quick_gelu is None
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
-@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "model.", "model.module.clip."]
+)
+@pytest.mark.parametrize(
+    "wrapped", [(), ("state_dict",), ("model_state_dict",), ("model", "model")]
+)
 def test_state_dicts_come_back_without_their_wrapping(
-    state: State, tmp_path: Path, prefix: str, wrapped: bool
+    state: State, tmp_path: Path, prefix: str, wrapped: tuple[str, ...]
 ) -> None:
     held: dict[str, Any] = dict(_prefixed(state, prefix))
-    torch.save({"epoch": 3, "state_dict": held} if wrapped else held, tmp_path / "w.pt")
+    for key in wrapped:
+        held = {"epoch": 3, "best": np.float64(0.5), "seeds": np.arange(2), key: held}
+    torch.save(held, tmp_path / "w.pt")
     read = read_weights(tmp_path / "w.pt")
     assert _same(read.state, state)
     assert read.quick_gelu is None
@@ -102,6 +110,27 @@ def test_a_run_or_its_checkpoint_gives_the_tuned_clip(
 def test_a_checkpoint_without_clip_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"holds no clip\.safetensors"):
         read_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        (
+            {"epoch": 3, "weights": {}},
+            "no tensors by name but the keys epoch, weights; a state",
+        ),
+        ({"model": torch.ones(1), 3: torch.ones(1)}, "the keys model, 3"),
+        ({}, "but nothing"),
+        ({"w": torch.ones(1), "args": argparse.Namespace(lr=1)}, "needs argparse.Namespace, which"),
+    ],
+)
+def test_what_stays_refused_says_which_key_or_global(
+    tmp_path: Path, held: dict[Any, Any], words: str
+) -> None:
+    torch.save(held, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match=words) as caught:
+        read_weights(tmp_path / "w.pt")
+    assert "\n" not in str(caught.value)
 
 
 class _Bomb:

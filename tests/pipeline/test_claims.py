@@ -40,8 +40,6 @@ COMMANDS = {
     ("CatalogConfig", "out"): (
         "data from-catalog --images world/dataset/images --attributes world/a.csv --out {}"
     ),
-    ("FolderConfig", "out"): "data from-folder world/dataset/images --out {}",
-    ("SearchConfig", "html"): "search --store world/e.h5 --text red --html {}",
     ("SynthConfig", "out"): "data synth --dress 20 --shirt 20 --toptee 20 --out {}",
     ("CaptionPairsConfig", "out"): (
         "data caption-pairs world/dataset world/p.jsonl --out {}.jsonl"

@@ -326,7 +326,8 @@ def test_words_of_a_name_are_attributes(name: str, facets: dict[str, str]) -> No
 
 @pytest.mark.parametrize(
     ("column", "facet"),
-    [("baseColour", "colour"), ("Color", "colour"), ("Farben", "colour"), ("№", "attribute"), ("articleType", "type"), ("gender", "gender"),
+    [("baseColour", "colour"), ("Color", "colour"), ("Farben", "colour"), ("№", "attribute"),
+     ("articleType", "type"), ("gender", "gender"),
      ("fabricWeight", "fabric weight"), ("usage", "usage")],
 )  # fmt: skip
 def test_columns_state_facets(column: str, facet: str) -> None:

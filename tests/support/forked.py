@@ -52,7 +52,9 @@ class Forked:
         """Waits for its end; its output and its errors."""
         self._process.join(timeout)
         assert self.poll() is not None, f"it goes on after {timeout} seconds"
-        return tuple((self._said / name).read_text("utf-8") for name in ("out", "err"))
+        files = [self._said / name for name in ("out", "err")]
+        # One that is killed at once has not opened them.
+        return tuple(file.read_text("utf-8") if file.exists() else "" for file in files)
 
 
 def forked(

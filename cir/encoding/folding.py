@@ -1,0 +1,54 @@
+"""Photos that were added while a gallery was served, folded into its store."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from cir.artefacts.changes import AddedPhoto, Changes
+from cir.artefacts.photo_states import UNKNOWN_STATE
+from cir.encoding.embedding import image_vectors
+from cir.encoding.embedding_run import EmbeddedImages
+from cir.encoding.encoder import Encoder
+
+
+def with_added(images: EmbeddedImages, changes: Changes, encoder: Encoder) -> EmbeddedImages:
+    """A dataset's images, and behind them the photos that were added.
+
+    An added photo has no file but the record of changes: its vector is taken from there, and made
+    again from its bytes where another encoder made it.
+
+    Args:
+        images: Those of the dataset, without the ids that the changes name.
+        changes: What was added.
+        encoder: The store's.
+
+    Raises:
+        StoreError: the record of changes is damaged.
+    """
+    added = changes.added()
+    if not added:
+        return images
+    vectors = np.stack([_vector(photo, changes, encoder) for photo in added])
+    unknown = np.tile(np.array(UNKNOWN_STATE, np.int64), (len(added), 1))
+    return replace(
+        images,
+        ids=(*images.ids, *(photo.id for photo in added)),
+        states=np.concatenate([images.states, unknown]),
+        sha256=(*images.sha256, *(photo.sha256 for photo in added)),
+        vectors=np.concatenate([images.vectors, vectors]),
+    )
+
+
+def _vector(photo: AddedPhoto, changes: Changes, encoder: Encoder) -> Float[np.ndarray, " dim"]:
+    if photo.provenance == encoder.provenance:
+        return photo.vector
+    encoded = changes.photo_bytes(photo.id) or b""
+    with Image.open(io.BytesIO(encoded)) as image:
+        image.load()
+        vector: Float[np.ndarray, " dim"] = image_vectors(
+            encoder, [image], batch_size=1, workers=0
+        )[0]
+    return vector

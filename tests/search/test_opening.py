@@ -1,0 +1,104 @@
+"""Where a gallery is found: a store, a dataset folder, a run, a folder of photos."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import cir
+from cir.data.dataset import Dataset
+from cir.encoding.encoder import Encoder
+from cir.errors import StoreError
+from cir.models.combiner import build_combiner
+from cir.search.opening import find_source, open_gallery, records_of, source_of
+from cir.search.photo_folder import kept_folder
+from tests.support.checkpoints import HIDDEN, saved
+from tests.support.galleries import small_photos, stored
+from tests.support.micro import micro_encoder
+
+
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
+    """Found whatever published encoder is asked for."""
+    made = micro_encoder()
+    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: made)
+    monkeypatch.setattr("cir.search.open_index.load_encoder", lambda *_, **__: made)
+    return made
+
+
+@pytest.fixture
+def shop(tmp_path: Path, encoder: Encoder) -> Dataset:
+    dataset = small_photos(tmp_path / "shop")
+    stored(dataset, encoder, tmp_path / "shop.h5")
+    return dataset
+
+
+@pytest.fixture
+def run(tmp_path: Path, shop: Dataset, encoder: Encoder) -> Path:
+    folder = tmp_path / "run"
+    combiner = build_combiner("attention-fusion", dim=encoder.dim, hidden=HIDDEN)
+    saved(folder / "checkpoints/best", combiner, encoder.provenance)
+    trained_on = {"dataset": str(shop.root), "embeddings": str(shop.root.with_suffix(".h5"))}
+    (folder / "config.json").write_text(json.dumps(trained_on), encoding="utf-8")
+    return folder
+
+
+def test_a_store_and_its_dataset_folder_find_each_other(shop: Dataset) -> None:
+    store = shop.root.with_suffix(".h5")
+    for path in (store, shop.root):
+        source = find_source(path)
+        assert source is not None
+        assert (source.store, source.dataset.root) == (store, shop.root)
+
+
+def test_a_run_names_what_it_was_trained_over(shop: Dataset, run: Path) -> None:
+    for path in (run, run / "checkpoints/best"):
+        source = source_of(path, None, None)
+        assert (source.store, source.dataset.root) == (shop.root.with_suffix(".h5"), shop.root)
+
+
+def test_what_is_known_of_photos_comes_with_them(shop: Dataset) -> None:
+    record = records_of(shop)["s1"]
+    assert (record.title, record.categories) == ("Shoe 1 <b>", ("shoes",))
+    assert record.attributes == {"colour": "blue"}
+    gallery = open_gallery(find_source(shop.root))
+    assert gallery.image("s1").file == shop.image_path("s1")
+
+
+def test_three_lines_search_by_a_run(shop: Dataset, run: Path) -> None:
+    index = cir.load(run, device="cpu").index(shop.root)
+    results = index.search("s1", "is red", top=3)
+    assert [result.rank for result in results] == [1, 2, 3]
+    assert results[0].file == shop.image_path(results[0].id)
+
+
+def test_the_plain_sum_searches_where_there_is_no_run(shop: Dataset) -> None:
+    index = cir.index(shop.root.with_suffix(".h5"), device="cpu")
+    assert len(index.search(text="is red", top=3)) == 3
+
+
+def test_a_folder_without_a_store_is_told_how_to_get_one(shop: Dataset) -> None:
+    store = shop.root.with_suffix(".h5")
+    store.unlink()
+    with pytest.raises(StoreError, match=r"no embedding store of .* make it with cir embed"):
+        find_source(shop.root)
+
+
+def test_a_store_of_another_encoder_is_refused(shop: Dataset, run: Path) -> None:
+    other = stored(shop, micro_encoder(seed=1), shop.root.with_name("other.h5"))
+    with pytest.raises(StoreError, match="come from different encoders: weights_sha256"):
+        cir.load(run, device="cpu").index(other)
+
+
+def test_a_folder_of_photos_is_embedded_once_and_kept(
+    tmp_path: Path, shop: Dataset, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cir.search.photo_folder.pick_workers", lambda _: 0)
+    before = sorted(path.name for path in (shop.root / "images").iterdir())
+    index = cir.index(shop.root / "images", device="cpu")
+    kept = kept_folder(shop.root / "images")
+    assert (len(index), kept.store.name) == (6, "images-cir.h5")
+    assert sorted(path.name for path in (shop.root / "images").iterdir()) == before
+    written = kept.store.stat().st_mtime_ns
+    assert len(cir.index(shop.root / "images", device="cpu")) == 6
+    assert kept.store.stat().st_mtime_ns == written
