@@ -116,8 +116,14 @@ class StoppedError(CirError):
     """A run that a signal stopped; it can be gone on with."""
 
     def __init__(self, signal: int, line: str) -> None:
-        self.signal = signal
-        super().__init__(line)
+        """Keeps what happened.
+
+        Args:
+            signal: The number of the signal.
+            line: Where the run was stopped, and what is saved; how to go on is added.
+        """
+        self.signal, self.line = signal, line
+        super().__init__(f"{line}: go on with `resume=True`")
 
 
 class VectorError(CirError):
