@@ -42,6 +42,11 @@ def one_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def printable(text: str) -> str:
+    """A text that any file takes: bytes of a path that are no UTF-8 stand as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def some_of(names: Sequence[str], most: int = 5) -> str:
     """The first of some names, and how many more there are."""
     rest = f" and {len(names) - most:,} more" if len(names) > most else ""
@@ -111,8 +116,14 @@ class StoppedError(CirError):
     """A run that a signal stopped; it can be gone on with."""
 
     def __init__(self, signal: int, line: str) -> None:
-        self.signal = signal
-        super().__init__(line)
+        """Keeps what happened.
+
+        Args:
+            signal: The number of the signal.
+            line: Where the run was stopped, and what is saved; how to go on is added.
+        """
+        self.signal, self.line = signal, line
+        super().__init__(f"{line}: go on with `resume=True`")
 
 
 class VectorError(CirError):

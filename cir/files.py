@@ -236,8 +236,10 @@ def _renamed_twice(aside: Path, place: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON, aside and moved into place."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     with written_aside(path) as aside:
-        aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        # A path may hold bytes that are no UTF-8; JSON has the same escapes for them as Python.
+        aside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path, error: type[CirError]) -> Any:

@@ -198,6 +198,7 @@ def _json(path: Path) -> Any:
 
 RUN_FILES: Final = (
     *("config.json", "metrics.jsonl", "times.jsonl", "trained.parquet", "report.html"),
+    *("val.json", "test.json"),
     *("manifests", "checkpoints", "tensorboard", "wandb"),
 )
 """What a run folder holds."""

@@ -3,8 +3,13 @@
 import os
 from typing import Final
 
+from cir.errors import UsageError
+
 _MAX_DECODERS: Final = 8
 """More processes that decode images were not measured faster."""
+_MOST_PER_CORE: Final = 16
+_LEAST_BOUND: Final = 64
+"""Workers that may be asked for on any machine."""
 
 
 def usable_cores() -> int:
@@ -27,5 +32,18 @@ def pick_threads(threads: int | None = None) -> int:
 
 
 def pick_workers(workers: int | None) -> int:
-    """The number of processes that decode images: as asked, or one a usable core, at most 8."""
-    return min(pick_threads(), _MAX_DECODERS) if workers is None else workers
+    """The number of processes that decode images: as asked, or one a usable core, at most 8.
+
+    Raises:
+        UsageError: more are asked for than this machine could start.
+    """
+    if workers is None:
+        return min(pick_threads(), _MAX_DECODERS)
+    cores = usable_cores()
+    most = max(_LEAST_BOUND, _MOST_PER_CORE * cores)
+    if workers > most:
+        raise UsageError(
+            f"`workers` is {workers}; expected at most {most} on this machine, where {cores} cores "
+            f"can be used"
+        )
+    return workers

@@ -7,6 +7,7 @@ import platform
 import shlex
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -89,6 +90,13 @@ def ready_terminal() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    threading.excepthook = _in_thread
+
+
+def _in_thread(fault: threading.ExceptHookArgs) -> None:
+    """Leaves what the system refuses a thread to whoever waits for it, who tells it in one line."""
+    if not isinstance(fault.exc_value, OSError):
+        threading.__excepthook__(fault)
 
 
 def flush_output() -> None:
@@ -100,7 +108,7 @@ def flush_output() -> None:
 def _ending(error: BaseException, command: Command) -> tuple[int, str]:
     """The exit code, and the line that tells why."""
     if isinstance(error, StoppedError):
-        return SIGNALLED + error.signal, str(error)
+        return SIGNALLED + error.signal, f"{error.line}: {_afterwards(command)}"
     if isinstance(error, UsageError):
         return MISUSED, str(error)
     if isinstance(error, CirError):

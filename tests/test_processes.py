@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cir.errors import ManifestError
+from cir.errors import ManifestError, UsageError
 from cir.processes import ALONE, Processes, together
 from cir.runtime import pick_device
 from cir.workers import pick_threads, pick_workers
@@ -54,6 +54,10 @@ def test_processes_of_a_machine_share_its_cores(
     monkeypatch.setenv("LOCAL_WORLD_SIZE", sharing)
     assert pick_workers(None) == workers
     assert pick_workers(50) == 50
+    most = max(64, 16 * cores)
+    assert pick_workers(most) == most
+    with pytest.raises(UsageError, match=rf"`workers` is 1000000; expected at most {most} on"):
+        pick_workers(1_000_000)
     assert pick_threads() == max(1, cores // int(sharing))  # arithmetic has no limit of 8
     assert pick_threads(5) == 5
 

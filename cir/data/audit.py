@@ -11,7 +11,7 @@ from cir.data.dataset import Dataset
 from cir.data.forms import FormName
 from cir.data.images import decode_image, image_bytes
 from cir.data.queries import Query
-from cir.errors import ImageError
+from cir.errors import ImageError, printable
 from cir.parallel import in_order
 from cir.progress import SILENT, Progress
 from cir.types import Split
@@ -193,7 +193,7 @@ def _open_image(path: Path) -> tuple[str, str]:
         encoded = image_bytes(path)
         decode_image(encoded, path, least=_ENOUGH)
     except ImageError as fault:
-        return str(fault), ""
+        return printable(str(fault)), ""
     return "", hashlib.sha256(encoded).hexdigest()
 
 

@@ -22,7 +22,7 @@ from cir.data.forms import FormName, RowLocation, recognise_form
 from cir.data.image_files import Listing, by_id, list_images, require_one_each, why_missing
 from cir.data.queries import Query
 from cir.data.soundness import id_fault, outside_split, query_faults
-from cir.errors import DatasetError
+from cir.errors import DatasetError, printable
 from cir.files import read_json, require_folder
 from cir.types import Split
 
@@ -186,7 +186,7 @@ class Dataset:
     def unlisted(self) -> tuple[str, ...]:
         """Ids of the image files that no image split names, sorted, as text of any encoding."""
         unlisted = sorted(self.image_files.keys() - set(self.image_ids()))
-        return tuple(name.encode("utf-8", "backslashreplace").decode() for name in unlisted)
+        return tuple(map(printable, unlisted))
 
     def why_missing(self, image_id: str) -> str:
         """Why an image has no file, looking at what is there."""

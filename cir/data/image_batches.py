@@ -19,7 +19,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from cir.data.images import decode_image, image_bytes
 from cir.data.rgb import as_rgb
-from cir.errors import CirError, ImageError
+from cir.errors import CirError, ImageError, printable
 from cir.lifeline import Lifeline, hang_on
 
 Preprocessing = Callable[[Image.Image], Float[Tensor, "3 size size"]]
@@ -133,7 +133,7 @@ class _Images(TorchDataset[_DecodedImage]):
             encoded = image_bytes(path)
             image = decode_image(encoded, path, least=self._least)
         except ImageError as fault:
-            return _DecodedImage(row, None, "", str(fault))
+            return _DecodedImage(row, None, "", printable(str(fault)))
         pixels = self._preprocess(image)
         return _DecodedImage(row, pixels, hashlib.sha256(encoded).hexdigest(), "")
 

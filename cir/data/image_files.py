@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cir.data.formats import IMAGE_SUFFIXES
-from cir.errors import DatasetError, reason_of, some_of
+from cir.errors import DatasetError, printable, reason_of, some_of
 from cir.reading import opened
 
 _CHUNK = 1 << 20
@@ -120,7 +120,7 @@ def why_missing(image_id: str, folder: Path, listing: Listing) -> str:
         reasons.append(f"{whole} is there: write ids without their suffix")
     if folded := listing.by_folded_stem.get(image_id.casefold()):
         reasons.append(f"{folded} is there, in other letters")
-    return "; ".join((*reasons, *listing.faults[:1]))
+    return printable("; ".join((*reasons, *listing.faults[:1])))
 
 
 def outside_every_split(ids: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from cir.errors import StoppedError
 from cir.processes import Processes
 
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopRequest:
@@ -67,13 +67,13 @@ class StopRequest:
         return StoppedError(
             received,
             f"stopped by {received.name} between two epochs; what {self._run} holds was saved "
-            f"before: go on with `resume=True`",
+            f"before",
         )
 
 
 @contextmanager
 def handle_stop_signals(run: Path, processes: Processes) -> Iterator[StopRequest]:
-    """SIGTERM and SIGINT stop the run inside the block; their handlers are restored after it.
+    """SIGTERM, SIGINT and SIGHUP stop the run inside the block, but for those that are ignored.
 
     Only the main thread receives signals; in another thread the block runs without handlers.
 
@@ -88,7 +88,8 @@ def handle_stop_signals(run: Path, processes: Processes) -> Iterator[StopRequest
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.signal(number, stop.receive) for number in _STOP_SIGNALS}
+    heeded = [one for one in _STOP_SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop.receive) for number in heeded}
     try:
         yield stop
     finally:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, WandBTracker
 
-from cir.errors import UsageError
+from cir.errors import CirError, UsageError, reason_of
 
 TENSORBOARD: Final = "tensorboard"
 """A tracker's name, and the folder of its events in a run."""
@@ -50,6 +50,7 @@ class Trackers:
         self._names = tuple(dict.fromkeys(names))
         self._every = every
         self._updates = 0
+        self._run = Path()
 
     def start(self, run: Path, settings: Mapping[str, Any], updates: int = 0) -> None:
         """Opens the trackers of a run that has made some updates.
@@ -64,7 +65,7 @@ class Trackers:
         Raises:
             UsageError: a tracker does not open.
         """
-        self._updates = updates
+        self._updates, self._run = updates, run
         if not self._accelerator.is_main_process:
             return
         self._accelerator.log_with = [_MAKERS[n](run, settings, updates) for n in self._names]
@@ -75,16 +76,25 @@ class Trackers:
         """Counts an update; sends its figures where its turn has come."""
         self._updates += 1
         if self._updates % self._every == 0:
-            self._accelerator.log(dict(_scalars(figures, "step/")), step=self._updates)
+            self._send(dict(_scalars(figures, "step/")))
 
     def epoch(self, line: Mapping[str, Any]) -> None:
         """Sends the numbers of one line of `metrics.jsonl`."""
-        self._accelerator.log(dict(_scalars(line, "epoch/")), step=self._updates)
+        self._send(dict(_scalars(line, "epoch/")))
 
     def finish(self) -> None:
-        """Closes the trackers; accelerate's own ending would part the processes as well."""
-        for tracker in self._accelerator.trackers:
-            tracker.finish()
+        """Closes the trackers; accelerate's own ending would part the processes as well.
+
+        Raises:
+            CirError: what is left to write cannot be written.
+        """
+        with _fault_named(self._run):
+            for tracker in self._accelerator.trackers:
+                tracker.finish()
+
+    def _send(self, figures: dict[str, float]) -> None:
+        with _fault_named(self._run):
+            self._accelerator.log(figures, step=self._updates)
 
 
 def updates_made(optimiser: Mapping[str, Any]) -> int:
@@ -126,6 +136,18 @@ def _require_wandb() -> None:
     if os.environ.get("WANDB_MODE", "online") not in _SENDING_NOTHING:
         with _refusal_in_one_line():
             importlib.import_module(WANDB).login()
+
+
+@contextmanager
+def _fault_named(run: Path) -> Iterator[None]:
+    """Says in one line why figures cannot be written."""
+    try:
+        yield
+    except OSError as fault:
+        raise CirError(
+            f"the figures for {TENSORBOARD} cannot be written in {run}: {reason_of(fault)}; or go "
+            f"on with `tracker='none'`"
+        ) from fault
 
 
 @contextmanager

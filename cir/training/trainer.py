@@ -258,8 +258,7 @@ class Trainer:
             raise StoppedError(
                 received,
                 f"stopped by {received.name} at epoch {epoch}, step {progress.step} of {steps}; "
-                f"saved in {run_folder.checkpoint(self._config.out, LAST)}: go on with "
-                f"`resume=True`",
+                f"saved in {run_folder.checkpoint(self._config.out, LAST)}",
             )
 
     def _save_within_epoch(self, epoch: int, progress: EpochProgress) -> None:

@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--signals", type=int, default=50)
     parser.add_argument("--rivals", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--commands", nargs="*", default=list(COMMANDS))
+    parser.add_argument("--commands", nargs="*", default=list(COMMANDS), choices=list(COMMANDS))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         world = made(Path(folder), options.commands)

@@ -11,6 +11,7 @@ from cir.data.audit import audit
 from cir.data.dataset import Dataset
 from cir.data.image_files import list_images
 from cir.errors import DatasetError
+from cir.files import read_json, write_json
 from tests.support.photos import encoded
 from tests.support.worlds import small_dataset
 
@@ -116,3 +117,32 @@ def test_photos_in_no_split_are_counted(world: Dataset) -> None:
     found = audit(Dataset(world.root))
     assert found.unlisted == ("more",)
     assert found.complete
+
+
+def test_paths_of_any_bytes_are_told_as_text(world: Dataset, tmp_path: Path) -> None:
+    """A folder and a photo whose names are no UTF-8, on a file system that takes them."""
+    root = tmp_path / os.fsdecode(b"odd\xff")
+    try:
+        world.root.rename(root)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    (root / "images" / os.fsdecode(b"m\xe9.jpg")).write_bytes(b"x")
+    odd = Dataset(root)
+    broken, gone = odd.image_ids()[:2]
+    odd.image_path(broken).write_bytes(b"no image")
+    odd.image_path(gone).unlink()
+    found = audit(Dataset(root))
+    write_json(tmp_path / "found.json", found.to_json() | {"root": str(root)})
+    kept = read_json(tmp_path / "found.json", DatasetError)
+    assert kept["root"] == str(root)
+    assert kept["unlisted"] == ["m\\udce9"]
+    assert "odd\\udcff" in kept["broken"][broken]
+    assert "odd\\udcff" in Dataset(root).why_missing(gone)
+
+
+def test_a_pipe_in_the_place_of_annotations_makes_nobody_wait(world: Dataset) -> None:
+    for file in (world.captions_file("dress", "train"), world.split_file("dress", "train")):
+        file.unlink()
+        os.mkfifo(file)
+        with pytest.raises(DatasetError, match="it is a pipe; expected a file"):
+            Dataset(world.root).require_sound()

@@ -10,7 +10,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cir.config import TrainConfig
-from cir.errors import ConfigError, UsageError
+from cir.errors import CirError, ConfigError, UsageError
 from cir.training import trackers
 from cir.training.builders import build_accelerator
 from cir.training.trackers import Trackers, updates_made
@@ -149,3 +149,19 @@ def test_wrong_trackers_are_told_together():
     for fault in ("`tracker` is 'wand'", "`tracker='none'` excludes", "`log_every` is 0"):
         assert fault in str(caught.value)
     assert TrainConfig(tracker=("wandb",)).to_json()["tracker"] == ["wandb"]
+
+
+def test_a_full_disk_under_tensorboard_is_one_line(tmp_path, monkeypatch):
+    accelerator, made = opened(tmp_path, "tensorboard", every=1)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(accelerator, "log", full)
+        for tell in (lambda: made.step({"total": 1.0}), lambda: made.epoch({"epoch": 1})):
+            with pytest.raises(
+                CirError, match=r"for tensorboard .*No space left .*`tracker='none'"
+            ):
+                tell()
+    accelerator.end_training()

@@ -90,7 +90,9 @@ def _compiled(function: Function, *, fastmath: bool) -> Function:
     if _CACHE is not None:
         before, _SETTINGS.CACHE_DIR = _SETTINGS.CACHE_DIR, str(_CACHE)
         try:
-            made._cache = _Cache(function)  # type: ignore[no-untyped-call]
+            # What another user made there may be closed to this one: numba then raises.
+            with suppress(RuntimeError, OSError):
+                made._cache = _Cache(function)  # type: ignore[no-untyped-call]
         finally:
             _SETTINGS.CACHE_DIR = before
     return cast("Function", made)
