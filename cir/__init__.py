@@ -10,10 +10,20 @@ if TYPE_CHECKING:
 
     import torch
 
+    from cir.artefacts.embedding_store import EmbeddingStore as EmbeddingStore
     from cir.encoding.retriever import Retriever
     from cir.search.index import SearchIndex
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """`cir.EmbeddingStore`, imported when it is asked for: the command line starts without it."""
+    if name == "EmbeddingStore":
+        from cir.artefacts.embedding_store import EmbeddingStore
+
+        return EmbeddingStore
+    raise AttributeError(f"module 'cir' has no attribute {name!r}")
 
 
 def load(

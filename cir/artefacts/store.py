@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from io import BufferedIOBase
+from io import BufferedIOBase, BufferedReader
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +49,8 @@ _TEXT_ON_DISK: Final = 16
 """Bytes of a text of variable length in a column, which are where it stands."""
 _MOST_COMPRESSION: Final = 1100
 """Deflate makes nothing smaller than to a 1032nd."""
+_UNVERIFIED: Final = checksums.Digest("", sealed=True)
+"""Stands for the digest of a file that another process has verified."""
 _ROWS: Final = 1 << 14
 """Vectors written at once."""
 
@@ -144,13 +146,28 @@ def read_embeddings(path: Path) -> Embeddings:
         StoreError: the file is missing, damaged, of another schema, or at odds with itself.
         VectorError: a vector is NaN, infinite or all zero.
     """
-    with _opened(path) as (file, digest):
+    with _opened(path) as (file, digest, _):
         embeddings = _read(file, path, digest.sha256)
         for table, name in ((embeddings.images, "images"), (embeddings.captions, "captions")):
             require_directions(table.vectors, f"{path} ({name})")
             if not digest.sealed:
                 _require_checksum(file, f"{name}/embedding", table.vectors)
     return embeddings
+
+
+def map_embeddings(path: Path, *, verify: bool = True) -> Embeddings:
+    """As `read_embeddings`, with vectors that stay in the file and are read where they are used.
+
+    Args:
+        path: The store.
+        verify: Whether to compare the checksum of the whole file, which reads all of it once; leave
+            it out where another process has just done so.
+
+    Raises:
+        StoreError: as of `read_embeddings`.
+    """
+    with _opened(path, verify=verify) as (file, digest, opened):
+        return _read(file, path, digest.sha256, opened)
 
 
 def try_to_read() -> None:
@@ -259,8 +276,10 @@ def _parts(rows: Float[np.ndarray, "_ dim"]) -> Iterator[Any]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, checksums.Digest]]:
-    """Opens a store that is safe to read, with what identifies its bytes.
+def _opened(
+    path: Path, *, verify: bool = True
+) -> Iterator[tuple[Any, checksums.Digest, BufferedReader]]:
+    """Opens a store that is safe to read, with what identifies its bytes, and the open file.
 
     Raises:
         StoreError: it is missing, damaged, or what the block raises because of its content.
@@ -268,12 +287,12 @@ def _opened(path: Path) -> Iterator[tuple[Any, checksums.Digest]]:
     require_file(path, StoreError, f"no embedding store at {path}: make it with cir embed")
     try:
         with path.open("rb") as file:
-            digest = checksums.verified(file)
+            digest = checksums.verified(file) if verify else _UNVERIFIED
             if not digest.sealed:
                 hdf5_trial.require_length(file)
                 hdf5_trial.require_harmless(file)
             with h5py.File(file, "r") as store:
-                yield store, digest
+                yield store, digest, file
     except (CirError, MemoryError):
         raise
     except Exception as fault:
@@ -299,18 +318,19 @@ def _is_being_written(path: Path) -> bool:
     return False
 
 
-def _read(file: Any, path: Path, sha256: str) -> Embeddings:
+def _read(file: Any, path: Path, sha256: str, mapped: BufferedReader | None = None) -> Embeddings:
+    """All of an open store; vectors stay in `mapped`, the open file itself, where it is given."""
     _require_schema(file, path)
     provenance = _provenance(file, path)
     skipped = zip(
         _texts(file, "skipped/id", path), _texts(file, "skipped/reason", path), strict=False
     )
-    images = _table(file, "images/id", "images/embedding", provenance, path)
+    images = _table(file, "images/id", "images/embedding", provenance, path, mapped)
     digests = _texts(file, "images/sha256", path)
     _require_rows("images/sha256", len(digests), len(images.keys), path)
     return Embeddings(
         images=images,
-        captions=_table(file, "captions/text", "captions/embedding", provenance, path),
+        captions=_table(file, "captions/text", "captions/embedding", provenance, path, mapped),
         image_sha256=digests,
         provenance=provenance,
         skipped=dict(skipped),
@@ -353,13 +373,24 @@ def _attribute(file: Any, name: str, path: Path) -> Any:
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
-def _table(file: Any, keys: str, vectors: str, provenance: Provenance, path: Path) -> VectorTable:
+def _table(
+    file: Any,
+    keys: str,
+    vectors: str,
+    provenance: Provenance,
+    path: Path,
+    mapped: BufferedReader | None,
+) -> VectorTable:
     """The vectors of one group by key; each key once, each vector of the encoder's width."""
     texts = _texts(file, keys, path)
     rows = _vectors(file, vectors, (len(texts), provenance.embed_dim), path)
     if len(set(texts)) != len(texts):
         raise StoreError(f"{path}: /{keys} names a row twice: {_MEND}")
-    return VectorTable(texts, rows[:])
+    place = rows.id.get_offset()
+    if mapped is None or place is None or not len(rows):
+        return VectorTable(texts, rows[:])
+    there = np.memmap(mapped, np.dtype("<f4"), "r", offset=place, shape=rows.shape)
+    return VectorTable(texts, there)
 
 
 def _vectors(file: Any, name: str, expected: tuple[int, int], path: Path) -> Any:
