@@ -5,10 +5,12 @@
 Makes a small world, and with it every output once, unharmed. Then each command in turn is killed by
 SIGKILL, or told to leave by SIGTERM, SIGINT or SIGHUP, at a moment drawn from its whole length.
 After each ending: no process that it started is left a second later (`--within` more, where the
-machine does much else: a worker that still loads its libraries ends when it has), it ended with the shell's code
-and no traceback, a signal left nothing half made; the same command then ends (a run is resumed),
-its output is that of the unharmed one, and nothing else is there. Rivals are commands that are
-started together on one output: one ends it, the others say in one line who is writing.
+machine does much else: a worker that still loads its libraries ends when it has), it ended with the
+shell's code and no traceback, a signal left nothing half made; the same command then ends (a run is
+resumed), its output is that of the unharmed one, and nothing else is there.
+
+Rivals are commands that are started together on one output: one ends it, the others say in one line
+who is writing.
 
 Prints a line an ending and a table. Fails unless all of this holds.
 """
