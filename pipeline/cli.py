@@ -9,8 +9,8 @@ import ast
 import dataclasses
 import importlib
 import inspect
-import textwrap
 from contextlib import nullcontext
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -94,20 +94,26 @@ def _add(
 
 def _run(stage: str, kind: type[config.Config], values: dict[str, Any]) -> None:
     """Runs a stage and turns its failure into an exit code."""
+    faults.ready_terminal()
+    with awaited(f"cir {stage.replace('_', '-')} begins"):
+        code = _exit_code_of_all(stage, kind, values)
+    leaving.end_if_told(code)
+    if code:
+        raise typer.Exit(code)
+
+
+def _exit_code_of_all(stage: str, kind: type[config.Config], values: dict[str, Any]) -> int:
+    """Runs a stage in this process, and in those that share its work; the exit code."""
     from cir.processes import ALONE, together
 
-    faults.ready_terminal()
     try:
         with (
             leaving.on_signals(),
             together() if stage in _SHARED else nullcontext(ALONE) as processes,
         ):
-            code = _exit_code(stage, kind, values, processes)
+            return _exit_code(stage, kind, values, processes)
     except leaving.Left as error:
-        code = faults.end(error, kind)
-    leaving.end_if_told(code)
-    if code:
-        raise typer.Exit(code)
+        return faults.end(error, kind)
 
 
 def _exit_code(
@@ -115,11 +121,7 @@ def _exit_code(
 ) -> int:
     """Runs a stage; 0, or the code of its failure, which the main process tells in one line."""
     try:
-        with (
-            awaited(f"cir {stage.replace('_', '-')} begins"),
-            processes.fail_together(),
-            faults.as_library_errors(kind),
-        ):
+        with processes.fail_together(), faults.as_library_errors(kind):
             built = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
             run = importlib.import_module(f"pipeline.{stage}").run
             done = run(built, processes) if stage in _SHARED else run(built)
@@ -188,12 +190,18 @@ def _field_docs(kind: type[config.Config]) -> dict[str, str]:
     """The docstring under each field of a configuration and of the classes it extends."""
     docs: dict[str, str] = {}
     for base in reversed(kind.__mro__[:-1]):
-        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-        statements = body.body if isinstance(body, ast.ClassDef) else []
-        for field, text in pairwise(statements):
+        for field, text in pairwise(_classes(base.__module__).get(base.__name__, [])):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                 docs[field.target.id] = _docstring(text)
     return docs
+
+
+@cache
+def _classes(module: str) -> dict[str, list[ast.stmt]]:
+    """The statements of each class of a module; a module is read once, for that takes a while."""
+    source = inspect.getsource(importlib.import_module(module))
+    every = ast.parse(source).body
+    return {node.name: node.body for node in every if isinstance(node, ast.ClassDef)}
 
 
 def _docstring(statement: ast.stmt) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-_SECONDS: Final = 1.2
+_SECONDS: Final = 0.8
 """Of silence, after which the line is said; the first line so comes within two seconds."""
 
 _said = threading.Event()

@@ -243,6 +243,9 @@ def test_a_phone_shows_all_without_scrolling_sideways(visit: Any, scheme: str) -
     pick(page)
     page.select_option("#second", "sum")
     expect(page.locator("#answers .answer")).to_have_count(2)
+    page.click(f"{RESULT} >> nth=0 >> [aria-label^='More like this']")
+    taste = page.locator("#tastes button").bounding_box()
+    assert taste["x"] + taste["width"] <= PHONE["width"]
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     bright = sum(map(int, re.findall(r"\d+", ground)[:3])) > 3 * 128

@@ -1,0 +1,107 @@
+"""`cir search` and `cir serve`: what they print, write and refuse."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cir.data.dataset import Dataset
+from pipeline.cli import app
+from pipeline.faults import FAILED, MISUSED
+from pipeline.terminal_pictures import picture, shown_by
+from tests.support.galleries import small_photos, stored
+from tests.support.micro import micro_encoder
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("searched")
+    dataset = small_photos(folder / "shop")
+    stored(dataset, micro_encoder(), folder / "shop.h5")
+    return dataset
+
+
+@pytest.fixture
+def search(shop: Dataset, monkeypatch: pytest.MonkeyPatch):
+    """Runs `cir search` over the shop's store."""
+    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
+    store = str(shop.root.with_suffix(".h5"))
+    return lambda *words: runner.invoke(app, ["search", "--store", store, *words])
+
+
+def test_a_table_shows_what_was_found(search) -> None:
+    done = search("--image", "s0", "--text", "is red", "--top", "3")
+    assert done.exit_code == 0, done.output
+    assert 's0 + "is red"' in done.stdout
+    assert "<b>" in done.stdout
+    assert "s0" not in done.stdout.split("┡")[1]
+
+
+def test_json_is_all_that_is_printed(search, shop: Dataset) -> None:
+    done = search("--text", "is red", "--top", "2", "--json")
+    results = json.loads(done.stdout)
+    assert [result["rank"] for result in results] == [1, 2]
+    assert results[0]["file"] == str(shop.image_path(results[0]["id"]))
+    assert results[0]["categories"] == ["shoes"]
+
+
+def test_a_page_holds_the_photos_and_shows_titles_as_text(search, tmp_path: Path) -> None:
+    page = tmp_path / "found.html"
+    done = search("--image", "s0", "--html", str(page))
+    assert done.exit_code == 0, done.output
+    html = page.read_text(encoding="utf-8")
+    assert html.count("data:image/") >= 6
+    assert "Shoe 1 &lt;b&gt;" in html
+    assert search("--image", "s0", "--html", str(page)).exit_code == MISUSED
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        ([], MISUSED, "nothing to search for: pass --image, --text, or both"),
+        (["--image", "s99"], MISUSED, "--image is 's99'; expected an id of the gallery's 6"),
+        (["--text", "x", "--category", "y"], MISUSED, "--category is 'y'; expected one of shoes"),
+        (["--text", "x", "--top", "0"], MISUSED, "--top is 0; expected 1 to 1000"),
+        (["--image", "cir"], FAILED, "cir"),
+    ],
+)
+def test_a_refusal_is_one_line(search, words: list[str], code: int, expected: str) -> None:
+    done = search(*words)
+    assert (done.exit_code, expected in done.stderr) == (code, True), done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "nothing to search: pass RUN, or --store, or both"),
+        (["--store", "s.h5", "--port", "70000"], "--port is 70000; expected 0 to 65535"),
+        (["--store", "s.h5", "--writable"], "--writable takes a token of 16 characters or more"),
+        (["--store", "s.h5", "--token-file", "t"], "--token-file is of no use without --writable"),
+    ],
+)
+def test_a_server_that_cannot_be_is_refused_in_one_line(
+    words: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIR_TOKEN", "short")
+    done = runner.invoke(app, ["serve", *words])
+    assert (done.exit_code, expected in done.stderr) == (MISUSED, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "protocol", "start"),
+    [
+        ({"TERM": "xterm-kitty"}, "kitty", "\x1b_Ga=T,f=100"),
+        ({"TERM_PROGRAM": "iTerm.app"}, "iterm", "\x1b]1337;File=inline=1"),
+        ({"TERM": "xterm-256color"}, None, ""),
+    ],
+)
+def test_terminals_that_show_pictures_are_known(
+    environment: dict[str, str], protocol: str | None, start: str, shop: Dataset
+) -> None:
+    assert shown_by(environment) == protocol
+    if protocol:
+        assert picture(shop.image_path("s0"), protocol).startswith(start)
