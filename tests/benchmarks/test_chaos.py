@@ -12,6 +12,8 @@ from tests.benchmarks.chaos import damaged_artefacts, decoded, embedded_folders,
 from tests.support.fences import fenced
 from tests.support.forked import CIR, forked
 
+pytestmark = pytest.mark.slow
+
 
 def test_mutated_photos_are_decoded_or_refused() -> None:
     part = decoded(400, seed=1)
@@ -26,7 +28,6 @@ def test_damaged_artefacts_are_refused(tmp_path: Path) -> None:
         assert part.outcomes == {"refused": 25}
 
 
-@pytest.mark.slow
 def test_mutated_photos_take_nobody_elses_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

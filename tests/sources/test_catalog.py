@@ -101,6 +101,7 @@ def test_the_stage_shows_what_it_made_and_replaces_only_when_told(
         "name_column": "name",
         "attribute_columns": ("gender", "baseColour"),
         "limit": 100,
+        "workers": 1,
     }
     assert catalog_stage.run(CatalogConfig(**options)) == tmp_path / "out"
     shown = capsys.readouterr().out

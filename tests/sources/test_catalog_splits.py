@@ -92,6 +92,7 @@ def test_photos_added_to_a_folder_move_no_other(tmp_path: Path) -> None:
     assert len(set(before.values())) == 3
 
 
+@pytest.mark.slow
 def test_a_run_on_a_catalogue_is_judged_on_the_grown_one(tmp_path: Path) -> None:
     def made(count: int) -> Dataset:
         names = [f"{n}.png" for n in range(count)]
