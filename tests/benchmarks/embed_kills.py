@@ -76,7 +76,9 @@ class World:
         self.draw.shuffle(ids)
         used = {i for q in self.dataset.queries("train") for i in (q.reference_id, *q.target_ids)}
         free = [image_id for image_id in ids if image_id not in used]
-        removed, renamed, touched, changed = free[:5], free[5:6], ids[-2:], ids[-10:-2]
+        removed, renamed = free[:5], free[5:6]
+        left = [image_id for image_id in ids if image_id not in free[:6]]
+        touched, changed = left[:2], left[2:10]
         added = [self._name() for _ in range(6)]
         for image_id in (*added, *changed):
             blot(self.pixels, 40).save(self.images / f"{image_id}.jpg")

@@ -1,5 +1,6 @@
 """Encoders that are not open_clip's: what gives vectors by two methods is embedded like any."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,64 @@ def test_vectors_of_another_shape_are_refused() -> None:
 
     with pytest.raises(VectorError, match=r"gives shape \(2,\); expected \(1, dim\)"):
         adopted(Flat(), name="mine", image_size=SIZE, version="1")
+
+
+@pytest.mark.slow
+def test_clip_in_sentence_transformers_is_embedded(world: Dataset, tmp_path: Path) -> None:
+    own = Wrapped(sentence_transformer(tmp_path / "clip"))
+    encoder = adopted(own, name="st-clip", image_size=SIZE)
+    embed_dataset(world, encoder, tmp_path / "e.h5", **HOW)
+    found = read_embeddings(tmp_path / "e.h5")
+    photos = [read_image(world.image_path(i)) for i in found.images.keys]
+    np.testing.assert_allclose(found.images.vectors, own.encode_images(photos), atol=1e-4)
+    texts = own.encode_texts(list(found.captions.keys))
+    np.testing.assert_allclose(found.captions.vectors, texts, atol=1e-4)
+
+
+class Wrapped:
+    """The two methods over a SentenceTransformer of CLIP."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def state_dict(self) -> Any:
+        return self._model.state_dict()
+
+    def encode_images(self, photos: list[Image.Image]) -> np.ndarray:
+        return self._model.encode(photos, show_progress_bar=False)
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        return self._model.encode(texts, show_progress_bar=False)
+
+
+def sentence_transformer(folder: Path) -> Any:
+    """CLIP of Hugging Face with random weights and letters as tokens, in sentence-transformers."""
+    import transformers
+    from sentence_transformers import SentenceTransformer
+
+    folder.mkdir()
+    letters = [*map(chr, range(33, 127))]
+    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({w: n for n, w in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = transformers.CLIPTokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=40
+    )
+    tower = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    end = {"eos_token_id": len(words) - 1, "bos_token_id": len(words) - 2}
+    config = transformers.CLIPConfig(
+        text_config={**tower, **end, "vocab_size": len(words), "max_position_embeddings": 40},
+        vision_config={**tower, "image_size": SIZE, "patch_size": 16},
+        projection_dim=12,
+    )
+    torch.manual_seed(0)
+    transformers.CLIPModel(config).save_pretrained(folder)
+    size = {"height": SIZE, "width": SIZE}
+    images = transformers.CLIPImageProcessor(size=size, crop_size=size)
+    transformers.CLIPProcessor(images, tokenizer).save_pretrained(folder)
+    return SentenceTransformer(str(folder), device="cpu")
