@@ -40,6 +40,7 @@ from cir.types import Split
 from cir.workers import pick_workers
 from pipeline import console
 from pipeline.claims import claims_outputs
+from pipeline.flags import command
 
 SETTINGS_FILE: Final = "demo.json"
 REPORT_FILE: Final = "report.html"
@@ -103,6 +104,7 @@ def run(config: DemoConfig) -> Path:
         embeddings,
         title="cir demo: synthetic garments",
         evaluation=judged,
+        command=command(DemoConfig, config.to_json()),
     )
     console.note(f"report with pictures: {folder.report}")
     for line in _next_commands(folder):

@@ -7,11 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import typer
 from PIL import Image
 
+from cir.artefacts.store import write_embeddings
+from cir.artefacts.vectors import VectorTable
 from cir.config import TINY
 from cir.encoding.encoder import load_encoder
 from cir.models.combiner import build_combiner
@@ -116,6 +119,14 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     combiner = build_combiner("attention-fusion", dim=provenance.embed_dim, hidden=HIDDEN)
     saved(folder / "runs/default/checkpoints/best", combiner, provenance)
     (folder / "photos").mkdir()
+    write_embeddings(
+        folder / "data/shop.h5",
+        images=VectorTable(("1163", "1164"), np.ones((2, provenance.embed_dim), np.float32)),
+        captions=VectorTable(("is red",), np.ones((1, provenance.embed_dim), np.float32)),
+        image_sha256=("0" * 64, "1" * 64),
+        provenance=provenance,
+        skipped={},
+    )
     for name in ("dress.jpg", "shirt.jpg", "skirt.jpg", "photos/1.jpg", "photos/2.jpg"):
         Image.new("RGB", (64, 96), "navy").save(folder / name)
     return folder

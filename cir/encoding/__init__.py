@@ -4,6 +4,7 @@ Begin with `encoder.load_encoder` for vectors, or with `retriever` (the door is 
 trained model that encodes and composes.
 
     encoder            a CLIP model with its preprocessing and tokens
+    foreign            any other encoder, by two methods
     preprocess         a photo → pixels
     context            a text tower that computes no further than a text goes
     weights, published where CLIP's weights are read from: local files, or open_clip's releases

@@ -66,7 +66,7 @@ class _Tokens:
             inside = torch.arange(tokens.shape[1])[None] < ends[:, None]
             parts.append(tokens[inside])
             lengths.append(ends)
-            self.context = tokens.shape[1]
+            self.context = max(self.context, tokens.shape[1])
         self.lengths = torch.cat(lengths).numpy() if lengths else np.zeros(0, np.int64)
         self._starts = np.cumsum(self.lengths) - self.lengths
         self._flat = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)

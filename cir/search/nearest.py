@@ -67,26 +67,27 @@ class PrincipalCoordinates:
         _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
         self._axes = np.ascontiguousarray(axes[:, ::-1][:, :width].astype(np.float32))
         kept = self._axes.shape[1]
-        self._coordinates = np.empty((len(vectors), kept), dtype=np.float32)
+        # A row an axis: products of one query then run through memory as it lies.
+        self._coordinates = np.empty((kept, len(vectors)), dtype=np.float32)
         self._left_out = np.empty(len(vectors), dtype=np.float32)
         for start in range(0, len(vectors), _BLOCK):
             part = slice(start, start + _BLOCK)
             turned, left_out = self._turned(vectors[part] - self._mean)
-            self._coordinates[part], self._left_out[part] = turned, left_out
+            self._coordinates[:, part], self._left_out[part] = turned.T, left_out
 
     def __len__(self) -> int:
-        return len(self._coordinates)
+        return len(self._left_out)
 
     def products(
         self, queries: Float32[np.ndarray, "queries dim"]
-    ) -> tuple[Float32[np.ndarray, "rows queries"], Float32[np.ndarray, " queries"]]:
+    ) -> tuple[Float32[np.ndarray, "queries rows"], Float32[np.ndarray, " queries"]]:
         """Products of the coordinates, and the length of what they leave out of each query.
 
         A product is off a row's similarity by a constant of the query and by at most the product
         of both lengths.
         """
         turned, left_out = self._turned(queries)
-        return self._coordinates @ turned.T, left_out
+        return turned @ self._coordinates, left_out
 
     def possible(
         self,

@@ -71,8 +71,7 @@ def scans_of(gallery: Gallery, queries: Float32[np.ndarray, "queries dim"]) -> S
     if coordinates is None:
         return [_WholeScan(row) for row in queries @ gallery.vectors.T]
     products, left_out = coordinates.products(queries)
-    columns = np.ascontiguousarray(products.T)
     return [
-        _CoordinateScan(gallery, query, coordinates, column, rest)
-        for query, column, rest in zip(queries, columns, left_out, strict=True)
+        _CoordinateScan(gallery, query, coordinates, row, rest)
+        for query, row, rest in zip(queries, products, left_out, strict=True)
     ]

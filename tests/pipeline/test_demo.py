@@ -64,10 +64,15 @@ def test_the_demo_goes_on_after_a_kill_and_then_has_nothing_to_do(
     assert sha256_of(out / "embeddings.h5") == store
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "trained combiner" in page
+    assert page.index("R@1 on val") < page.index("R@10 on val")
+    assert "cir demo" in page
     assert "plain sum" in page
 
+    told = capsys.readouterr().out
+    assert "The first photo found is a right one for" in told
+    for following in ("cir data from-catalog", "cir search", "cir serve"):
+        assert following in told.split("Next:")[1]
     first = sha256_of(out / "report.html")
-    capsys.readouterr()
     demo.run(config(out))
     assert sha256_of(out / "report.html") == first
     assert capsys.readouterr().out.count("is there") == 3

@@ -34,8 +34,8 @@ def test_coordinates_leave_every_row_that_may_be_among_the_nearest(width: int) -
     coordinates = PrincipalCoordinates(rows, width)
     products, left_out = coordinates.products(queries)
     allowed = np.arange(3000) % 3 > 0
-    for query, column, rest in zip(queries, products.T, left_out, strict=True):
-        possible = coordinates.possible(np.ascontiguousarray(column), rest, 10, allowed)
+    for query, row, rest in zip(queries, products, left_out, strict=True):
+        possible = coordinates.possible(row, rest, 10, allowed)
         expected = nearest_rows(rows @ query, 10, allowed)
         assert set(expected.tolist()) <= set(possible.tolist())
         assert allowed[possible].all()
