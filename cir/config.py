@@ -1140,6 +1140,9 @@ class ServeConfig(GalleryConfig):
         yield from super().faults()
         yield from _outside(self, 0, 65535, "port")
         yield from _below(self, 1, "queue")
+        for name in self.hostname:
+            if not name or "*" in name:
+                yield f"`hostname` is {name!r}; expected a name without wildcards"
         if self.token_file is not None and not self.writable:
             yield "`token_file` is of no use without `writable`"
 

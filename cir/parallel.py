@@ -36,6 +36,7 @@ def in_order(
         return
     # Forking a process whose libraries hold threads may hang; a spawned one starts clean.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     with (
         Lifeline() as lifeline,
         ProcessPoolExecutor(
@@ -46,13 +47,26 @@ def in_order(
         ) as pool,
     ):
         try:
+            # Not `map`, which calls off what is left before the workers are ended: of that the
+            # thread that minds them dies.
             with interrupts_kept_back():
-                results = pool.map(function, items, chunksize=_CHUNK)
-            yield from results
+                chunks = [
+                    pool.submit(_results, function, items[start : start + _CHUNK])
+                    for start in range(0, len(items), _CHUNK)
+                ]
+            for chunk in chunks:
+                yield from chunk.result()
         except BrokenProcessPool:
             raise CirError(
                 "a worker process was killed, perhaps for lack of memory: try `workers=1`"
             ) from None
         except BaseException:
-            lifeline.cut()  # nobody waits for what the workers have begun
+            # Nobody waits for what the workers have begun, nor for those that are still loading.
+            lifeline.cut()
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.kill()
             raise
+
+
+def _results(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]

@@ -125,6 +125,8 @@ def _run(
     said: Path,
     prepare: Callable[[], object],
 ) -> None:
+    # A child of the fork server would start its own by another one, which loads everything anew.
+    multiprocessing.set_start_method(None, force=True)
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT), number)
     os.environ.clear()
