@@ -89,7 +89,7 @@ def _check(config: EmbedConfig, dataset: Dataset) -> bool:
     found = staleness(dataset, store, progress=console.RichProgress())
     lines = [*_differences(config, store), *_stale(found)]
     if found.touched:
-        console.note(f"{len(found.touched):,} photos were touched or renamed; their bytes are same")
+        console.note(f"{len(found.touched):,} photos were touched; their bytes are the same")
     for line in lines:
         console.note(line)
     if not lines:

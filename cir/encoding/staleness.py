@@ -53,13 +53,18 @@ def staleness(dataset: Dataset, store: Embeddings, *, progress: Progress = SILEN
     to_encode = [i for i in plan.to_encode if i not in broken]
     here = frozenset([*plan.kept, *to_encode, *added])
     texts = caption_texts(dataset, here)
+    row_of, digests = store.images.row_of, store.image_sha256
+    known = [i for i in plan.touched if i in row_of]
+    # Bytes that the store knows under another id are another photo all the same.
+    swapped = [i for i in known if digests[plan.kept[i].row] != digests[row_of[i]]]
+    touched = tuple(i for i in known if i not in swapped)
     return Staleness(
-        new=tuple(i for i in (*to_encode, *added) if i not in store.images.row_of),
-        changed=plan.changed,
+        new=tuple(i for i in (*ids, *added) if i in here and i not in row_of),
+        changed=(*plan.changed, *swapped),
         gone=tuple(i for i in store.images.keys if i not in here),
         new_captions=tuple(text for text in texts if text not in store.captions.row_of),
         gone_captions=tuple(sorted(set(store.captions.keys) - set(texts))),
-        touched=plan.touched if store.image_states is not None else (),
+        touched=touched if store.image_states is not None else (),
     )
 
 

@@ -505,6 +505,16 @@ def test_nothing_is_stale_of_a_store_just_made_and_a_touched_photo_is_not(
     assert found.touched == ("dtr003",)
 
 
+def test_photos_that_changed_places_are_stale(
+    world: Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    embedded(world, encoder, tmp_path / "e.h5")
+    shutil.copy(world.image_path("dtr003"), world.image_path("dtr002"))
+    found = staleness(world, read_embeddings(tmp_path / "e.h5"))
+    assert (found.changed, found.touched) == (("dtr002",), ())
+    assert found
+
+
 def test_what_is_stale_is_told_by_kind(world: Dataset, encoder: Encoder, tmp_path: Path) -> None:
     out = tmp_path / "e.h5"
     break_photos(world, dtr002=b"")
