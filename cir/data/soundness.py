@@ -1,19 +1,20 @@
 """What no text, id or query may be, said in the same words by every stage before any work."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
 from cir.data.queries import Query
 from cir.errors import some_of
 
-_SURROGATES: Final = range(0xD800, 0xE000)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def text_fault(text: str) -> str | None:
     """What keeps a text out of files and tokenizers; None where nothing does."""
     if "\0" in text:
         return f"{text!r} holds a NUL character"
-    if any(ord(character) in _SURROGATES for character in text):
+    if _SURROGATE.search(text):
         return f"{text!r} holds half of a surrogate pair, which is no character"
     return None
 

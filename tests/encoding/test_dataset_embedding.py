@@ -682,6 +682,7 @@ def test_the_stage_checks_without_an_encoder(
 ) -> None:
     embed.run(config)
     monkeypatch.setattr(embed, "load_encoder", None)
+    monkeypatch.setattr(embed, "require_used", lambda *_: None)  # it knows no micro-resnet
     checked = replace(config, check=True, model="micro-resnet")
     assert embed.run(checked) is True
     assert "is up to date: 30 images" in capsys.readouterr().out

@@ -396,17 +396,21 @@ def test_a_store_of_another_dataset_is_refused(
     assert re.search(f"lacks .* wanted rows, the first '{lost}'.*; run cir embed again", told)
 
 
-def _with_one_dress(dataset: Dataset, root: Path) -> Path:
-    """The dataset, of which one category has a single training image."""
+def _with_two_dresses(dataset: Dataset, root: Path) -> Path:
+    """The dataset, of which one category has two training images, of the same queries."""
     shutil.copytree(dataset.root, root)
-    (root / "image_splits" / "split.dress.train.json").write_text('["dtr000"]')
+    (root / "image_splits" / "split.dress.train.json").write_text('["dtr000", "dtr001"]')
+    captions = root / "captions" / "cap.dress.train.json"
+    rows = json.loads(captions.read_text())
+    same = {"candidate": "dtr000", "target": "dtr001"}
+    captions.write_text(json.dumps([row | same for row in rows]))
     return root
 
 
-def test_a_category_of_one_image_is_served_from_elsewhere_or_refused(
+def test_a_category_without_another_image_is_served_from_elsewhere_or_refused(
     config: dict[str, Any], dataset: Dataset, tmp_path: Path
 ) -> None:
-    config["dataset"] = _with_one_dress(dataset, tmp_path / "one")
+    config["dataset"] = _with_two_dresses(dataset, tmp_path / "two")
     code, told = refused(config, strategy="category-aware", on_starved="fail")
     assert code == FAILED
     assert "queries are starved, the first dress-train-00000" in told

@@ -122,16 +122,17 @@ def test_options_at_odds_are_refused(
 
 
 def test_what_exists_stays_unless_it_may_be_replaced(drawn: Path, tmp_path: Path) -> None:
-    pairs, out = tmp_path / "pairs.parquet", tmp_path / "more"
-    pairs.write_text("mine")
+    pairs, worded, out = tmp_path / "pairs.parquet", tmp_path / "worded.jsonl", tmp_path / "more"
+    for file in (pairs, worded):
+        file.write_text("mine")
     out.mkdir()
     for said in (
         mined(drawn, tmp_path, "--propose", pairs),
-        cir("data", "caption-pairs", drawn / "dataset", pairs, "--out", pairs),
+        cir("data", "caption-pairs", drawn / "dataset", pairs, "--out", worded),
         cir("data", "add-queries", drawn / "dataset", pairs, "--out", out),
     ):
         assert (said[0], "exists: pass --overwrite to replace it" in said[1]) == (MISUSED, True)
-    assert pairs.read_text() == "mine"
+    assert [file.read_text() for file in (pairs, worded)] == ["mine", "mine"]
 
 
 def test_pairs_that_make_nothing_end_in_one_line(drawn: Path, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def _stopped(dataset: Dataset, out: Path, processes: Processes) -> None:
 def _broken(dataset: Dataset, out: Path, processes: Processes) -> None:
     """Each process says what ended it."""
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise ImageError("a photo is broken")
 
     name = f"cir.data.image_batches.{'decode_image' if processes.rank else 'no_name'}"

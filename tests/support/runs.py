@@ -107,6 +107,11 @@ def state(out: Path) -> dict[str, bytes]:
     return kept
 
 
+def hidden(out: Path) -> set[str]:
+    """The names in a run folder that begin with a dot: its markers, and what should not be left."""
+    return {file.name for file in out.rglob(".*")}
+
+
 def optimiser(out: Path) -> dict[int, dict[str, torch.Tensor]]:
     return read_trainer(out / "checkpoints/last")["optimiser"]["state"]
 

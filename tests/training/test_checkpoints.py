@@ -7,6 +7,7 @@ import pytest
 
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import read_embeddings
+from cir.recognition import MARKER
 from cir.training.train import train
 from pipeline.faults import FAILED
 from tests.support.forked import CIR, forked
@@ -14,6 +15,7 @@ from tests.support.runs import (
     assert_same,
     command_of,
     config_of,
+    hidden,
     saved_at,
 )
 
@@ -38,6 +40,6 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, dataset, files):
     assert told.startswith(f"error: cannot write {out}/checkpoints/last: File too large")
     assert told.endswith("what stood there before is untouched")
     assert saved_at(out) == (0, 0)
-    assert not list(out.rglob(".*"))
+    assert hidden(out) == {MARKER}
     train(config_of(out, resume=True, **settings), *read)
     assert_same(straight, out)

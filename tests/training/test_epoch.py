@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from cir.errors import TrainingError
+from cir.recognition import MARKER
 from cir.training.step import Learner
 from pipeline.faults import FAILED
 from tests.support.forked import CIR, forked
 from tests.support.runs import (
     command_of,
+    hidden,
     run,
     saved_at,
 )
@@ -37,7 +39,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, dataset, embeddings):
     assert set(before) == {
         f"{name}/{file}"
         for name in ("last", "best")
-        for file in ("combiner.safetensors", "trainer.pt", "metadata.json")
+        for file in ("combiner.safetensors", "trainer.pt", "metadata.json", MARKER)
     }
     assert contents(out / "checkpoints") == before
 
@@ -69,4 +71,4 @@ def test_the_command_says_in_one_line_that_the_loss_exploded(tmp_path, files):
         line for line in said.splitlines() if line.startswith("error: the loss is nan at epoch 1")
     ]
     assert saved_at(out) == (0, 0)
-    assert not list(out.rglob(".*"))
+    assert hidden(out) == {MARKER}

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from cir.recognition import MARKER, write_marker
 from cir.training import checkpoints
 from cir.training.dev import DevEvaluator
 from tests.support.micro import micro_encoder
@@ -15,6 +16,7 @@ from tests.support.runs import (
     Interrupted,
     Killed,
     assert_same,
+    hidden,
     killed_after,
     killing,
     metrics,
@@ -132,11 +134,12 @@ def test_a_finished_run_resumed_trains_nothing(tmp_path, straight, dataset, embe
 def test_what_a_kill_left_aside_is_swept_away(tmp_path, straight, dataset, embeddings):
     out = shutil.copytree(straight, tmp_path / "run")
     (out / "checkpoints/.last-0123abcd").mkdir()
+    write_marker(out / "checkpoints/.last-0123abcd", "checkpoint", ())
     (out / "checkpoints/.last-0123abcd/combiner.safetensors").touch()
     (out / ".metrics-0123abcd.jsonl").touch()
     (out / ".gitignore").touch()
     run(out, dataset, embeddings, resume=True)
-    assert [file.name for file in out.rglob(".*")] == [".gitignore"]
+    assert hidden(out) == {MARKER, ".gitignore"}
 
 
 @pytest.mark.slow
@@ -145,6 +148,8 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(
 ):
     killed = shutil.copytree(straight, tmp_path / "killed")
     shutil.rmtree(killed / "checkpoints")
+    for name in ("metrics.jsonl", "times.jsonl"):
+        (killed / name).unlink()
     run(killed, dataset, embeddings, resume=True)
     assert_same(straight, killed)
 
