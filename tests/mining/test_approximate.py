@@ -223,7 +223,7 @@ print(most[0])
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_a_mapped_gallery_is_mined_in_bounded_memory(tmp_path: Path) -> None:
-    rows, dim, parts = 100_000, 64, 9
+    rows, dim, parts = 100_000, 64, 5
     rng = np.random.default_rng(0)
     part = normalised(rng.standard_normal((rows, dim), dtype=np.float32), "test")
     path = tmp_path / "gallery.npy"

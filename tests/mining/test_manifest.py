@@ -34,7 +34,7 @@ from tests.support.mining_worlds import (
 )
 from tests.support.worlds import random_embeddings
 
-EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "30"))
 FILTERS: dict[str, dict[str, Any]] = {
     "relative margin": {"relative_margin": 0.1},
     "similarity to the query": {"max_similarity": 0.3},

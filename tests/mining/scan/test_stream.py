@@ -89,8 +89,7 @@ def assert_same(found: Mined, expected: Mined) -> None:
 @pytest.mark.parametrize(
     ("tile", "block", "threads", "dtype"),
     [
-        (2048, 512, 3, torch.bfloat16),
-        (20, 7, 4, torch.float32),  # sketched together: 320 rows, and 13
+        (20, 7, 3, torch.float32),  # sketched together: 320 rows, and 13
         (1, 13, 1, torch.bfloat16),
     ],
 )
