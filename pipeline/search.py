@@ -70,18 +70,16 @@ def _print(config: SearchConfig, results: Sequence[SearchResult]) -> None:
     if not results:
         console.note("Nothing found: `category` and `without` leave no photo")
         return
-    rows = [
-        (
-            str(result.rank),
-            result.id,
-            f"{result.score:.3f}",
-            result.record.title,
-            ", ".join(result.record.categories),
-            len(result.copies) or "",
-        )
-        for result in results
-    ]
-    console.table(_title(config), ("rank", "id", "score", "title", "category", "copies"), rows)
+    columns = {
+        "rank": [str(result.rank) for result in results],
+        "id": [result.id for result in results],
+        "score": [f"{result.score:.3f}" for result in results],
+        "category": [", ".join(result.record.categories) for result in results],
+        "copies": [str(len(result.copies) or "") for result in results],
+        "title": [result.record.title for result in results],
+    }
+    told = {name: cells for name, cells in columns.items() if any(cells)}
+    console.table(_title(config), tuple(told), list(zip(*told.values(), strict=True)))
     protocol = shown_by() if sys.stdout.isatty() else None
     if protocol:
         _draw(results, protocol)

@@ -99,6 +99,8 @@ def compare_bytes(
 
 def digests_of(files: Mapping[str, Path], *, progress: Progress = SILENT) -> dict[str, str]:
     """The SHA-256 of each file, by id; an empty text of one that cannot be read."""
+    if not files:
+        return {}
     with (
         progress.task("compare", len(files), "images") as task,
         ThreadPoolExecutor(pick_threads()) as pool,
