@@ -59,16 +59,21 @@ def image_bytes(path: Path) -> bytes:
     return encoded
 
 
-def decode_image(encoded: bytes, path: Path, *, least: int | None = None) -> Image.Image:
-    """As `read_image`, from bytes already read; `path` is what an error names."""
+def decode_image(
+    encoded: bytes, path: Path, *, least: int | None = None, most_pixels: int = MOST_PIXELS
+) -> Image.Image:
+    """As `read_image`, from bytes already read; `path` is what an error names.
+
+    One of more than `most_pixels` is refused before it is decoded.
+    """
     try:
-        return _decoded(encoded, path, least)
+        return _decoded(encoded, path, least, most_pixels)
     except ImageError:
         raise
     except UnidentifiedImageError:
         raise ImageError(f"{path} is no image: expected {FORMAT_NAMES}") from None
     except Image.DecompressionBombError:
-        raise ImageError(f"{path} has more than {MOST_PIXELS:,} pixels: make it smaller") from None
+        raise ImageError(f"{path} has more than {most_pixels:,} pixels: make it smaller") from None
     except MemoryError as fault:
         raise UnreadImageError(f"{path} needs more memory than there is to decode") from fault
     # A decoder raises whatever its authors did not think of: struct.error, TypeError, RuntimeError.
@@ -76,22 +81,22 @@ def decode_image(encoded: bytes, path: Path, *, least: int | None = None) -> Ima
         raise ImageError(f"{path} is damaged ({one_line(fault)}): fetch it again") from fault
 
 
-def _decoded(encoded: bytes, path: Path, least: int | None) -> Image.Image:
+def _decoded(encoded: bytes, path: Path, least: int | None, most_pixels: int) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is odd about a file that can be decoded
         with Image.open(io.BytesIO(encoded), formats=IMAGE_FORMATS) as image:
-            _require_size(image, path)
+            _require_size(image, path, most_pixels)
             if least is not None:
                 image.draft("RGB", (least, least))
             image.load()
             return as_rgb(image, least)
 
 
-def _require_size(image: Image.Image, path: Path) -> None:
+def _require_size(image: Image.Image, path: Path, most_pixels: int) -> None:
     """Raises ImageError where decoding would need more memory than a photo is worth."""
     width, height = image.size
-    if width * height > MOST_PIXELS or max(width, height) > MOST_EDGE:
+    if width * height > most_pixels or max(width, height) > MOST_EDGE:
         raise ImageError(
-            f"{path} is {width:,} x {height:,} pixels; expected at most {MOST_PIXELS:,} in all and "
+            f"{path} is {width:,} x {height:,} pixels; expected at most {most_pixels:,} in all and "
             f"{MOST_EDGE:,} an edge: make it smaller"
         )

@@ -142,9 +142,9 @@ def test_pixels_are_counted_before_any_is_decoded(
     unchanged: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cir.serving.limits.UPLOAD_PIXELS", 40 * 30 - 1)
-    monkeypatch.setattr("cir.serving.uploads.decode_image", None)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)
     answered = unchanged.post("/api/images?id=new", content=photo(), headers=HOLDER)
-    assert answered.json()["detail"].startswith("the photo has 40 x 30 pixels")
+    assert answered.json()["detail"].startswith("the photo is 40 x 30 pixels; expected at most")
 
 
 @pytest.mark.parametrize("image_id", ["a\nb", "\x00", "x" * 513])

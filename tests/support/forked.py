@@ -8,10 +8,12 @@ hangs on how a program starts is tested in a fresh one.
 import multiprocessing
 import os
 import runpy
+import shutil
 import signal
 import socket
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -32,6 +34,7 @@ class Forked:
     def __init__(self, process: ForkServerProcess, said: Path) -> None:
         self._process, self._said = process, said
         self.pid = process.pid
+        weakref.finalize(self, shutil.rmtree, said, ignore_errors=True)
 
     @property
     def returncode(self) -> int | None:
