@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from cir.artefacts.vectors import normalised
+from cir.mining.faiss_index import FlatIndex
 from cir.ragged import RowOf
 from cir.runtime import upload
 from cir.types import NO_ROW
@@ -15,7 +16,7 @@ _AT_ONCE = 1 << 26
 
 
 class OnlineNegatives:
-    """The valid gallery images nearest to each query, found where the vectors are."""
+    """The valid gallery images nearest to each query: by FAISS, or on the device of the vectors."""
 
     def __init__(
         self,
@@ -32,7 +33,10 @@ class OnlineNegatives:
             top_k: Valid images given for each query; fewer where the gallery holds fewer.
             device: Where the search runs.
         """
-        self._vectors = torch.from_numpy(normalised(vectors, "the gallery")).to(device)
+        directions = normalised(vectors, "the gallery")
+        # On the CPU, FAISS was measured twice as fast as the product and torch's topk.
+        self._index = FlatIndex(directions, device) if device.type == "cpu" else None
+        self._vectors = torch.from_numpy(directions).to(device)
         self._images = torch.from_numpy(images).to(device)
         self._row_of = RowOf(images)
         self._top_k = min(top_k, len(images))
@@ -53,15 +57,37 @@ class OnlineNegatives:
             excluded: (row of the query in the batch, image) of every image that is no negative, in
                 the order of the queries.
         """
-        at_once = max(1, _AT_ONCE // len(self._vectors))
-        parts = [
-            self._nearest_of(query, excluded, start, min(start + at_once, len(query)))
-            for start in range(0, len(query), at_once)
-        ]
-        cosines, rows = (torch.cat(each) for each in zip(*parts, strict=True))
+        if self._index is not None:
+            cosines, rows = self._searched(self._index, query, excluded)
+        else:
+            at_once = max(1, _AT_ONCE // len(self._vectors))
+            parts = [
+                self._compared(query, excluded, start, min(start + at_once, len(query)))
+                for start in range(0, len(query), at_once)
+            ]
+            cosines, rows = (torch.cat(each) for each in zip(*parts, strict=True))
         return self._vectors[rows], cosines > -torch.inf, self._images[rows]
 
-    def _nearest_of(
+    def _searched(
+        self,
+        index: FlatIndex,
+        query: Float[Tensor, "batch dim"],
+        excluded: tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]],
+    ) -> tuple[Float[Tensor, "batch negatives"], Int64[Tensor, "batch negatives"]]:
+        """As `_compared`, of all queries: so many more are searched for than any has exclusions."""
+        most_excluded = int(np.bincount(excluded[0], minlength=1).max())
+        cosines, nearest = index.search(query.float().numpy(), self._top_k + most_excluded)
+        pairs = np.arange(len(query))[:, None] * len(self._vectors) + nearest
+        rows = self._row_of(excluded[1])
+        held = rows != NO_ROW
+        barred = np.isin(pairs, excluded[0][held] * len(self._vectors) + rows[held])
+        first = np.argsort(barred, axis=1, kind="stable")[:, : self._top_k]
+        scored = np.where(barred, np.float32(-np.inf), cosines)
+        found = (np.take_along_axis(each, first, axis=1) for each in (scored, nearest))
+        best, best_rows = map(torch.from_numpy, found)
+        return best, best_rows
+
+    def _compared(
         self,
         query: Float[Tensor, "batch dim"],
         excluded: tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]],
