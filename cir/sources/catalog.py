@@ -129,17 +129,14 @@ def make_catalog(
     table = table if has_header else table.headless()
     chosen = choose_columns(table, index, columns)
     photos, left_out = catalog_photos(table, folder, chosen.columns, index)
-    sample = sample_photos(photos, limit, seed)
-    readable, unreadable = with_products(sample, workers, progress)
+    readable, left_out = _readable(photos, left_out, limit, seed, workers, progress)
     least = default_min_category(len(readable)) if min_category is None else min_category
     pooled = small_categories(readable, least)
     placed = with_splits(with_categories(readable, pooled), seed)
     splits = category_splits(placed, queries_per_photo, seed)
     summary = CatalogSummary(
         splits=tuple(split.count() for split in splits),
-        left_out=replace(
-            left_out, unreadable_photos=unreadable, beyond_limit=len(photos) - len(sample)
-        ),
+        left_out=left_out,
         pooled=pooled,
         min_category=least,
         form=_form(table, has_header=has_header),
@@ -180,21 +177,33 @@ def make_gallery(
     _require_arguments(1, limit, link)
     folder = read_photo_folder(photos)
     found, left_out = folder_photos(folder)
-    sample = sample_photos(found, limit, seed)
-    readable, unreadable = with_products(sample, workers, progress)
+    readable, left_out = _readable(found, left_out, limit, seed, workers, progress)
     placed = with_splits(with_categories(readable, {}), seed)
     splits = category_splits(placed, 0, seed)
     summary = CatalogSummary(
         splits=tuple(split.count() for split in splits),
-        left_out=replace(
-            left_out, unreadable_photos=unreadable, beyond_limit=len(found) - len(sample)
-        ),
+        left_out=left_out,
         pooled={},
         min_category=0,
         **_of_folder(folder, placed),
     )
     _write(out, placed, splits, summary, link, folder.root, {"photos": photos})
     return summary
+
+
+def _readable(
+    photos: Sequence[CatalogPhoto],
+    left_out: LeftOut,
+    limit: int | None,
+    seed: int,
+    workers: int,
+    progress: Progress,
+) -> tuple[list[CatalogPhoto], LeftOut]:
+    """The photos of the sample that can be read, with their products; and all that is left out."""
+    sample = sample_photos(photos, limit, seed)
+    readable, unreadable = with_products(sample, workers, progress)
+    beyond = len(photos) - len(sample)
+    return readable, replace(left_out, unreadable_photos=unreadable, beyond_limit=beyond)
 
 
 def _require_arguments(queries_per_photo: int, limit: int | None, link: str) -> None:
