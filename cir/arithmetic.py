@@ -103,7 +103,7 @@ class _Switches:
 
 def _switches() -> list[Any]:
     """Those of a GPU's products, convolutions and recurrent layers, and of a processor's."""
-    backends = torch.backends
+    backends: Any = torch.backends
     return [
         *(backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn),
         *(backends.mkldnn.matmul, backends.mkldnn.conv),

@@ -821,7 +821,7 @@ class TrainConfig(Config):
     seed: int = option(0, "Optimisation")
     """Seed of initial weights, batches, dropout and mining."""
     precision: Precision = option("fp32", "Machine")
-    """Number format of the arithmetic, bf16 and fp16 under autocast; tf32 is a GPU's faster fp32."""
+    """Number format of the arithmetic; fp32 is float32 on a GPU too, tf32 is faster."""
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
     workers: int | None = option(None, "Machine")

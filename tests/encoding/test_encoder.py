@@ -105,7 +105,8 @@ def test_fp32_is_not_tf32_in_either_tower() -> None:
     for encoder.precision in ("fp32", "tf32"):
         encoder.encode_images(pixels)
         encoder.encode_texts(tokens)
-    assert seen == ["ieee", "ieee", "tf32", "tf32"] and conv.fp32_precision == "tf32"
+    assert seen == ["ieee", "ieee", "tf32", "tf32"]
+    assert conv.fp32_precision == "tf32"
 
 
 def test_a_vector_does_not_depend_on_its_batch() -> None:
