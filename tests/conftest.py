@@ -1,9 +1,12 @@
 """Fixtures that every test may use, and what skips where there is no GPU."""
 
+import gc
 from collections.abc import Sequence
+from functools import cache
 
 import pytest
 import torch
+import typer.testing
 from hypothesis import settings
 
 from cir.data.dataset import Dataset
@@ -12,6 +15,14 @@ from tests.support.worlds import small_dataset
 # A first example may compile what it calls.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# A runner builds the whole command line anew for every call, which takes longer than most commands.
+typer.testing._get_command = cache(typer.main.get_command)
+
+
+def pytest_collection_finish() -> None:
+    """Keeps the collector of garbage from looking through all modules and tests again and again."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
