@@ -171,7 +171,7 @@ def _collated(images: Sequence[_DecodedImage], workers: int) -> ImageBatch | _Pi
         return batch
     if _shared_memory_holds(_AHEAD * workers * batch.pixels.nbytes):
         with suppress(RuntimeError):
-            batch.pixels.share_memory_()
+            batch.pixels.share_memory_()  # type: ignore[no-untyped-call]
             return batch
     return _Piped(batch)
 
