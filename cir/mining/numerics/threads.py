@@ -21,7 +21,7 @@ def scanning_threads(threads: int | None = None) -> Iterator[ThreadPoolExecutor]
     pool = ThreadPoolExecutor(
         pick_threads(threads), initializer=torch.set_num_threads, initargs=(1,)
     )
-    with threadpool_limits(1, user_api="blas"), _float32_sums(), pool:
+    with threadpool_limits(1, user_api="blas"), float32_sums(), pool:
         try:
             yield pool
         finally:
@@ -29,7 +29,7 @@ def scanning_threads(threads: int | None = None) -> Iterator[ThreadPoolExecutor]
 
 
 @contextmanager
-def _float32_sums() -> Iterator[None]:
+def float32_sums() -> Iterator[None]:
     """Keeps GPUs from summing in fewer bits than the error bound of a sketch assumes.
 
     torch refuses to read its older switch `allow_tf32` once a program has set `fp32_precision`,
