@@ -10,7 +10,8 @@ from cir.config import TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.data.image_files import outside_every_split
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
-from cir.encoding.encoder import BUNDLED, Encoder, load_encoder, require_used
+from cir.encoding.encoder import Encoder
+from cir.encoding.loading import BUNDLED, load_encoder, require_used
 from cir.encoding.published import model_names, published_tags
 from cir.encoding.staleness import Staleness, staleness
 from cir.errors import some_of
@@ -105,8 +106,7 @@ def _differences(config: EmbedConfig, store: Embeddings) -> Iterator[str]:
     for name, value in asked.items():
         if held[name] != value:
             yield f"the store is of --{name} {held[name]}, and {value} is asked for"
-    precisions = (store.precision or config.precision).replace("tf32", "fp32")
-    if precisions != config.precision and not config.any_precision:
+    if (store.precision or config.precision) != config.precision and not config.any_precision:
         yield f"the store is of --precision {store.precision}, and {config.precision} is asked for"
 
 

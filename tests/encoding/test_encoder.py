@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cir.config import TINY
-from cir.encoding import encoder as module
+from cir.encoding import loading as module
 from cir.encoding import published
-from cir.encoding.encoder import ASSETS, Encoder, build_clip, load_encoder, require_used
+from cir.encoding.encoder import Encoder
+from cir.encoding.loading import ASSETS, build_clip, load_encoder, require_used
 from cir.errors import UsageError, WeightsError
 from tests.support.micro import micro_clip, micro_encoder
 
@@ -93,6 +94,20 @@ def test_bf16_changes_little_and_gives_float32() -> None:
     assert found.dtype == torch.float32
     assert not torch.equal(found, expected)
     assert torch.cosine_similarity(found, expected).min() > 0.99
+
+
+def test_fp32_is_not_tf32_in_either_tower() -> None:
+    encoder, conv = micro_encoder(), torch.backends.cudnn.conv
+    seen: list[str] = []
+    note = lambda *_: seen.append(conv.fp32_precision)  # noqa: E731
+    encoder.clip.visual.register_forward_pre_hook(note)
+    encoder.clip.ln_final.register_forward_pre_hook(note)
+    pixels, tokens = torch.rand(2, 3, 32, 32), encoder.tokenize(["a"])
+    for encoder.precision in ("fp32", "tf32"):
+        encoder.encode_images(pixels)
+        encoder.encode_texts(tokens)
+    assert seen == ["ieee", "ieee", "tf32", "tf32"]
+    assert conv.fp32_precision == "tf32"
 
 
 def test_a_vector_does_not_depend_on_its_batch() -> None:

@@ -14,11 +14,11 @@ from typing import Final
 import numpy as np
 import torch
 
+from cir.arithmetic import float32
 from cir.mining.device.cells import Excluded, cell_of
 from cir.mining.device.pools import Pools, empty_pools
 from cir.mining.device.uploads import question_of, read_tile, uploaded
 from cir.mining.numerics.cosine import product_error
-from cir.mining.numerics.threads import float32_sums
 from cir.mining.scan.request import ScanRequest
 from cir.mining.scan.result import ScanResult, empty_result
 from cir.progress import Progress, Task
@@ -149,5 +149,5 @@ def _rounds(request: ScanRequest, block_size: int, pool_bytes: int) -> list[slic
 @contextmanager
 def _plain_arithmetic(device: torch.device) -> Iterator[None]:
     """Products and sums of float32, whatever the caller's settings; and no gradients."""
-    with float32_sums(), torch.autocast(device.type, enabled=False), torch.inference_mode():
+    with float32(), torch.autocast(device.type, enabled=False), torch.inference_mode():
         yield

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
+from cir.arithmetic import float32
 from cir.workers import pick_threads
 
 
@@ -21,24 +22,8 @@ def scanning_threads(threads: int | None = None) -> Iterator[ThreadPoolExecutor]
     pool = ThreadPoolExecutor(
         pick_threads(threads), initializer=torch.set_num_threads, initargs=(1,)
     )
-    with threadpool_limits(1, user_api="blas"), float32_sums(), pool:
+    with threadpool_limits(1, user_api="blas"), float32(), pool:
         try:
             yield pool
         finally:
             torch.set_num_threads(before)
-
-
-@contextmanager
-def float32_sums() -> Iterator[None]:
-    """Keeps GPUs from summing in fewer bits than the error bound of a sketch assumes.
-
-    torch refuses to read its older switch `allow_tf32` once a program has set `fp32_precision`,
-    whereas `fp32_precision` can be read and set after either.
-    """
-    products = torch.backends.cuda.matmul
-    before = products.allow_bf16_reduced_precision_reduction, products.fp32_precision
-    products.allow_bf16_reduced_precision_reduction, products.fp32_precision = False, "ieee"
-    try:
-        yield
-    finally:
-        products.allow_bf16_reduced_precision_reduction, products.fp32_precision = before
