@@ -1,8 +1,8 @@
-"""The machine: which device and how arrays get there, which arithmetic, and torch's randomness."""
+"""The machine: which device, how arrays get there, and torch's randomness."""
 
 import os
 import platform
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from cir import arguments
 from cir.errors import UsageError
 
 _DEVICES = ("cpu", "cuda", "mps")
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: str | torch.device) -> torch.device:
@@ -79,13 +78,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return " ".join(line.partition(":")[2].split())
     return platform.processor() or platform.machine()
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Runs the block's matrix products in `precision`: fp32, bf16 or fp16."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=_AUTOCAST[precision])
 
 
 def seed_all(*parts: int) -> None:

@@ -105,8 +105,7 @@ def _differences(config: EmbedConfig, store: Embeddings) -> Iterator[str]:
     for name, value in asked.items():
         if held[name] != value:
             yield f"the store is of --{name} {held[name]}, and {value} is asked for"
-    precisions = (store.precision or config.precision).replace("tf32", "fp32")
-    if precisions != config.precision and not config.any_precision:
+    if (store.precision or config.precision) != config.precision and not config.any_precision:
         yield f"the store is of --precision {store.precision}, and {config.precision} is asked for"
 
 

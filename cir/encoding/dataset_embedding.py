@@ -170,7 +170,7 @@ def store_to_add_to(out: Path, encoder: Encoder, *, any_precision: bool) -> Embe
         encoder.provenance.require_same(store.provenance, "this encoder", str(out), StoreError)
     except StoreError as fault:
         raise StoreError(f"{fault}: {mend}") from None
-    held, here = store.precision or _FORMERLY, encoder.recorded_precision
+    held, here = store.precision or _FORMERLY, encoder.precision
     if held != here and not any_precision:
         raise StoreError(
             f"{out} holds vectors of precision {held}, and this run gives {here}: pass "
@@ -224,7 +224,7 @@ class _Made:
     def write(self, out: Path, encoder: Encoder, store: Embeddings | None) -> None:
         """Writes the store; vectors may have been kept of `store`."""
         held = {} if store is None else store.libraries
-        precisions = [encoder.recorded_precision]
+        precisions = [encoder.precision]
         if store is not None:
             precisions = [*(store.precision or _FORMERLY).split(_MIXED), *precisions]
         write_embeddings(

@@ -120,7 +120,7 @@ class EmbeddingRun:
 
     def _key(self, kind: str) -> str:
         """Of all that vectors depend on beside their photo or text."""
-        how = asdict(self.encoder.provenance), self.encoder.recorded_precision, versions()
+        how = asdict(self.encoder.provenance), self.encoder.precision, versions()
         return key_of(kind, how)
 
     def _encode_images(

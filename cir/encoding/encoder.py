@@ -20,6 +20,7 @@ from open_clip.model import convert_to_custom_text_state_dict
 from PIL import Image
 from torch import Tensor, nn
 
+from cir.arithmetic import arithmetic, require_precision
 from cir.artefacts.provenance import Provenance
 from cir.config import TINY
 from cir.encoding.context import encode_beginnings, text_ends
@@ -39,7 +40,6 @@ from cir.encoding.published import (
 from cir.encoding.weights import ReadWeights, read_weights
 from cir.encoding.weights import weights_sha256 as weights_sha256
 from cir.errors import UsageError, WeightsError
-from cir.runtime import autocast
 
 ASSETS: Final = Path(__file__).parent / "assets"
 """Folder of the bundled encoder: `cir-tiny.json` and `cir-tiny.safetensors`."""
@@ -87,8 +87,12 @@ class Encoder:
             tokenizer: Texts to tokens, a row a text; another context length may be asked for.
             image_size: Height and width of the pixels.
             device: Where it runs.
-            precision: fp32, bf16 or fp16, under autocast; weights stay in float32.
+            precision: fp32, tf32, bf16 or fp16 (`cir.arithmetic`); weights stay in float32.
+
+        Raises:
+            UsageError: the device has not that precision.
         """
+        require_precision(precision, device)
         self.clip = clip.to(device)
         self.provenance = provenance
         self.preprocess = preprocess
@@ -101,14 +105,6 @@ class Encoder:
     def dim(self) -> int:
         """Components of a vector."""
         return self.provenance.embed_dim
-
-    @property
-    def recorded_precision(self) -> str:
-        """What a store records: as asked, and tf32 where the GPU computes fp32 as such."""
-        backends = torch.backends
-        tf32 = backends.cudnn.allow_tf32 or backends.cuda.matmul.allow_tf32
-        on_gpu = self.device.type == "cuda" and self.precision == "fp32"
-        return "tf32" if on_gpu and tf32 else self.precision
 
     @property
     def to_pixels(self) -> Callable[[Image.Image], Tensor]:
@@ -147,13 +143,13 @@ class Encoder:
         """The image tower's vectors of preprocessed photos on `device`."""
         # Convolutions run half again as fast over channels-last pixels, on the CPU as well.
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        with autocast(self.device, self.precision):
+        with arithmetic(self.device, self.precision):
             encoded: Tensor = self.clip.encode_image(pixels)  # type: ignore[operator]
         return encoded.float()
 
     def encode_texts(self, tokens: Int[Tensor, "batch context"]) -> Float[Tensor, "batch dim"]:
         """The text tower's vectors of tokens on `device`, which may be cut at `text_ends`."""
-        with autocast(self.device, self.precision):
+        with arithmetic(self.device, self.precision):
             return encode_beginnings(self.clip, tokens).float()
 
     def image_parameters(self) -> dict[str, nn.Parameter]:
@@ -218,10 +214,11 @@ def load_encoder(
         weights: A local weight file, or a run's checkpoint folder, instead.
         preprocess: targetpad, squarepad or clip.
         device: Where it runs.
-        precision: fp32, bf16 or fp16.
+        precision: fp32, tf32, bf16 or fp16.
 
     Raises:
-        UsageError: there is no such model, tag or preprocessing.
+        UsageError: there is no such model, tag or preprocessing, or the device has not that
+            precision.
         WeightsError: the weights cannot be had, read, or fitted to the model.
     """
     config = model_config(model)

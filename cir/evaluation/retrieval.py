@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from cir.arithmetic import float32
 from cir.errors import UsageError, VectorError
 from cir.types import NO_ROW
 
@@ -72,7 +73,9 @@ def similarity_blocks(
     """
     for start in range(0, len(queries), block_size):
         rows = slice(start, start + block_size)
-        yield rows, queries[rows] @ gallery.T
+        with float32():
+            similarities = queries[rows] @ gallery.T
+        yield rows, similarities
 
 
 def retrievable(

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import nn
 
 from cir import arguments
+from cir.arithmetic import float32
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
 from cir.data.queries import Query
@@ -49,7 +50,8 @@ def compose(
 
     Args:
         combiner: Takes the encoder's raw image and text vectors (`cir.models.combiner`). It is
-            moved to `device`, and left in the mode it came in.
+            moved to `device`, and left in the mode it came in. One without parameters stays on the
+            CPU, so that its queries are the same on every machine, bit for bit.
         reference: Vectors of the reference images, as the encoder gave them.
         text: Vectors of the texts, one a reference.
         device: Where it is computed.
@@ -65,9 +67,11 @@ def compose(
     """
     _require_pairs(combiner, reference, text, batch_size)
     was_training = combiner.training
+    if not any(True for _ in combiner.parameters()):
+        device = torch.device("cpu")
     combiner.to(device).eval()
     composed = np.empty(reference.shape, dtype=np.float32)
-    with torch.inference_mode():
+    with torch.inference_mode(), float32():
         for start in range(0, len(reference), batch_size):
             rows = slice(start, start + batch_size)
             image = torch.from_numpy(reference[rows]).to(device)

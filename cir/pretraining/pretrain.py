@@ -18,6 +18,7 @@ from jaxtyping import Float, Int, UInt8
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from cir.arithmetic import arithmetic
 from cir.encoding.encoder import Encoder
 from cir.encoding.preprocess import normalise
 from cir.encoding.published import Colours
@@ -28,7 +29,6 @@ from cir.pretraining.augmentation import augmented
 from cir.pretraining.corpus import Corpus
 from cir.pretraining.losses import FacetClassifier, contrastive_loss
 from cir.progress import SILENT, Progress, Task
-from cir.runtime import autocast
 
 _FACET_WEIGHT: Final = 0.2
 """Weight of the classifiers' loss beside the contrastive one."""
@@ -166,7 +166,7 @@ class _Trainer:
         pairs = self.corpus.draw(rows, rng)
         images = augmented(self.images[torch.from_numpy(rows)], generator)
         pixels = normalise(images, self.colours.mean, self.colours.std)
-        with autocast(device, _PRECISION):
+        with arithmetic(device, _PRECISION):
             seen = encoder.encode_images(pixels.to(device))
             read = encoder.encode_texts(encoder.tokenize(pairs.texts).to(device))
         scale = encoder.clip.logit_scale.exp().clamp(max=_LARGEST_SCALE)  # type: ignore[operator]

@@ -7,6 +7,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from cir.arithmetic import require_precision
 from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig
 from cir.encoding.checkpointing import checkpoint_activations
@@ -21,7 +22,7 @@ from cir.training.model import Model
 from cir.training.objective import Objective
 from cir.training.step import Learner
 
-_MIXED_PRECISION: Final = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+_MIXED_PRECISION: Final = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 def build_accelerator(run: Path, device: torch.device, precision: str) -> Accelerator:
@@ -30,11 +31,12 @@ def build_accelerator(run: Path, device: torch.device, precision: str) -> Accele
     Args:
         run: The run folder.
         device: Where the run trains.
-        precision: fp32, bf16 or fp16.
+        precision: fp32, tf32, bf16 or fp16.
 
     Raises:
-        UsageError: fp16 is asked for where it would not train.
+        UsageError: fp16 or tf32 is asked for where it would not train.
     """
+    require_precision(precision, device)
     if precision == "fp16" and device.type != "cuda":
         raise UsageError(f"`precision='fp16'` trains on CUDA only, not on {device}; use bf16")
     # accelerate keeps one state a process; a second run in it may have another precision

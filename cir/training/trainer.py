@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cir.arithmetic import float32
 from cir.artefacts.manifest import write_manifest
 from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig
@@ -209,7 +210,8 @@ class Trainer:
             self._clock = Clock()
         sources = self._negatives.sources()
         batches = self._draw_batches(sources.rows, epoch)
-        with self._clock.part("train"), stop.deferred():
+        precision = self._config.precision
+        with self._clock.part("train"), stop.deferred(), float32(precision):
             return train_epoch(
                 self._learner,
                 self._towers,

@@ -95,6 +95,20 @@ def test_bf16_changes_little_and_gives_float32() -> None:
     assert torch.cosine_similarity(found, expected).min() > 0.99
 
 
+def test_fp32_is_not_tf32_in_either_tower() -> None:
+    encoder, conv = micro_encoder(), torch.backends.cudnn.conv
+    seen: list[str] = []
+    note = lambda *_: seen.append(conv.fp32_precision)  # noqa: E731
+    encoder.clip.visual.register_forward_pre_hook(note)
+    encoder.clip.ln_final.register_forward_pre_hook(note)
+    pixels, tokens = torch.rand(2, 3, 32, 32), encoder.tokenize(["a"])
+    for encoder.precision in ("fp32", "tf32"):
+        encoder.encode_images(pixels)
+        encoder.encode_texts(tokens)
+    assert seen == ["ieee", "ieee", "tf32", "tf32"]
+    assert conv.fp32_precision == "tf32"
+
+
 def test_a_vector_does_not_depend_on_its_batch() -> None:
     """BatchNorm uses its own statistics in eval mode."""
     encoder = micro_encoder()

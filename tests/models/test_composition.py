@@ -72,6 +72,12 @@ def test_queries_take_their_own_image_and_text(dataset: Dataset) -> None:
         composed_queries(queries[:1], ["never embedded"], store, baseline("sum"), CPU)
 
 
+def test_what_has_no_parameters_is_composed_on_the_cpu() -> None:
+    """So that a GPU mines the same manifest; a tensor on `meta` could not come back."""
+    found = compose(baseline("sum"), vectors(0), vectors(1), device="meta")
+    assert found.tobytes() == compose(baseline("sum"), vectors(0), vectors(1), device=CPU).tobytes()
+
+
 def test_vectors_that_do_not_pair_are_refused() -> None:
     combiner = AttentionFusionCombiner(dim=6, hidden=8)
     with pytest.raises(VectorError, match=r"shape \(11, 6\), `text` \(10, 6\); expected one text"):

@@ -160,6 +160,25 @@ def test_every_combiner_learns_its_triplets_in_every_precision(
     assert sum(losses[-3:]) < sum(losses[:3])
 
 
+def test_steps_compute_float32_on_the_way_back_too(tmp_path, dataset, embeddings, monkeypatch):
+    """The gradient of a convolution is another one, after the block that computed it."""
+    seen, backward = set(), Learner.backward
+
+    def noted(*given):
+        seen.add(torch.backends.cudnn.conv.fp32_precision)
+        return backward(*given)
+
+    monkeypatch.setattr(Learner, "backward", noted)
+    run(tmp_path / "run", dataset, embeddings, remine=False, epochs=1)
+    assert seen == {"ieee"}
+
+
+def test_tf32_needs_a_gpu(tmp_path, dataset, embeddings):
+    with pytest.raises(UsageError, match=r"`precision='tf32'` is arithmetic of .* not of cpu"):
+        run(tmp_path / "run", dataset, embeddings, precision="tf32")
+    assert not (tmp_path / "run").exists()
+
+
 def test_fp16_needs_cuda(tmp_path, dataset, embeddings):
     message = r"`precision='fp16'` trains on CUDA only, not on cpu; use bf16"
     with pytest.raises(UsageError, match=message):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
+from cir.arithmetic import float32
 from cir.workers import pick_threads
 
 
@@ -30,15 +31,12 @@ def scanning_threads(threads: int | None = None) -> Iterator[ThreadPoolExecutor]
 
 @contextmanager
 def _float32_sums() -> Iterator[None]:
-    """Keeps GPUs from summing in fewer bits than the error bound of a sketch assumes.
-
-    torch refuses to read its older switch `allow_tf32` once a program has set `fp32_precision`,
-    whereas `fp32_precision` can be read and set after either.
-    """
+    """Keeps GPUs from summing in fewer bits than the error bound of a sketch assumes."""
     products = torch.backends.cuda.matmul
-    before = products.allow_bf16_reduced_precision_reduction, products.fp32_precision
-    products.allow_bf16_reduced_precision_reduction, products.fp32_precision = False, "ieee"
+    before = products.allow_bf16_reduced_precision_reduction
+    products.allow_bf16_reduced_precision_reduction = False
     try:
-        yield
+        with float32():
+            yield
     finally:
-        products.allow_bf16_reduced_precision_reduction, products.fp32_precision = before
+        products.allow_bf16_reduced_precision_reduction = before
