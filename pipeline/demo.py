@@ -21,7 +21,7 @@ from cir.config import TINY, DemoConfig, EmbedConfig, MiningOptions, SynthConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.encoding.dataset_embedding import embed_dataset
-from cir.encoding.encoder import load_encoder
+from cir.encoding.loading import load_encoder
 from cir.errors import UsageError
 from cir.evaluation.recall import Evaluation, Protocol, evaluate
 from cir.files import folder_written_aside, read_json, write_json

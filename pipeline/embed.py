@@ -10,7 +10,8 @@ from cir.config import TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.data.image_files import outside_every_split
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
-from cir.encoding.encoder import BUNDLED, Encoder, load_encoder, require_used
+from cir.encoding.encoder import Encoder
+from cir.encoding.loading import BUNDLED, load_encoder, require_used
 from cir.encoding.published import model_names, published_tags
 from cir.encoding.staleness import Staleness, staleness
 from cir.errors import some_of

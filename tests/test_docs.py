@@ -16,7 +16,7 @@ from PIL import Image
 from cir.artefacts.store import write_embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import TINY
-from cir.encoding.encoder import load_encoder
+from cir.encoding.loading import load_encoder
 from cir.models.combiner import build_combiner
 from pipeline.cli import app
 from tests.support.checkpoints import HIDDEN, saved

@@ -14,7 +14,7 @@ class Provenance:
     """open_clip's tag, `bundled`, or a weight file's name, after its tag where that is known
     (`openai:RN50x4.pt`)."""
     weights_sha256: str
-    """SHA-256 of the encoder's weights, whatever file they came from (`cir.encoding.encoder`)."""
+    """SHA-256 of the encoder's weights, whatever file they came from (`cir.encoding.weights`)."""
     preprocess: str
     """How images were prepared (`cir.encoding.preprocess`)."""
     embed_dim: int

@@ -1,9 +1,11 @@
 """Photos and texts to vectors: the encoder, its weights, and whole datasets through it.
 
-Begin with `encoder.load_encoder` for vectors, or with `retriever` (the door is `cir.load`) for a
+Begin with `loading.load_encoder` for vectors, or with `retriever` (the door is `cir.load`) for a
 trained model that encodes and composes.
 
     encoder            a CLIP model with its preprocessing and tokens
+    loading            one by its name, as open_clip builds it; nothing else here loads open_clip,
+                       but `published` and `checkpointing`
     foreign            any other encoder, by two methods
     preprocess         a photo → pixels
     context            a text tower that computes no further than a text goes

@@ -7,7 +7,7 @@ import torch
 from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
-from cir.encoding.encoder import Encoder, load_encoder
+from cir.encoding.encoder import Encoder
 from cir.errors import CheckpointError, StoreError
 
 
@@ -94,6 +94,9 @@ def encoder_of_checkpoint(
 def _load(
     origin: Provenance, weights: Path | None, device: torch.device, precision: str = "fp32"
 ) -> Encoder:
+    # open_clip loads for seconds: what works on stored vectors alone never comes here.
+    from cir.encoding.loading import load_encoder
+
     return load_encoder(
         origin.model,
         pretrained=origin.pretrained,

@@ -10,8 +10,9 @@ from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import TINY, EmbedConfig
 from cir.data.dataset import Dataset
-from cir.encoding.encoder import Encoder, load_encoder
+from cir.encoding.encoder import Encoder
 from cir.encoding.inputs import require_path
+from cir.encoding.loading import load_encoder
 from cir.encoding.origin import encoder_of_store
 from cir.encoding.retriever import Retriever, load_retriever
 from cir.encoding.tuned import made_by_tuned

@@ -10,7 +10,6 @@ from accelerate.state import AcceleratorState
 from cir.arithmetic import require_precision
 from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig
-from cir.encoding.checkpointing import checkpoint_activations
 from cir.encoding.origin import encoder_of_store
 from cir.errors import UsageError
 from cir.models.combiner import build_combiner
@@ -68,6 +67,8 @@ def build_model(config: TrainConfig, embeddings: Embeddings, device: torch.devic
             embeddings, weights=config.weights, device=device, precision=config.precision
         )
         if config.checkpoint_activations:
+            from cir.encoding.checkpointing import checkpoint_activations
+
             checkpoint_activations(encoder.clip)
     return Model(
         combiner,

@@ -32,7 +32,7 @@ from cir.data.dataset import Dataset
 from cir.data.pairs import ProposedPair
 from cir.encoding.dataset_embedding import caption_texts
 from cir.encoding.embedding import caption_vectors
-from cir.encoding.encoder import load_encoder
+from cir.encoding.loading import load_encoder
 from pipeline import add_queries, caption_pairs, mine
 from tests.benchmarks.photos import prepared
 from tests.benchmarks.study import COLUMNS, Place, Row, at_once, figures, run, spread

@@ -39,7 +39,8 @@ from cir.data.dataset import Dataset
 from cir.data.images import decode_image, read_image
 from cir.encoding.blocks import Blocks
 from cir.encoding.embedding import image_vectors
-from cir.encoding.encoder import Encoder, load_encoder
+from cir.encoding.encoder import Encoder
+from cir.encoding.loading import load_encoder
 from cir.encoding.preprocess import ENOUGH, TARGET_RATIO, squared
 from cir.errors import CirError, ImageError
 from cir.files import write_json

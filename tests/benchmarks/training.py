@@ -27,7 +27,7 @@ from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import MiningOptions, TrainConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
-from cir.encoding.encoder import untrained_encoder
+from cir.encoding.loading import untrained_encoder
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import recalls

@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cir.config import TINY
-from cir.encoding import encoder as module
+from cir.encoding import loading as module
 from cir.encoding import published
-from cir.encoding.encoder import ASSETS, Encoder, build_clip, load_encoder, require_used
+from cir.encoding.encoder import Encoder
+from cir.encoding.loading import ASSETS, build_clip, load_encoder, require_used
 from cir.errors import UsageError, WeightsError
 from tests.support.micro import micro_clip, micro_encoder
 

@@ -19,7 +19,7 @@ from cir.data import image_batches
 from cir.data.dataset import Dataset
 from cir.encoding import embedding
 from cir.encoding.embedding import caption_vectors, image_vectors
-from cir.encoding.encoder import load_encoder
+from cir.encoding.loading import load_encoder
 from cir.errors import CheckpointError, ImageError, UsageError, VectorError
 from cir.models.combiner import build_combiner
 from tests.support.checkpoints import HIDDEN, saved

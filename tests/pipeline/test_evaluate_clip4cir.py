@@ -14,7 +14,7 @@ from cir.artefacts.vectors import normalised
 from cir.config import TINY, EvaluateConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
-from cir.encoding.encoder import load_encoder
+from cir.encoding.loading import load_encoder
 from cir.errors import CheckpointError, ConfigError, StoreError, WeightsError
 from cir.files import sha256_of
 from cir.models.combiner import build_combiner

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from cir.config import TINY
-from cir.encoding.encoder import load_encoder
+from cir.encoding.loading import load_encoder
 from tests.support.forked import CIR, Forked, forked
 from tests.support.galleries import small_photos, stored
 

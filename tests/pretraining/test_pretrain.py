@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cir.config import PretrainConfig
-from cir.encoding import encoder as encoder_module
+from cir.encoding import loading
 from cir.encoding.published import OPENAI_COLOURS
 from cir.encoding.weights import read_weights
 from cir.errors import CirError, DatasetError, UsageError
@@ -93,7 +93,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "text_cfg": {"context_length": 16, "width": 8, "heads": 2, "layers": 1},
     }
     (assets / "cir-tiny.json").write_text(json.dumps(config))
-    monkeypatch.setattr(encoder_module, "ASSETS", assets)
+    monkeypatch.setattr(loading, "ASSETS", assets)
     return tmp_path
 
 

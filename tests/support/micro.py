@@ -7,8 +7,9 @@ from open_clip import CLIP, SimpleTokenizer
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
 from cir.artefacts.provenance import Provenance
-from cir.encoding.encoder import Encoder, weights_sha256
+from cir.encoding.encoder import Encoder
 from cir.encoding.preprocess import build_preprocess
+from cir.encoding.weights import weights_sha256
 
 CONTEXT = 16
 TOWERS: dict[str, dict[str, Any]] = {

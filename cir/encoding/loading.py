@@ -1,0 +1,320 @@
+"""An encoder by name, as open_clip builds it.
+
+`cir-tiny` is the encoder that the package brings along; every other one is an open_clip model by
+name, with open_clip's published weights (`cir.encoding.published`) or those of a local file
+(`cir.encoding.weights`).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import open_clip
+import torch
+from open_clip.coca_model import CoCa
+from open_clip.convert import convert_state_dict
+from open_clip.model import convert_to_custom_text_state_dict
+from torch import Tensor, nn
+
+from cir.artefacts.provenance import Provenance
+from cir.config import TINY
+from cir.encoding.encoder import SCALES, Encoder, Tokenizer
+from cir.encoding.preprocess import build_preprocess
+from cir.encoding.published import (
+    DEFAULT_TAG,
+    OPENAI_COLOURS,
+    Colours,
+    Published,
+    assumed_published,
+    find_published,
+    near_tags,
+    published_tags,
+    require_model,
+    tag_of,
+)
+from cir.encoding.weights import ReadWeights, read_weights, weights_sha256
+from cir.errors import UsageError, WeightsError
+
+ASSETS: Final = Path(__file__).parent / "assets"
+"""Folder of the bundled encoder: `cir-tiny.json` and `cir-tiny.safetensors`."""
+BUNDLED: Final = "bundled"
+"""The tag of the weights that the package brings along."""
+UNTRAINED: Final = "untrained"
+"""The tag of random weights."""
+
+_DEFAULT_SIZE: Final = 224
+"""open_clip's image size where a configuration states none."""
+_COUNTER: Final = "num_batches_tracked"
+"""BatchNorm's count of training steps: old archives lack it, and nothing here reads it."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where weights are read from, and what is known of them beforehand."""
+
+    file: Path
+    published: Published | None
+    """The published weights that they are or derive from; None where that is unknown."""
+    tag: str | None
+    """As it was asked for."""
+    local: bool
+
+    def origin(self, quick_gelu: bool | None) -> str:
+        """`Provenance.pretrained`: the tag, the file, or `tag:file`.
+
+        A local file's tag is kept because QuickGELU hangs on it: a tower tuned from the file, saved
+        without it, is loaded again by this name.
+
+        Args:
+            quick_gelu: As the file's kind tells; only descendants of OpenAI's weights do.
+        """
+        if not self.local:
+            return str(self.tag)
+        given = self.published if self.tag and self.published else None
+        if quick_gelu and not (given and given.quick_gelu):
+            family: str | None = DEFAULT_TAG
+        else:
+            family = given.tag if given and given.tag == tag_of(self.tag) else None
+        return f"{family}:{self.file.name}" if family else self.file.name
+
+
+def load_encoder(
+    model: str,
+    *,
+    pretrained: str | None,
+    weights: Path | None,
+    preprocess: str,
+    device: torch.device,
+    precision: str = "fp32",
+) -> Encoder:
+    """An encoder in eval mode.
+
+    Args:
+        model: open_clip's name of the architecture, or cir-tiny.
+        pretrained: open_clip's tag of published weights; None takes openai's, and for cir-tiny the
+            bundled ones. Beside `weights`, it says which published weights the file holds or
+            derives from; `Provenance.pretrained` of another encoder of the file will do.
+        weights: A local weight file, or a run's checkpoint folder, instead.
+        preprocess: targetpad, squarepad or clip.
+        device: Where it runs.
+        precision: fp32, tf32, bf16 or fp16.
+
+    Raises:
+        UsageError: there is no such model, tag or preprocessing, or the device has not that
+            precision.
+        WeightsError: the weights cannot be had, read, or fitted to the model.
+    """
+    config = model_config(model)
+    source = _source(model, pretrained, weights)
+    read = read_weights(source.file)
+    clip = _with_weights(model, config, source, read)
+    colours = source.published.colours if source.published else OPENAI_COLOURS
+    origin = source.origin(read.quick_gelu)
+    return _assembled(model, config, clip, origin, preprocess, colours, device, precision)
+
+
+def untrained_encoder(
+    model: str, *, preprocess: str, device: torch.device, precision: str = "fp32"
+) -> Encoder:
+    """As `load_encoder`, with random weights drawn from torch's global generator."""
+    config = model_config(model)
+    clip = build_clip(config)
+    return _assembled(model, config, clip, UNTRAINED, preprocess, OPENAI_COLOURS, device, precision)
+
+
+def model_config(model: str) -> dict[str, Any]:
+    """open_clip's configuration of an architecture.
+
+    Raises:
+        UsageError: there is none of that name; the message names close ones.
+    """
+    if model == TINY:
+        config: dict[str, Any] = json.loads((ASSETS / f"{TINY}.json").read_text(encoding="utf-8"))
+        return config
+    require_model(model)
+    return dict(open_clip.get_model_config(model))
+
+
+def build_clip(config: Mapping[str, Any], *, quick_gelu: bool = False) -> nn.Module:
+    """The architecture of a configuration, with random weights.
+
+    Raises:
+        WeightsError: a part of it (a Hugging Face text tower) is described on the network alone.
+    """
+    options = dict(config)
+    custom = options.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
+    if "hf_model_name" in config["text_cfg"]:
+        options["text_cfg"] = {**config["text_cfg"], "hf_model_pretrained": False}
+    architecture = (
+        CoCa
+        if "multimodal_cfg" in options
+        else open_clip.CustomTextCLIP
+        if custom
+        else open_clip.CLIP
+    )
+    options["quick_gelu"] = quick_gelu or config.get("quick_gelu", False)
+    try:
+        built: nn.Module = architecture(**options)
+    except OSError as fault:
+        raise WeightsError(
+            f"the text tower {config['text_cfg'].get('hf_model_name')} is described on the "
+            f"Hugging Face hub, which cannot be reached: fill its cache first (HF_HOME)"
+        ) from fault
+    return built
+
+
+def _assembled(
+    model: str,
+    config: Mapping[str, Any],
+    clip: nn.Module,
+    pretrained: str,
+    preprocess: str,
+    colours: Colours,
+    device: torch.device,
+    precision: str,
+) -> Encoder:
+    """The encoder of a model that has its weights."""
+    size = _image_size(config)
+    return Encoder(
+        clip.eval(),
+        provenance=Provenance(
+            model=model,
+            pretrained=pretrained,
+            weights_sha256=weights_sha256(clip.state_dict()),
+            preprocess=preprocess,
+            embed_dim=config["embed_dim"],
+        ),
+        preprocess=build_preprocess(preprocess, size, colours.mean, colours.std),
+        tokenizer=_tokenizer(model, config),
+        image_size=size,
+        device=device,
+        precision=precision,
+    )
+
+
+def require_used(model: str, pretrained: str | None, weights: Path | None) -> None:
+    """Requires that what somebody typed as `pretrained` means something.
+
+    `load_encoder` itself takes whatever `Provenance.pretrained` of another encoder says.
+
+    Args:
+        model: As of `load_encoder`.
+        pretrained: A tag of the model's published weights, alone or before a file's name.
+        weights: A local weight file; its own name will do as well.
+
+    Raises:
+        UsageError: it names no weights of the model, and would be passed over.
+    """
+    model_config(model)
+    known = [BUNDLED] if model == TINY else published_tags(model)
+    if pretrained is None or tag_of(pretrained) in known:
+        return
+    if weights is not None and pretrained == weights.name:
+        return
+    expected = " or ".join(near_tags(pretrained, known)) or "none of it"
+    raise UsageError(
+        f"`pretrained` is {pretrained!r}, which is no tag of {model}'s weights; expected "
+        f"{expected}, or leave it out"
+    )
+
+
+def _source(model: str, tag: str | None, weights: Path | None) -> _Source:
+    """Where to read the weights that were asked for; fetches published ones."""
+    if weights is not None:
+        return _Source(weights, assumed_published(model, tag), tag=tag, local=True)
+    if model == TINY:
+        return _Source(ASSETS / f"{TINY}.safetensors", None, tag=BUNDLED, local=False)
+    published = find_published(model, tag)
+    return _Source(published.fetch(), published, tag=published.tag, local=False)
+
+
+def _with_weights(
+    model: str, config: Mapping[str, Any], source: _Source, read: ReadWeights
+) -> nn.Module:
+    """The architecture with the weights that were read.
+
+    The file's kind decides on QuickGELU where it tells, else what is known of the weights.
+    """
+    assumed = source.published.quick_gelu if source.published else False
+    clip = build_clip(config, quick_gelu=assumed if read.quick_gelu is None else read.quick_gelu)
+    state = _renamed(clip, read)
+    _require_fit(model, clip.state_dict(), state, source.file)
+    clip.load_state_dict(state, strict=False)
+    return clip
+
+
+def _renamed(clip: nn.Module, read: ReadWeights) -> dict[str, Tensor]:
+    """The tensors by the names and shapes that this version of open_clip gives them."""
+    state: dict[str, Tensor] = convert_state_dict(clip, read.state)
+    if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    expected = clip.state_dict()
+    for name in SCALES & state.keys() & expected.keys():
+        state[name] = state[name].reshape(expected[name].shape)
+    return state
+
+
+def _require_fit(
+    model: str, expected: Mapping[str, Tensor], given: Mapping[str, Tensor], file: Path
+) -> None:
+    """Raises WeightsError, naming the first difference, unless names and shapes agree."""
+    missing = [name for name in expected if name not in given and not name.endswith(_COUNTER)]
+    unknown = [name for name in given if name not in expected]
+    misshapen = [n for n in expected.keys() & given if expected[n].shape != given[n].shape]
+    if not (missing or unknown or misshapen):
+        return
+    width, given_width = _width(expected), _width(given)
+    if given_width is not None and given_width != width:
+        raise WeightsError(
+            f"{file} holds {given_width}-d weights of another architecture; "
+            f"`model={model!r}` expects {width}-d"
+        )
+    differences = [
+        *(f"it lacks {name}" for name in missing[:1]),
+        *(f"{name} is unknown" for name in unknown[:1]),
+        *(
+            f"{name} is {tuple(given[name].shape)}, expected {tuple(expected[name].shape)}"
+            for name in sorted(misshapen)[:1]
+        ),
+    ]
+    count = len(missing) + len(unknown) + len(misshapen)
+    raise WeightsError(
+        f"{file} holds weights of another architecture than `model={model!r}` expects "
+        f"({count} differences: {'; '.join(differences)}): pass the model it was made for"
+    )
+
+
+def _width(state: Mapping[str, Tensor]) -> int | None:
+    """Components of the vectors that a state dict's text tower gives; None where it has none."""
+    for name in ("text_projection", "text.text_projection"):
+        if name in state:
+            return int(state[name].shape[-1])
+    return None
+
+
+def _image_size(config: Mapping[str, Any]) -> int:
+    size = config["vision_cfg"].get("image_size", _DEFAULT_SIZE)
+    return int(size if isinstance(size, int) else size[0])
+
+
+def _tokenizer(model: str, config: Mapping[str, Any]) -> Tokenizer:
+    """The model's tokenizer.
+
+    Raises:
+        WeightsError: it is one of Hugging Face's and not on this machine.
+    """
+    tokenizer: Tokenizer
+    try:
+        if model == TINY:
+            context = config["text_cfg"]["context_length"]
+            tokenizer = open_clip.SimpleTokenizer(context_length=context)
+        else:
+            tokenizer = open_clip.get_tokenizer(model)
+    except OSError as fault:
+        raise WeightsError(
+            f"the tokenizer of {model} is on the Hugging Face hub, which cannot be reached: "
+            f"fill its cache first (HF_HOME)"
+        ) from fault
+    return tokenizer
