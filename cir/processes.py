@@ -6,15 +6,18 @@ Each begins by asking whether any has failed, so that a failure anywhere ends al
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 from jaxtyping import Shaped
 
 from cir.errors import CirError, StoppedError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Made = TypeVar("Made")
 
@@ -22,6 +25,8 @@ _LAUNCHED: Final = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What a launcher says in the environment."""
 _PATIENCE: Final = timedelta(days=1)
 """How long a process waits for one that is busy; of one that is gone it hears at once."""
+_GPU_OF: Final = "cir/gpu"
+"""Where processes tell each other which GPU they take, before they join."""
 
 
 class Processes:
@@ -66,6 +71,37 @@ class Processes:
             dist.all_gather(parts, tensor)
         return [part.numpy() for part in parts]
 
+    def all_rows(self, part: Shaped[np.ndarray, "_ ..."]) -> Shaped[np.ndarray, "_ ..."]:
+        """The rows of all processes, those of a lower rank first; each may have another number.
+
+        Raises:
+            CirError: a process failed, or was lost.
+        """
+        counts = self.all_gather_object(len(part))
+        filled = np.zeros((max(counts), *part.shape[1:]), part.dtype)
+        filled[: len(part)] = part
+        parts = zip(self.gathered(filled), counts, strict=True)
+        return np.concatenate([rows[:count] for rows, count in parts])
+
+    def begin_sum(self, tensor: "Tensor") -> Callable[[], None]:
+        """Begins to make a tensor its sum over all processes, in place.
+
+        Returns:
+            What waits for the sum, and raises CirError where a process was lost.
+        """
+        if self.count == 1:
+            return _nothing
+        import torch.distributed as dist
+
+        with self._naming_lost_processes():
+            work = dist.all_reduce(tensor, async_op=True)
+
+        def wait() -> None:
+            with self._naming_lost_processes():
+                work.wait()
+
+        return wait
+
     def summed(self, array: Shaped[np.ndarray, "*shape"]) -> Shaped[np.ndarray, "*shape"]:
         """The sum of the arrays of all processes."""
         total: Shaped[np.ndarray, "*shape"] = np.asarray(np.sum(self.gathered(array), axis=0))
@@ -105,8 +141,8 @@ class Processes:
         if self.count > 1:
             import torch.distributed as dist
 
-            with suppress(RuntimeError):
-                dist.barrier()
+            with suppress(CirError):
+                self._meet(None)
             dist.destroy_process_group()
 
     def _meet(self, error: CirError | None, value: Any = None) -> list[Any]:
@@ -142,30 +178,63 @@ ALONE: Final = Processes()
 """One process that nobody started others beside."""
 
 
+def launched() -> Processes:
+    """This process as a launcher numbered it, which has met no other; `ALONE` without a launcher.
+
+    `together` lets the processes meet.
+    """
+    if not all(os.environ.get(name) for name in _LAUNCHED) or os.environ["WORLD_SIZE"] == "1":
+        return ALONE
+    return Processes(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+
+
 @contextmanager
 def together() -> Iterator[Processes]:
     """Joins the processes that a launcher started, or this one alone; they part as one.
 
     Where the block raises, nobody is waited for: `fail_together` tells what raises in all of them.
     """
-    if not all(os.environ.get(name) for name in _LAUNCHED) or os.environ["WORLD_SIZE"] == "1":
-        yield ALONE
+    processes = launched()
+    if processes.count == 1:
+        yield processes
         return
     import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
 
-    dist.init_process_group(_backend(), timeout=_PATIENCE)
-    processes = Processes(dist.get_rank(), dist.get_world_size())
+    store, rank, count = next(rendezvous("env://", timeout=_PATIENCE))
+    backend = _backend(_gpus_of_all(store, rank, count))
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_PATIENCE)
     yield processes
     processes.leave()
 
 
-def _backend() -> str:
-    """gloo, and NCCL for tensors on GPUs where every process of this machine has one of its own."""
+def _gpus_of_all(store: Any, rank: int, count: int) -> list[str]:
+    """What tells the GPU of each process from all others; an empty text of one that has none."""
+    store.set(f"{_GPU_OF}/{rank}", _own_gpu())
+    return [store.get(f"{_GPU_OF}/{each}").decode() for each in range(count)]
+
+
+def _own_gpu() -> str:
+    """The UUID of the GPU that this process takes (`cir.runtime.pick_device`)."""
     import torch
 
-    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
-    one_each = torch.cuda.is_available() and torch.cuda.device_count() >= sharing
+    if not torch.cuda.is_available():
+        return ""
+    number = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+    return str(torch.cuda.get_device_properties(number).uuid)
+
+
+def _backend(gpus: Sequence[str]) -> str:
+    """gloo, and NCCL for tensors on GPUs where every process has one of its own.
+
+    However many a process sees: a launcher may show each its own alone.
+    """
+    one_each = all(gpus) and len(set(gpus)) == len(gpus)
     return "cpu:gloo,cuda:nccl" if one_each else "gloo"
+
+
+def _nothing() -> None:
+    """There is nothing to wait for."""
 
 
 def _error(rank: int, misused: bool, line: str) -> CirError:

@@ -19,7 +19,7 @@ import typer
 from rich.markup import escape
 
 from cir import __version__, config
-from cir.errors import CirError
+from cir.errors import CirError, UsageError
 from pipeline import faults, flags, leaving
 from pipeline.patience import awaited
 
@@ -94,26 +94,44 @@ def _add(
 
 def _run(stage: str, kind: type[config.Config], values: dict[str, Any]) -> None:
     """Runs a stage and turns its failure into an exit code."""
+    from cir.processes import launched
+
     faults.ready_terminal()
     with awaited(f"cir {stage.replace('_', '-')} begins"):
         code = _exit_code_of_all(stage, kind, values)
     leaving.end_if_told(code)
+    if launched().count > 1:
+        leaving.end_at_once(code)
     if code:
         raise typer.Exit(code)
 
 
 def _exit_code_of_all(stage: str, kind: type[config.Config], values: dict[str, Any]) -> int:
     """Runs a stage in this process, and in those that share its work; the exit code."""
-    from cir.processes import ALONE, together
+    from cir.processes import ALONE, launched, together
 
     try:
         with (
             leaving.on_signals(),
             together() if stage in _SHARED else nullcontext(ALONE) as processes,
         ):
+            if stage not in _SHARED:
+                _require_alone(launched())
             return _exit_code(stage, kind, values, processes)
-    except leaving.Left as error:
-        return faults.end(error, kind)
+    except (leaving.Left, UsageError) as error:
+        return faults.end(error, kind, main=launched().main)
+    except typer.Exit as ended:
+        return ended.exit_code
+
+
+def _require_alone(processes: "Processes") -> None:
+    """Raises UsageError where a launcher started several processes of what is one's work."""
+    if processes.count > 1:
+        shared = ", ".join(f"cir {name}" for name in _SHARED)
+        raise UsageError(
+            f"this is work for one process, and a launcher started {processes.count}: start it "
+            f"without the launcher; {shared} share their work among processes"
+        )
 
 
 def _exit_code(

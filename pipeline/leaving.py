@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 from cir.files import discard_unfinished
 from cir.locks import release_all
@@ -66,10 +66,21 @@ def end_if_told(code: int) -> None:
     What Python does when it ends, to take apart all that was loaded, takes longer than the rest.
     """
     if _told:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        multiprocessing.util._exit_function()  # type: ignore[attr-defined]
-        os._exit(code)
+        end_at_once(code)
+
+
+def end_at_once(code: int) -> NoReturn:
+    """Ends the program with a code, once all is done and closed, and takes nothing apart.
+
+    Processes that worked together end so. What joined them leaves threads behind that hold tensors
+    of Python's; such a thread may ask for Python while it is taken apart, which aborts the program
+    after its work is done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or read by nobody
+            stream.flush()
+    multiprocessing.util._exit_function()  # type: ignore[attr-defined]
+    os._exit(code)
 
 
 _told: Final[list[int]] = []

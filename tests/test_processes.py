@@ -1,11 +1,13 @@
 """One process alone, and how several share a machine; several at once are in test_shards.py."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from cir.errors import ManifestError, UsageError
-from cir.processes import ALONE, Processes, together
+from cir.processes import ALONE, Processes, _backend, _own_gpu, together
 from cir.runtime import pick_device
 from cir.workers import pick_threads, pick_workers
 
@@ -73,3 +75,24 @@ def test_each_process_takes_a_gpu_of_its_own(
     monkeypatch.setenv("LOCAL_RANK", rank)
     assert pick_device(name) == torch.device("cuda", number)
     assert pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "backend"),
+    [
+        (["GPU-1", "GPU-2"], "cpu:gloo,cuda:nccl"),
+        (["GPU-1", "GPU-1"], "gloo"),  # NCCL refuses two processes on one
+        (["GPU-1", ""], "gloo"),
+    ],
+)
+def test_nccl_joins_processes_that_have_a_gpu_each(gpus: list[str], backend: str) -> None:
+    assert _backend(gpus) == backend
+
+
+def test_a_process_takes_the_only_gpu_that_it_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {0: SimpleNamespace(uuid="GPU-7")}
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: len(shown))
+    monkeypatch.setattr("torch.cuda.get_device_properties", shown.__getitem__)
+    monkeypatch.setenv("LOCAL_RANK", "5")
+    assert _own_gpu() == "GPU-7"

@@ -26,6 +26,7 @@ def image_vectors(
     batch_size: int,
     workers: int,
     progress: Progress = SILENT,
+    of: int | None = None,
 ) -> Float[np.ndarray, "rows dim"]:
     """The encoder's output for each photo, not normalised.
 
@@ -35,6 +36,7 @@ def image_vectors(
         batch_size: Images encoded at once.
         workers: Processes that decode and preprocess; 0 does it in this one.
         progress: Told of every batch.
+        of: How many photos there are, where these are one process's part of them.
 
     Raises:
         ImageError: a file cannot be read; the first in order is named.
@@ -46,7 +48,7 @@ def image_vectors(
     ]
     rows = images_at_once(encoder, batch_size)
     batches, parts = spans_of(range(len(photos)), rows), []
-    filled = rows if len(photos) > rows else 0
+    filled = rows if (of or len(photos)) > rows else 0
     with (
         progress.task("images", len(photos), "images") as task,
         closing(photos_of(encoder, photos, batches, workers, in_bytes=True)) as stream,
@@ -60,7 +62,12 @@ def image_vectors(
 
 
 def caption_vectors(
-    encoder: Encoder, texts: Sequence[str], *, batch_size: int, progress: Progress = SILENT
+    encoder: Encoder,
+    texts: Sequence[str],
+    *,
+    batch_size: int,
+    progress: Progress = SILENT,
+    of: int | None = None,
 ) -> Float[np.ndarray, "rows dim"]:
     """The encoder's output for each text, not normalised.
 
@@ -69,6 +76,7 @@ def caption_vectors(
         texts: Cut at the model's context length.
         batch_size: Texts encoded at once.
         progress: Told of every batch.
+        of: How many distinct texts there are, where these are one process's part of them.
 
     Raises:
         VectorError: an output has no direction.
@@ -77,8 +85,9 @@ def caption_vectors(
     row_of = {text: row for row, text in enumerate(distinct)}
     vectors = np.empty((len(distinct), encoder.dim), np.float32)
     rows = texts_at_once(encoder, batch_size)
+    padded = (of or len(distinct)) > rows
     with progress.task("captions", len(distinct), "captions") as task:
-        for some in encode_by_length(encoder, distinct, rows, padded=len(distinct) > rows):
+        for some in encode_by_length(encoder, distinct, rows, padded=padded):
             vectors[some.rows] = some.vectors
             task.advance(len(some.rows))
     return vectors[[row_of[text] for text in texts]]

@@ -8,6 +8,7 @@ from cir.artefacts.vectors import VectorTable
 from cir.data.dataset import Dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
+from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 
 _BATCH = 128
@@ -22,6 +23,7 @@ def with_images(
     *,
     workers: int,
     progress: Progress = SILENT,
+    processes: Processes = ALONE,
 ) -> Embeddings:
     """The store with some images encoded again, and no others: none is stale.
 
@@ -31,7 +33,8 @@ def with_images(
         dataset: Where the image files are.
         image_ids: The images to encode.
         workers: Processes that decode.
-        progress: Shows images per second.
+        progress: Shows images per second, those of this process's part.
+        processes: Those that encode a part each; all return the same.
 
     Raises:
         ImageError: an image file can no longer be read.
@@ -40,14 +43,22 @@ def with_images(
     chosen = set(image_ids)
     rows = [row for row, image_id in enumerate(embeddings.images.keys) if image_id in chosen]
     ids = tuple(embeddings.images.keys[row] for row in rows)
-    files = [dataset.image_path(image_id) for image_id in ids]
-    vectors = image_vectors(encoder, files, batch_size=_BATCH, workers=workers, progress=progress)
+    files = [dataset.image_path(image_id) for image_id in ids[processes.part(len(ids))]]
+    part = image_vectors(
+        encoder, files, batch_size=_BATCH, workers=workers, progress=progress, of=len(ids)
+    )
+    vectors = processes.all_rows(part)
     digests = tuple(embeddings.image_sha256[row] for row in rows)
     return dataclasses.replace(embeddings, images=VectorTable(ids, vectors), image_sha256=digests)
 
 
 def with_captions(
-    embeddings: Embeddings, encoder: Encoder, texts: Iterable[str], *, progress: Progress = SILENT
+    embeddings: Embeddings,
+    encoder: Encoder,
+    texts: Iterable[str],
+    *,
+    progress: Progress = SILENT,
+    processes: Processes = ALONE,
 ) -> Embeddings:
     """The store with some texts encoded again, and no others: none is stale.
 
@@ -55,11 +66,19 @@ def with_captions(
         embeddings: Gives everything else.
         encoder: Its text tower has changed.
         texts: The texts to encode.
-        progress: Shows captions per second.
+        progress: Shows captions per second, those of this process's part.
+        processes: Those that encode a part each; all return the same.
 
     Raises:
         VectorError: the encoder gives vectors without a direction.
     """
     distinct = tuple(sorted(set(texts)))
-    vectors = caption_vectors(encoder, distinct, batch_size=_BATCH, progress=progress)
-    return dataclasses.replace(embeddings, captions=VectorTable(distinct, vectors))
+    part = caption_vectors(
+        encoder,
+        distinct[processes.part(len(distinct))],
+        batch_size=_BATCH,
+        progress=progress,
+        of=len(distinct),
+    )
+    captions = VectorTable(distinct, processes.all_rows(part))
+    return dataclasses.replace(embeddings, captions=captions)

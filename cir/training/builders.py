@@ -113,4 +113,5 @@ def build_learner(
         schedule=config.schedule,
         ema=config.ema,
         processes=processes,
+        forward_order=[*model.clip_parameters(), *beside_clip],
     )

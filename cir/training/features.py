@@ -13,14 +13,14 @@ time, so that the memory of the tower's activations is that of a chunk, however 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
@@ -34,6 +34,8 @@ Encode = Callable[[Tensor], Tensor]
 """An encoder's tower: inputs on its device to their vectors."""
 Chunk = Sequence[Tensor]
 """Inputs that are encoded together, in the parts that they came in: a row an input."""
+LastPass = Callable[[], AbstractContextManager[None]]
+"""Makes what surrounds a pass."""
 Rows = Int64[np.ndarray, " _"]
 """Rows of the store's table."""
 ChunkedRows = list[list[Rows]]
@@ -50,8 +52,12 @@ class Features(Protocol):
     def __call__(self, rows: Int64[np.ndarray, "*shape"]) -> Float[Tensor, "*shape dim"]:
         """The vectors of some rows of the store's table."""
 
-    def backward(self) -> None:
-        """Takes the gradient on into the tower, once the loss's own backward has run."""
+    def backward(self, last: LastPass = nullcontext) -> None:
+        """Takes the gradient on into the tower, once the loss's own backward has run.
+
+        Args:
+            last: Surrounds the pass that completes the gradients of the tower's parameters.
+        """
 
 
 class StoredFeatures:
@@ -63,7 +69,7 @@ class StoredFeatures:
     def __call__(self, rows: Int64[np.ndarray, "*shape"]) -> Float[Tensor, "*shape dim"]:
         return self._vectors[upload(rows, self._vectors.device)]
 
-    def backward(self) -> None:
+    def backward(self, last: LastPass = nullcontext) -> None:
         """Nothing: there is no tower behind them."""
 
 
@@ -81,7 +87,7 @@ class EncodedFeatures:
         indices = upload(np.searchsorted(self._rows, rows), self._features.device)
         return functional.embedding(indices, self._features)
 
-    def backward(self) -> None:
+    def backward(self, last: LastPass = nullcontext) -> None:
         """Nothing: the loss's backward went through the tower."""
 
 
@@ -115,22 +121,40 @@ class CachedFeatures(EncodedFeatures):
         super().__init__(rows, features.requires_grad_())
         self._chunks, self._encode, self._device = chunks, encode, device
 
-    def backward(self) -> None:
+    def backward(self, last: LastPass = nullcontext) -> None:
         """Encodes rows with a gradient again; one at least, so that every parameter gets one."""
         gradient = self._features.grad
         if gradient is None:
             return
         moved = gradient.any(dim=1).cpu().numpy()
         moved[0] = True
+        parts = [part for part in self._parts(moved) if len(part.rows)]
+        for part in parts:
+            rows, of_gradient = (
+                upload(each, self._device) for each in (part.rows, part.start + part.rows)
+            )
+            encoded = self._encode(joined_chunk(part.chunk, self._device)[rows])
+            with last() if part is parts[-1] else nullcontext():
+                torch.autograd.backward(encoded, gradient[of_gradient])
+        self._chunks = []
+
+    def _parts(self, moved: Bool[np.ndarray, " distinct"]) -> Iterator["_Part"]:
+        """Each chunk, and which of its rows have moved."""
         start = 0
         for chunk in self._chunks:
-            kept = np.flatnonzero(moved[start : start + sum(map(len, chunk))])
-            if len(kept):
-                rows, of_gradient = (upload(each, self._device) for each in (kept, start + kept))
-                encoded = self._encode(joined_chunk(chunk, self._device)[rows])
-                torch.autograd.backward(encoded, gradient[of_gradient])
-            start += sum(map(len, chunk))
-        self._chunks = []
+            length = sum(map(len, chunk))
+            yield _Part(chunk, start, np.flatnonzero(moved[start : start + length]))
+            start += length
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some rows of a chunk."""
+
+    chunk: Chunk
+    start: int
+    """Rows of the chunks before it."""
+    rows: Int64[np.ndarray, " part"]
 
 
 @runtime_checkable

@@ -13,11 +13,12 @@ from cir.encoding.encoder import Encoder
 from cir.encoding.refresh import with_captions, with_images
 from cir.errors import CheckpointError
 from cir.models.optim import ParameterGroup, layerwise_groups
+from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.training.features import FrozenTower, ImageTower, TextTower, Tower, Towers
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Model:
     """A combiner, and the encoder whose towers are tuned beside it, if any is."""
 
@@ -27,7 +28,8 @@ class Model:
     tunes_image: bool
     tunes_text: bool
     encode_batch: int | None = None
-    """Images or texts that a tuned tower encodes at once; None encodes a step's all at once."""
+    """Images or texts that a tuned tower encodes at once; None encodes a step's all at once. A run
+    that was not told finds it at its first step (`cir.training.encode_batch`)."""
 
     def clip_groups(self, learning_rate: float, layer_decay: float) -> list[ParameterGroup]:
         """Groups the parameters of the tuned towers by layer, and freezes all others of CLIP.
@@ -50,6 +52,14 @@ class Model:
             for parameter in group.parameters:
                 parameter.requires_grad_(True)
         return groups
+
+    def clip_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the tuned towers, those of images first, from the input on."""
+        if self.encoder is None:
+            return []
+        images = self.encoder.image_parameters() if self.tunes_image else {}
+        texts = self.encoder.text_parameters() if self.tunes_text else {}
+        return [*images.values(), *texts.values()]
 
     def towers(
         self, embeddings: Embeddings, dataset: Dataset, *, device: torch.device, workers: int
@@ -80,6 +90,7 @@ class Model:
         *,
         workers: int,
         progress: Progress = SILENT,
+        processes: Processes = ALONE,
     ) -> Embeddings:
         """The vectors that the tuned towers give now; the store itself where none is tuned.
 
@@ -90,14 +101,21 @@ class Model:
             texts: The captions to encode where the text tower is tuned; no others are left.
             workers: Processes that decode images.
             progress: Shows images and captions per second.
+            processes: Those that encode a part each; all return the same.
         """
         now = embeddings
         if self.encoder is not None and self.tunes_image:
             now = with_images(
-                now, self.encoder, dataset, image_ids, workers=workers, progress=progress
+                now,
+                self.encoder,
+                dataset,
+                image_ids,
+                workers=workers,
+                progress=progress,
+                processes=processes,
             )
         if self.encoder is not None and self.tunes_text:
-            now = with_captions(now, self.encoder, texts, progress=progress)
+            now = with_captions(now, self.encoder, texts, progress=progress, processes=processes)
         return now
 
     def clip_state(self) -> Mapping[str, Tensor] | None:

@@ -16,7 +16,6 @@ from accelerate import Accelerator
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim import AdamW
 
 from cir.models.dropout import share_masks
@@ -38,6 +37,7 @@ from cir.training.candidates import (
     reference_candidates,
 )
 from cir.training.features import Features
+from cir.training.gradients import SharedGradients
 from cir.training.objective import Objective
 from cir.types import LossTerm, Schedule
 
@@ -83,6 +83,7 @@ class Learner:
         schedule: Schedule = "cosine",
         ema: float = 0.0,
         processes: Processes = ALONE,
+        forward_order: Sequence[nn.Parameter] = (),
     ) -> None:
         """Prepares the optimiser.
 
@@ -96,12 +97,15 @@ class Learner:
             schedule: How learning rates change over the run.
             ema: Decay of the moving average of all that is trained; 0 averages nothing.
             processes: Those that take a part of every batch each.
+            forward_order: The optimiser's parameters in the order of the forward pass, which
+                decides when several processes add up which; by default the optimiser's.
         """
         self.combiner = combiner
         self.objective = objective
         self.processes = processes
         self.parameters = trained_parameters(optimiser)
         self.average = WeightAverage(self.parameters, ema)
+        self._gradients = SharedGradients(forward_order or self.parameters, processes)
         self._accelerator = accelerator
         self._optimiser = accelerator.prepare(optimiser)
         self._peak, self._schedule = learning_rate, schedule
@@ -147,10 +151,11 @@ class Learner:
             encoded: The features that the losses were computed from.
         """
         self._optimiser.zero_grad()
-        self._accelerator.backward(losses.total)
-        for features in encoded:
-            features.backward()
-        self._sum_gradients()
+        with self._gradients.whole():
+            self._accelerator.backward(losses.total)
+        for features in reversed(encoded):
+            features.backward(self._gradients.whole)
+        self._gradients.add_up()
         norm: Float[Tensor, ""] = self._accelerator.clip_grad_norm_(
             self.parameters, MAX_GRADIENT_NORM
         )
@@ -243,14 +248,6 @@ class Learner:
             return temperature.detach()
         return like.new_full((), temperature)
 
-    def _sum_gradients(self) -> None:
-        """Each process has the gradient of its part; that of the whole batch is their sum."""
-        if self.processes.count == 1:
-            return
-        present = [p.grad for p in self.parameters if p.grad is not None]
-        flat = summed(parameters_to_vector(present), self.processes)
-        vector_to_parameters(flat, present)
-
 
 def _guided(sources: CandidateSources, part: Batch, raw: Negatives) -> Negatives:
     """Unit vectors of negatives, and which of them the guide leaves out."""
@@ -289,10 +286,7 @@ def gathered(part: Float[Tensor, "part dim"], total: int, processes: Processes) 
 def summed(tensor: Tensor, processes: Processes) -> Tensor:
     """The sum of a tensor over all processes, without gradients."""
     total = tensor.detach().clone()
-    if processes.count > 1:
-        import torch.distributed as dist
-
-        dist.all_reduce(total)
+    processes.begin_sum(total)()
     return total
 
 

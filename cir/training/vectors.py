@@ -45,7 +45,7 @@ class CurrentVectors:
             dataset: Has the image files.
             store: The store that training began with.
             workers: Processes that decode images.
-            processes: Of which the main one encodes.
+            processes: Those that encode, and look for near-duplicates, a part each.
             progress: Shows images and captions per second.
         """
         self.store = store
@@ -82,15 +82,14 @@ class CurrentVectors:
         """
         queries = [*(self._data.queries if mined else ()), *self._data.dev]
         self._move_to(
-            self._processes.broadcast_from_main(
-                lambda: self._model.encoded_again(
-                    self.store,
-                    self._dataset,
-                    self._image_ids(),
-                    [joined(query.captions) for query in queries],
-                    workers=self._workers,
-                    progress=self._progress,
-                )
+            self._model.encoded_again(
+                self.store,
+                self._dataset,
+                self._image_ids(),
+                [joined(query.captions) for query in queries],
+                workers=self._workers,
+                progress=self._progress,
+                processes=self._processes,
             )
         )
 
@@ -119,4 +118,5 @@ class CurrentVectors:
             options.duplicate_threshold,
             max_target_similarity=options.max_target_similarity,
             exclude_siblings=options.exclude_siblings,
+            processes=self._processes,
         )

@@ -4,13 +4,11 @@ import dataclasses
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,54 +38,12 @@ from tests.support.mining_worlds import (
     random_world,
     small_worlds,
 )
+from tests.support.threads import Meeting, Threads, in_shards
 from tests.support.worlds import random_embeddings, write_store
 
 pytestmark = pytest.mark.slow
 
-T = TypeVar("T")
 EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "40"))
-
-
-class Meeting:
-    """Where threads that stand for processes lay down what they say."""
-
-    def __init__(self, count: int) -> None:
-        self.said: list[Any] = [None] * count
-        self.barrier = threading.Barrier(count, timeout=60)
-
-    def exchanged(self, rank: int, value: Any) -> list[Any]:
-        self.said[rank] = value
-        self.barrier.wait()
-        told = list(self.said)
-        self.barrier.wait()
-        return told
-
-
-class Threads(Processes):
-    """One of several threads, whose parts of a gallery end where they are told."""
-
-    def __init__(self, rank: int, shares: Sequence[float], meeting: Meeting) -> None:
-        super().__init__(rank, len(shares) + 1)
-        self.shares, self.meeting = [0.0, *sorted(shares), 1.0], meeting
-
-    def part(self, total: int) -> slice:
-        start, stop = (round(total * share) for share in self.shares[self.rank : self.rank + 2])
-        return slice(start, stop)
-
-    def all_gather_object(self, value: Any) -> list[Any]:
-        return self.meeting.exchanged(self.rank, value)
-
-    def gathered(self, array: np.ndarray) -> list[np.ndarray]:
-        parts = self.meeting.exchanged(self.rank, array.copy())
-        assert len({(part.shape, part.dtype) for part in parts}) == 1
-        return parts
-
-
-@contextmanager
-def one_thread(threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """In place of `scanning_threads`, which sets what threads have in common."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
 
 
 def mined_in_shards(
@@ -95,21 +51,6 @@ def mined_in_shards(
 ) -> list[Manifest]:
     """What each process mines where the parts of the gallery end at `shares` of it."""
     return in_shards(shares, partial(mined, world, options, block_size))
-
-
-def in_shards(shares: Sequence[float], work: Callable[[Processes], T]) -> list[T]:
-    """What each process makes of its part of the gallery."""
-    count = len(shares) + 1
-    meeting = Meeting(count)
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(count) as pool:
-        for module in ("scan.stream", "exclusions.near_duplicates", "exclusions.rules"):
-            patch.setattr(f"cir.mining.{module}.scanning_threads", one_thread)
-        processes = [Threads(rank, shares, meeting) for rank in range(count)]
-        running = [pool.submit(work, own) for own in processes]
-        for each in as_completed(running):
-            if each.exception():
-                meeting.barrier.abort()
-        return [each.result() for each in running]
 
 
 @settings(max_examples=EXAMPLES // 10)
@@ -247,13 +188,18 @@ def flags(files: dict[str, Path], **others: object) -> list[str]:
 
 
 def test_the_command_runs_under_torchrun(files: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, os, pathlib\n"
+        "if 'RANK' in os.environ:\n"
+        "    atexit.register(pathlib.Path('taken-apart').touch)\n"
+    )
     asked = {"strategy": "category-aware", "device": "cpu"}
     words = flags(files, **asked, out="two.parquet")
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
     done = subprocess.run(
         [*torchrun, "--nproc-per-node", "2", "-m", CIR, "mine", *words],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -263,6 +209,8 @@ def test_the_command_runs_under_torchrun(files: dict[str, Path], tmp_path: Path)
     assert done.stdout.count("queries starved") == 1
     alone = run(MineConfig(**files, **asked, out=tmp_path / "one.parquet"))
     assert (tmp_path / "two.parquet").read_bytes() == alone.read_bytes()
+    # Python taken apart beside threads that hold its tensors aborts once in a while.
+    assert not (tmp_path / "taken-apart").exists()
 
 
 @pytest.mark.parametrize(

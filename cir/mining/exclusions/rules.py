@@ -21,6 +21,7 @@ from cir.mining.exclusions.excluded import REASONS, Exclusions, Reason
 from cir.mining.exclusions.near_duplicates import near_duplicates
 from cir.mining.numerics.cosine import paired_cosines
 from cir.mining.numerics.threads import scanning_threads
+from cir.processes import ALONE, Processes
 from cir.ragged import Ragged
 from cir.types import NO_ROW
 
@@ -47,6 +48,7 @@ def find_exclusions(
     max_target_similarity: float | None = None,
     exclude_siblings: bool = False,
     max_similar_pairs: int = MAX_SIMILAR_PAIRS,
+    processes: Processes = ALONE,
 ) -> Exclusions:
     """Finds the gallery images that are no negatives of each query.
 
@@ -59,6 +61,8 @@ def find_exclusions(
         max_target_similarity: Cosine to the target above which a candidate is excluded.
         exclude_siblings: Whether to exclude the targets of the same reference under other captions.
         max_similar_pairs: Pairs of a target and a similar image that may be listed.
+        processes: Those that compare a part of the targets each with the same gallery; all return
+            the same.
 
     Returns:
         The excluded rows of `gallery` by query, each with the first rule that excludes it.
@@ -77,6 +81,7 @@ def find_exclusions(
         duplicate_threshold,
         max_target_similarity,
         max_similar_pairs,
+        processes,
     )
     known = _in_gallery([query.known_ids for query in queries], row_of)
     by_reason: list[tuple[Reason, Ragged]] = [
@@ -98,6 +103,7 @@ def excluded_images(
     *,
     max_target_similarity: float | None = None,
     exclude_siblings: bool = False,
+    processes: Processes = ALONE,
 ) -> Exclusions:
     """Finds the rows of `embeddings.images` that are no negatives of each query.
 
@@ -113,6 +119,7 @@ def excluded_images(
         duplicate_threshold,
         max_target_similarity=max_target_similarity,
         exclude_siblings=exclude_siblings,
+        processes=processes,
     )
 
 
@@ -157,6 +164,7 @@ def _similar_to_targets(
     duplicate_threshold: float,
     max_target_similarity: float | None,
     max_pairs: int,
+    processes: Processes,
 ) -> tuple[Ragged, Ragged]:
     """For each target the rows of its near-copies, and of images more similar than is allowed."""
     limit = _HIGHEST_COSINE if max_target_similarity is None else max_target_similarity
@@ -166,7 +174,9 @@ def _similar_to_targets(
         return none, none
     vectors = embeddings.images.unit(targets, "targets")
     _require_few_pairs(vectors, gallery, threshold, max_pairs)
-    target_rows, gallery_rows = near_duplicates(vectors, gallery, threshold)
+    part = processes.part(len(targets))
+    found, columns = near_duplicates(vectors[part], gallery, threshold)
+    target_rows, gallery_rows = map(processes.all_rows, (part.start + found, columns))
     cosines = paired_cosines(vectors, target_rows, gallery, gallery_rows)
     near = Ragged.of_pairs(target_rows, gallery_rows, len(targets))
     return (

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cir.errors import StoreError, UsageError
 from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions
 from cir.mining.exclusions.rules import excluded_images, find_exclusions
 from cir.types import NO_ROW
+from tests.support.threads import in_shards
 
 IDS = tuple("abcdefgh")
 UNLIKE = 1.01
@@ -234,3 +236,14 @@ def test_exclusions_of_the_store_give_those_of_any_gallery(seed: int) -> None:
     for name in ("starts", "rows", "reasons"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
     assert found.counts == expected.counts
+
+
+def test_processes_that_compare_a_part_of_the_targets_each_find_the_same() -> None:
+    targets = "bcdeb"
+    queries = [query(str(n), "a", target, f"is {n}") for n, target in enumerate(targets)]
+    asked = partial(excluded_images, queries, store(vectors=around_b(c=0.8, d=0.6)), 0.7)
+    alone = asked()
+    for found in in_shards([0.1, 0.6], lambda processes: asked(processes=processes)):
+        np.testing.assert_array_equal(found.rows, alone.rows)
+        assert found.counts == alone.counts
+    assert alone.counts.duplicate_vectors == 3  # b, which comes twice, and c
