@@ -8,6 +8,7 @@ import pytest
 import torch
 import typer.testing
 from hypothesis import settings
+from markupsafe import Markup
 
 from cir.data.dataset import Dataset
 from tests.support.worlds import small_dataset
@@ -32,6 +33,16 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device; this machine has none"))
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts have names and no curves: for tests of what stands around them, which is quicker."""
+
+    def named(described: str, draw: object, size: object, name: str) -> Markup:
+        return Markup('<svg class="{}" role="img" aria-label="{}"></svg>').format(name, described)
+
+    monkeypatch.setattr("cir.reporting.svg._drawn", named)
 
 
 @pytest.fixture(scope="session")
