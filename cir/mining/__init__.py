@@ -22,6 +22,7 @@ The names exported here work on plain arrays and know no files. Begin with `mine
     arguments        checks of what callers pass
 
     scan/            every query compared with the gallery: counts, and pools of candidates
+    device/          the same wholly on a GPU: only what is found comes back
     exclusions/      the images that are no negatives of a query
     sketch/          cheap products, with a bound of their error, that rule most candidates out
     numerics/        the one cosine, codes of floats, compiled loops, threads

@@ -6,6 +6,7 @@ begins behind its target, and targets may rank far below k. Mining takes three s
 
     bands       where each query's bands begin and end                     cir.mining.bands
     scan        the gallery streams by: counts, and pools of candidates    cir.mining.scan
+                the same wholly on a GPU                                   cir.mining.device
     selection   draws take their quotas from the pools                     cir.mining.selection
 
 The result depends on neither block, tile, thread nor processor: distances are those of
@@ -28,6 +29,7 @@ from cir import arguments
 from cir.errors import UsageError, VectorError
 from cir.mining.arguments import mining_device
 from cir.mining.bands import BandCounts, Borders, Interval, Keys, keys_at
+from cir.mining.device.stream import stream as stream_on_device
 from cir.mining.numerics.cosine import paired_distances
 from cir.mining.plan import Plan
 from cir.mining.problem import CandidatePool, FilterCounts, Mined, Problem
@@ -50,7 +52,7 @@ def mine(
     *,
     device: torch.device | str = "cpu",
     block_size: int = 512,
-    tile_size: int = TILE_SIZE,
+    tile_size: int | None = None,
     threads: int | None = None,
     arithmetic: torch.dtype | None = None,
     progress: Progress = SILENT,
@@ -62,13 +64,15 @@ def mine(
     Args:
         problem: The vectors, and the exclusions; its gallery is this process's shard.
         plan: How many negatives a query gets, and which.
-        device: Where the matrix products run: a device or its name. Mining runs on CUDA or the CPU;
-            `auto` is CUDA where there is one, and Apple's MPS, which has no float64, is the CPU.
+        device: Where candidates are compared and chosen: a device or its name. Mining runs on CUDA
+            or the CPU; `auto` is CUDA where there is one, and Apple's MPS, which has no float64, is
+            the CPU.
         block_size: Queries compared with a tile of the gallery at once, by each thread.
-        tile_size: Gallery rows in a tile.
-        threads: How many threads scan; by default one a usable core.
-        arithmetic: Number format of the sketch, the cheap products that rule most candidates out:
-            torch.bfloat16, torch.float32, or by default the faster here. The result is the same.
+        tile_size: Gallery rows in a tile; by default as many as suit the device.
+        threads: How many threads scan on the CPU; by default one a usable core.
+        arithmetic: Number format of the sketch on the CPU, the cheap products that rule most
+            candidates out: torch.bfloat16, torch.float32, or by default the faster here. The result
+            is the same.
         progress: Shows gallery images per second.
         processes: Those that hold a shard each; all pass the same queries and plan, and all return
             the same.
@@ -86,7 +90,7 @@ def mine(
     machine = _Machine(
         device=mining_device(device),
         block_size=arguments.integer("block_size", block_size, 1),
-        tile_size=arguments.integer("tile_size", tile_size, 1),
+        tile_size=None if tile_size is None else arguments.integer("tile_size", tile_size, 1),
         threads=None if threads is None else arguments.integer("threads", threads, 1),
         arithmetic=arithmetic,
         progress=progress,
@@ -135,7 +139,7 @@ class _Machine:
 
     device: torch.device
     block_size: int
-    tile_size: int
+    tile_size: int | None
     threads: int | None
     arithmetic: torch.dtype | None
     progress: Progress
@@ -239,20 +243,32 @@ class _Scanner:
                 machine.block_size,
                 machine.progress,
                 label,
-                tile_size=machine.tile_size,
+                tile_size=machine.tile_size or TILE_SIZE,
                 threads=machine.threads,
             )
-        result = stream(
+        return self._streamed(request, label), self._valid()
+
+    def _streamed(self, request: ScanRequest, label: str) -> ScanResult:
+        """Scans the gallery, on the CPU or wholly on another device."""
+        machine = self._machine
+        if machine.device.type == "cpu":
+            return stream(
+                request,
+                machine.arithmetic or fastest_dtype(),
+                machine.block_size,
+                machine.progress,
+                label,
+                tile_size=machine.tile_size or TILE_SIZE,
+                threads=machine.threads,
+            )
+        return stream_on_device(
             request,
-            machine.arithmetic or fastest_dtype(machine.device),
             machine.device,
             machine.block_size,
             machine.progress,
             label,
             tile_size=machine.tile_size,
-            threads=machine.threads,
         )
-        return result, self._valid()
 
     def _valid(self) -> Int64[np.ndarray, "queries two"]:
         """Valid candidates of each query in the shard: all, and those of its category."""

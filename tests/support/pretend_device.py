@@ -3,8 +3,8 @@
 Its tensors compute on the CPU. They refuse to be mixed with tensors of the CPU and to become NumPy
 arrays, as those of a GPU do, and every operation that waits for the device is counted: reading a
 number, copying to the host, and indexing by a mask, whose result has a size that the device alone
-knows. Importing this module registers the device for the whole process, so tests that use it run
-in one of their own (`tests.support.forked`).
+knows. A quotient by a number of the host rounds as on a GPU. Importing this module registers the
+device for the whole process, so tests that use it run in one of their own (`tests.support.forked`).
 """
 
 from collections import Counter
@@ -28,6 +28,7 @@ _INDEXING = {
     aten._index_put_impl_.default,
     aten._unsafe_index.Tensor,
 }
+_PRODUCTS = {aten.div.Tensor: aten.mul.Tensor, aten.div_.Tensor: aten.mul_.Tensor}
 WAITS: Counter[str] = Counter()
 """How often the host waited for the device, by what for."""
 
@@ -104,6 +105,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     inner_args, inner_kwargs = (tree_map(_inner, given) for given in (args, kwargs))
     if kwargs.get("device") is not None:
         inner_kwargs["device"] = torch.device("cpu")
+    if away and func in _PRODUCTS:
+        func, inner_args = _by_reciprocal(func, inner_args)
     known = {id(tensor.inner): tensor for tensor in away} | {
         id(tensor): tensor for tensor in tensors if not isinstance(tensor, Away)
     }
@@ -114,6 +117,14 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return known.get(id(value)) if id(value) in known else Away(value) if goes else value
 
     return tree_map(outer, func(*inner_args, **inner_kwargs))
+
+
+def _by_reciprocal(func: Any, args: Any) -> tuple[Any, Any]:
+    """A quotient by a number of the host, which a GPU computes as a product with 1 / number."""
+    dividend, divisor = args[:2]
+    if isinstance(divisor, Tensor) or not dividend.is_floating_point() or not divisor:
+        return func, args
+    return _PRODUCTS[func], (dividend, float(torch.tensor(divisor, dtype=dividend.dtype) ** -1))
 
 
 def _inner(value: Any) -> Any:

@@ -23,7 +23,6 @@ TILE_SIZE: Final = 4096
 """Gallery rows that each thread compares at once."""
 BLOCK_SIZE: Final = 512
 """Vectors that are compared with them at once."""
-_CPU: Final = torch.device("cpu")
 
 
 def near_duplicates(
@@ -57,8 +56,7 @@ def near_duplicates(
             vectors,
             gallery,
             decisions,
-            fastest_dtype(_CPU),
-            _CPU,
+            fastest_dtype(),
             ceiling=True,
             run_parts=pool.map,
         )

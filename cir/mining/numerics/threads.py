@@ -22,21 +22,8 @@ def scanning_threads(threads: int | None = None) -> Iterator[ThreadPoolExecutor]
     pool = ThreadPoolExecutor(
         pick_threads(threads), initializer=torch.set_num_threads, initargs=(1,)
     )
-    with threadpool_limits(1, user_api="blas"), _float32_sums(), pool:
+    with threadpool_limits(1, user_api="blas"), float32(), pool:
         try:
             yield pool
         finally:
             torch.set_num_threads(before)
-
-
-@contextmanager
-def _float32_sums() -> Iterator[None]:
-    """Keeps GPUs from summing in fewer bits than the error bound of a sketch assumes."""
-    products = torch.backends.cuda.matmul
-    before = products.allow_bf16_reduced_precision_reduction
-    products.allow_bf16_reduced_precision_reduction = False
-    try:
-        with float32():
-            yield
-    finally:
-        products.allow_bf16_reduced_precision_reduction = before

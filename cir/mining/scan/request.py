@@ -5,7 +5,7 @@ Candidates are ordered by (distance, gallery row). Compiled code takes named tup
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -88,6 +88,16 @@ class ScanRequest:
 
     def __len__(self) -> int:
         return len(self.thresholds.vectors)
+
+    def block(self, queries: slice) -> "ScanRequest":
+        """The request of some of the queries."""
+        return replace(
+            self,
+            thresholds=self.thresholds.block(queries),
+            pools=self.pools.block(queries),
+            decisions=self.decisions[queries],
+            exclusions=self.exclusions.take(np.arange(len(self))[queries]),
+        )
 
 
 def scan_request(

@@ -1,4 +1,4 @@
-"""The whole gallery streamed past the queries: tile after tile, a block of queries to a thread.
+"""On the CPU, the whole gallery streamed past the queries: tile by tile, a block to a thread.
 
 Memory holds two tiles of the gallery and a block of similarities for each thread, whatever the size
 of the gallery, which may be a file mapped into memory. The result depends on none of these sizes.
@@ -34,7 +34,6 @@ _TILES_SORTED: Final = 16
 def stream(
     request: ScanRequest,
     dtype: torch.dtype,
-    device: torch.device,
     block_size: int,
     progress: Progress,
     label: str,
@@ -47,7 +46,6 @@ def stream(
     Args:
         request: The queries and the gallery.
         dtype: Arithmetic of the sketch, torch.bfloat16 or torch.float32.
-        device: Where the products of the sketch are computed.
         block_size: Queries to a block.
         progress: Shows gallery images per second.
         label: The name of the scan in `progress`.
@@ -63,7 +61,7 @@ def stream(
         progress.task(label, len(request.gallery), "images") as task,
         scanning_threads(threads) as executor,
     ):
-        scan = _StreamedScan(request, dtype, device, block_size, tile_size, executor)
+        scan = _StreamedScan(request, dtype, block_size, tile_size, executor)
         for start in range(0, len(request.gallery), _TILES_SORTED * tile_size):
             chunk = scan.sketch_chunk(start, executor)
             loading = executor.submit(scan.load_tile, chunk, 0)
@@ -124,7 +122,6 @@ class _StreamedScan:
         self,
         request: ScanRequest,
         dtype: torch.dtype,
-        device: torch.device,
         block_size: int,
         tile_size: int,
         executor: ThreadPoolExecutor,
@@ -132,7 +129,7 @@ class _StreamedScan:
         queries = request.thresholds.vectors
         self._request, self._tile_size = request, tile_size
         self._sketch = Sketch(
-            queries, request.gallery, request.decisions, dtype, device, run_parts=executor.map
+            queries, request.gallery, request.decisions, dtype, run_parts=executor.map
         )
         self._product_error = product_error(queries.shape[1])
         self._memory = threading.local()

@@ -60,12 +60,9 @@ class Rotation:
     def turned(
         self, given: Float32[Tensor, "rows dim"], mean: Float64[np.ndarray, " dim"]
     ) -> Float32[Tensor, "rows width"]:
-        """The coordinates of unit vectors less a mean, where the vectors are."""
-        centre = torch.from_numpy((mean @ self.axes).astype(np.float32)).to(given.device)
-        if given.device.type != "cpu":
-            return (given.double() @ torch.from_numpy(self.axes).to(given.device)).float() - centre
-        vectors = given.numpy()
-        total = np.tile(-centre.numpy(), (len(vectors), 1))
+        """The coordinates of unit vectors less a mean."""
+        centre, vectors = (mean @ self.axes).astype(np.float32), given.numpy()
+        total = np.tile(-centre, (len(vectors), 1))
         part = np.empty_like(total)
         for start in range(0, len(self._narrow), _STEP):
             step = slice(start, start + _STEP)

@@ -12,9 +12,9 @@ columns of the product, and so is an offset for each query: a rounded result is 
 so the offset lies where decisions are taken. Embeddings crowd about their mean and along few axes,
 which makes all three terms small; vectors without such structure are cut nowhere.
 
-bfloat16 halves the product's time or better on processors and GPUs that have it; sums are of
-float32. Its rounding bears on the longest coordinates most, so the first few axes are kept as two
-numbers each, [Px] = a + b: the product then holds a_x a_y + a_x b_y + b_x a_y.
+bfloat16 halves the product's time or better on processors that have it; sums are of float32. Its
+rounding bears on the longest coordinates most, so the first few axes are kept as two numbers each,
+[Px] = a + b: the product then holds a_x a_y + a_x b_y + b_x a_y.
 
 Where only high similarities are looked for, |t| can be a column as well: the product is then a
 ceiling of the similarity, and far fewer axes are enough to rule a pair out.
@@ -91,8 +91,9 @@ class Side:
 
     def take(self, rows: Int64[np.ndarray, " chosen"]) -> "Side":
         """Some of the rows, in their order."""
-        columns = self.columns[torch.from_numpy(rows).to(self.columns.device)]
-        return Side(columns, *(values[rows] for values in self.lengths))
+        return Side(
+            self.columns[torch.from_numpy(rows)], *(values[rows] for values in self.lengths)
+        )
 
 
 def concatenated_sides(sides: Sequence[Side]) -> Side:
@@ -112,7 +113,6 @@ class Sketch:
         gallery: Float32[np.ndarray, "gallery dim"],
         decisions: Float32[np.ndarray, "queries decisions"],
         dtype: torch.dtype,
-        device: torch.device,
         width: Width | None = None,
         *,
         ceiling: bool = False,
@@ -127,14 +127,13 @@ class Sketch:
             decisions: Similarities at which decisions are taken; the last of each query is the
                 offset that is subtracted from its similarities.
             dtype: torch.bfloat16 or torch.float32.
-            device: Where products are computed.
             width: Axes to keep; by default those that cost least, together with the pairs that will
                 have to be compared exactly.
             ceiling: Whether products are upper bounds of the similarities, whatever was cut off.
             small_work: With fewer pairs than these, all axes are kept.
             run_parts: Sketches parts of the queries, one after the other or side by side.
         """
-        self.dtype, self._device, self._ceiling = dtype, device, ceiling
+        self.dtype, self._ceiling = dtype, ceiling
         self.offsets = decisions[:, -1].astype(np.float64)
         gallery_sample, query_sample = _spread(gallery, _SAMPLE), _spread(queries, _SAMPLE)
         self._gallery_mean, self._query_mean = (
@@ -195,12 +194,10 @@ class Sketch:
         Args:
             block: Which of the queries.
             tile: A result of `tile`.
-            out: CPU memory of `dtype`, which is overwritten.
+            out: Memory of `dtype`, which is overwritten.
         """
         queries = self.queries.block(block)
-        if self._device.type != "cpu":
-            out.copy_(queries.columns @ tile.columns.T)
-        elif self.dtype == torch.float32:
+        if self.dtype == torch.float32:
             # NumPy's BLAS was measured faster than torch's here.
             np.matmul(queries.columns.numpy(), tile.columns.numpy().T, out=out.numpy())
         else:
@@ -230,7 +227,7 @@ class Sketch:
     ) -> Side:
         """Centres, rotates, cuts, rounds; `vectors · other_mean + constants` is among columns."""
         moments = moments_of(vectors, mean, other_mean)
-        constant = torch.from_numpy(moments.along_other + constants).to(self._device)
+        constant = torch.from_numpy(moments.along_other + constants)
         head, cut, error = self._head(vectors, moments, mean)
         length = _lengths(head)
         if self._ceiling:
@@ -246,7 +243,7 @@ class Sketch:
         factors = (first, second, parts, ones) if of_queries else (second, first, ones, parts)
         columns = torch.cat([kept, *factors], dim=1)
         lengths = (length + rounded, rounded, cut, constant.abs())
-        return Side(columns.contiguous(), *(values.cpu().numpy() for values in lengths))
+        return Side(columns.contiguous(), *(values.numpy() for values in lengths))
 
     def _head(
         self,
@@ -255,14 +252,14 @@ class Sketch:
         mean: Float64[np.ndarray, " dim"],
     ) -> tuple[Tensor, Tensor, float]:
         """Centred coordinates, the length of what was cut off, and how far they may be off."""
-        given = torch.from_numpy(vectors).to(self._device)
+        given = torch.from_numpy(vectors)
         if self._rotation is None:
-            head = given.double() - torch.from_numpy(mean).to(self._device)
+            head = given.double() - torch.from_numpy(mean)
             return head, head.new_zeros(len(head)), 0.0
         head, error = self._rotation.turned(given, mean), self._rotation.error
         whole = torch.from_numpy(moments.square - 2 * moments.along + mean @ mean)
         least = (_lengths(head) - error).clamp(min=0)
-        rest = (whole.to(self._device) - least.square()).clamp(min=0)
+        rest = (whole - least.square()).clamp(min=0)
         return head, rest.sqrt() + _MEASURING, error
 
 
@@ -306,13 +303,11 @@ def _split(values: Float64[Tensor, " rows"], dtype: torch.dtype) -> Tensor:
 
 
 @cache
-def fastest_dtype(device: torch.device) -> torch.dtype:
-    """The arithmetic in which `device` multiplies faster: bfloat16 or float32.
+def fastest_dtype() -> torch.dtype:
+    """The arithmetic in which this processor multiplies faster: bfloat16 or float32.
 
-    On the CPU both are tried for a moment, on one thread: mining gives the same with either.
+    Both are tried for a moment, on one thread: mining gives the same with either.
     """
-    if device.type != "cpu":
-        return torch.bfloat16
     left, right = torch.ones(_ROWS_TOGETHER, 256), torch.ones(_SAMPLE, 256)
     halves, out = (left.bfloat16(), right.bfloat16()), torch.empty(_ROWS_TOGETHER, _SAMPLE)
     narrow = out.bfloat16()

@@ -13,7 +13,6 @@ from cir.mining.sketch.cost_model import Width
 from cir.mining.sketch.product import Sketch, concatenated_sides, fastest_dtype
 from tests.support.vectors import unit
 
-CPU: Final = torch.device("cpu")
 DTYPES: Final = (torch.bfloat16, torch.float32)
 DIM: Final = 72
 ROWS: Final = 150
@@ -86,7 +85,7 @@ def sketched(
 ) -> Sketch:
     borders = np.random.default_rng(5).uniform(-1, 1, (len(queries), 2)).astype(np.float32)
     kept = None if width is None else Width(width, split)
-    return Sketch(queries, gallery, borders, dtype, CPU, kept)
+    return Sketch(queries, gallery, borders, dtype, kept)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -105,7 +104,7 @@ def test_no_product_strays_beyond_the_bound(
 def test_no_similarity_is_above_its_ceiling(make: Make, width: int, dtype: torch.dtype) -> None:
     queries, gallery = made(make, 40, 1), made(make, ROWS, 2)
     borders = np.full((40, 1), 0.99, np.float32)
-    sketch = Sketch(queries, gallery, borders, dtype, CPU, Width(width), ceiling=True)
+    sketch = Sketch(queries, gallery, borders, dtype, Width(width), ceiling=True)
     out = torch.empty(40, ROWS, dtype=dtype)
     sketched = sketch.multiply(slice(0, 40), sketch.tile(gallery), out)
     least = queries.astype(np.float64) @ gallery.T.astype(np.float64) - 0.99
@@ -157,7 +156,7 @@ def test_few_axes_suffice_for_vectors_that_crowd_along_few(dtype: torch.dtype) -
 def chosen_width(make: Make, dtype: torch.dtype) -> int:
     queries, gallery = made(make, 3200, 1, dim=256), made(make, 3200, 2, dim=256)
     borders = np.full((3200, 1), 0.2, np.float32)
-    return Sketch(queries, gallery, borders, dtype, CPU).width.axes
+    return Sketch(queries, gallery, borders, dtype).width.axes
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -177,7 +176,7 @@ def test_small_work_is_cut_nowhere() -> None:
 def test_any_number_of_rows_is_sampled(queries: int, gallery: int) -> None:
     asked, shown = made(low_rank, queries, 1, dim=65), made(low_rank, gallery, 2, dim=65)
     borders = np.zeros((queries, 1), np.float32)
-    sketch = Sketch(asked, shown, borders, torch.float32, CPU, small_work=0)
+    sketch = Sketch(asked, shown, borders, torch.float32, small_work=0)
     assert len(sketch.queries.columns) == queries
     strayed(asked, shown[:50], sketch)
 
@@ -209,19 +208,6 @@ def test_the_doubt_of_a_row_is_the_bound_that_it_alone_would_have() -> None:
     assert np.abs(sketch.doubt(tile) - alone).max() < of_sums < np.ptp(alone)
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("rows", "dim"), [(8, 4096), (600, 640), (3000, 72)])
-def test_the_bound_holds_on_a_gpu(rows: int, dim: int, dtype: torch.dtype) -> None:
-    """Few rows of many components too, whose sums a GPU may add up in parts."""
-    queries, gallery = made(far_from_zero, rows, 1, dim), made(far_from_zero, rows, 2, dim)
-    borders = np.zeros((rows, 1), np.float32)
-    for width in (dim, dim // 2):
-        sketch = Sketch(queries, gallery, borders, dtype, torch.device("cuda"), Width(width))
-        strayed(queries, gallery, sketch)
-
-
 def test_the_quicker_arithmetic_is_found_and_kept() -> None:
-    assert fastest_dtype(torch.device("cuda")) == torch.bfloat16
-    assert fastest_dtype(CPU) in DTYPES
-    assert fastest_dtype(CPU) is fastest_dtype(CPU)
+    assert fastest_dtype() in DTYPES
+    assert fastest_dtype() is fastest_dtype()

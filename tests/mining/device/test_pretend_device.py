@@ -1,0 +1,37 @@
+"""Mining on a device that refuses to be mixed with the CPU, against mining on the CPU."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.forked import forked
+from tests.support.plans import PRETENDED
+
+pytestmark = pytest.mark.slow
+
+CELLS = 6
+"""Blocks × tiles of `tests.support.pretend_mining`."""
+FIELDS = 4
+"""Of what is downloaded at the end of a scan: keys, rows, distances, counts."""
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    process = forked("tests.support.pretend_mining", [])
+    said, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    mined: dict[str, Any] = json.loads(said)
+    return mined
+
+
+@pytest.mark.parametrize("name", PRETENDED)
+def test_mining_is_the_same_on_both(found: dict[str, Any], name: str) -> None:
+    assert found[name]["differ"] == []
+
+
+@pytest.mark.parametrize("name", PRETENDED)
+def test_a_block_and_a_tile_wait_once(found: dict[str, Any], name: str) -> None:
+    """For the number of pairs that they leave open; and a scan, for its result."""
+    scans = 2 if name == "window" else 1
+    assert found[name]["waits"] == {"mask": scans * CELLS, "copy": scans * FIELDS}
