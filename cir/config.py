@@ -758,7 +758,8 @@ class TrainConfig(Config):
     """Each layer of a tuned tower learns at this share of the next one's rate; 1 is one rate."""
     encode_batch: int | None = option(None, "Model")
     """Images or texts that a tuned tower encodes at once: memory is theirs, the gradient that of
-    the whole batch (GradCache), each encoded twice. By default a batch's all at once."""
+    the whole batch (GradCache), each encoded twice. By default as many as a GPU's free memory
+    takes, all of a batch where they fit; on a CPU all."""
     checkpoint_activations: bool = option(False, "Model")
     """Keep no activations inside a tuned tower's blocks, but compute them again: less memory, a
     third more arithmetic."""

@@ -15,6 +15,7 @@ from typing import Final
 
 from cir import __version__, config
 from cir.errors import CirError, StoppedError, UsageError, described
+from cir.memory import is_lack_of_memory, out_of_memory
 from pipeline import console
 from pipeline.bars import err
 from pipeline.flags import spelled
@@ -36,11 +37,6 @@ _GOES_ON: Final = (config.EmbedConfig, config.DemoConfig)
 """Commands that go on where they were stopped."""
 _OF_MEMORY: Final = ("batch_size", "block_size", "encode_batch", "workers")
 """Fields of which less needs less memory."""
-_LACKING: Final = (
-    *("can't allocate memory", "CUDA error: out of memory", "CUDA out of memory"),
-    *("ALLOC_FAILED", "bad_alloc", "can't start new thread", "Unable to allocate"),
-)
-"""What errors say that are of no class of their own."""
 _SHOW: Final = "CIR_TRACEBACK"
 """The environment variable that shows tracebacks in place of writing them to a file."""
 
@@ -59,7 +55,7 @@ def as_library_errors(command: Command = None) -> Iterator[None]:
     except OSError as error:
         raise CirError(described(error)) from error
     except Exception as error:
-        if not _is_lack_of_memory(error):
+        if not is_lack_of_memory(error):
             raise
         raise CirError(_out_of_memory(error, command)) from error
 
@@ -119,7 +115,7 @@ def _ending(error: BaseException, command: Command) -> tuple[int, str]:
         return SIGNALLED + error.signal, f"{error}; {_afterwards(command)}"
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, f"interrupted; {_afterwards(command)}"
-    if _is_lack_of_memory(error):
+    if is_lack_of_memory(error):
         return FAILED, _out_of_memory(error, command)
     return BUG, _bug(error)
 
@@ -133,22 +129,11 @@ def _afterwards(command: Command) -> str:
     return "what was there before is as it was"
 
 
-def _is_lack_of_memory(error: BaseException) -> bool:
-    """Whether it is what NumPy, torch, FAISS or the system raise; some tell by the text alone."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _LACKING)
-
-
 def _out_of_memory(error: BaseException, command: Command) -> str:
-    detail = " ".join(str(error).split())
     known = _fields(command) if command is not None else ()
     smaller = " or ".join(f"`{name}`" for name in _OF_MEMORY if name in known)
     advice = f", use a machine with more, or a smaller {smaller}" if smaller else ""
-    return (
-        f"out of memory{f' ({detail[:200]})' if detail else ''}: free some"
-        f"{advice or ', or use a machine with more'}"
-    )
+    return out_of_memory(error, f"free some{advice or ', or use a machine with more'}")
 
 
 def _fields(command: type[config.Config]) -> tuple[str, ...]:

@@ -3,13 +3,15 @@
 import hashlib
 import os
 import signal
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
@@ -27,6 +29,10 @@ Preprocessing = Callable[[Image.Image], Float[Tensor, "3 size size"]]
 
 _WORKER_DIED = "DataLoader worker"
 """How torch's message begins when a worker was killed; any other RuntimeError is a bug."""
+_SHARED: Final = Path("/dev/shm")  # noqa: S108  # asked for its size alone
+"""Where Linux keeps the memory that workers hand batches over in; containers have 64 MiB of it."""
+_AHEAD: Final = 2
+"""Batches that a worker reads ahead of the caller: torch's `prefetch_factor`."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,8 @@ def image_batches(
         _Images(images, preprocess, least),
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of rows will do
         num_workers=workers if batches else 0,
-        collate_fn=_collate,
+        prefetch_factor=_AHEAD if batches and workers else None,
+        collate_fn=partial(_collated, workers=workers),
         pin_memory=pinned,
         worker_init_fn=partial(_begin, lifeline.end),
         generator=torch.Generator(),  # else the loader draws from the global one
@@ -85,8 +92,8 @@ def image_batches(
     except RuntimeError as fault:
         if not str(fault).startswith(_WORKER_DIED):
             raise
-        line = str(fault).splitlines()[0]
-        raise CirError(f"{line}; pass a smaller `batch_size`, or `workers=0`") from fault
+        workers_died_of = {worker.exitcode for worker in getattr(stream, "_workers", ())}
+        raise CirError(_told(str(fault).splitlines()[0], workers_died_of)) from fault
     finally:
         lifeline.cut()  # what the workers have begun is not waited for
         del stream  # the last reference: not when a traceback is let go
@@ -136,6 +143,62 @@ class _Images(TorchDataset[_DecodedImage]):
             return _DecodedImage(row, None, "", printable(str(fault)))
         pixels = self._preprocess(image)
         return _DecodedImage(row, pixels, hashlib.sha256(encoded).hexdigest(), "")
+
+
+@dataclass(frozen=True)
+class _Piped:
+    """A batch on its way through the pipe of a worker: whoever unpickles it has the batch."""
+
+    batch: ImageBatch
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = vars(self.batch) | {"pixels": None}
+        return _unpiped, (parts, self.batch.pixels.numpy())
+
+
+def _unpiped(parts: dict[str, Any], pixels: np.ndarray) -> ImageBatch:
+    return ImageBatch(**parts | {"pixels": torch.from_numpy(pixels)})
+
+
+def _collated(images: Sequence[_DecodedImage], workers: int) -> ImageBatch | _Piped:
+    """A batch, as it is handed over: in shared memory, and through a pipe where that is small.
+
+    torch itself would put it into shared memory in a thread that nobody hears of: what failed there
+    was waited for without end.
+    """
+    batch = _collate(images)
+    if not workers:
+        return batch
+    if _shared_memory_holds(_AHEAD * workers * batch.pixels.nbytes):
+        with suppress(RuntimeError):
+            batch.pixels.share_memory_()  # type: ignore[no-untyped-call]
+            return batch
+    return _Piped(batch)
+
+
+def _shared_memory_holds(size: int) -> bool:
+    """Whether so many bytes are free and as many are left to others, such as NCCL.
+
+    Other systems than Linux keep them elsewhere.
+    """
+    try:
+        found = os.statvfs(_SHARED)
+    except (OSError, AttributeError):
+        return True
+    return 2 * size <= found.f_bavail * found.f_frsize
+
+
+def _told(line: str, exit_codes: Collection[int | None]) -> str:
+    """A line of torch's on a worker that died, with what helps.
+
+    One that writes to shared memory which is not there dies of SIGBUS.
+    """
+    if -signal.SIGBUS in exit_codes:
+        return (
+            f"{line}, by a bus error: {_SHARED} is full, most likely: give a container more of it "
+            f"(docker run --shm-size 2g), or pass `workers=0`"
+        )
+    return f"{line}; pass a smaller `batch_size`, or `workers=0`"
 
 
 def _collate(images: Sequence[_DecodedImage]) -> ImageBatch:

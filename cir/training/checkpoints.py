@@ -145,6 +145,8 @@ class Checkpoints:
                 f"train again with `overwrite=True`"
             )
         self._model.load(saved)
+        if self._config.encode_batch is None:
+            self._model.encode_batch = saved.metadata.config.get("encode_batch")
         self._learner.load_state(trainer)
         self._last_sha256 = saved.sha256
         return ResumeState.from_state(trainer[_RESUME_KEY]), updates_made(trainer["optimiser"])
@@ -174,6 +176,6 @@ class Checkpoints:
                 provenance=self._store.provenance,
                 embeddings_sha256=self._store.sha256,
                 dev=dict(metrics.dev) if metrics else {},
-                config=config.to_json(),
+                config=config.to_json() | {"encode_batch": self._model.encode_batch},
             ),
         )

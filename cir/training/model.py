@@ -18,7 +18,7 @@ from cir.progress import SILENT, Progress
 from cir.training.features import FrozenTower, ImageTower, TextTower, Tower, Towers
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Model:
     """A combiner, and the encoder whose towers are tuned beside it, if any is."""
 
@@ -28,7 +28,8 @@ class Model:
     tunes_image: bool
     tunes_text: bool
     encode_batch: int | None = None
-    """Images or texts that a tuned tower encodes at once; None encodes a step's all at once."""
+    """Images or texts that a tuned tower encodes at once; None encodes a step's all at once. A run
+    that was not told finds it at its first step (`cir.training.encode_batch`)."""
 
     def clip_groups(self, learning_rate: float, layer_decay: float) -> list[ParameterGroup]:
         """Groups the parameters of the tuned towers by layer, and freezes all others of CLIP.

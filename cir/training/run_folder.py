@@ -23,6 +23,8 @@ _CHANGEABLE: Final = (
         "save_minutes",
         "device",
         "workers",
+        "encode_batch",
+        "checkpoint_activations",
         "tracker",
         "log_every",
         "stale_ok",

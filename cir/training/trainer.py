@@ -8,7 +8,7 @@ epoch, step), so a resumed run ends as one that was never killed.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,9 @@ from cir.training.batches import Batch, TrainingRows, draw_batches
 from cir.training.builders import build_accelerator, build_learner, build_model
 from cir.training.checkpoints import Checkpoints, ResumeState
 from cir.training.dev import DevEvaluator
+from cir.training.encode_batch import choose_encode_batch, telling_what_needs_less
 from cir.training.epoch import EpochProgress, StepPosition, train_epoch
+from cir.training.features import Towers
 from cir.training.fixed_negatives import FixedNegatives
 from cir.training.metrics_log import Clock, EpochLosses, EpochMetrics, RunLog, manifest_figures
 from cir.training.remining import Remining
@@ -74,6 +76,8 @@ class Trainer:
         self._clock = Clock()
         self._finished = 0
         """Epochs that are finished."""
+        self._towers: Towers | None = None
+        """Opened at the first epoch that is trained."""
         self._interrupted: EpochProgress | None = None
         """How far the epoch after those has come, where the run was interrupted within it."""
 
@@ -88,9 +92,9 @@ class Trainer:
             UsageError: the device, the precision or a tracker is not available.
             WeightsError, StoreError: the encoder to tune is not available, or not the store's.
         """
-        device = pick_device(self._config.device)
+        self._device = device = pick_device(self._config.device)
         self._setup_model(embeddings, device)
-        self._setup_vectors(dataset, embeddings, device)
+        self._setup_vectors(dataset, embeddings)
         self._setup_evaluation(embeddings, device)
         self._setup_negatives(device)
         self._setup_checkpoints(embeddings)
@@ -163,9 +167,7 @@ class Trainer:
         self._trackers = Trackers(accelerator, trackers, config.log_every)
         self._learner = build_learner(config, self._model, accelerator, self._processes)
 
-    def _setup_vectors(
-        self, dataset: Dataset, embeddings: Embeddings, device: torch.device
-    ) -> None:
+    def _setup_vectors(self, dataset: Dataset, embeddings: Embeddings) -> None:
         self._vectors = CurrentVectors(
             self._model,
             self._data,
@@ -175,7 +177,6 @@ class Trainer:
             processes=self._processes,
             progress=self._progress,
         )
-        self._towers = self._vectors.towers(device)
 
     def _setup_evaluation(self, embeddings: Embeddings, device: torch.device) -> None:
         self._dev = DevEvaluator(self._data, embeddings, device, self._processes)
@@ -210,11 +211,15 @@ class Trainer:
             self._clock = Clock()
         sources = self._negatives.sources()
         batches = self._draw_batches(sources.rows, epoch)
-        precision = self._config.precision
-        with self._clock.part("train"), stop.deferred(), float32(precision):
+        with (
+            self._clock.part("train"),
+            stop.deferred(),
+            float32(self._config.precision),
+            telling_what_needs_less(self._config),
+        ):
             return train_epoch(
                 self._learner,
-                self._towers,
+                self._open_towers(batches, begins=epoch == 1 and resumed is None),
                 sources,
                 batches,
                 StepPosition(epoch, self._config.epochs, self._config.seed),
@@ -223,6 +228,18 @@ class Trainer:
                 between_steps=partial(self._save_or_stop, stop, epoch, len(batches)),
                 progress=progress,
             )
+
+    def _open_towers(self, batches: Sequence[Batch], *, begins: bool) -> Towers:
+        """The towers; a run that begins chooses how many images or texts they encode at once.
+
+        A run that goes on keeps what it chose.
+        """
+        if self._towers is None:
+            if begins and self._config.encode_batch is None:
+                chosen = choose_encode_batch(self._model, batches, self._processes)
+                self._model.encode_batch = chosen
+            self._towers = self._vectors.towers(self._device)
+        return self._towers
 
     def _draw_batches(self, rows: TrainingRows, epoch: int) -> list[Batch]:
         """The batches of an epoch.

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,7 +99,32 @@ def test_a_signal_to_the_whole_group_leaves_the_workers_alone(photos: list[Path]
     assert len(list(reading)) == 2
 
 
-@pytest.mark.parametrize("fatal", [signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS])
+def no_memory(pixels: Tensor) -> None:
+    raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
+
+
+@pytest.mark.parametrize("lacking", ["nothing", "room", "room when it is taken"])
+def test_batches_go_another_way_where_shared_memory_is_small(
+    photos: list[Path], lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container has 64 MiB of it; a batch that found no room there never came."""
+    space = SimpleNamespace(f_bavail=0 if lacking == "room" else 10**9, f_frsize=1)
+    monkeypatch.setattr("cir.data.image_batches.os.statvfs", lambda path: space)
+    if lacking == "room when it is taken":
+        monkeypatch.setattr(Tensor, "share_memory_", no_memory)
+    first, second = read(photos, [range(3), range(3, 6)], 1)
+    assert first.pixels.is_shared() == (lacking == "nothing")
+    assert first.pixels.tolist() == [[[[0]], [[0]], [[0]]], [[[2]], [[4]], [[6]]]]
+    assert (first.rows, second.rows, sorted(second.faults)) == ((0, 2), (3,), [4, 5])
+
+
+def test_a_worker_that_lacks_shared_memory_says_how_to_give_more(photos: list[Path]) -> None:
+    dying = partial(die_of, signal.SIGBUS)
+    with pytest.raises(CirError, match=r"bus error: /dev/shm is full.*--shm-size.*`workers=0`"):
+        list(image_batches(photos, [range(1)], dying, workers=1, pinned=False))
+
+
+@pytest.mark.parametrize("fatal", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_killed_worker_is_one_line(
     photos: list[Path], fatal: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,7 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         arguments.update(options, model=model)
         return ENCODER
 
-    monkeypatch.setattr("cir.encoding.origin.load_encoder", load)
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", load)
     return arguments
 
 

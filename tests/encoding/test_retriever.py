@@ -34,7 +34,7 @@ TEXTS = ("is red", "is longer and has a collar", "")
 def encoder(monkeypatch: pytest.MonkeyPatch):
     """Found whatever published encoder is asked for."""
     made = micro_encoder()
-    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: made)
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: made)
     return made
 
 

@@ -43,7 +43,7 @@ def test_a_tuned_encoder_gives_the_vectors_anew(
         asked.append(weights)
         return encoder
 
-    monkeypatch.setattr("cir.encoding.origin.load_encoder", load)
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", load)
     queries, ids = dataset.queries("val"), sorted(set().union(*dataset.galleries("val").values()))
     checkpoint = read_checkpoint(folder)
     now = as_tuned(embeddings, checkpoint, dataset, queries, ids, device=CPU, workers=0)

@@ -27,7 +27,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture
 def search(shop: Dataset, monkeypatch: pytest.MonkeyPatch):
     """Runs `cir search` over the shop's store."""
-    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: micro_encoder())
     store = str(shop.root.with_suffix(".h5"))
     return lambda *words: runner.invoke(app, ["search", "--store", store, *words])
 

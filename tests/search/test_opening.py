@@ -21,7 +21,7 @@ from tests.support.micro import micro_encoder
 def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
     """Found whatever published encoder is asked for."""
     made = micro_encoder()
-    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: made)
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: made)
     monkeypatch.setattr("cir.search.open_index.load_encoder", lambda *_, **__: made)
     return made
 

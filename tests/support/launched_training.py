@@ -54,7 +54,7 @@ def trained(
     """Trains a run of a micro encoder's vectors; the figures of its epochs as they were told."""
     told: list[dict[str, Any]] = []
     embeddings = _encoded(dataset.root)
-    with mock.patch("cir.encoding.origin.load_encoder", _micro):
+    with mock.patch("cir.encoding.loading.load_encoder", _micro):
         train(
             config_of(out, clip_learning_rate=1e-3, **settings),
             dataset,

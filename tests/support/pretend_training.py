@@ -61,7 +61,7 @@ def trained(
 ) -> list[Any]:
     """The loss and the recalls on dev of each epoch."""
     given = {"combiner": "gated-sum", "clip_learning_rate": 1e-3, "epochs": 2} | settings
-    with mock.patch("cir.encoding.origin.load_encoder", _micro):
+    with mock.patch("cir.encoding.loading.load_encoder", _micro):
         train(config_of(out, **given), dataset, embeddings, random_manifest(dataset, embeddings))
     return [[line["loss"], line["dev"]] for line in metrics(out)]
 

@@ -34,7 +34,7 @@ def encoded(dataset: Dataset) -> Embeddings:
 def encoder(monkeypatch: pytest.MonkeyPatch):
     """The encoder of `encoded`, found by training whatever it asks for."""
     made = micro_encoder(tower="resnet")
-    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: made)
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: made)
     return made
 
 

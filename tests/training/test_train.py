@@ -250,7 +250,7 @@ def test_how_towers_are_encoded_changes_nothing_but_rounding(
         return length
 
     monkeypatch.setattr(Learner, "backward", kept)
-    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: micro_encoder())
     plain = run(tmp_path / "plain", dataset, encoded, tune="both", epochs=1, remine=False)
     expected, steps = steps[0], []
     other = run(
@@ -266,7 +266,7 @@ def test_how_towers_are_encoded_changes_nothing_but_rounding(
 
 @pytest.mark.slow
 def test_a_layer_nearer_the_input_moves_less(tmp_path, dataset, encoded, monkeypatch):
-    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: micro_encoder())
     changes = {"tune": "both", "epochs": 1, "clip_learning_rate": 1e-3, "layer_decay": 0.3}
     tuned = weights(run(tmp_path / "run", dataset, encoded, **changes))
     before = micro_encoder().clip.state_dict()

@@ -100,7 +100,7 @@ def test_a_run_ends_at_its_plateau_also_when_resumed(
 def test_a_resumed_run_of_tuned_towers_ends_as_one_never_killed(
     tmp_path, dataset, encoded, monkeypatch, changes
 ):
-    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: micro_encoder())
     changes |= {"epochs": 2, "clip_learning_rate": 1e-3}
     straight = run(tmp_path / "straight", dataset, encoded, **changes)
     killed = tmp_path / "killed"
@@ -171,7 +171,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(
 def test_a_run_killed_every_few_steps_ends_as_one_never_killed(
     tmp_path, dataset, encoded, monkeypatch, changes
 ):
-    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: micro_encoder())
     straight = run(tmp_path / "straight", dataset, encoded, **changes)
     killed, resume, places = tmp_path / "killed", False, []
     while not resume or len(metrics(killed)) < len(metrics(straight)):

@@ -124,7 +124,7 @@ def sources_of_epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Embeddings,
 def test_steps_exclude_by_the_tuned_vectors_also_when_resumed(
     tmp_path: Path, dataset, encoded, monkeypatch, sources_of_epochs
 ):
-    monkeypatch.setattr("cir.encoding.origin.load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: micro_encoder())
     unit = encoded.images.unit(encoded.images.keys, "images")
     threshold = float(np.quantile((unit @ unit.T)[np.triu_indices(len(unit), 1)], 0.95))
     manifest = filtered(random_manifest(dataset, encoded), threshold)
