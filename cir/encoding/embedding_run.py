@@ -147,7 +147,7 @@ class EmbeddingRun:
     ) -> Generator[ImageBatch, None, None]:
         spans = spans_of(range(len(ids)), images_at_once(self.encoder, self.batch_size))
         paths = [files[i] for i in ids]
-        return photos_of(self.encoder, paths, spans, self.workers, in_bytes=True)
+        return photos_of(self.encoder, paths, spans, self.workers)
 
     def _faults(self, photos: ImageBatch, ids: Sequence[str]) -> dict[str, str]:
         if photos.faults and self.on_error == "fail":

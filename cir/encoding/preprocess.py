@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from cir.errors import UsageError
+from cir.runtime import upload
 
 ENOUGH: Final = 2
 """A photo is decoded at no less than this many times the encoder's size, where it has as many."""
@@ -134,10 +135,10 @@ def normalise(
     pixels: Float[Tensor, "*batch 3 height width"], mean: Sequence[float], std: Sequence[float]
 ) -> Float[Tensor, "*batch 3 height width"]:
     """Pixels in [0, 1], each channel less its mean and over its standard deviation."""
-    means, deviations = (_channels(values).to(pixels.device) for values in (mean, std))
+    means, deviations = (_channels(values, pixels.device) for values in (mean, std))
     normalised: Tensor = (pixels - means) / deviations
     return normalised
 
 
-def _channels(values: Sequence[float]) -> Float[Tensor, "3 1 1"]:
-    return torch.tensor(values).reshape(3, 1, 1)
+def _channels(values: Sequence[float], device: torch.device) -> Float[Tensor, "3 1 1"]:
+    return upload(np.array(values, dtype=np.float32), device).reshape(3, 1, 1)

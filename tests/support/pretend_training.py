@@ -39,6 +39,7 @@ ASKED: Final[dict[str, dict[str, Any]]] = {
     "guide": {"guide_threshold": 0.2, "online_top_k": 3, "contrast": "batch+mined"},
     "text": {"tune": "text"},
     "image": {"tune": "image"},
+    "both": {"tune": "both"},
     "in chunks": {"tune": "both", "encode_batch": 5},
 }
 """Settings by the name of the run that is trained with them."""

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 RUNS = (
     *("attention-fusion", "terms", "online", "trust", "hardness", "guide"),
-    *("text", "image", "in chunks"),
+    *("text", "image", "both", "in chunks"),
 )
 MIXED = """
 import torch
