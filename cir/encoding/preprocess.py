@@ -57,7 +57,9 @@ class PhotoTransform:
         self, pixels: UInt8[Tensor, "batch size size 3"]
     ) -> Float[Tensor, "batch 3 size size"]:
         """The same as calling the transform, of what `pixels` gave, on whatever device it is."""
-        return normalise(pixels.permute(0, 3, 1, 2).float().div(255), self.mean, self.std)
+        values = pixels.permute(0, 3, 1, 2).float()
+        # By a tensor: a GPU multiplies by 1 / 255 where it is told a number, and rounds twice.
+        return normalise(values.div(values.new_full((), 255)), self.mean, self.std)
 
 
 def build_preprocess(
