@@ -26,7 +26,7 @@ from pipeline.patience import awaited
 if TYPE_CHECKING:
     from cir.processes import Processes
 
-_SHARED = ("mine", "train")
+_SHARED = ("embed", "mine", "train")
 """Stages that share their work among the processes that a launcher starts."""
 
 
