@@ -139,4 +139,4 @@ def laid_out_for(device: torch.device, clip: nn.Module) -> nn.Module:
     """
     if device.type != "cuda":
         return clip
-    return clip.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return clip.to(memory_format=torch.channels_last)
