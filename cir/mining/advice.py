@@ -92,7 +92,7 @@ def advise(
         galleries: Image ids by category.
         query_vectors: The composed query of each of `queries`.
         options: How many negatives, the margin, and whatever no way to mine changes.
-        device: Where the matrix products run.
+        device: Where candidates are compared.
         progress: Shows gallery images per second.
 
     Raises:

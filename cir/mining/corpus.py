@@ -108,8 +108,9 @@ def mine_negatives(
             known from elsewhere, or the query itself where it stands in the corpus.
         fill: What fills up a query whose band holds too few; None leaves it short.
         seed: Of every random choice.
-        device: Where the matrix products run: a device or its name. Mining runs on CUDA or the CPU;
-            `auto` is CUDA where there is one, and Apple's MPS, which has no float64, is the CPU.
+        device: Where candidates are compared and chosen: a device or its name. Mining runs on CUDA
+            or the CPU; `auto` is CUDA where there is one, and Apple's MPS, which has no float64, is
+            the CPU.
         block_size: Queries compared with the corpus at once, which bounds the memory.
         progress: Shows gallery images per second.
 

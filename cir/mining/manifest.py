@@ -108,7 +108,7 @@ def mine_manifest(
         split: Their split, for the record.
         epoch: The epoch of training that they were mined after; 0 before it.
         checkpoint_sha256: The checkpoint that composed them.
-        device: Where the matrix products run.
+        device: Where candidates are compared.
         text_share: The share of the text in the sum that composed them, for the record.
         pilot: How the sampling of `options` was chosen, for the record.
         left_out: Queries that `usable_queries` left out, for the record.

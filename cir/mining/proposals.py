@@ -66,7 +66,7 @@ def propose_pairs(
         margin: How much farther than the target an image may be, in cosine distance.
         duplicate_threshold: An image whose cosine to the reference, or to any target that it has
             under whatever captions, reaches this is a copy, and no new target.
-        device: Where the matrix products run.
+        device: Where candidates are compared.
         block_size: Queries compared with the gallery at once.
         progress: Shows gallery images per second.
         processes: Those that mine together; all return the same.
