@@ -424,6 +424,36 @@ class AddQueriesConfig(Config):
     """Replace a dataset folder that exists."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MergeConfig(Config):
+    """Make one dataset of several: photos keep their splits, equal categories become one."""
+
+    datasets: tuple[str, ...] = required("Input", argument=True)
+    """Dataset folders in FashionIQ's form, two or more; they stay as they are."""
+    out: Path = required("Output", writes="dataset")
+    """Dataset folder to make."""
+    prefixes: tuple[str, ...] = option((), "Ids")
+    """What stands before the ids of a dataset, given once for each, in order; an empty one leaves
+    them as they are. Without prefixes, datasets that share an id are refused."""
+    link: LinkMode = option("hardlink", "Output")
+    """How photos enter the dataset; a hard link falls back to a copy across devices."""
+    overwrite: bool = option(False, "Output")
+    """Replace a dataset folder that exists."""
+
+    def read(self) -> dict[str, Path]:
+        """Every dataset, by its place among them."""
+        return {f"datasets[{number}]": Path(each) for number, each in enumerate(self.datasets)}
+
+    def faults(self) -> Iterator[str]:
+        if len(self.datasets) < 2:
+            yield f"`datasets` are {len(self.datasets)}; expected two or more"
+        if self.prefixes and len(self.prefixes) != len(self.datasets):
+            yield (
+                f"`prefixes` are {len(self.prefixes)}; expected {len(self.datasets)}, one of each "
+                f"dataset"
+            )
+
+
 # ----------------------------------------------------------------------------------- stages
 
 
