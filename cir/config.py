@@ -38,7 +38,7 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Preprocess = Literal["targetpad", "squarepad", "clip"]
 OnError = Literal["fail", "skip"]
 OnStarved = Literal["nearest", "random", "drop", "fail"]
-Index = Literal["auto", "flat", "ivf", "hnsw", "ivfpq"]
+Index = Literal["auto", "flat", "faiss", "ivf", "hnsw", "ivfpq"]
 CombinerName = Literal["gated-sum", "attention-fusion", "clip4cir", "sum"]
 Tune = Literal["none", "text", "image", "both"]
 Tracker = Literal["tensorboard", "wandb", "none"]
@@ -58,6 +58,7 @@ EXPORT_SUFFIXES = (".parquet", ".jsonl")
 PROPOSED, PROPOSED_USES = 1000, 2
 SEEDS: Final = 2**63
 """How many there are, from 0 on."""
+APPROXIMATE_INDEXES: Final[tuple[Index, ...]] = ("ivf", "hnsw", "ivfpq")
 _LARGEST_SEED: Final = SEEDS - 1
 _LARGEST_DECAY = 1e6
 TINY = "cir-tiny"
@@ -423,6 +424,36 @@ class AddQueriesConfig(Config):
     """Replace a dataset folder that exists."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MergeConfig(Config):
+    """Make one dataset of several: photos keep their splits, equal categories become one."""
+
+    datasets: tuple[str, ...] = required("Input", argument=True)
+    """Dataset folders in FashionIQ's form, two or more; they stay as they are."""
+    out: Path = required("Output", writes="dataset")
+    """Dataset folder to make."""
+    prefixes: tuple[str, ...] = option((), "Ids")
+    """What stands before the ids of a dataset, given once for each, in order; an empty one leaves
+    them as they are. Without prefixes, datasets that share an id are refused."""
+    link: LinkMode = option("hardlink", "Output")
+    """How photos enter the dataset; a hard link falls back to a copy across devices."""
+    overwrite: bool = option(False, "Output")
+    """Replace a dataset folder that exists."""
+
+    def read(self) -> dict[str, Path]:
+        """Every dataset, by its place among them."""
+        return {f"datasets[{number}]": Path(each) for number, each in enumerate(self.datasets)}
+
+    def faults(self) -> Iterator[str]:
+        if len(self.datasets) < 2:
+            yield f"`datasets` are {len(self.datasets)}; expected two or more"
+        if self.prefixes and len(self.prefixes) != len(self.datasets):
+            yield (
+                f"`prefixes` are {len(self.prefixes)}; expected {len(self.datasets)}, one of each "
+                f"dataset"
+            )
+
+
 # ----------------------------------------------------------------------------------- stages
 
 
@@ -539,19 +570,21 @@ class _MiningRules(Config):
     seed: int = option(0, "Negatives")
     """Seed of every random choice."""
     index: Index = option("auto", "Index")
-    """flat compares every image, exactly; ivf, hnsw and ivfpq find most of the nearest, and say how
-    many on a sample mined exactly. auto is flat up to a trillion pairs of query and image, then
-    ivf where the negatives are the nearest of their band."""
+    """flat compares every image, exactly, by cir's own scan; faiss gives the same: a flat FAISS
+    index proposes the nearest, and that scan finishes what they leave open. ivf, hnsw and ivfpq of
+    FAISS find most of the nearest, and say how many on a sample mined exactly. auto is flat up to a
+    trillion pairs of query and image, then ivf where the negatives are the nearest of their
+    band."""
     candidates: int = option(2048, "Index")
-    """Images that an approximate index proposes for each query; negatives, ranks and counts are
-    those among them."""
+    """Images that an index of FAISS proposes for each query; with ivf, hnsw and ivfpq negatives,
+    ranks and counts are those among them, and faiss proposes 2,048 at most."""
 
     def faults(self) -> Iterator[str]:
         yield from super().faults()
         yield from _below(self, 1, "num_negatives", "candidates")
         yield from _below(self, 3, "drop_window")
         fewest = self.num_negatives + self.range_min
-        if self.index not in ("auto", "flat") and not self.candidates >= fewest:
+        if self.index in APPROXIMATE_INDEXES and not self.candidates >= fewest:
             what = "`num_negatives` and `range_min` together"
             yield f"`candidates` is {self.candidates}; expected at least {fewest}, {what}"
         yield from _outside(self, 0, _LARGEST_SEED, "seed")

@@ -83,6 +83,22 @@ class Processes:
         parts = zip(self.gathered(filled), counts, strict=True)
         return np.concatenate([rows[:count] for rows, count in parts])
 
+    def all_in_main(self, value: Made) -> list[Made]:
+        """The values of all processes, by rank, in the main one; none in the others.
+
+        Raises:
+            CirError: a process failed, or was lost.
+        """
+        self._meet(None)
+        if self.count == 1:
+            return [value]
+        import torch.distributed as dist
+
+        values: list[Any] | None = [None] * self.count if self.main else None
+        with self._naming_lost_processes():
+            dist.gather_object(value, values)
+        return values or []
+
     def begin_sum(self, tensor: "Tensor") -> Callable[[], None]:
         """Begins to make a tensor its sum over all processes, in place.
 

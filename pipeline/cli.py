@@ -26,7 +26,7 @@ from pipeline.patience import awaited
 if TYPE_CHECKING:
     from cir.processes import Processes
 
-_SHARED = ("mine", "train")
+_SHARED = ("embed", "mine", "train")
 """Stages that share their work among the processes that a launcher starts."""
 
 
@@ -248,6 +248,7 @@ _add(data, "from-catalog", config.CatalogConfig, "catalog")
 _add(data, "synth", config.SynthConfig, "synth")
 _add(data, "caption-pairs", config.CaptionPairsConfig, "caption_pairs")
 _add(data, "add-queries", config.AddQueriesConfig, "add_queries")
+_add(data, "merge", config.MergeConfig, "merge")
 
 if __name__ == "__main__":
     app()

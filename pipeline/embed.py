@@ -15,6 +15,8 @@ from cir.encoding.loading import BUNDLED, load_encoder, require_used
 from cir.encoding.published import model_names, published_tags
 from cir.encoding.staleness import Staleness, staleness
 from cir.errors import some_of
+from cir.processes import ALONE, Processes
+from cir.progress import SILENT
 from cir.runtime import pick_device
 from cir.workers import pick_workers
 from pipeline import console
@@ -27,20 +29,23 @@ _NAMED = 3
 
 
 @claims_outputs
-def run(config: EmbedConfig) -> Path | bool:
+def run(config: EmbedConfig, processes: Processes = ALONE) -> Path | bool:
     """Embeds a dataset and says what came of it.
+
+    Of several processes, each encodes a part, and the main one writes and says.
 
     Returns:
         The path of the store; with `check`, whether it is up to date.
     """
     arguments.instance("config", config, EmbedConfig)
     if config.list_models:
-        _list_models()
+        if processes.main:
+            _list_models()
         return True
     require_used(config.model, config.pretrained, config.weights)
     dataset = Dataset(config.dataset)
     if config.check:
-        return _check(config, dataset)
+        return processes.broadcast_from_main(lambda: _check(config, dataset))
     encoder = load_encoder(
         config.model,
         pretrained=config.pretrained,
@@ -58,8 +63,11 @@ def run(config: EmbedConfig) -> Path | bool:
         on_error=config.on_error,
         overwrite=config.overwrite,
         any_precision=config.any_precision,
-        progress=console.RichProgress(),
+        progress=console.RichProgress() if processes.main else SILENT,
+        processes=processes,
     )
+    if not processes.main:
+        return config.out
     _print(config.out, encoder, done)
     _print_changes(Changes(config.out))
     return config.out

@@ -16,7 +16,7 @@ from cir.artefacts.manifest import Manifest, write_manifest
 from cir.artefacts.manifest_metadata import Pilot
 from cir.artefacts.pairs import write_pairs
 from cir.artefacts.store import Embeddings
-from cir.config import MineConfig, MiningOptions
+from cir.config import APPROXIMATE_INDEXES, MineConfig, MiningOptions
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.data.pairs import ProposedPair
@@ -84,7 +84,7 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
         if config.propose:
             write_pairs(pairs, config.propose, _origin(config, manifest))
         write_manifest(manifest, config.out)
-        mined_tables.print_manifest(manifest, config, seconds, inputs.skipped)
+        mined_tables.print_manifest(manifest, config, seconds, inputs.skipped, inputs.device)
         if config.propose:
             mined_tables.print_pairs(pairs, config)
     return config.out
@@ -165,10 +165,10 @@ def _options(config: MineConfig, pilot: Pilot | None) -> MiningOptions:
 def _is_open(config: MineConfig) -> bool:
     """Whether the place in the band is to be chosen.
 
-    A band of any kind has no place to choose, an index proposes the nearest alone, and a pilot
-    trains on the split that training will.
+    A band of any kind has no place to choose, an approximate index proposes the nearest alone, and
+    a pilot trains on the split that training will.
     """
-    settled = config.strategy == "random" or config.index not in ("auto", "flat")
+    settled = config.strategy == "random" or config.index in APPROXIMATE_INDEXES
     return config.sampling == "auto" and config.split == "train" and not settled
 
 

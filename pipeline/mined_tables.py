@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Shaped
 
 from cir.artefacts.manifest import Manifest
@@ -10,6 +11,7 @@ from cir.artefacts.manifest_metadata import Approximation, ManifestCounts, Pilot
 from cir.config import MineConfig
 from cir.data.pairs import ProposedPair
 from cir.mining.advice import Advice
+from cir.mining.arguments import mining_device
 from cir.mining.manifest import plan_of
 from cir.types import KINDS, SCOPES
 from pipeline import console
@@ -18,7 +20,9 @@ from pipeline.flags import spelled
 _PERCENTILES = (5, 50, 95)
 
 
-def print_manifest(manifest: Manifest, config: MineConfig, seconds: float, skipped: int) -> None:
+def print_manifest(
+    manifest: Manifest, config: MineConfig, seconds: float, skipped: int, device: torch.device
+) -> None:
     """Everything about a manifest that was just mined."""
     _print_distances(manifest, config, seconds)
     _print_shares(manifest)
@@ -26,8 +30,7 @@ def print_manifest(manifest: Manifest, config: MineConfig, seconds: float, skipp
     if config.sampling == "auto":
         console.note(_sampling_line(manifest))
     console.note(_starved_line(manifest, config))
-    if manifest.metadata.approximation:
-        console.note(_approximate_line(manifest.metadata.approximation))
+    console.note(_searched_line(manifest.metadata.approximation, config, device))
     if skipped:
         console.note(f"{skipped:,} images are left out of the gallery: embedding skipped them")
 
@@ -128,8 +131,13 @@ def _arm(arm: PilotArm) -> str:
     return f"softmax at {arm.temperature:g}" if softmax else arm.sampling
 
 
-def _approximate_line(measured: Approximation) -> str:
-    """How far an approximate index is off."""
+def _searched_line(measured: Approximation | None, config: MineConfig, device: torch.device) -> str:
+    """What found the candidates, and how far an approximate index is off."""
+    if measured is None:
+        place = "the GPU" if mining_device(device).type == "cuda" else "the CPU"
+        if config.index == "faiss":
+            return f"exact: FAISS proposed the nearest images, cir's scan on {place} did the rest"
+        return f"exact: cir's scan on {place} compared every image"
     return (
         f"approximate: {measured.index} proposed {measured.candidates:,} images a query; of "
         f"{measured.queries:,} queries mined exactly as well, it found "

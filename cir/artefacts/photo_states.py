@@ -12,6 +12,7 @@ from jaxtyping import Int
 
 from cir.artefacts.store import Embeddings
 from cir.data.dataset import Dataset
+from cir.data.shards import open_photo, photo_state
 from cir.errors import StoreError
 from cir.progress import SILENT, Progress
 from cir.workers import pick_threads
@@ -40,10 +41,9 @@ class PhotoChanges:
 def state_of(file: Path) -> tuple[int, int]:
     """Size in bytes and time of change in nanoseconds of a file; `UNKNOWN_STATE` of none."""
     try:
-        status = file.stat()
+        return photo_state(file)
     except OSError:
         return UNKNOWN_STATE
-    return status.st_size, status.st_mtime_ns
 
 
 def states_of(files: Sequence[Path]) -> Int[np.ndarray, "files 2"]:
@@ -124,7 +124,7 @@ def _changed_states(embeddings: Embeddings, dataset: Dataset) -> list[str]:
 
 def _digest(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
+        with open_photo(file) as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError:
         return ""

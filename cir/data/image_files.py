@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from cir.data.formats import IMAGE_SUFFIXES
+from cir.data.shards import is_shard, open_photo, outside_names, photo_state, photos_in, shard_of
 from cir.errors import DatasetError, printable, reason_of, some_of
-from cir.reading import opened
 
 _CHUNK = 1 << 20
 
@@ -35,7 +35,10 @@ class Listing:
 
 
 def list_images(folders: Iterable[Path]) -> Listing:
-    """Looks for image files in some folders and in those that they hold, links followed."""
+    """Looks for image files in some folders and in the folders and tar shards that they hold.
+
+    Links are followed.
+    """
     files: list[Path] = []
     faults: list[str] = []
     for folder in folders:
@@ -63,8 +66,22 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path | st
     for entry in held:
         if entry.name.lower().endswith(IMAGE_SUFFIXES):
             yield Path(entry.path)
+        elif is_shard(Path(entry.path)):
+            yield from _in_shard(Path(entry.path))
         elif _is_folder(entry):
             yield from _walk(Path(entry.path), above | {identity})
+
+
+def _in_shard(shard: Path) -> Iterator[Path | str]:
+    """As `_walk`, of a shard."""
+    try:
+        photos, outside = photos_in(shard), outside_names(shard)
+    except OSError as fault:
+        yield f"cannot look into {shard}: {reason_of(fault)}"
+        return
+    yield from (shard / photo for photo in photos)
+    if outside:
+        yield f"{outside:,} names in {shard} lead out of it: they are passed over"
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -131,11 +148,11 @@ def outside_every_split(ids: Sequence[str]) -> str:
 def _same_bytes(one: Path, other: Path) -> bool:
     """Whether two files hold the same; what cannot be read is no copy."""
     try:
-        if one.samefile(other):
+        if shard_of(one) is None and shard_of(other) is None and one.samefile(other):
             return True
-        if one.stat().st_size != other.stat().st_size:
+        if photo_state(one)[0] != photo_state(other)[0]:
             return False
-        with opened(one) as first, opened(other) as second:
+        with open_photo(one) as first, open_photo(other) as second:
             while chunk := first.read(_CHUNK):
                 if chunk != second.read(_CHUNK):
                     return False

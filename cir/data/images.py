@@ -9,9 +9,9 @@ from PIL import Image, UnidentifiedImageError
 
 from cir.data.formats import FORMAT_NAMES, IMAGE_FORMATS
 from cir.data.rgb import as_rgb
+from cir.data.shards import open_photo
 from cir.errors import ImageError, UnreadImageError, one_line
 from cir.files import unreadable
-from cir.reading import opened
 
 MOST_PIXELS: Final = 120_000_000
 """Width times height above which an image is refused before it is decoded."""
@@ -27,7 +27,7 @@ def read_image(path: Path, *, least: int | None = None) -> Image.Image:
     Of several frames the first is taken.
 
     Args:
-        path: The file.
+        path: The file, which may be in a shard (`cir.data.shards`).
         least: Pixels of the shorter edge that are enough. A JPEG that has twice as many or more is
             decoded at a half to an eighth of its size, and an image of very many pixels is made
             smaller after it (`cir.data.rgb`): less time and memory.
@@ -46,7 +46,7 @@ def image_bytes(path: Path) -> bytes:
         ImageError: it is empty or too large.
     """
     try:
-        with opened(path) as file:
+        with open_photo(path) as file:
             encoded = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise UnreadImageError(f"{path} is missing") from None

@@ -45,10 +45,14 @@ def as_texts(encoded: np.ndarray) -> tuple[str, ...]:
 
 
 class Blocks:
-    """The blocks of one unfinished output, in a hidden folder beside it."""
+    """The blocks of one unfinished output, in a hidden folder beside it.
 
-    def __init__(self, out: Path) -> None:
+    Of several processes each writes blocks of its own names, and all can be read.
+    """
+
+    def __init__(self, out: Path, rank: int = 0) -> None:
         self.folder = out.with_name(f".{out.name}.parts")
+        self._rank = rank
 
     def load_all(self, key: str) -> Iterator[dict[str, np.ndarray]]:
         """The rows of every whole block of a key, batch by batch in the order of saving."""
@@ -76,7 +80,7 @@ class Blocks:
 
     def _next_file(self, key: str) -> Path:
         numbers = [int(file.stem.rpartition("-")[2]) for file in self.folder.glob(f"{key}-*.npz")]
-        return self.folder / f"{key}-{max(numbers, default=-1) + 1:08d}.npz"
+        return self.folder / f"{key}-{self._rank}-{max(numbers, default=-1) + 1:08d}.npz"
 
 
 class SavedRows:

@@ -23,6 +23,7 @@ from cir.encoding.encoder import Encoder
 from cir.encoding.folding import with_added
 from cir.encoding.libraries import merged, versions
 from cir.errors import DatasetError, ImageError, StoreError
+from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 
 _MIXED = "+"
@@ -89,6 +90,7 @@ def embed_dataset(
     overwrite: bool = False,
     any_precision: bool = False,
     progress: Progress = SILENT,
+    processes: Processes = ALONE,
 ) -> EmbedSummary:
     """Embeds every image and caption of a dataset into a store at `out`.
 
@@ -97,7 +99,8 @@ def embed_dataset(
     what is new or changed is encoded, and what is gone is dropped. Photos that were added to and
     removed from the store while it was served (`cir.artefacts.changes`) are folded in. What is
     done is kept beside `out` until the store is whole, so that the same call goes on where a
-    killed one was.
+    killed one was. Several processes encode a part of that each, and the main one writes the store,
+    which is that of one process, byte for byte.
 
     Args:
         dataset: The dataset folder.
@@ -108,7 +111,8 @@ def embed_dataset(
         on_error: `fail` stops at the first broken image, `skip` leaves broken ones out.
         overwrite: Whether to encode everything again, whatever is at `out`.
         any_precision: Whether to keep vectors of another precision.
-        progress: Told of every batch.
+        progress: Told of every batch of this process.
+        processes: Those that share the work; all return the same.
 
     Raises:
         DatasetError: the dataset names no image, or none can be read.
@@ -117,15 +121,27 @@ def embed_dataset(
         VectorError: the encoder gave a vector without direction.
         CirError: the store cannot be written.
     """
-    started = time.perf_counter()
+    blocks = Blocks(out, processes.rank)
+    run = EmbeddingRun(encoder, blocks, batch_size, workers, on_error, progress, processes)
+    if not processes.main:
+        run.help(dataset.image_files)
+    return processes.broadcast_from_main(
+        lambda: _embedded(dataset, run, out, overwrite=overwrite, any_precision=any_precision)
+    )
+
+
+def _embedded(
+    dataset: Dataset, run: EmbeddingRun, out: Path, *, overwrite: bool, any_precision: bool
+) -> EmbedSummary:
+    """What the main process does: it plans, has the whole encoded, and writes."""
+    started, encoder = time.perf_counter(), run.encoder
     store = None if overwrite else store_to_add_to(out, encoder, any_precision=any_precision)
     dataset.require_sound()
     changes = Changes(out)
     named = changes.named()
     ids = [image_id for image_id in dataset.image_ids() if image_id not in named]
-    missing = _missing(dataset, ids, on_error)
+    missing = _missing(dataset, ids, run.on_error)
     files = {i: dataset.image_files[i] for i in ids if i not in missing}
-    run = EmbeddingRun(encoder, Blocks(out), batch_size, workers, on_error, progress)
     images = with_added(run.images(files, store), changes, encoder)
     pace = time.perf_counter() - started
     if not images.ids:

@@ -1,9 +1,14 @@
-"""One embedding of a dataset: what is known is kept, the rest is encoded and saved as it comes."""
+"""One embedding of a dataset: what is known is kept, the rest is encoded and saved as it comes.
 
-from collections.abc import Generator, Mapping, Sequence
+Of several processes the main one plans, every one encodes a part, and the main one has the whole.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,8 +25,12 @@ from cir.encoding.known_images import EncodedImages, ImagePlan, KnownImages
 from cir.encoding.libraries import versions
 from cir.encoding.places import Place, gathered
 from cir.encoding.texts import encode_by_length
-from cir.errors import ImageError
+from cir.errors import DatasetError, ImageError
+from cir.processes import ALONE, Processes
 from cir.progress import Progress
+
+_MEET_AFTER: Final = 16
+"""Batches after which processes ask each other whether one has failed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +57,22 @@ class EmbeddedTexts:
     """How many were encoded now."""
 
 
+@dataclass(frozen=True, eq=False)
+class _ToEncode:
+    """Photos that are to be encoded."""
+
+    ids: tuple[str, ...]
+    states: Int[np.ndarray, "photos 2"]
+    """Size and time of change of each file, before it is read."""
+
+    @classmethod
+    def of(cls, plan: ImagePlan) -> "_ToEncode":
+        return cls(plan.to_encode, _states(plan.to_encode, plan))
+
+    def __getitem__(self, part: slice) -> "_ToEncode":
+        return _ToEncode(self.ids[part], self.states[part])
+
+
 @dataclass(frozen=True)
 class EmbeddingRun:
     """One embedding of a dataset: how it encodes, and where it keeps what is done."""
@@ -58,6 +83,21 @@ class EmbeddingRun:
     workers: int
     on_error: OnError
     progress: Progress
+    processes: Processes = ALONE
+
+    def help(self, files: Mapping[str, Path]) -> None:
+        """Encodes a part of what the main process finds to encode, and leaves it to that.
+
+        Args:
+            files: Each id's file.
+
+        Raises:
+            DatasetError: a photo that the main process has is not here.
+            ImageError: a photo of this part cannot be read, under `fail`.
+            CirError: another process failed, or was lost.
+        """
+        self._encode_images(files, lambda: _ToEncode((), np.zeros((0, 2), np.int64)))
+        self._encode_texts(())
 
     def images(self, files: Mapping[str, Path], store: Embeddings | None) -> EmbeddedImages:
         """Every image that can be read, in order; only what is not known is encoded."""
@@ -67,7 +107,7 @@ class EmbeddingRun:
         ]
         known = KnownImages([*of_store, *of_killed])
         plan = known.plan(files, progress=self.progress)
-        new, skipped = self._encode_images(files, plan)
+        new, skipped = self._encode_images(files, lambda: _ToEncode.of(plan))
         tables = [*known.tables, *new]
         places = dict(plan.kept)
         for number, table in enumerate(new, len(known.tables)):
@@ -77,7 +117,7 @@ class EmbeddingRun:
         kept = sum(place.table < len(of_store) for place in plan.kept.values())
         return EmbeddedImages(
             ids=ids,
-            states=np.array([plan.states[i] for i in ids], np.int64).reshape(len(ids), 2),
+            states=_states(ids, plan),
             sha256=tuple(tables[place.table].sha256[place.row] for place in in_order),
             vectors=gathered([table.vectors for table in tables], in_order, self.encoder.dim),
             skipped=skipped,
@@ -105,18 +145,20 @@ class EmbeddingRun:
         return EmbeddedTexts(VectorTable(tuple(texts), vectors), len(left))
 
     def _encode_texts(self, texts: Sequence[str]) -> list[VectorTable]:
-        """Encodes texts batch by batch, saving what is done."""
+        """Encodes texts, those of the main process, batch by batch, saving what is done."""
+        every = self.processes.broadcast_from_main(lambda: tuple(texts))
+        own = every[self.processes.part(len(every))]
         rows, done = texts_at_once(self.encoder, self.batch_size), []
         with (
-            self.progress.task("captions", len(texts), "captions") as task,
+            self.progress.task("captions", len(own), "captions") as task,
             SavedRows(self.blocks, self._key("captions")) as saved,
         ):
-            for batch in encode_by_length(self.encoder, texts, rows, padded=True):
-                table = VectorTable(tuple(texts[row] for row in batch.rows), batch.vectors)
+            for batch in encode_by_length(self.encoder, own, rows, padded=True):
+                table = VectorTable(tuple(own[row] for row in batch.rows), batch.vectors)
                 saved.add({"texts": as_bytes(table.keys), "vectors": table.vectors})
                 done.append(table)
                 task.advance(len(table.keys))
-        return done
+        return list(chain.from_iterable(self.processes.all_in_main(done)))
 
     def _key(self, kind: str) -> str:
         """Of all that vectors depend on beside their photo or text."""
@@ -124,30 +166,45 @@ class EmbeddingRun:
         return key_of(kind, how)
 
     def _encode_images(
-        self, files: Mapping[str, Path], plan: ImagePlan
+        self, files: Mapping[str, Path], plan: Callable[[], _ToEncode]
     ) -> tuple[list[EncodedImages], dict[str, str]]:
-        """Encodes what is to be encoded, saving what is done; also the broken images."""
+        """Encodes photos batch by batch, saving what is done; also those that are broken.
+
+        Args:
+            files: Each id's file.
+            plan: What is to be encoded, asked of the main process alone.
+        """
+        every = self.processes.broadcast_from_main(plan)
+        own = every[self.processes.part(len(every.ids))]
+        paths = _files_of(own.ids, files)
         done: list[EncodedImages] = []
         skipped: dict[str, str] = {}
         with (
-            self.progress.task("images", len(plan.to_encode), "images") as task,
+            self.progress.task("images", len(own.ids), "images") as task,
             SavedRows(self.blocks, self._key("images")) as saved,
-            closing(self._batches(files, plan.to_encode)) as batches,
+            closing(self._batches(paths)) as batches,
         ):
             for photos in batches:
-                skipped |= self._faults(photos, plan.to_encode)
-                part = self._encoded(photos, plan)
+                skipped |= self._faults(photos, own.ids)
+                part = self._encoded(photos, own)
                 saved.add(part.to_arrays())
                 done.append(part)
                 task.advance(len(photos.rows) + len(photos.faults))
-        return done, skipped
+        parts = self.processes.all_in_main((done, skipped))
+        tables = [table for tables, _ in parts for table in tables]
+        return tables, {i: why for _, faults in parts for i, why in faults.items()}
 
-    def _batches(
-        self, files: Mapping[str, Path], ids: Sequence[str]
-    ) -> Generator[ImageBatch, None, None]:
-        spans = spans_of(range(len(ids)), images_at_once(self.encoder, self.batch_size))
-        paths = [files[i] for i in ids]
-        return photos_of(self.encoder, paths, spans, self.workers, in_bytes=True)
+    def _batches(self, paths: Sequence[Path]) -> Generator[ImageBatch, None, None]:
+        """This process's photos; a process that fails ends the others within some batches."""
+        rows = images_at_once(self.encoder, self.batch_size)
+        spans = spans_of(range(len(paths)), rows)
+        most = max(self.processes.all_gather_object(len(spans)))
+        stream = photos_of(self.encoder, paths, spans, self.workers)
+        with closing(stream):
+            for number in range(1, most + 1):
+                yield from islice(stream, 1)
+                if number % _MEET_AFTER == 0:
+                    self.processes.all_gather_object(None)
 
     def _faults(self, photos: ImageBatch, ids: Sequence[str]) -> dict[str, str]:
         if photos.faults and self.on_error == "fail":
@@ -155,12 +212,25 @@ class EmbeddingRun:
             raise ImageError(f"{fault}; `on_error='skip'` leaves broken images out")
         return {ids[row]: fault for row, fault in photos.faults.items()}
 
-    def _encoded(self, photos: ImageBatch, plan: ImagePlan) -> EncodedImages:
-        ids = tuple(plan.to_encode[row] for row in photos.rows)
+    def _encoded(self, photos: ImageBatch, own: _ToEncode) -> EncodedImages:
         whole = filled_up(photos, images_at_once(self.encoder, self.batch_size))
         return EncodedImages(
-            ids=ids,
-            states=np.array([plan.states[i] for i in ids], np.int64).reshape(len(ids), 2),
+            ids=tuple(own.ids[row] for row in photos.rows),
+            states=own.states[list(photos.rows)],
             sha256=photos.sha256,
-            vectors=encode_photos(self.encoder, whole, plan.to_encode),
+            vectors=encode_photos(self.encoder, whole, own.ids),
         )
+
+
+def _states(ids: Sequence[str], plan: ImagePlan) -> Int[np.ndarray, "ids 2"]:
+    return np.array([plan.states[i] for i in ids], np.int64).reshape(len(ids), 2)
+
+
+def _files_of(ids: Sequence[str], files: Mapping[str, Path]) -> list[Path]:
+    lacking = [i for i in ids if i not in files]
+    if lacking:
+        raise DatasetError(
+            f"{len(lacking)} of {len(ids)} photos are not here, the first {lacking[0]}, which "
+            f"process 0 has: give every process the same `dataset`"
+        )
+    return [files[i] for i in ids]

@@ -1,12 +1,13 @@
-"""Mining through an approximate index, which states how far off it is.
+"""Mining through an index of FAISS: a flat one, which is exact, or one that says how far off it is.
 
-The index proposes a bounded number of candidates for each query, its nearest or most of them. Over
-these all is as exact as over the gallery: bands, filters, ranks and fills are those that
+An approximate index proposes a bounded number of candidates for each query, its nearest or most of
+them. Over these all is as exact as over the gallery: bands, filters, ranks and fills are those that
 `cir.mining.engine` finds among the candidates. What the index misses is missed, and so is what lies
 beyond the candidates: therefore a sample of the queries is mined exactly as well, and compared.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from cir.artefacts.manifest_metadata import Approximation
 from cir.config import Index
 from cir.errors import UsageError
 from cir.mining.engine import mine
-from cir.mining.faiss_index import CandidateIndex, IndexKind
+from cir.mining.faiss_index import GPU_MOST, CandidateIndex, FlatIndex, IndexKind
 from cir.mining.plan import Plan
 from cir.mining.problem import Mined, Problem
 from cir.mining.scan.sampling_keys import NEAREST
@@ -51,10 +52,11 @@ def mine_through(
     Args:
         problem: What to mine in.
         plan: What to mine for.
-        index: flat is exact; auto is flat up to `EXACT_PAIRS`, and ivf beyond where that can
-            serve the plan.
-        candidates: How many an approximate index proposes for each query.
-        device: Where the matrix products run, and those of `ivf`.
+        index: flat is exact, by the scan of `cir.mining.engine`; faiss is exact too: a flat index
+            of FAISS proposes the nearest, and the scan finishes what these leave open; auto is flat
+            up to `EXACT_PAIRS`, and ivf beyond where that can serve the plan.
+        candidates: How many an index proposes for each query; a flat one, at most `GPU_MOST`.
+        device: Where candidates are compared, and where `faiss` and `ivf` search.
         block_size: Queries compared or looked up at once.
         progress: Shows images or queries per second.
         processes: Those that hold a part of the gallery each.
@@ -69,6 +71,10 @@ def mine_through(
     """
     kind = _chosen(problem, plan, index, candidates, processes)
     if kind is None:
+        search = None
+        if index == "faiss" and len(problem.gallery):
+            flat = FlatIndex(problem.gallery, device)
+            search = partial(flat.search, k=min(candidates, GPU_MOST))
         return mine(
             problem,
             plan,
@@ -76,6 +82,7 @@ def mine_through(
             block_size=block_size,
             progress=progress,
             processes=processes,
+            search=search,
         ), None
     proposing = CandidateIndex(problem.gallery, kind, candidates, device, progress)
     mined = mine(problem, plan, block_size=block_size, progress=progress, propose=proposing.propose)
@@ -114,7 +121,7 @@ def _chosen(
         large = len(problem.queries) * len(problem.gallery) > EXACT_PAIRS
         enough = candidates >= plan.num_negatives + plan.range_min
         return "ivf" if large and enough and not fault else None
-    if index == "flat" or not len(problem.queries):
+    if index == "flat" or index == "faiss" or not len(problem.queries):
         return None
     if fault:
         raise UsageError(f"`index={index!r}` {fault}: pass `index='flat'`, or auto")

@@ -34,6 +34,7 @@ from cir.mining.numerics.cosine import paired_distances
 from cir.mining.plan import Plan
 from cir.mining.problem import CandidatePool, FilterCounts, Mined, Problem
 from cir.mining.scan.candidate_lists import Propose, scan_listed
+from cir.mining.scan.nearest_first import Search, scan_nearest_first
 from cir.mining.scan.request import ScanRequest, scan_request
 from cir.mining.scan.result import ScanResult, merged_shards
 from cir.mining.scan.sampling_keys import NEAREST
@@ -58,6 +59,7 @@ def mine(
     progress: Progress = SILENT,
     processes: Processes = ALONE,
     propose: Propose | None = None,
+    search: Search | None = None,
 ) -> Mined:
     """Mines negatives for every query.
 
@@ -79,6 +81,9 @@ def mine(
         propose: Gives the only candidates of each query, as an approximate index does; ranks and
             counts are then those among them, and random draws take no others. By default every
             query is compared with the whole gallery.
+        search: Gives the rows of greatest float32 product with each query, as an exact index does,
+            and the products. Queries whose bands reach beyond them are compared with the whole
+            gallery: the result is the same.
 
     Raises:
         VectorError: the gallery is empty.
@@ -96,6 +101,7 @@ def mine(
         progress=progress,
         processes=processes,
         propose=propose,
+        search=search,
     )
     scanner = _Scanner(problem, plan, machine)
     queries = np.arange(len(problem.queries))
@@ -145,6 +151,7 @@ class _Machine:
     progress: Progress
     processes: Processes
     propose: Propose | None
+    search: Search | None
 
     def __post_init__(self) -> None:
         known = self.arithmetic in (None, torch.bfloat16, torch.float32)
@@ -153,8 +160,9 @@ class _Machine:
         )
         arguments.instance("progress", self.progress, Progress)
         arguments.instance("processes", self.processes, Processes)
-        callable_or_none = self.propose is None or callable(self.propose)
-        arguments.require("propose", self.propose, "a function", holds=callable_or_none)
+        for name in ("propose", "search"):
+            given = getattr(self, name)
+            arguments.require(name, given, "a function", holds=given is None or callable(given))
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +254,23 @@ class _Scanner:
                 tile_size=machine.tile_size or TILE_SIZE,
                 threads=machine.threads,
             )
+        if machine.search is not None and len(request) and len(request.gallery):
+            return self._nearest_first(request, machine.search, label), self._valid()
         return self._streamed(request, label), self._valid()
+
+    def _nearest_first(self, request: ScanRequest, search: Search, label: str) -> ScanResult:
+        """Scans the nearest candidates, and the gallery for the queries that these leave open."""
+        machine = self._machine
+        return scan_nearest_first(
+            request,
+            search,
+            lambda open_queries: self._streamed(open_queries, f"{label}: all"),
+            machine.block_size,
+            machine.progress,
+            label,
+            tile_size=machine.tile_size or TILE_SIZE,
+            threads=machine.threads,
+        )
 
     def _streamed(self, request: ScanRequest, label: str) -> ScanResult:
         """Scans the gallery, on the CPU or wholly on another device."""

@@ -36,7 +36,7 @@ _SPARE: Final = 4
 """Vectors looked at for each candidate that is proposed, of an inverted file."""
 _BLOCK: Final = 16384
 """Vectors added at once."""
-_GPU_MOST: Final = 2048
+GPU_MOST: Final = 2048
 """Candidates, and lists looked into, that FAISS serves on a GPU at most."""
 
 
@@ -141,7 +141,7 @@ class CandidateIndex:
         probes = math.ceil(index.nlist * min(1, _SPARE * self.candidates / count))
         if kind == "ivfpq":
             index.pq.cp.niter, index.pq.cp.max_points_per_centroid = _ITERATIONS, _TRAINED_BY
-        elif max(probes, self.candidates) <= _GPU_MOST:
+        elif max(probes, self.candidates) <= GPU_MOST:
             index = _on(device, index)
         index.nprobe = probes
         return index

@@ -14,6 +14,7 @@ from typing import Any, Final
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.data.pairs import LeftOutPair, ProposedPair, by_reason
+from cir.data.shards import shard_of
 from cir.errors import DatasetError, UsageError
 from cir.files import read_json, write_json
 from cir.outputs import folder_made
@@ -166,7 +167,7 @@ def _why(left_out: Sequence[LeftOutPair]) -> str:
 
 
 def _link_photos(dataset: Dataset, aside: Path, link: str) -> None:
-    for file in dataset.image_files.values():
+    for file in dict.fromkeys(shard_of(file) or file for file in dataset.image_files.values()):
         copy = aside / file.relative_to(dataset.root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(file.resolve(), copy, link)

@@ -95,13 +95,14 @@ def write_annotations(root: Path, splits: Sequence[CategorySplit]) -> None:
     """
     for split in splits:
         name = f"{split.category}.{split.split}.json"
-        _write(root / "image_splits" / f"split.{name}", list(split.ids))
+        write_rows(root / "image_splits" / f"split.{name}", list(split.ids))
         if split.queries:
             rows = [query.to_json() for query in split.queries]
-            _write(root / "captions" / f"cap.{name}", rows)
+            write_rows(root / "captions" / f"cap.{name}", rows)
 
 
-def _write(file: Path, value: list[Any]) -> None:
+def write_rows(file: Path, value: list[Any]) -> None:
+    """Writes a list as JSON, into a folder that nobody else sees yet."""
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Literal, get_args
 
+from cir.data.shards import open_photo, shard_of
 from cir.errors import UsageError
 
 Link = Literal["hardlink", "symlink", "copy"]
@@ -17,7 +18,14 @@ def require_link(link: str) -> None:
 
 
 def link_or_copy(source: Path, copy: Path, link: str) -> None:
-    """Makes `copy`; a hard link that the file system does not allow becomes a copy."""
+    """Makes `copy`; a hard link that the file system does not allow becomes a copy.
+
+    So does a link of any kind to a photo in a shard, which has no file of its own.
+    """
+    if shard_of(source):
+        with open_photo(source) as photo, copy.open("wb") as written:
+            shutil.copyfileobj(photo, written)
+        return
     if link == "symlink":
         copy.symlink_to(source)
         return

@@ -1,19 +1,21 @@
 """The photos of a folder and of every folder below it.
 
 A photo's id is its path without the ending, folders joined by two underscores: `shoes/12.jpg` is
-`shoes__12`, and `12.jpg` is `12`. It depends on nothing else in the folder.
+`shoes__12`, and `12.jpg` is `12`. It depends on nothing else in the folder. A tar shard stands for
+what it holds, as if it had been unpacked where it lies.
 """
 
 import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, NoReturn
 
 from cir.data.formats import IMAGE_SUFFIXES
+from cir.data.shards import is_shard, photos_in
 from cir.errors import DatasetError
 from cir.files import require_folder, unreadable
 
@@ -40,24 +42,27 @@ class PhotoFolder:
     """Paths of photos that are hidden, or lie in a hidden folder; they are passed over."""
     others: Counter[str]
     """Endings of the files that are no photos, with their numbers."""
+    in_shards: Mapping[PurePosixPath, PurePosixPath] = field(default_factory=dict)
+    """Paths from `root` through their shards, of the photos that are in one."""
 
     def file(self, photo: PurePosixPath) -> Path:
         """The file at a path from `root`."""
-        return self.root / photo
+        return self.root / self.in_shards.get(photo, photo)
 
 
 def read_photo_folder(root: Path) -> PhotoFolder:
     """Finds every photo; links to folders are followed, each folder once.
 
     Raises:
-        DatasetError: there is no such folder, it holds no photo, or a folder cannot be listed.
+        DatasetError: there is no such folder, it holds no photo, or a folder or a shard cannot be
+            listed.
     """
     require_folder(
         root,
         DatasetError,
         f"no folder of photos at {root}: expected .jpg, .png or other photos there",
     )
-    files = sorted(_files(root))
+    files, in_shards, repeated = _with_shards(root, sorted(_files(root)))
     seen = [path for path in files if not _is_hidden(path)]
     photos = [path for path in seen if is_photo(path.name)]
     others = Counter(path.suffix.lower() or path.name for path in seen if not is_photo(path.name))
@@ -69,9 +74,12 @@ def read_photo_folder(root: Path) -> PhotoFolder:
     return PhotoFolder(
         root=root,
         photos=tuple(first.values()),
-        same_id=tuple(shown(path) for path in photos if first[photo_id(path)] != path),
+        same_id=tuple(
+            shown(path) for path in (*repeated, *(p for p in photos if first[photo_id(p)] != p))
+        ),
         hidden=tuple(shown(p) for p in files if _is_hidden(p) and is_photo(p.name)),
         others=others,
+        in_shards=in_shards,
     )
 
 
@@ -117,8 +125,34 @@ def _files(root: Path) -> Iterator[PurePosixPath]:
         yield from (PurePosixPath(Path(folder, name).relative_to(root)) for name in names)
 
 
-def _refused(error: OSError) -> None:
-    raise DatasetError(unreadable(Path(error.filename), error, "cannot be listed: {}")) from error
+def _with_shards(
+    root: Path, files: Sequence[PurePosixPath]
+) -> tuple[list[PurePosixPath], dict[PurePosixPath, PurePosixPath], list[PurePosixPath]]:
+    """All files, shards being replaced by what they hold; where that is; and what comes again."""
+    shards = [path for path in files if is_shard(root / path) and not _is_hidden(path)]
+    known, held, repeated = set(files) - set(shards), {}, []
+    for shard in shards:
+        for name in _listed(root / shard):
+            path = shard.parent / name
+            if path in known:
+                repeated.append(shard / name)
+            else:
+                known.add(path)
+                held[path] = shard / name
+    return sorted(known), held, repeated
+
+
+def _listed(shard: Path) -> list[str]:
+    try:
+        return photos_in(shard)
+    except OSError as error:
+        _refused(error, shard)
+
+
+def _refused(error: OSError, path: Path | None = None) -> NoReturn:
+    raise DatasetError(
+        unreadable(path or Path(error.filename), error, "cannot be listed: {}")
+    ) from error
 
 
 def _is_hidden(path: PurePosixPath) -> bool:

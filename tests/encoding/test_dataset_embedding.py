@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from cir.data import image_batches
 from cir.data.captions import variants
 from cir.data.dataset import Dataset
 from cir.data.images import read_image
-from cir.encoding import blocks, dataset_embedding
+from cir.encoding import blocks, dataset_embedding, embedding_run
 from cir.encoding.blocks import Blocks
 from cir.encoding.dataset_embedding import EmbedSummary, caption_texts, embed_dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
@@ -41,9 +42,11 @@ from cir.errors import (
     VectorError,
 )
 from cir.files import sha256_of
+from cir.processes import Processes
 from pipeline import embed
 from tests.support.forked import CODE, forked
 from tests.support.micro import micro_encoder
+from tests.support.threads import in_shards
 from tests.support.worlds import small_dataset, write_store
 
 BATCH, IMAGES = 4, 30
@@ -277,6 +280,82 @@ def test_a_run_killed_for_good_goes_on_where_it_was(
     assert not out.exists()
     assert embedded(pristine, encoder, out).resumed == 5 * BATCH
     assert list(read_embeddings(out).images.keys) == pristine.image_ids()
+
+
+SHARES = [0.2, 0.2, 0.7]
+"""Where the parts of four processes end; one has none."""
+
+
+class Noon(datetime):
+    """A clock that stands."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime(2026, 1, 1, 12, tzinfo=tz)
+
+
+def embedded_by(
+    shares: list[float], dataset: Dataset, encoders: list[Encoder], out: Path, **changed: Any
+) -> EmbedSummary:
+    """What several processes give that work together."""
+
+    def embed_part(processes: Processes) -> EmbedSummary:
+        with processes.fail_together():
+            encoder = encoders[processes.rank]
+            return embedded(dataset, encoder, out, processes=processes, **changed)
+
+    first, *others = in_shards(shares, embed_part)
+    assert others == [first] * len(shares)
+    return first
+
+
+@pytest.fixture
+def encoders() -> list[Encoder]:
+    return [micro_encoder(dim=16) for _ in range(4)]
+
+
+def test_processes_write_the_store_of_one(
+    world: Dataset, encoders: list[Encoder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cir.artefacts.store.datetime", Noon)
+    world.image_path(world.image_ids()[20]).write_bytes(b"broken")
+    alone, out = tmp_path / "alone.h5", tmp_path / "e.h5"
+    embedded(world, encoders[0], alone, on_error="skip")
+    done = embedded_by(SHARES, world, encoders, out, on_error="skip")
+    assert (done.images, done.encoded, len(done.skipped)) == (IMAGES - 1, IMAGES - 1, 1)
+    assert out.read_bytes() == alone.read_bytes()
+    assert not Blocks(out).folder.exists()
+    assert not embedded_by(SHARES, world, encoders, out, on_error="skip").written
+
+
+@pytest.mark.parametrize("shares", [SHARES, [0.5], []])
+def test_what_processes_did_before_one_ended_is_kept(
+    pristine: Dataset,
+    encoders: list[Encoder],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shares: list[float],
+) -> None:
+    monkeypatch.setattr(embedding_run, "_MEET_AFTER", 2)
+    out, genuine, calls = tmp_path / "e.h5", encoders[2].encode_images, iter(range(2))
+
+    def encode(pixels: Tensor) -> Tensor:
+        if next(calls, None) is None:
+            raise CirError("its GPU is gone")
+        return genuine(pixels)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(encoders[2], "encode_images", encode)
+        with pytest.raises(CirError, match="its GPU is gone"):
+            embedded_by(SHARES, pristine, encoders, out)
+    # The first has six, the third ends within its third batch, the fourth has done its nine.
+    done = embedded_by(shares, pristine, encoders, out)
+    assert done.resumed == 6 + 2 * BATCH + 9
+    assert done.encoded == IMAGES - done.resumed
+    embedded(pristine, encoders[0], tmp_path / "whole.h5")
+    whole, resumed = read_embeddings(tmp_path / "whole.h5"), read_embeddings(out)
+    np.testing.assert_array_equal(resumed.images.vectors, whole.images.vectors)
+    assert resumed.images.keys == whole.images.keys
 
 
 KILLED = f"""

@@ -5,6 +5,7 @@ import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -21,14 +22,16 @@ from cir.mining import approximate
 from cir.mining.approximate import mine_through
 from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
-from cir.mining.faiss_index import IndexKind
+from cir.mining.faiss_index import FlatIndex, IndexKind
 from cir.mining.plan import Draw, Plan
 from cir.mining.problem import Mined, Problem
+from cir.mining.scan.stream import stream
 from cir.processes import Processes
 from cir.types import NO_ROW
 from pipeline.cli import app
 from pipeline.faults import MISUSED
 from pipeline.mine import run
+from tests.support.faiss_gpu import faiss_on_gpu
 from tests.support.worlds import random_embeddings, write_store
 
 CPU = torch.device("cpu")
@@ -170,6 +173,59 @@ def test_auto_is_exact_up_to_its_size(problem: Problem, monkeypatch: pytest.Monk
         assert through(problem, exact, "auto")[1] is None
 
 
+SAMPLES: dict[str, Plan] = {
+    "softmax": replace(PLANS["semi-hard"], sampling="softmax"),
+    "filled at random": replace(PLANS["starved"], fill="random"),
+    "adaptive": Plan((Draw("any", 1.0, "adaptive"),), 5, 0.1, drop_window=20),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plan", [*PLANS.values(), *SAMPLES.values()], ids=[*PLANS, *SAMPLES])
+def test_faiss_gives_what_flat_gives(problem: Problem, plan: Plan) -> None:
+    found, measured = through(problem, plan, "faiss", 1500)
+    assert measured is None
+    require_same(found, mine(problem, plan))
+
+
+def test_faiss_settles_some_queries_and_the_scan_the_others(problem: Problem) -> None:
+    finished: list[int] = []
+
+    def scanned(request: Any, *given: Any, **others: Any) -> Any:
+        finished.append(len(request))
+        return stream(request, *given, **others)
+
+    with mock.patch("cir.mining.engine.stream", scanned):
+        for candidates in (20, 7, 1500):
+            through(problem, PLANS["hard"], "faiss", candidates)
+    assert len(finished) == 2
+    assert 0 < finished[0] < finished[1] <= QUERIES
+
+
+def test_a_search_in_half_precision_settles_nothing(problem: Problem) -> None:
+    def coarse(queries: np.ndarray) -> Any:
+        products = (queries.astype(np.float16) @ problem.gallery.T.astype(np.float16)) * 0.99
+        rows = np.argsort(-products, axis=1)[:, :300]
+        return np.take_along_axis(products, rows, axis=1).astype(np.float32), rows
+
+    require_same(mine(problem, PLANS["hard"], search=coarse), mine(problem, PLANS["hard"]))
+
+
+def test_no_index_on_a_gpu_is_asked_beyond_its_limits(problem: Problem) -> None:
+    """The shim searches on the CPU, and the scan runs there."""
+    gpu, expected = torch.device("cuda"), mine(problem, PLANS["hard"])
+    with faiss_on_gpu() as moved, mock.patch("cir.mining.engine.mining_device", return_value=CPU):
+        found, _ = through(problem, PLANS["hard"], "faiss", 9000, device=gpu)
+        assert len(moved) == 1
+        through(problem, PLANS["hard"], "ivf", 9000, device=gpu)
+        assert len(moved) == 1
+        through(problem, PLANS["hard"], "ivf", 2048, device=gpu)
+        assert len(moved) == 2
+        with pytest.raises(RuntimeError, match="k up to 2048"):
+            FlatIndex(problem.gallery, gpu).search(problem.queries, 2049)
+    require_same(found, expected)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -250,7 +306,11 @@ def test_the_manifest_and_the_summary_say_how_far_off_it_is(
 ) -> None:
     exact = read_manifest(run(MineConfig(**config)))
     assert exact.metadata.approximation is None
-    assert "approximate" not in capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())
+    assert "exact: cir's scan on the CPU compared every image" in told
+    run(MineConfig(**config, index="faiss"))
+    told = " ".join(capsys.readouterr().out.split())
+    assert "exact: FAISS proposed the nearest images, cir's scan on the CPU did the rest" in told
     found = read_manifest(run(MineConfig(**config, index="hnsw", candidates=9)))
     measured = found.metadata.approximation
     assert measured is not None
@@ -264,16 +324,17 @@ def test_the_manifest_and_the_summary_say_how_far_off_it_is(
 def test_a_manifest_of_all_candidates_holds_the_exact_rows(config: dict[str, Any]) -> None:
     frames = [
         pd.read_parquet(run(MineConfig(**config, sampling="top", index=index, candidates=1000)))
-        for index in ("flat", "hnsw")
+        for index in ("flat", "faiss", "hnsw")
     ]
-    pd.testing.assert_frame_equal(*frames)
+    pd.testing.assert_frame_equal(frames[1], frames[0])
+    pd.testing.assert_frame_equal(frames[2], frames[0])
 
 
 def test_what_an_index_cannot_serve_is_one_line(config: dict[str, Any]) -> None:
     options = ["--dataset", str(config["dataset"]), "--embeddings", str(config["embeddings"])]
     options += ["--out", str(config["out"]), "--device", "cpu"]
     for asked, words in (
-        (["--index", "annoy"], "--index is 'annoy'; expected one of auto, flat, ivf"),
+        (["--index", "annoy"], "--index is 'annoy'; expected one of auto, flat, faiss, ivf"),
         (["--index", "ivf", "--candidates", "4"], "--candidates is 4; expected at least 5"),
         (["--index", "ivfpq"], "--index ivfpq is trained on 9,984 vectors or more"),
         (["--index", "hnsw", "--sampling", "random"], "--index hnsw proposes the nearest"),

@@ -45,6 +45,9 @@ COMMANDS = {
         "data caption-pairs world/dataset world/p.jsonl --out {}.jsonl"
     ),
     ("AddQueriesConfig", "out"): "data add-queries world/dataset world/p.jsonl --out {}",
+    ("MergeConfig", "out"): (
+        "data merge world/dataset world/dataset --prefixes a --prefixes b --out {}"
+    ),
 }
 """Every command that writes, by its configuration and the field of the output."""
 
@@ -237,7 +240,13 @@ FOLDERS = {
     *(("TrainConfig", "out"), ("EvaluateConfig", "submission"), ("CheckConfig", "without_missing")),
     *(
         (kind, "out")
-        for kind in ("FolderConfig", "CatalogConfig", "SynthConfig", "AddQueriesConfig")
+        for kind in (
+            "FolderConfig",
+            "CatalogConfig",
+            "SynthConfig",
+            "AddQueriesConfig",
+            "MergeConfig",
+        )
     ),
 }
 GOES_ON = {("DemoConfig", "out"), ("EmbedConfig", "out")}

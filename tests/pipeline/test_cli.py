@@ -33,6 +33,7 @@ COMMANDS = (
     ["data", "synth"],
     ["data", "caption-pairs"],
     ["data", "add-queries"],
+    ["data", "merge"],
 )
 runner = CliRunner()
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
+from cir.errors import CirError
 from cir.processes import Processes
 
 T = TypeVar("T")
@@ -40,11 +41,20 @@ class Threads(Processes):
         start, stop = (round(total * share) for share in self.shares[self.rank : self.rank + 2])
         return slice(start, stop)
 
-    def all_gather_object(self, value: Any) -> list[Any]:
-        return self.meeting.exchanged(self.rank, value)
+    def _meet(self, error: CirError | None, value: Any = None) -> list[Any]:
+        said = self.meeting.exchanged(self.rank, (error, value))
+        for failure, _ in said:
+            if failure is not None:
+                self._failed = True
+                raise failure
+        return [each for _, each in said]
+
+    def all_in_main(self, value: T) -> list[T]:
+        values: list[T] = self._meet(None, value)
+        return values if self.main else []
 
     def broadcast_from_main(self, make: Callable[[], T]) -> T:
-        made: list[T] = self.meeting.exchanged(self.rank, make() if self.main else None)
+        made: list[T] = self._meet(None, make() if self.main else None)
         return made[0]
 
     def gathered(self, array: np.ndarray) -> list[np.ndarray]:

@@ -2,7 +2,8 @@
 
 Begin with `request`, the question, and `result`, the answer. Either `stream` compares every query
 with the whole gallery, tile after tile, or `candidate_lists` compares it with the candidates that
-an index proposes. Both call `kernel` for each query and tile:
+an index proposes, or `nearest_first` does this and, where need be, then that. All call `kernel` for
+each query and tile:
 
     kernel            one query and a tile: what happens in which order
     code_bounds       distances as codes of sketched similarities

@@ -18,6 +18,9 @@ from cir.mining.scan.sampling_keys import hash_keys
 from cir.ragged import Ragged
 from cir.types import SCOPES
 
+Some = slice | Int64[np.ndarray, " some"]
+"""Which of the queries."""
+
 _LOWEST_OFFSET: Final = np.float32(0.5)
 """How far below the target's similarity the offset of a sketch may lie, at most."""
 
@@ -31,8 +34,8 @@ class ThresholdQueries(NamedTuple):
     rows: Int64[np.ndarray, "queries thresholds"]
     """A candidate is below a threshold when its (distance, row) is less."""
 
-    def block(self, queries: slice) -> "ThresholdQueries":
-        """Some of the queries."""
+    def block(self, queries: Some) -> "ThresholdQueries":
+        """Those of some of the queries."""
         return ThresholdQueries(*(values[queries] for values in self))
 
 
@@ -55,7 +58,7 @@ class PoolRequest(NamedTuple):
     pools before are full, since such a query cannot be starved."""
     temperature: float
 
-    def block(self, queries: slice) -> "PoolRequest":
+    def block(self, queries: Some) -> "PoolRequest":
         """The pools of some of the queries."""
         return self._replace(
             low_distances=self.low_distances[queries],
@@ -89,7 +92,7 @@ class ScanRequest:
     def __len__(self) -> int:
         return len(self.thresholds.vectors)
 
-    def block(self, queries: slice) -> "ScanRequest":
+    def block(self, queries: Some) -> "ScanRequest":
         """The request of some of the queries."""
         return replace(
             self,

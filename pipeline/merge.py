@@ -1,0 +1,34 @@
+"""`cir data merge`: several datasets into one dataset folder."""
+
+from pathlib import Path
+
+from cir import arguments
+from cir.config import MergeConfig
+from cir.data.dataset import Dataset
+from cir.sources.merged import merge_datasets
+from pipeline import console
+from pipeline.claims import claims_outputs
+
+
+@claims_outputs
+def run(config: MergeConfig) -> Path:
+    """Makes the dataset folder and says what each dataset gave."""
+    arguments.instance("config", config, MergeConfig)
+    merged = merge_datasets(
+        [Dataset(Path(folder)) for folder in config.datasets],
+        config.out,
+        prefixes=config.prefixes,
+        link=config.link,
+    )
+    for part in merged:
+        lacking = f", {part.without_file:,} of them without a file" if part.without_file else ""
+        ids = f", ids beginning with {part.prefix!r}" if part.prefix else ""
+        console.note(
+            f"{part.dataset}: {part.photos:,} photos{lacking}, {part.queries:,} queries{ids}"
+        )
+    console.note(
+        f"{config.out}: {sum(part.photos for part in merged):,} photos, "
+        f"{sum(part.queries for part in merged):,} queries; splits are as they were: cir data "
+        f"check {config.out} counts copies, which may stand in several"
+    )
+    return config.out

@@ -1,0 +1,114 @@
+"""Photos in tar shards are read where they are, and are what they would be as files."""
+
+import io
+import shutil
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pytest
+
+from cir.artefacts.photo_states import state_of
+from cir.artefacts.store import read_embeddings
+from cir.data.dataset import Dataset
+from cir.data.image_files import list_images
+from cir.data.images import read_image
+from cir.data.shards import open_photo, shard_of
+from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
+from cir.errors import DatasetError, UnreadImageError
+from cir.sources.links import link_or_copy
+from cir.sources.photo_folder import photo_id, read_photo_folder
+from tests.support.micro import micro_encoder
+from tests.support.worlds import small_dataset
+
+
+def pack(shard: Path, files: Mapping[str, bytes], mode: str = "w") -> Path:
+    shard.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(shard, mode) as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return shard
+
+
+def packed(root: Path, files: Iterable[Path], number: int) -> None:
+    """Photos with what WebDataset keeps beside them, in place of the files."""
+    samples = {f"some/{file.name}": file.read_bytes() for file in files}
+    beside = {f"some/{file.stem}.json": b"{}" for file in files}
+    pack(root / "images" / f"shop-{number:04d}.tar", samples | beside)
+    for file in files:
+        file.unlink()
+
+
+def embedded(root: Path, out: Path) -> EmbedSummary:
+    encoder = micro_encoder(dim=16)
+    return embed_dataset(Dataset(root), encoder, out, batch_size=4, workers=0, on_error="fail")
+
+
+def test_a_dataset_in_shards_is_embedded_as_its_photos_are(tmp_path: Path) -> None:
+    whole = small_dataset(tmp_path / "whole", categories=("dress",), images=4, queries=3, size=24)
+    root = Path(shutil.copytree(whole.root, tmp_path / "sharded"))
+    files = sorted(Dataset(root).image_files.values())
+    packed(root, files[:5], 0)
+    packed(root, files[5:-1], 1)  # one stays a file
+    assert Dataset(root).image_ids() == whole.image_ids()
+    embedded(whole.root, tmp_path / "whole.h5")
+    embedded(root, tmp_path / "sharded.h5")
+    expected, found = (read_embeddings(tmp_path / f"{n}.h5") for n in ("whole", "sharded"))
+    np.testing.assert_array_equal(found.images.vectors, expected.images.vectors)
+    assert found.image_sha256 == expected.image_sha256
+    assert not embedded(root, tmp_path / "sharded.h5").written
+    again = root / "images" / "shop-0000.tar"
+    with tarfile.open(again) as tar:
+        held = {m.name: tar.extractfile(m).read() for m in tar}
+    pack(again, dict(reversed(held.items())))
+    done = embedded(root, tmp_path / "sharded.h5")
+    assert (done.encoded, done.kept) == (0, len(whole.image_ids()))
+
+
+def test_names_that_lead_out_of_a_shard_are_passed_over_and_told(tmp_path: Path) -> None:
+    shard = pack(tmp_path / "a.tar", {"../b.jpg": b"b", "/c.jpg": b"c", "./d.JPG": b"d"})
+    found = list_images([tmp_path])
+    assert found.files == (shard / "d.JPG",)
+    assert found.faults == (f"2 names in {shard} lead out of it: they are passed over",)
+    with pytest.raises(FileNotFoundError):
+        open_photo(shard / "b.jpg")
+
+
+@pytest.mark.parametrize("harm", ["compressed", "cut", "none"])
+def test_a_shard_that_cannot_be_read_is_told(tmp_path: Path, harm: str) -> None:
+    shard = tmp_path / "photos" / "a.tar"
+    pack(shard, {"a.jpg": b"a" * 2000}, mode="w:gz" if harm == "compressed" else "w")
+    if harm != "compressed":
+        shard.write_bytes(shard.read_bytes()[:1000] if harm == "cut" else b"no tar at all")
+    (fault,) = list_images([tmp_path]).faults
+    assert fault.startswith(f"cannot look into {shard}: ")
+    with pytest.raises(DatasetError, match="uncompressed tar file"):
+        read_photo_folder(tmp_path)
+    with pytest.raises(UnreadImageError, match="uncompressed tar file"):
+        read_image(shard / "a.jpg")
+
+
+def test_the_state_of_a_photo_is_its_size_and_its_shards_time(tmp_path: Path) -> None:
+    shard = pack(tmp_path / "a.tar", {"a.jpg": b"abc", "b.jpg": b"defgh"})
+    assert state_of(shard / "b.jpg") == (5, shard.stat().st_mtime_ns)
+    with open_photo(shard / "b.jpg") as photo:
+        assert photo.read() == b"defgh"
+    assert state_of(shard / "c.jpg") == (-1, -1)
+    assert (shard_of(shard / "b.jpg"), shard_of(shard)) == (shard, None)
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink", "copy"])
+def test_a_folder_of_shards_is_as_if_they_were_unpacked(tmp_path: Path, link: str) -> None:
+    root = tmp_path / "photos"
+    pack(root / "a.tar", {"shoes/1.jpg": b"one", "2.jpg": b"two"})
+    pack(root / "b.tar", {"shoes/1.jpg": b"another", "shoes/3.jpg": b"three"})
+    folder = read_photo_folder(root)
+    assert [photo_id(photo) for photo in folder.photos] == ["2", "shoes__1", "shoes__3"]
+    assert folder.same_id == ("b.tar/shoes/1.jpg",)
+    made = tmp_path / "made.jpg"
+    link_or_copy(folder.file(PurePosixPath("shoes/1.jpg")).resolve(), made, link)
+    assert made.read_bytes() == b"one"
+    assert not made.is_symlink()
