@@ -52,12 +52,16 @@ def _count(device: torch.device) -> int:
 
 
 def upload(array: Shaped[np.ndarray, "*shape"], device: torch.device) -> Shaped[Tensor, "*shape"]:
-    """An array as a tensor on `device`.
+    """An array as a tensor on `device`, sent as `sent` does."""
+    return sent(torch.from_numpy(array), device)
+
+
+def sent(tensor: Shaped[Tensor, "*shape"], device: torch.device) -> Shaped[Tensor, "*shape"]:
+    """A tensor of the processor's memory on `device`.
 
     To a GPU it goes from pinned memory, and nothing waits for it: a copy from ordinary memory would
     stall until all that the GPU has been given before is done.
     """
-    tensor = torch.from_numpy(array)
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

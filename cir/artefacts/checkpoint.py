@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -231,17 +232,22 @@ def _write_tensors(path: Path, state: Mapping[str, Tensor]) -> str:
     They are serialised in memory first, so that a full disk is an OSError as for every other file.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    serialised = safetensors.torch.save(plain)
-    path.write_bytes(serialised)
-    return hashlib.sha256(serialised).hexdigest()
+    return _write_hashed(path, safetensors.torch.save(plain))
 
 
 def _write_trainer(path: Path, trainer: dict[str, Any]) -> str:
     """Writes what training resumes from, and returns the SHA-256 of the file."""
     buffer = io.BytesIO()
     torch.save(trainer, buffer)
-    path.write_bytes(buffer.getvalue())
-    return _sha256(buffer.getvalue())
+    return _write_hashed(path, buffer.getbuffer())
+
+
+def _write_hashed(path: Path, content: bytes | memoryview) -> str:
+    """Writes a file, and returns its SHA-256, which is computed meanwhile."""
+    with ThreadPoolExecutor(1) as beside:
+        digest = beside.submit(_sha256, content)
+        path.write_bytes(content)
+    return digest.result()
 
 
 def _write_metadata(path: Path, values: Mapping[str, Any]) -> None:
@@ -291,7 +297,7 @@ def _metadata(path: Path, values: Mapping[str, Any]) -> CheckpointMetadata:
         raise CheckpointError(f"{path} lacks or misnames {fault}: {_MEND}") from fault
 
 
-def _sha256(content: bytes) -> str:
+def _sha256(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()
 
 

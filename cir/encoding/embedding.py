@@ -51,7 +51,7 @@ def image_vectors(
     filled = rows if (of or len(photos)) > rows else 0
     with (
         progress.task("images", len(photos), "images") as task,
-        closing(photos_of(encoder, photos, batches, workers, in_bytes=True)) as stream,
+        closing(photos_of(encoder, photos, batches, workers)) as stream,
     ):
         for batch in stream:
             if batch.faults:
@@ -98,23 +98,19 @@ def photos_of(
     photos: Sequence[Path | Image.Image],
     batches: Sequence[Sequence[int]],
     workers: int,
-    *,
-    in_bytes: bool = False,
 ) -> Generator[ImageBatch, None, None]:
-    """Reads batches of photos; `batches` are rows of `photos`.
+    """Reads batches of photos, as `Encoder.normalise` takes them.
 
     Args:
         encoder: Takes them.
         photos: Image files, or images that are decoded already.
         batches: Rows of `photos` for each batch.
         workers: Processes that decode and preprocess; 0 does it in this one.
-        in_bytes: Whether pixels come as `Encoder.normalise` takes them, a byte a colour, and not
-            as `Encoder.encode_images` does.
     """
     return image_batches(
         photos,
         batches,
-        encoder.to_pixels if in_bytes else encoder.preprocess,
+        encoder.to_pixels,
         workers=workers,
         pinned=encoder.device.type == "cuda",
         least=ENOUGH * encoder.image_size,
@@ -133,7 +129,7 @@ def encode_photos(
 
     Args:
         encoder: Used in the mode (train or eval) that it is in.
-        photos: Read by `photos_of` in bytes.
+        photos: Read by `photos_of`.
         names: What each row is called.
     """
     if not photos.rows:

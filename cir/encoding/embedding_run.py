@@ -199,7 +199,7 @@ class EmbeddingRun:
         rows = images_at_once(self.encoder, self.batch_size)
         spans = spans_of(range(len(paths)), rows)
         most = max(self.processes.all_gather_object(len(spans)))
-        stream = photos_of(self.encoder, paths, spans, self.workers, in_bytes=True)
+        stream = photos_of(self.encoder, paths, spans, self.workers)
         with closing(stream):
             for number in range(1, most + 1):
                 yield from islice(stream, 1)

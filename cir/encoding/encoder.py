@@ -16,6 +16,7 @@ from cir.arithmetic import arithmetic, require_precision
 from cir.artefacts.provenance import Provenance
 from cir.encoding.context import encode_beginnings, text_ends
 from cir.encoding.preprocess import PhotoTransform
+from cir.runtime import sent
 
 SCALES: Final = frozenset({"logit_scale", "logit_bias"})
 """Parameters of CLIP that belong to neither tower."""
@@ -58,7 +59,7 @@ class Encoder:
             UsageError: the device has not that precision.
         """
         require_precision(precision, device)
-        self.clip = clip.to(device)
+        self.clip = laid_out_for(device, clip.to(device))
         self.provenance = provenance
         self.preprocess = preprocess
         self.image_size = image_size
@@ -79,7 +80,7 @@ class Encoder:
 
     def normalise(self, pixels: Tensor) -> Float[Tensor, "batch 3 size size"]:
         """What `to_pixels` gave for a batch, on `device`, as `encode_images` takes it."""
-        there = pixels.to(self.device, non_blocking=True)
+        there = sent(pixels, self.device) if pixels.is_cpu else pixels
         own = self.preprocess
         return own.normalised(there) if isinstance(own, PhotoTransform) else there
 
@@ -128,3 +129,14 @@ class Encoder:
             for name, parameter in self.clip.named_parameters()
             if not name.startswith(_VISUAL) and name not in SCALES
         }
+
+
+def laid_out_for(device: torch.device, clip: nn.Module) -> nn.Module:
+    """A model whose convolutions on a GPU find their weights as cuDNN reads them: channels last.
+
+    It would lay them out anew for every batch otherwise, for so are the pixels. Shapes and values
+    stay, and files hold them as ever.
+    """
+    if device.type != "cuda":
+        return clip
+    return clip.to(memory_format=torch.channels_last)

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from cir.errors import UsageError
+from cir.runtime import upload
 
 ENOUGH: Final = 2
 """A photo is decoded at no less than this many times the encoder's size, where it has as many."""
@@ -56,7 +57,9 @@ class PhotoTransform:
         self, pixels: UInt8[Tensor, "batch size size 3"]
     ) -> Float[Tensor, "batch 3 size size"]:
         """The same as calling the transform, of what `pixels` gave, on whatever device it is."""
-        return normalise(pixels.permute(0, 3, 1, 2).float().div(255), self.mean, self.std)
+        values = pixels.permute(0, 3, 1, 2).float()
+        # By a tensor: a GPU multiplies by 1 / 255 where it is told a number, and rounds twice.
+        return normalise(values.div(values.new_full((), 255)), self.mean, self.std)
 
 
 def build_preprocess(
@@ -134,10 +137,10 @@ def normalise(
     pixels: Float[Tensor, "*batch 3 height width"], mean: Sequence[float], std: Sequence[float]
 ) -> Float[Tensor, "*batch 3 height width"]:
     """Pixels in [0, 1], each channel less its mean and over its standard deviation."""
-    means, deviations = (_channels(values).to(pixels.device) for values in (mean, std))
+    means, deviations = (_channels(values, pixels.device) for values in (mean, std))
     normalised: Tensor = (pixels - means) / deviations
     return normalised
 
 
-def _channels(values: Sequence[float]) -> Float[Tensor, "3 1 1"]:
-    return torch.tensor(values).reshape(3, 1, 1)
+def _channels(values: Sequence[float], device: torch.device) -> Float[Tensor, "3 1 1"]:
+    return upload(np.array(values, dtype=np.float32), device).reshape(3, 1, 1)

@@ -124,7 +124,7 @@ def advise(
     hidden = {}
     if hiding >= FEWEST_HIDDEN:
         # Exclusions are the same for every way but the filter by the target's similarity.
-        prepared = prepare_mining(shown, embeddings, galleries, options)
+        prepared = prepare_mining(shown, embeddings, galleries, options, device=device)
         for name, changes in tried.items():
             alike = None if "max_target_similarity" in changes else prepared
             hidden[name] = _percent(hidden_targets(mined(changes, shown, alike), others))
@@ -134,7 +134,7 @@ def advise(
         nearest=_percent(usual.target_ranks == 1),
         in_first_ten=_percent(usual.target_ranks <= 10),
         starved=100 * usual.metadata.counts.starved / len(queries),
-        look_alikes={cosine: _look_alikes(queries, embeddings, cosine) for cosine in LOOK_ALIKES},
+        look_alikes={each: _look_alikes(queries, embeddings, each, device) for each in LOOK_ALIKES},
         hiding=hiding,
         hidden=hidden,
     )
@@ -159,12 +159,14 @@ def _percent(chosen: Bool[np.ndarray, " values"]) -> float:
     return 100 * float(chosen.mean()) if len(chosen) else 0.0
 
 
-def _look_alikes(queries: Sequence[Query], embeddings: Embeddings, cosine: float) -> float:
+def _look_alikes(
+    queries: Sequence[Query], embeddings: Embeddings, cosine: float, device: torch.device
+) -> float:
     """Percent of the targets that have another image at least so near, in the whole store."""
     targets = sorted({query.target_id for query in queries})
     rows = embeddings.images.rows(targets)
     unit = embeddings.images.unit(embeddings.images.keys, "the store")
-    near, others = near_duplicates(unit[rows], unit, cosine)
+    near, others = near_duplicates(unit[rows], unit, cosine, device=device)
     alike = np.zeros(len(targets), dtype=np.bool_)
     alike[near[others != rows[near]]] = True
     return _percent(alike)

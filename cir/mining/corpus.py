@@ -142,7 +142,7 @@ def mine_negatives(
     device = mining_device(device)
     arguments.integer("block_size", block_size, 1)
     arguments.real("duplicate_threshold", duplicate_threshold, 0, 1.01)
-    problem = _problem(anchors, positives, corpus, excluded, duplicate_threshold)
+    problem = _problem(anchors, positives, corpus, excluded, duplicate_threshold, device)
     arguments.require(
         "num_negatives",
         num_negatives,
@@ -181,6 +181,7 @@ def _problem(
     corpus: Vectors,
     excluded: Rows | None,
     duplicate_threshold: float,
+    device: torch.device,
 ) -> Problem:
     """Unit vectors, each query's target, and the rows that are no negatives of it."""
     queries, gallery = _unit("anchors", anchors), _unit("corpus", corpus)
@@ -192,7 +193,7 @@ def _problem(
     if not len(gallery):
         raise VectorError("`corpus` holds no vectors: nothing can be mined")
     answers = _answers(positives, len(queries), len(gallery))
-    exclusions = _copies(answers, gallery, duplicate_threshold)
+    exclusions = _copies(answers, gallery, duplicate_threshold, device)
     if excluded is not None:
         others = row_lists("excluded", excluded, len(queries), len(gallery))
         exclusions = [{*copies, *more} for copies, more in zip(exclusions, others, strict=True)]
@@ -218,11 +219,12 @@ def _copies(
     answers: Sequence[Sequence[int]],
     gallery: Float32[np.ndarray, "gallery dim"],
     duplicate_threshold: float,
+    device: torch.device,
 ) -> list[set[int]]:
     """For each query, its positives and the rows that duplicate one of them."""
     distinct = sorted({row for rows in answers for row in rows})
     copies = {row: {row} for row in distinct}
-    pairs = near_duplicates(gallery[distinct], gallery, duplicate_threshold)
+    pairs = near_duplicates(gallery[distinct], gallery, duplicate_threshold, device=device)
     for index, row in zip(*(column.tolist() for column in pairs), strict=True):
         copies[distinct[index]].add(row)
     return [set().union(*(copies[row] for row in rows)) for rows in answers]

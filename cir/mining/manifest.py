@@ -19,6 +19,7 @@ from cir.data.queries import Query
 from cir.errors import DatasetError, ManifestError, UsageError
 from cir.mining.approximate import mine_through
 from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions
+from cir.mining.exclusions.near_duplicates import CPU
 from cir.mining.exclusions.rules import find_exclusions
 from cir.mining.plan import Draw, Fill, Plan, draws_of
 from cir.mining.problem import Mined, Problem
@@ -128,7 +129,7 @@ def mine_manifest(
         VectorError: a vector has no direction.
     """
     if prepared is None:
-        prepared = prepare_mining(queries, embeddings, galleries, options, processes)
+        prepared = prepare_mining(queries, embeddings, galleries, options, processes, device=device)
     gallery, exclusions = prepared.gallery, prepared.exclusions
     problem = Problem(
         queries=normalised(query_vectors, "composed queries"),
@@ -184,6 +185,7 @@ def prepare_mining(
     options: MiningOptions,
     processes: Processes = ALONE,
     *,
+    device: torch.device = CPU,
     excluded: Exclusions | None = None,
 ) -> PreparedMining:
     """Builds the gallery and each query's exclusions.
@@ -196,7 +198,7 @@ def prepare_mining(
     gallery = build_gallery(galleries, embeddings, processes)
     _require_enough(gallery, options)
     if excluded is None:
-        exclusions = _find_exclusions(queries, gallery, embeddings, options)
+        exclusions = _find_exclusions(queries, gallery, embeddings, options, device)
     else:
         exclusions = excluded.in_gallery(_gallery_rows(embeddings, gallery))
     return PreparedMining(
@@ -208,7 +210,11 @@ def prepare_mining(
 
 
 def _find_exclusions(
-    queries: Sequence[Query], gallery: Gallery, embeddings: Embeddings, options: MiningOptions
+    queries: Sequence[Query],
+    gallery: Gallery,
+    embeddings: Embeddings,
+    options: MiningOptions,
+    device: torch.device,
 ) -> Exclusions:
     """The exclusions of each query among this process's part of the gallery."""
     return find_exclusions(
@@ -219,6 +225,7 @@ def _find_exclusions(
         options.duplicate_threshold,
         max_target_similarity=options.max_target_similarity,
         exclude_siblings=options.exclude_siblings,
+        device=device,
     )
 
 

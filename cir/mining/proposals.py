@@ -81,7 +81,7 @@ def propose_pairs(
         queries=normalised(query_vectors, "composed queries"),
         targets=embeddings.images.unit([query.target_id for query in queries], "targets"),
         gallery=gallery.vectors,
-        exclusions=_of_the_reference(queries, gallery, embeddings, duplicate_threshold),
+        exclusions=_of_the_reference(queries, gallery, embeddings, duplicate_threshold, device),
         categories=category_codes(queries, gallery),
         members=gallery.members,
         first_row=gallery.part.start,
@@ -93,7 +93,7 @@ def propose_pairs(
     in_category = _in_category(mined)
     ranks = in_category.cumsum(axis=1)
     found = np.argwhere(in_category & (mined.kinds != KINDS.index("easy")))
-    looks = _looks(mined.rows[tuple(found.T)], gallery, embeddings, duplicate_threshold)
+    looks = _looks(mined.rows[tuple(found.T)], gallery, embeddings, duplicate_threshold, device)
     references = {query.reference_id: row for row, query in enumerate(queries)}
     chosen = diverse_pairs(
         np.array([references[queries[row].reference_id] for row in found[:, 0]], dtype=np.int64),
@@ -123,7 +123,11 @@ def _in_category(mined: Mined) -> Bool[np.ndarray, "queries negatives"]:
 
 
 def _of_the_reference(
-    queries: Sequence[Query], gallery: Gallery, embeddings: Embeddings, threshold: float
+    queries: Sequence[Query],
+    gallery: Gallery,
+    embeddings: Embeddings,
+    threshold: float,
+    device: torch.device,
 ) -> Ragged:
     """For each query its reference, whatever is a target of the reference, and copies of these.
 
@@ -138,7 +142,7 @@ def _of_the_reference(
     )
     asked = [Query("", "", reference, (), (image_id,)) for reference, image_id in named]
     found = find_exclusions(
-        asked, gallery.ids[gallery.part], gallery.vectors, embeddings, threshold
+        asked, gallery.ids[gallery.part], gallery.vectors, embeddings, threshold, device=device
     )
     number_of: dict[str, int] = {}
     owners = [number_of.setdefault(reference, len(number_of)) for reference, _ in named]
@@ -151,13 +155,17 @@ def _of_the_reference(
 
 
 def _looks(
-    rows: Int64[np.ndarray, " pairs"], gallery: Gallery, embeddings: Embeddings, threshold: float
+    rows: Int64[np.ndarray, " pairs"],
+    gallery: Gallery,
+    embeddings: Embeddings,
+    threshold: float,
+    device: torch.device,
 ) -> Int64[np.ndarray, " pairs"]:
     """A number for each image: that of the first among its near-copies."""
     distinct, place = np.unique(rows, return_inverse=True)
     vectors = embeddings.images.unit([gallery.ids[row] for row in distinct], "the gallery")
     first = np.arange(len(distinct))
-    some, others = near_duplicates(vectors, vectors, threshold)
+    some, others = near_duplicates(vectors, vectors, threshold, device=device)
     np.minimum.at(first, some, others)
     looks: Int64[np.ndarray, " pairs"] = first[place]
     return looks

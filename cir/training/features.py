@@ -20,7 +20,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,7 +28,7 @@ from cir.data.image_batches import ImageBatch
 from cir.encoding.embedding import photos_of
 from cir.encoding.encoder import Encoder
 from cir.errors import ImageError
-from cir.runtime import upload
+from cir.runtime import sent, upload
 
 Encode = Callable[[Tensor], Tensor]
 """An encoder's tower: inputs on its device to their vectors."""
@@ -240,7 +240,11 @@ class ImageTower:
         photos: Iterator[ImageBatch],
     ) -> Features:
         chunks = [[_pixels(next(photos)) for _ in chunk] for chunk in chunked]
-        return _encoded(rows, chunks, self._encoder.encode_images, self._encoder.device)
+        return _encoded(rows, chunks, self._encode, self._encoder.device)
+
+    def _encode(self, pixels: UInt8[Tensor, "chunk size size 3"] | Tensor) -> Tensor:
+        """Normalised where it is encoded: what is sent there is a byte a colour."""
+        return self._encoder.encode_images(self._encoder.normalise(pixels))
 
     def _parts(self, rows: Int64[np.ndarray, " distinct"]) -> ChunkedRows:
         return [_cut(chunk, _DECODED_AT_ONCE) for chunk in _cut(rows, self._encode_batch)]
@@ -271,7 +275,7 @@ def _encoded(
     return EncodedFeatures(rows, encode(joined_chunk(chunks[0], device)))
 
 
-def _pixels(photos: ImageBatch) -> Float[Tensor, "part 3 size size"]:
+def _pixels(photos: ImageBatch) -> Tensor:
     if photos.faults:
         raise ImageError(next(iter(photos.faults.values())))
     return photos.pixels
@@ -285,4 +289,4 @@ def _cut(rows: Rows, length: int | None) -> list[Rows]:
 
 def joined_chunk(chunk: Chunk, device: torch.device) -> Tensor:
     """The parts of a chunk as one tensor on `device`."""
-    return torch.cat([part.to(device, non_blocking=True) for part in chunk])
+    return torch.cat([sent(part, device) for part in chunk])

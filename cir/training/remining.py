@@ -187,6 +187,7 @@ class Remining:
                 self._data.galleries,
                 self._data.mining,
                 self._processes,
+                device=self._device,
                 excluded=self._vectors.excluded,
             )
         return self._prepared

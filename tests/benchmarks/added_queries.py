@@ -22,7 +22,6 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
-import torch
 
 from cir.artefacts.pairs import read_pairs, write_pairs
 from cir.artefacts.store import read_embeddings, write_embeddings
@@ -33,6 +32,7 @@ from cir.data.pairs import ProposedPair
 from cir.encoding.dataset_embedding import caption_texts
 from cir.encoding.embedding import caption_vectors
 from cir.encoding.loading import load_encoder
+from cir.runtime import pick_device
 from pipeline import add_queries, caption_pairs, mine
 from tests.benchmarks.photos import prepared
 from tests.benchmarks.study import COLUMNS, Place, Row, at_once, figures, run, spread
@@ -53,10 +53,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, a thread each")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
     options = parser.parse_args()
 
     dataset, embeddings = prepared(options.out)
-    plain = Place(options.out / "none", dataset, embeddings, options.epochs)
+    plain = Place(options.out / "none", dataset, embeddings, options.epochs, options.device)
     seeds = range(options.seeds)
     at_once(options.jobs, run, [(plain, DEFAULTS, seed) for seed in seeds])
     added = [Added(plain, source, options.count, seed) for seed in seeds for source in OFFERED]
@@ -139,7 +140,7 @@ def propose(added: Added, out: Path) -> None:
         propose_uses=USES,
         seed=added.seed,
         sampling="top",
-        device="cpu",
+        device=added.plain.device,
         overwrite=True,
         **added.plain.files,
     )
@@ -169,8 +170,9 @@ def with_captions(plain: Place, added: Sequence[Added]) -> Path:
     store = read_embeddings(plain.embeddings)
     texts = {text for each in added for text in caption_texts(Dataset(each.dataset))}
     new = sorted(texts - set(store.captions.keys))
+    device = pick_device(plain.device)
     encoder = load_encoder(
-        TINY, pretrained=None, weights=None, preprocess="targetpad", device=torch.device("cpu")
+        TINY, pretrained=None, weights=None, preprocess="targetpad", device=device
     )
     encoder.provenance.require_same(store.provenance, TINY, str(store.path), ValueError)
     vectors = caption_vectors(encoder, new, batch_size=256)

@@ -53,12 +53,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--shares", type=float, nargs="*", default=SHARES)
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
     parser.add_argument("--only", nargs="*", default=[""], help="rows with this in their name")
     options = parser.parse_args()
 
     dataset, embeddings = prepared(options.out)
     rows = [row for row in ROWS if any(part in row.name for part in options.only)]
-    clean = Place(options.out, dataset, embeddings, options.epochs)
+    clean = Place(options.out, dataset, embeddings, options.epochs, options.device)
     for share in options.shares:
         for seed in range(options.seeds):
             for row in rows:
@@ -73,7 +74,7 @@ def noisy_place(clean: Place, share: float, seed: int) -> Place:
     dataset = folder / f"dataset-{seed}"
     if not dataset.exists():
         exchange_targets(Dataset(clean.dataset), dataset, share, seed)
-    return Place(folder, dataset, clean.embeddings, clean.epochs)
+    return Place(folder, dataset, clean.embeddings, clean.epochs, clean.device)
 
 
 def exchange_targets(clean: Dataset, out: Path, share: float, seed: int) -> None:

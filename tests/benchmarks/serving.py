@@ -138,12 +138,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", nargs="?", help="run folder; by default the plain sum")
     parser.add_argument("--store", help="embedding store")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--seconds", type=float, default=20)
     given = parser.parse_args()
     arguments = [
         *([given.run] if given.run else []),
         *(["--store", given.store] if given.store else []),
+        *("--device", given.device),
     ]
     with served(*arguments) as (port, pid):
         load(port, pid, 1, 2)  # a first batch of each size compiles and caches

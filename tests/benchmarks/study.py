@@ -190,6 +190,7 @@ class Place:
     dataset: Path
     embeddings: Path
     epochs: int
+    device: str
 
     @property
     def files(self) -> dict[str, Path]:
@@ -203,13 +204,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, a thread each")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
     parser.add_argument("--only", nargs="*", default=[""], help="rows with this in their name")
     parser.add_argument("--attributes", nargs="*", help="columns that queries are made of")
     parser.add_argument("--curves", type=Path, help="draw dev R@10 by epoch to this SVG file")
     parser.add_argument("--time", action="store_true", help="time two epochs of each row")
     options = parser.parse_args()
 
-    place = Place(options.out, *prepared(options.out, options.attributes), options.epochs)
+    files = prepared(options.out, options.attributes)
+    place = Place(options.out, *files, options.epochs, options.device)
     rows = [row for row in ROWS if any(part in row.name for part in options.only)]
     work = [(row, seed) for seed in range(options.seeds) for row in rows if seed < row.seeds]
     # Rows that share a manifest find it made, and no two processes make it.
@@ -266,7 +269,7 @@ def judge(place: Place, folder: Path, **what: Any) -> None:
                     split=split,
                     gallery=GALLERIES,
                     json=result,
-                    device="cpu",
+                    device=place.device,
                     **what,
                     **place.files,
                 )
@@ -293,7 +296,7 @@ def trained(place: Place, row: Row, seed: int, folder: Path, epochs: int) -> Non
         out=folder,
         seed=seed,
         resume=(folder / "config.json").exists(),
-        device="cpu",
+        device=place.device,
         **{"epochs": epochs, **row.train},
         **place.files,
     )
@@ -306,7 +309,9 @@ def mined(place: Place, row: Row, seed: int) -> Path:
     """The first manifest, which rows that are mined alike share."""
     manifest = manifest_of(place, row, seed)
     if not manifest.exists():
-        mine.run(MineConfig(seed=seed, out=manifest, device="cpu", **row.mine, **place.files))
+        mine.run(
+            MineConfig(seed=seed, out=manifest, device=place.device, **row.mine, **place.files)
+        )
     return manifest
 
 

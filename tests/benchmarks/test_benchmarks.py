@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cir.config import MiningOptions
+from cir.mining import Draw, Plan, mine
+from tests.benchmarks import device
 from tests.benchmarks.agreement import OPTIONS, Check
 from tests.benchmarks.brute import BruteForce, require_agreement
 from tests.benchmarks.contestants import Contestant, FlatSearch, Mine
@@ -67,6 +70,15 @@ def answered(contestant: Contestant, world: World, scratch: Path) -> Answer:
 def given(contestant: Contestant, world: World, scratch: Path) -> list[list[int]]:
     answer = answered(contestant, world, scratch)
     return [row[row != NONE].tolist() for row in answer.rows]
+
+
+def test_the_scans_of_a_device_and_of_the_cpu_are_compared(world: World) -> None:
+    problem, cpu = device.problem_of(world), torch.device("cpu")
+    assert "the same bit for bit" in device.compared("category-aware", problem, cpu, 1)
+    expected = mine(problem, Plan((Draw("any", 1, "hard"),), num_negatives=5, margin=0.2))
+    other = dataclasses.replace(expected, rows=expected.rows[:, ::-1])
+    with pytest.raises(AssertionError, match="rows"):
+        device.require_same(other, expected)
 
 
 # ------------------------------------------------------------------------- brute force, the judge

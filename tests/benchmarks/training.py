@@ -17,14 +17,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch.nn import functional
 
 from cir.artefacts.manifest import Manifest, read_manifest
 from cir.artefacts.store import Embeddings, read_embeddings
-from cir.config import MiningOptions, TrainConfig
+from cir.config import MiningOptions, Precision, TrainConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.encoding.loading import untrained_encoder
@@ -34,6 +34,7 @@ from cir.evaluation.recall import recalls
 from cir.mining.exclusions.rules import excluded_images
 from cir.mining.manifest import mine_manifest, prepare_mining
 from cir.models.composition import composed_queries
+from cir.runtime import machine, pick_device, upload
 from cir.training.batches import Batch, draw_batches, training_rows
 from cir.training.builders import build_accelerator, build_learner, build_model
 from cir.training.candidates import Bank, CandidateSources, Negatives
@@ -41,7 +42,6 @@ from cir.training.epoch import StepPosition, train_epoch
 from cir.training.features import FrozenTower, Towers
 from cir.training.step import Learner
 
-CPU = torch.device("cpu")
 SPLIT = "train"
 
 
@@ -53,6 +53,7 @@ class World(NamedTuple):
     manifest: Manifest
     sources: CandidateSources
     towers: Towers
+    device: torch.device
 
     def batches(self, epoch: int, size: int) -> list[Batch]:
         return draw_batches(self.sources.rows, batch_size=size, seed=0, epoch=epoch)
@@ -67,17 +68,21 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--combiner", default=TrainConfig().combiner)
     parser.add_argument("--sample", type=int, default=32, help="rows that RN50x4 encodes at once")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
+    parser.add_argument("--precision", default="fp32", choices=get_args(Precision))
     options = parser.parse_args()
 
-    world = opened(options.dataset, options.embeddings, options.manifest)
-    config = TrainConfig(combiner=options.combiner, device="cpu", out=Path("unused"))
-    accelerator = build_accelerator(config.out, CPU, config.precision)
-    learner = build_learner(config, build_model(config, world.embeddings, CPU), accelerator)
+    device = pick_device(options.device)
+    world = opened(options.dataset, options.embeddings, options.manifest, device)
+    config = TrainConfig(combiner=options.combiner, precision=options.precision, out=Path("unused"))
+    accelerator = build_accelerator(config.out, device, config.precision)
+    learner = build_learner(config, build_model(config, world.embeddings, device), accelerator)
     alone, epochs = interleaved(world, learner, config, options.repeats)
     judge, mine = judging(world, learner), mining(world, learner)
     judged = [seconds(judge) for _ in range(options.repeats)]
     mined = [seconds(mine) for _ in range(options.repeats)]
     rows = len(world.sources.rows)
+    report(f"{machine(device)}, {config.precision}")
     report(f"{rows:,} rows, {world.manifest.metadata.options['num_negatives']} negatives each")
     report(f"{config.combiner}, loss {config.loss}, batch {config.batch_size}")
     report("| | seconds | ratio |\n|---|---:|---:|")
@@ -90,19 +95,20 @@ def main() -> None:
     row("the same, encoded again by RN50x4", encoded, stored)
 
 
-def opened(dataset: Path, embeddings: Path, manifest: Path) -> World:
+def opened(dataset: Path, embeddings: Path, manifest: Path, device: torch.device) -> World:
     """Reads everything and looks every row up."""
     data, store, mined = Dataset(dataset), read_embeddings(embeddings), read_manifest(manifest)
     queries = data.queries(SPLIT)
     rows = training_rows(mined, store, queries, excluded_images(queries, store, 0.99))
     targets = sorted(set(mined.target_ids))
-    bank = Bank(store.images.take(targets), store.images.rows(targets), CPU)
+    bank = Bank(store.images.take(targets), store.images.rows(targets), device)
     return World(
         data,
         store,
         mined,
         CandidateSources(rows, bank=bank),
-        Towers(FrozenTower(store.images.vectors, CPU), FrozenTower(store.captions.vectors, CPU)),
+        Towers(*(FrozenTower(t.vectors, device) for t in (store.images, store.captions))),
+        device,
     )
 
 
@@ -125,7 +131,8 @@ def passes(world: World, learner: Learner, batches: list[Batch]) -> Iterator[flo
         reference, words = image(batch.reference), text(batch.text)
         target = functional.normalize(image(batch.target), dim=-1)
         negatives = functional.normalize(image(batch.negatives), dim=-1)
-        against = Negatives(negatives, torch.from_numpy(batch.present))
+        present = upload(batch.present, world.device)
+        against = Negatives(negatives, present, batch.negatives)
         candidates = learner._candidates(target, batch, batch, world.sources, image)
         learner.combiner.zero_grad()
 
@@ -153,7 +160,9 @@ def train(world: World, learner: Learner, batches: list[Batch], epoch: int, epoc
 def judging(world: World, learner: Learner) -> Callable[[], object]:
     """Judges the val split, looked up once, as that of dev is in a run."""
     queries, galleries = world.dataset.queries("val"), world.dataset.galleries("val")
-    evaluator = Evaluator(queries, galleries, world.embeddings, [Protocol("val")], device=CPU)
+    evaluator = Evaluator(
+        queries, galleries, world.embeddings, [Protocol("val")], device=world.device
+    )
     return lambda: recalls(evaluator.judge(world.embeddings, learner.combiner)[0], "combiner")
 
 
@@ -167,13 +176,13 @@ def mining(world: World, learner: Learner) -> Callable[[], object]:
         queries,
         world.embeddings,
         galleries,
-        composed_queries(queries, texts, world.embeddings, learner.combiner, CPU),
+        composed_queries(queries, texts, world.embeddings, learner.combiner, world.device),
         options,
         query="combiner",
         split=SPLIT,
         epoch=1,
         checkpoint_sha256=None,
-        device=CPU,
+        device=world.device,
         prepared=prepared,
     )
 
@@ -182,16 +191,16 @@ def encoding_again(
     world: World, learner: Learner, sample: int, repeats: int
 ) -> tuple[list[float], list[float]]:
     """Seconds of an update whose batch a frozen RN50x4 encodes, and of one from the store."""
-    encoder = untrained_encoder("RN50x4", preprocess="targetpad", device=CPU)
+    encoder = untrained_encoder("RN50x4", preprocess="targetpad", device=world.device)
     batch = world.batches(0, len(world.sources.rows))[0].part(slice(0, sample))
     size = 288
-    pixels = torch.rand(2 * sample, 3, size, size)
+    pixels = torch.rand(2 * sample, 3, size, size, device=world.device)
     texts = [world.embeddings.captions.keys[row] for row in batch.text]
 
     def encode() -> None:
         with torch.no_grad():
             encoder.encode_images(pixels)
-            encoder.encode_texts(encoder.tokenize(texts))
+            encoder.encode_texts(encoder.tokenize(texts).to(world.device))
 
     stored = [
         seconds(lambda: train(world, learner, [batch], 0, 1)) for _ in range(max(repeats, 5) + 1)
@@ -202,9 +211,11 @@ def encoding_again(
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
+    """Wall time of one call, until a GPU has done what it was given."""
     started = time.perf_counter()
     work()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return time.perf_counter() - started
 
 

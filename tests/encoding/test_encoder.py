@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cir.config import TINY
 from cir.encoding import loading as module
 from cir.encoding import published
-from cir.encoding.encoder import Encoder
+from cir.encoding.encoder import Encoder, laid_out_for
 from cir.encoding.loading import ASSETS, build_clip, load_encoder, require_used
 from cir.errors import UsageError, WeightsError
 from tests.support.micro import micro_clip, micro_encoder
@@ -108,6 +108,21 @@ def test_fp32_is_not_tf32_in_either_tower() -> None:
         encoder.encode_texts(tokens)
     assert seen == ["ieee", "ieee", "tf32", "tf32"]
     assert conv.fp32_precision == "tf32"
+
+
+def test_weights_lie_on_a_gpu_as_convolutions_read_them() -> None:
+    """Here on the CPU, as if it were one; the last bits of a vector depend on the kernel."""
+    encoder, pixels = micro_encoder(), torch.rand(2, 3, 32, 32)
+    before, expected = encoder.clip.state_dict(), encoder.encode_images(pixels)
+    before = {name: tensor.clone() for name, tensor in before.items()}
+    encoder.clip = laid_out_for(torch.device("cuda"), encoder.clip)
+    weight = encoder.clip.visual.layer1[0].conv2.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert not weight.is_contiguous()
+    torch.testing.assert_close(encoder.encode_images(pixels), expected)
+    now = encoder.clip.state_dict()
+    assert all(torch.equal(now[name], tensor) for name, tensor in before.items())
+    assert module.weights_sha256(now) == module.weights_sha256(before)
 
 
 def test_a_vector_does_not_depend_on_its_batch() -> None:

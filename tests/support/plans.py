@@ -26,7 +26,7 @@ PLANS: Final[dict[str, dict[str, Any]]] = {
     "uniform": {"draws": NEAR, "sampling": "random", "fill": "random"},
     "softmax": {"draws": NEAR, "sampling": "softmax", "temperature": 0.03},
     "by category": {"draws": MIXED, "fill": "random"},
-    "by category, softmax": {"draws": MIXED, "sampling": "softmax"},
+    "by category, softmax": {"draws": MIXED, "sampling": "softmax", "temperature": 0.03},
     "window": {"draws": NEAR, "range_min": 5, "range_max": 40},
     "filters": {"draws": NEAR, "relative_margin": 0.1, "max_similarity": 0.5},
     "many": {"draws": MIXED, "num_negatives": 70},

@@ -1,4 +1,4 @@
-"""Trains on the CPU and on the pretend device, and writes what each run lost and waited for.
+"""Trains, evaluates and loads on the CPU and on the pretend device, and writes what each gave.
 
 python -m tests.support.pretend_training DATASET FOLDER
 """
@@ -7,15 +7,21 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 from unittest import mock
 
 import torch
 from accelerate import Accelerator
 
+import cir
 from cir.artefacts.store import Embeddings
+from cir.config import CaptionRule, GalleryName, ReferenceRule
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
+from cir.evaluation.evaluator import Evaluator
+from cir.evaluation.protocol import Protocol
+from cir.evaluation.query_rows import query_rows
+from cir.models.composer import load_composer
 from cir.training import builders, trainer
 from cir.training.step import Learner
 from cir.training.train import train
@@ -24,6 +30,7 @@ from tests.support.micro import micro_encoder
 from tests.support.mined import random_manifest
 from tests.support.runs import config_of, encoded_by, metrics
 
+CPU = torch.device("cpu")
 ASKED: Final[dict[str, dict[str, Any]]] = {
     "attention-fusion": {"combiner": "attention-fusion", "dropout": 0.0},
     "terms": {
@@ -39,7 +46,8 @@ ASKED: Final[dict[str, dict[str, Any]]] = {
     "guide": {"guide_threshold": 0.2, "online_top_k": 3, "contrast": "batch+mined"},
     "text": {"tune": "text"},
     "image": {"tune": "image"},
-    "in chunks": {"tune": "both", "encode_batch": 5},
+    "both": {"tune": "both"},
+    "in chunks": {"tune": "both", "encode_batch": 8},
 }
 """Settings by the name of the run that is trained with them."""
 
@@ -53,6 +61,11 @@ def main(dataset: Dataset, folder: Path) -> None:
         }
         for name, settings in ASKED.items()
     }
+    run = folder / "image" / "here"
+    for name, work in (("evaluated", evaluated), ("loaded", loaded)):
+        found[name] = {"here": work(dataset, embeddings, run, CPU)}
+        with pretend_device.pretended() as device:
+            found[name]["away"] = work(dataset, embeddings, run, device)
     (folder / "found.json").write_text(json.dumps(found))
 
 
@@ -60,7 +73,8 @@ def trained(
     dataset: Dataset, embeddings: Embeddings, out: Path, settings: dict[str, Any]
 ) -> list[Any]:
     """The loss and the recalls on dev of each epoch."""
-    given = {"combiner": "gated-sum", "clip_learning_rate": 1e-3, "epochs": 2} | settings
+    given = {"combiner": "gated-sum", "clip_learning_rate": 1e-3, "epochs": 2, "batch_size": 24}
+    given |= settings
     with mock.patch("cir.encoding.loading.load_encoder", _micro):
         train(config_of(out, **given), dataset, embeddings, random_manifest(dataset, embeddings))
     return [[line["loss"], line["dev"]] for line in metrics(out)]
@@ -80,6 +94,46 @@ def trained_away(
     ):
         lines = trained(dataset, embeddings, out, settings)
     return {"lines": lines, "waits": [dict(step) for step in waits]}
+
+
+def evaluated(
+    dataset: Dataset, embeddings: Embeddings, run: Path, device: torch.device
+) -> list[Any]:
+    """Every rank, and the images retrieved first, under each protocol."""
+    protocols = [
+        Protocol("val", gallery, reference, captions)
+        for gallery in get_args(GalleryName)
+        if gallery != "all"
+        for reference in get_args(ReferenceRule)
+        for captions in get_args(CaptionRule)
+    ]
+    evaluator = Evaluator(
+        dataset.queries("val"),
+        dataset.galleries("val"),
+        embeddings,
+        protocols,
+        device=device,
+    )
+    return [
+        query_rows(ranks)
+        for ranks in evaluator.judge(embeddings, load_composer(run).combiner, listed=5)
+    ]
+
+
+def loaded(
+    dataset: Dataset, embeddings: Embeddings, run: Path, device: torch.device
+) -> dict[str, Any]:
+    """Vectors of photos, of texts and of queries by `cir.load`."""
+    files = [dataset.image_path(image_id) for image_id in embeddings.images.keys[:5]]
+    texts = ["is red", "has long sleeves and a collar", "is a", "b", "c"]
+    with (
+        mock.patch("cir.encoding.retriever.pick_device", return_value=device),
+        mock.patch("cir.encoding.loading.load_encoder", _micro),
+    ):
+        retriever = cir.load(run)
+    images, words = retriever.encode_images(files, workers=0), retriever.encode_texts(texts)
+    given = {"images": images, "texts": words, "queries": retriever.compose(images, words)}
+    return {name: vectors.tolist() for name, vectors in given.items()}
 
 
 def _micro(*_: object, device: torch.device, **__: object) -> Encoder:

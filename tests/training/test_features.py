@@ -42,6 +42,16 @@ def tower_of(kind: str, encoder: Encoder, dataset: Dataset, encode_batch: int | 
     return ImageTower(encoder, files, 0, encode_batch)
 
 
+def test_what_workers_send_gives_the_bits_of_normalised_photos(dataset: Dataset) -> None:
+    encoder = micro_encoder()
+    files = [dataset.image_path(image_id) for image_id in dataset.image_ids()[:IMAGES]]
+    least = 2 * encoder.image_size
+    photos = [encoder.preprocess(read_image(file, least=least)) for file in files]
+    expected = encoder.encode_images(torch.stack(photos))
+    found = only_step(tower_of("image", encoder, dataset, None), np.arange(IMAGES))
+    assert torch.equal(found(np.arange(IMAGES)), expected)
+
+
 def only_step(tower: Tower, rows: np.ndarray = ROWS) -> Features:
     (features,) = tower.steps([rows])
     return features

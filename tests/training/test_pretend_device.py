@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cir.data.dataset import Dataset
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 RUNS = (
     *("attention-fusion", "terms", "online", "trust", "hardness", "guide"),
-    *("text", "image", "in chunks"),
+    *("text", "image", "both", "in chunks"),
 )
 MIXED = """
 import torch
@@ -57,6 +58,19 @@ def test_a_step_waits_once(found: dict[str, Any], name: str) -> None:
     waits = found[name]["away"]["waits"]
     assert waits == [{"copy": 3 if name == "in chunks" else 1}] * len(waits)
     assert waits
+
+
+def test_ranks_and_neighbours_are_the_same_on_both(found: dict[str, Any]) -> None:
+    """Under every protocol."""
+    assert found["evaluated"]["away"] == found["evaluated"]["here"]
+    assert len(found["evaluated"]["here"]) == 8
+
+
+@pytest.mark.parametrize("kind", ["images", "texts", "queries"])
+def test_a_loaded_run_gives_the_same_vectors_on_both(found: dict[str, Any], kind: str) -> None:
+    """`cir.load` of a run whose image tower is tuned."""
+    here, away = (np.array(found["loaded"][where][kind]) for where in ("here", "away"))
+    np.testing.assert_allclose(away, here, atol=1e-6)
 
 
 def test_the_device_refuses_what_a_gpu_refuses() -> None:

@@ -10,8 +10,10 @@ a pool, is then compared exactly. Begin with `stream`:
     selection   bounds that rule out most of a pool's candidates
     pairs       those pairs compared exactly: counts, and what enters a pool
     pools       the best candidates so far
+    near_pairs  near-duplicates, by the same means
     exact       the cosine by halving
     chance      hashes and Gumbel variates
+    arithmetic  what is float32, whatever the program around it has set
 
 All of it is operations of torch, none of them compiled with another: each rounds once, as IEEE
 says, on a GPU as on the CPU. A block and a tile wait for the device once.

@@ -14,14 +14,14 @@ _COMPONENTS: Final = 1 << 24
 """Products that are in memory at once."""
 
 
-def paired_distances(
+def paired_cosines(
     left: Float32[Tensor, "left dim"],
     left_rows: Int64[Tensor, " pairs"],
     right: Float32[Tensor, "right dim"],
     right_rows: Int64[Tensor, " pairs"],
     components: int = _COMPONENTS,
 ) -> Float32[Tensor, " pairs"]:
-    """1 − the cosine of each pair (left[left_rows[i]], right[right_rows[i]]) of unit vectors.
+    """The cosine of each pair (left[left_rows[i]], right[right_rows[i]]) of unit vectors.
 
     Args:
         left: Unit vectors.
@@ -32,7 +32,18 @@ def paired_distances(
     """
     step = max(1, components // left.shape[1])
     parts = zip(torch.split(left_rows, step), torch.split(right_rows, step), strict=True)
-    return torch.cat([1 - _halved(left[some] * right[others]) for some, others in parts])
+    return torch.cat([_halved(left[some] * right[others]) for some, others in parts])
+
+
+def paired_distances(
+    left: Float32[Tensor, "left dim"],
+    left_rows: Int64[Tensor, " pairs"],
+    right: Float32[Tensor, "right dim"],
+    right_rows: Int64[Tensor, " pairs"],
+    components: int = _COMPONENTS,
+) -> Float32[Tensor, " pairs"]:
+    """1 − `paired_cosines`, in float32."""
+    return 1 - paired_cosines(left, left_rows, right, right_rows, components)
 
 
 def _halved(terms: Float32[Tensor, "pairs dim"]) -> Float32[Tensor, " pairs"]:

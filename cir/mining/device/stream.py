@@ -7,14 +7,13 @@ result depends on none of these sizes.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
 import numpy as np
 import torch
 
-from cir.arithmetic import float32
+from cir.mining.device.arithmetic import plain_arithmetic
 from cir.mining.device.cells import Excluded, cell_of
 from cir.mining.device.pools import Pools, empty_pools
 from cir.mining.device.uploads import question_of, read_tile, uploaded
@@ -62,7 +61,7 @@ def stream(
     rounds = _rounds(request, block_size, pool_bytes)
     with (
         progress.task(label, len(rounds) * len(request.gallery), "images") as task,
-        _plain_arithmetic(device),
+        plain_arithmetic(device),
         ThreadPoolExecutor(1) as reader,
     ):
         for queries in rounds:
@@ -144,10 +143,3 @@ def _rounds(request: ScanRequest, block_size: int, pool_bytes: int) -> list[slic
     """The queries whose pools are on the device together."""
     of_query = _ENTRY * request.kept * len(request.pools.scopes)
     return _slices(len(request), max(block_size, pool_bytes // of_query))
-
-
-@contextmanager
-def _plain_arithmetic(device: torch.device) -> Iterator[None]:
-    """Products and sums of float32, whatever the caller's settings; and no gradients."""
-    with float32(), torch.autocast(device.type, enabled=False), torch.inference_mode():
-        yield

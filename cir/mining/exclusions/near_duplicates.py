@@ -1,7 +1,8 @@
 """Near-duplicates: every pair of unit vectors whose cosine reaches a threshold, exactly.
 
-Comparing all pairs exactly would cost as much as mining itself. A narrow sketch decides nearly all
-of them, and the few that it leaves are compared exactly, so that none is missed and none invented.
+Comparing all pairs exactly would cost as much as mining itself. A narrow sketch (on a GPU, a plain
+product) decides nearly all of them, and the few that it leaves are compared exactly, so that none
+is missed and none invented.
 """
 
 from functools import partial
@@ -11,6 +12,8 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
+from cir.mining.arguments import mining_device
+from cir.mining.device.near_pairs import near_pairs
 from cir.mining.numerics.bytemask import list_marked, unmarked
 from cir.mining.numerics.cosine import paired_cosines
 from cir.mining.numerics.float_codes import code_of, order_codes
@@ -23,6 +26,7 @@ TILE_SIZE: Final = 4096
 """Gallery rows that each thread compares at once."""
 BLOCK_SIZE: Final = 512
 """Vectors that are compared with them at once."""
+CPU: Final = torch.device("cpu")
 
 
 def near_duplicates(
@@ -30,6 +34,7 @@ def near_duplicates(
     gallery: Float32[np.ndarray, "gallery dim"],
     threshold: float,
     *,
+    device: torch.device = CPU,
     tile_size: int = TILE_SIZE,
     block_size: int = BLOCK_SIZE,
 ) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
@@ -39,8 +44,9 @@ def near_duplicates(
         vectors: Unit vectors.
         gallery: Unit vectors.
         threshold: The least cosine of near-duplicates, compared in float32.
-        tile_size: Gallery rows that each thread compares at once.
-        block_size: Rows of `vectors` that are compared with them at once.
+        device: Where they are compared.
+        tile_size: Gallery rows that each thread compares at once, on the CPU.
+        block_size: Rows of `vectors` that are compared with them at once, on the CPU.
 
     Returns:
         (row of `vectors`, row of `gallery`) of every pair whose cosine, that of
@@ -48,23 +54,33 @@ def near_duplicates(
     """
     if not len(vectors) or not len(gallery):
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    limit = np.float32(threshold)
+    limit, device = np.float32(threshold), mining_device(device)
+    if device.type == "cpu":
+        rows, columns = _pairs_on_cpu(vectors, gallery, limit, tile_size, block_size)
+    else:
+        rows, columns = near_pairs(vectors, gallery, limit, device)
+    order = np.lexsort((columns, rows))
+    return rows[order], columns[order]
+
+
+def _pairs_on_cpu(
+    vectors: Float32[np.ndarray, "rows dim"],
+    gallery: Float32[np.ndarray, "gallery dim"],
+    limit: np.float32,
+    tile_size: int,
+    block_size: int,
+) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
+    """The pairs whose cosine is at least `limit`, in no order."""
     decisions = np.full((len(vectors), 1), limit)
     starts = range(0, len(gallery), tile_size)
     with scanning_threads() as pool:
         sketch = Sketch(
-            vectors,
-            gallery,
-            decisions,
-            fastest_dtype(),
-            ceiling=True,
-            run_parts=pool.map,
+            vectors, gallery, decisions, fastest_dtype(), ceiling=True, run_parts=pool.map
         )
         search = partial(_pairs_of_tile, sketch, vectors, gallery, limit, tile_size, block_size)
         by_tile = list(pool.map(search, starts))
     rows, columns = (np.concatenate(parts) for parts in zip(*by_tile, strict=True))
-    order = np.lexsort((columns, rows))
-    return rows[order], columns[order]
+    return rows, columns
 
 
 def _pairs_of_tile(

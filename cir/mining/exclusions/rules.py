@@ -11,6 +11,7 @@ from itertools import chain, repeat
 from typing import Any, Final
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Int64
 
 from cir.artefacts.store import Embeddings
@@ -18,7 +19,7 @@ from cir.artefacts.vectors import normalised
 from cir.data.queries import Query
 from cir.errors import UsageError
 from cir.mining.exclusions.excluded import REASONS, Exclusions, Reason
-from cir.mining.exclusions.near_duplicates import near_duplicates
+from cir.mining.exclusions.near_duplicates import CPU, near_duplicates
 from cir.mining.numerics.cosine import paired_cosines
 from cir.mining.numerics.threads import scanning_threads
 from cir.processes import ALONE, Processes
@@ -49,6 +50,7 @@ def find_exclusions(
     exclude_siblings: bool = False,
     max_similar_pairs: int = MAX_SIMILAR_PAIRS,
     processes: Processes = ALONE,
+    device: torch.device = CPU,
 ) -> Exclusions:
     """Finds the gallery images that are no negatives of each query.
 
@@ -63,6 +65,7 @@ def find_exclusions(
         max_similar_pairs: Pairs of a target and a similar image that may be listed.
         processes: Those that compare a part of the targets each with the same gallery; all return
             the same.
+        device: Where they compare them.
 
     Returns:
         The excluded rows of `gallery` by query, each with the first rule that excludes it.
@@ -82,6 +85,7 @@ def find_exclusions(
         max_target_similarity,
         max_similar_pairs,
         processes,
+        device,
     )
     known = _in_gallery([query.known_ids for query in queries], row_of)
     by_reason: list[tuple[Reason, Ragged]] = [
@@ -104,6 +108,7 @@ def excluded_images(
     max_target_similarity: float | None = None,
     exclude_siblings: bool = False,
     processes: Processes = ALONE,
+    device: torch.device = CPU,
 ) -> Exclusions:
     """Finds the rows of `embeddings.images` that are no negatives of each query.
 
@@ -120,6 +125,7 @@ def excluded_images(
         max_target_similarity=max_target_similarity,
         exclude_siblings=exclude_siblings,
         processes=processes,
+        device=device,
     )
 
 
@@ -165,6 +171,7 @@ def _similar_to_targets(
     max_target_similarity: float | None,
     max_pairs: int,
     processes: Processes,
+    device: torch.device,
 ) -> tuple[Ragged, Ragged]:
     """For each target the rows of its near-copies, and of images more similar than is allowed."""
     limit = _HIGHEST_COSINE if max_target_similarity is None else max_target_similarity
@@ -175,7 +182,7 @@ def _similar_to_targets(
     vectors = embeddings.images.unit(targets, "targets")
     _require_few_pairs(vectors, gallery, threshold, max_pairs)
     part = processes.part(len(targets))
-    found, columns = near_duplicates(vectors[part], gallery, threshold)
+    found, columns = near_duplicates(vectors[part], gallery, threshold, device=device)
     target_rows, gallery_rows = map(processes.all_rows, (part.start + found, columns))
     cosines = paired_cosines(vectors, target_rows, gallery, gallery_rows)
     near = Ragged.of_pairs(target_rows, gallery_rows, len(targets))

@@ -30,6 +30,11 @@ def test_mining_is_the_same_on_both(found: dict[str, Any], name: str) -> None:
     assert found[name]["differ"] == []
 
 
+def test_near_duplicates_are_the_same_on_both(found: dict[str, Any]) -> None:
+    """One tile and block, and its result."""
+    assert found["near pairs"] == {"differ": [], "waits": {"mask": 1, "copy": 2}}
+
+
 @pytest.mark.parametrize("name", PRETENDED)
 def test_a_block_and_a_tile_wait_once(found: dict[str, Any], name: str) -> None:
     """For the number of pairs that they leave open; and a scan, for its result."""

@@ -99,6 +99,16 @@ def test_a_tile_of_which_all_are_better_is_looked_at_again() -> None:
     assert_same(found, mine(falling(600), NEAREST, threads=1))
 
 
+def test_what_lies_on_a_border_takes_no_place_in_the_band() -> None:
+    """As near as the target, by its product, are copies of the target, which are easy."""
+    angles = np.concatenate([np.full(30, 0.4), np.linspace(0.41, 0.5, 30)])
+    gallery = normalised(np.stack([np.cos(angles), np.sin(angles)], axis=1), "gallery")
+    query = normalised(np.array([[1.0, 0.0]]), "query")
+    problem = Problem(query, gallery[:1], gallery, exclusions_of([[0]]))
+    found = by_device(problem, Plan((Draw("any", 1.0, "semi-hard"),), num_negatives=4, margin=0.2))
+    assert found.rows.tolist() == [[30, 31, 32, 33]]
+
+
 def test_autocast_and_gradients_of_the_caller_change_nothing() -> None:
     expected = mine(world(), NEAREST, threads=1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
