@@ -26,6 +26,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    """Lets modules be taken apart at the end as usual."""
+    gc.unfreeze()
+
+
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Skips the tests marked `gpu` on a machine without CUDA."""
     if torch.cuda.is_available():

@@ -1,6 +1,7 @@
 """The tests mirror the rooms, and share what they need through `tests.support` alone."""
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,3 +57,19 @@ def test_each_folder_of_tests_mirrors_a_room() -> None:
         folder for folder in rooms if (ROOT / "cir" / folder / "__init__.py").exists()
     }
     assert {folder.parts[0] for folder in rooms} >= ROOMS
+
+
+def test_calls_are_checked_wherever_arrays_are_annotated() -> None:
+    """A module that names shapes and is in no package of the check would be annotated in vain."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    option = "--jaxtyping-packages="
+    given = next(one for one in settings["addopts"] if one.startswith(option))
+    packages = [f"{package}." for package in given.removeprefix(option).split(",")]
+    for path in (ROOT / "cir").rglob("*.py"):
+        if "jaxtyping" in map(first_part, imported(ast.parse(path.read_text("utf-8")))):
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts) + "."
+            assert module.startswith(tuple(packages)), path
+
+
+def first_part(name: str) -> str:
+    return name.split(".")[0]
