@@ -1,10 +1,14 @@
 """Fixtures that every test may use, and what skips where there is no GPU."""
 
+import gc
 from collections.abc import Sequence
+from functools import cache
 
 import pytest
 import torch
+import typer.testing
 from hypothesis import settings
+from markupsafe import Markup
 
 from cir.data.dataset import Dataset
 from tests.support.worlds import small_dataset
@@ -12,6 +16,14 @@ from tests.support.worlds import small_dataset
 # A first example may compile what it calls.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# A runner builds the whole command line anew for every call, which takes longer than most commands.
+typer.testing._get_command = cache(typer.main.get_command)
+
+
+def pytest_collection_finish() -> None:
+    """Keeps the collector of garbage from looking through all modules and tests again and again."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
@@ -21,6 +33,16 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device; this machine has none"))
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts have names and no curves: for tests of what stands around them, which is quicker."""
+
+    def named(described: str, draw: object, size: object, name: str) -> Markup:
+        return Markup('<svg class="{}" role="img" aria-label="{}"></svg>').format(name, described)
+
+    monkeypatch.setattr("cir.reporting.svg._drawn", named)
 
 
 @pytest.fixture(scope="session")

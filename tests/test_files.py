@@ -261,3 +261,18 @@ def test_a_pipe_or_device_is_not_replaced(tmp_path: Path, how: Aside) -> None:
 def test_a_folder_that_takes_no_files_is_said_to() -> None:
     line = unwritable(Path("/proc/x"), FileNotFoundError(2, "No such file or directory"))
     assert line.startswith("cannot write /proc/x: /proc takes no new files (choose another path)")
+
+
+@pytest.mark.parametrize(("count", "flushed", "synced"), [(3, 4, 0), (50, 0, 1)])
+def test_a_few_files_are_flushed_alone_and_many_by_one_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, flushed: int, synced: int
+) -> None:
+    """The folder's marker is one of them."""
+    calls: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda _: calls.append("file"))
+    monkeypatch.setattr(os, "sync", lambda: calls.append("everything"))
+    with folder_written_aside(tmp_path / "made", "checkpoint") as aside:
+        for number in range(count):
+            (aside / str(number)).touch()
+        calls.clear()
+    assert (calls.count("file"), calls.count("everything")) == (flushed, synced)

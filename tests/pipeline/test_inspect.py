@@ -160,7 +160,7 @@ def test_a_manifest_beside_itself_has_not_changed(
     assert cells(screen, "Negatives exchanged, of each query")[0][1:] == ["0.00"] * 6
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_what_makes_two_less_comparable_is_noted(
     paths: tuple[Path, Path], manifest: Manifest, screen: io.StringIO, tmp_path: Path
 ) -> None:
@@ -181,6 +181,7 @@ def test_what_makes_two_less_comparable_is_noted(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_page_is_whole_and_told(
     count: int, paths: tuple[Path, Path], dataset: Dataset, screen: io.StringIO, tmp_path: Path
@@ -205,7 +206,7 @@ def test_the_page_is_whole_and_told(
     assert page.read_bytes() == first
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_a_page_without_photos_says_so_on_the_screen(
     paths: tuple[Path, Path], screen: io.StringIO, tmp_path: Path
 ) -> None:

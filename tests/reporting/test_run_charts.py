@@ -80,7 +80,7 @@ def test_an_unknown_number_that_changes_has_a_curve(tmp_path, manifest):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_the_terms_of_a_line_itself(tmp_path, manifest):
     lines = [
         line(0),
@@ -96,13 +96,13 @@ def test_the_terms_of_a_line_itself(tmp_path, manifest):
     assert described(drawn["Learning rate"]) == ["learning rate by epoch: 0.1"]
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_a_lone_term_is_drawn_once(tmp_path, manifest):
     drawn = charts(tmp_path, [line(0), line(1, loss=0.5, triplet=0.5)], manifest)
     assert described(drawn["Loss"]) == ["triplet by epoch: 0.5"]
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_before_any_training_there_is_no_empty_chart(tmp_path, manifest):
     drawn = charts(tmp_path, [line(0)], manifest)
     assert set(drawn) == {
@@ -139,7 +139,7 @@ def test_turnover_by_hand(tmp_path, manifest):
     assert first.targets.low == pytest.approx(np.percentile(manifest.target_distances, 25))
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_a_loss_that_rises_is_explained_beside_one_that_compares(tmp_path, manifest):
     lines = [line(0, fixed=0.3)]
     lines += [line(e, loss=0.5 + e, triplet=0.1 + e, fixed=0.3 / e) for e in (1, 2)]
@@ -155,7 +155,7 @@ def test_a_loss_that_rises_is_explained_beside_one_that_compares(tmp_path, manif
     assert "the triplet loss on those that the run began with" in loss.caption
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_what_never_changes_is_not_drawn(tmp_path, manifest):
     parts = {"train": 2.0, "embed": 0.0}
     drawn = charts(tmp_path, [line(0), line(1, parts=parts)], manifest)
@@ -166,7 +166,7 @@ def test_what_never_changes_is_not_drawn(tmp_path, manifest):
     assert "Kinds of negatives" in changed
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_distances_and_turnover_are_drawn_of_each_mining(tmp_path, manifest):
     later = exchanged(manifest, 1, row=0)
     drawn = charts(tmp_path, [line(0), line(1)], manifest, later)

@@ -6,7 +6,7 @@ which has tests of its own.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -55,18 +55,22 @@ class Row:
     """Those of `valid` between the two steepest drops."""
     refused: Counter[str]
     """Candidates that are not valid, by the first reason; valid ones, by each filter."""
+    bands: dict[tuple[str, str], list[Candidate]] = field(default_factory=dict)
+    """What `band` gave before."""
 
     @property
     def rank(self) -> int:
         return 1 + sum(c.distance < self.target_distance for c in self.valid)
 
     def band(self, scope: str, kind: str) -> list[Candidate]:
-        return [
-            c
-            for c in self.eligible
-            if (kind in ("any", c.kind) or (kind == "adaptive" and c.id in self.adaptive))
-            and scope in ("any", _scope(c.same_category))
-        ]
+        if (scope, kind) not in self.bands:
+            self.bands[scope, kind] = [
+                c
+                for c in self.eligible
+                if (kind in ("any", c.kind) or (kind == "adaptive" and c.id in self.adaptive))
+                and scope in ("any", _scope(c.same_category))
+            ]
+        return self.bands[scope, kind]
 
 
 def _scope(same_category: bool) -> str:
@@ -191,13 +195,16 @@ def check_manifest(
     galleries: Mapping[str, Sequence[str]],
     query_vectors: Vectors,
     options: MiningOptions,
+    rows: Sequence[Row] | None = None,
 ) -> None:
     """Asserts everything that can be known of a manifest of `queries`.
+
+    What brute force finds may be given, where several manifests are of the same world and filters.
 
     Category-aware options may want a kind of any scope only where no other draw is left to chance:
     elsewhere chance decides how much an earlier draw leaves.
     """
-    rows = brute_force(queries, embeddings, galleries, query_vectors, options)
+    rows = rows or brute_force(queries, embeddings, galleries, query_vectors, options)
     quota = plan_of(options).quota(np.arange(len(queries)))
     mined = {i: n for n, i in enumerate(manifest.query_ids)}
     starved = empty = 0

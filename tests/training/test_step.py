@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from cir.artefacts.checkpoint import read_checkpoint
 from cir.data.dataset import Dataset
@@ -87,3 +88,15 @@ class Lonely(Processes):
 
     def broadcast_from_main(self, make):
         return make()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="this machine has not two GPUs")
+def test_two_gpus_lose_what_one_does(tmp_path, files):
+    """Joined by NCCL, since each process has a GPU of its own."""
+    settings = {"device": "cuda", "combiner": "gated-sum", "loss": "triplet+contrastive"}
+    for name, count in (("alone", 1), ("two", 2)):
+        words = command_of(files, tmp_path / name, **settings)
+        ended = launched(CIR, [words] * count)
+        assert [code for code, *_ in ended] == [0] * count, ended
+    assert curve(tmp_path / "two") == pytest.approx(curve(tmp_path / "alone"), rel=1e-3)

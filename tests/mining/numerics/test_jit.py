@@ -1,9 +1,6 @@
 """Compiled functions: kept on disk for these very sources, with the arithmetic that is written."""
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -15,36 +12,40 @@ import pytest
 from cir.mining.numerics import jit
 from cir.mining.numerics.cosine import cosine
 from cir.mining.numerics.jit import compiled, compiled_loosely, first_writable, sources_digest
+from tests.support.forked import CODE, forked
 
 ROOT: Final = Path(__file__).parents[3]
 PROBE: Final = """
-import numpy as np
+import sys, warnings
+import numba, numpy as np
+for name in [name for name in sys.modules if name.partition(".")[0] == "cir"]:
+    del sys.modules[name]
+sys.path.insert(0, ".")
+sys.dont_write_bytecode = True
+numba.config.reload_config()
+warnings.simplefilter("error")
 from cir.mining.numerics import jit
 from cir.mining.numerics.cosine import cosine
 one = np.array([0.6, 0.8], np.float32)
 print(cosine(one, one, np.empty(1, np.float32)), cosine.stats.cache_path)
 hits = cosine.stats.cache_hits
-print(sum(hits.values()))
+print(sum(hits.values()), jit.__file__)
 """
+"""Imports the library anew from the folder it runs in."""
 
 
 def _remainder(values):  # type: ignore[no-untyped-def]
     return values[0] * values[0] - values[1]
 
 
-def in_fresh_process(folder: Path, **environment: str) -> tuple[str, str, int]:
+def in_another_process(folder: Path, **environment: str) -> tuple[str, str, int]:
     """A cosine, where its machine code is kept, and how often it was read from there."""
-    usual = {k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROBE],
-        cwd=folder,
-        env={**usual, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    value, path, hits = ran.stdout.split()
+    given = {"NUMBA_CACHE_DIR": "", "XDG_CACHE_HOME": "", **environment}
+    ran = forked(CODE, [PROBE], given, folder=folder)
+    said, errors = ran.communicate(timeout=120)
+    assert (ran.returncode, errors) == (0, "")
+    value, path, hits, source = said.split()
+    assert (folder / source).is_relative_to(folder / "cir")
     return value, path, int(hits)
 
 
@@ -103,15 +104,15 @@ def test_folders_that_cannot_be_written_are_passed_over(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_machine_code_is_kept_beside_the_sources(installed: Path) -> None:
-    _, path, hits = in_fresh_process(installed)
+    _, path, hits = in_another_process(installed)
     assert Path(path).is_relative_to(installed / "cir" / "mining" / "__pycache__")
     assert hits == 0
-    assert in_fresh_process(installed)[2] == 1
+    assert in_another_process(installed)[2] == 1
 
 
 @pytest.mark.slow
 def test_the_users_cache_folder_is_honoured(installed: Path, tmp_path: Path) -> None:
-    _, path, _ = in_fresh_process(installed, NUMBA_CACHE_DIR=str(tmp_path / "asked"))
+    _, path, _ = in_another_process(installed, NUMBA_CACHE_DIR=str(tmp_path / "asked"))
     assert Path(path).is_relative_to(tmp_path / "asked" / jit._CACHE.name)  # type: ignore[union-attr]
     assert list(Path(path).glob("cosine.cosine-*.nbc"))
     assert not (installed / "cir" / "mining" / "__pycache__").exists()
@@ -122,7 +123,7 @@ def test_a_read_only_installation_keeps_its_code_in_the_home(
     installed: Path, tmp_path: Path
 ) -> None:
     read_only(installed)
-    _, path, _ = in_fresh_process(installed, XDG_CACHE_HOME=str(tmp_path / "home"))
+    _, path, _ = in_another_process(installed, XDG_CACHE_HOME=str(tmp_path / "home"))
     assert Path(path).is_relative_to(tmp_path / "home")
     assert Path(path).parent.name.startswith("cir-mining-")
 
@@ -134,7 +135,7 @@ def test_mining_works_where_nothing_can_be_written(
 ) -> None:
     read_only(installed)
     nowhere = {"HOME": "/dev/null/home", "XDG_CACHE_HOME": "/dev/null/cache"}
-    value, path, hits = in_fresh_process(installed, **nowhere, **asked)
+    value, path, hits = in_another_process(installed, **nowhere, **asked)
     assert (float(value), path, hits) == (1.0, "None", 0)
 
 
