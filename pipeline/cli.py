@@ -110,28 +110,34 @@ def _exit_code_of_all(stage: str, kind: type[config.Config], values: dict[str, A
     """Runs a stage in this process, and in those that share its work; the exit code."""
     from cir.processes import ALONE, launched, together
 
+    if stage not in _SHARED and launched().count > 1:
+        return _refuse_to_share(kind, launched())
     try:
         with (
             leaving.on_signals(),
             together() if stage in _SHARED else nullcontext(ALONE) as processes,
         ):
-            if stage not in _SHARED:
-                _require_alone(launched())
             return _exit_code(stage, kind, values, processes)
-    except (leaving.Left, UsageError) as error:
-        return faults.end(error, kind, main=launched().main)
+    except leaving.Left as error:
+        return faults.end(error, kind)
     except typer.Exit as ended:
         return ended.exit_code
 
 
-def _require_alone(processes: "Processes") -> None:
-    """Raises UsageError where a launcher started several processes of what is one's work."""
-    if processes.count > 1:
-        shared = ", ".join(f"cir {name}" for name in _SHARED)
-        raise UsageError(
-            f"this is work for one process, and a launcher started {processes.count}: start it "
-            f"without the launcher; {shared} share their work among processes"
-        )
+def _refuse_to_share(kind: type[config.Config], processes: "Processes") -> int:
+    """Tells that several processes were started of what is one's work; the exit code.
+
+    The main process alone fails: a launcher ends the others when the first one fails, which must
+    not be before the line is told.
+    """
+    if not processes.main:
+        return 0
+    shared = ", ".join(f"cir {name}" for name in _SHARED)
+    line = (
+        f"this is work for one process, and a launcher started {processes.count}: start it "
+        f"without the launcher; {shared} share their work among processes"
+    )
+    return faults.end(UsageError(line), kind)
 
 
 def _exit_code(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
-import faiss
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
@@ -16,6 +15,7 @@ from jaxtyping import Float32, Int64
 from cir.artefacts.manifest import Manifest, write_manifest
 from cir.config import MiningOptions
 from cir.mining import manifest as manifest_module
+from cir.mining.faiss_index import FlatIndex
 from cir.types import KINDS, SCOPES
 from tests.benchmarks.judging import NONE, Answer, answer_of, draws_of
 from tests.benchmarks.vectors import World
@@ -30,6 +30,9 @@ _WRITING = "writing"
 _REST = "rows under their names, the rest"
 
 
+CPU = torch.device("cpu")
+
+
 class Contestant(ABC):
     """One row of the table."""
 
@@ -37,6 +40,8 @@ class Contestant(ABC):
     """What its negatives are judged by; None where it gives none."""
     sample_only = False
     """Whether it is run on the sampled queries alone, and its time scaled up."""
+    device = CPU
+    """Where it runs, if it can run elsewhere."""
 
     @abstractmethod
     def prepare(self, world: World, scratch: Path) -> Callable[[], Any]:
@@ -81,9 +86,7 @@ class FlatSearch(Contestant):
         queries, gallery, k = world.vectors, world.gallery, min(self._k, len(world.ids))
 
         def search() -> Any:
-            index = faiss.IndexFlatIP(gallery.shape[1])
-            index.add(gallery)
-            return index.search(queries, k)
+            return FlatIndex(gallery, self.device).search(queries, k)
 
         return search
 
@@ -106,7 +109,7 @@ class Mine(Contestant):
         def work() -> tuple[Manifest, dict[str, float]]:
             with _clocked(manifest_module, _PARTS) as seconds:
                 started = time.perf_counter()
-                manifest = mined(world, self.options)
+                manifest = mined(world, self.options, self.device)
                 seconds[_REST] = time.perf_counter() - started - sum(seconds.values())
             started = time.perf_counter()
             write_manifest(manifest, path)
@@ -137,7 +140,7 @@ class Mine(Contestant):
         return seconds
 
 
-def mined(world: World, options: MiningOptions) -> Manifest:
+def mined(world: World, options: MiningOptions, device: torch.device = CPU) -> Manifest:
     """The manifest of a world's queries."""
     return manifest_module.mine_manifest(
         world.queries,
@@ -149,7 +152,7 @@ def mined(world: World, options: MiningOptions) -> Manifest:
         split="train",
         epoch=0,
         checkpoint_sha256=None,
-        device=torch.device("cpu"),
+        device=device,
     )
 
 

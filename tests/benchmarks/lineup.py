@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Int64
 
 from cir.config import MiningOptions
@@ -66,9 +67,12 @@ class Outcome:
     answer: Answer | None
 
 
-def run(name: str, folder: Path, sample: Int64[np.ndarray, " sample"]) -> Outcome:
+def run(
+    name: str, folder: Path, sample: Int64[np.ndarray, " sample"], device: str = "cpu"
+) -> Outcome:
     """Runs one contestant once, on the world that `folder` holds; call it in a fresh process."""
     contestant, world = CONTESTANTS[name], load_world(folder)
+    contestant.device = torch.device(device)
     served = np.arange(len(world.queries))
     if contestant.sample_only:
         served, world = sample, world.take(sample)

@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", choices=CONTESTANTS, default=list(CONTESTANTS)
     )
+    parser.add_argument("--device", default="cpu", help="where cir and FAISS run")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     asked = parser.parse_args()
 
@@ -121,7 +122,7 @@ def main() -> None:
     os.environ["TQDM_DISABLE"] = "1"  # the processes to come inherit it
     with TemporaryDirectory() as folder:
         world.save(Path(folder))
-        records = _measured(Path(folder), names, asked.repeats, sample)
+        records = _measured(Path(folder), names, asked.repeats, sample, asked.device)
     for each, record in records.items():
         record.scale = len(world.queries) / size if CONTESTANTS[each].sample_only else 1.0
     compared = _judge(world, records, sample, asked.references)
@@ -133,7 +134,11 @@ def main() -> None:
 
 
 def _measured(
-    folder: Path, names: Sequence[str], repeats: int, sample: Int64[np.ndarray, " sample"]
+    folder: Path,
+    names: Sequence[str],
+    repeats: int,
+    sample: Int64[np.ndarray, " sample"],
+    device: str,
 ) -> dict[str, Record]:
     """Every repeat of every contestant; one that fails is not asked again."""
     records = {name: Record() for name in names}
@@ -141,15 +146,17 @@ def _measured(
         first = repeat * len(names) // repeats
         for name in (*names[first:], *names[:first]):
             if records[name].failure is None:
-                _add_run(records[name], name, folder, sample)
+                _add_run(records[name], name, folder, sample, device)
                 wall = [f"{each.wall:.2f}" for each in records[name].figures[-1:]]
                 print(f"{repeat + 1}/{repeats} {name}: {' '.join(wall)} s", file=sys.stderr)  # noqa: T201
     return records
 
 
-def _add_run(record: Record, name: str, folder: Path, sample: Int64[np.ndarray, " sample"]) -> None:
+def _add_run(
+    record: Record, name: str, folder: Path, sample: Int64[np.ndarray, " sample"], device: str
+) -> None:
     try:
-        record.add(in_fresh_process(run, name, folder, sample))
+        record.add(in_fresh_process(run, name, folder, sample, device))
     except ImportError as fault:
         record.failure = f"not installed: {fault.name}"
     except (BrokenProcessPool, MemoryError):

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.scale --embeddings FILE --work FOLDER
         [--sizes 37825 378250 1000000] [--queries 2000] [--limit 1200] [--only flat ivf]
-        [--json FILE]
+        [--device cuda] [--json FILE]
 
 The gallery is a file mapped into memory: the store's own unit vectors, then as many made of them as
 are wanted. A made one is a u + (1 - a) v with a uniform in [0.5, 1], u and v two of the store, and
@@ -49,7 +49,6 @@ NEAREST_SHARE, NOISE = 0.5, 0.2
 PULLS = (0.2, 1.0)
 BLOCK = 16384
 """Vectors made at once."""
-CPU = torch.device("cpu")
 TINY = 10_000
 """Images of the run before the clock starts: code is compiled, threads are started."""
 OPTIONS = MiningOptions()
@@ -98,6 +97,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=2000)
     parser.add_argument("--limit", type=float, default=1200, help="seconds a contestant may take")
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
+    parser.add_argument("--device", default="cpu", help="where candidates are compared")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     asked = parser.parse_args()
 
@@ -109,7 +109,7 @@ def main() -> None:
         make_gallery(images, size, asked.work / f"gallery-{size}.npy")
         rows: list[Row] = []
         for name in asked.only:
-            row = _bounded(asked.limit, name, asked.work, size, asked.queries)
+            row = _bounded(asked.limit, name, asked.work, size, asked.queries, asked.device)
             if isinstance(row, Row):
                 rows.append(row)
             lines.append(_line(_cells(row, size, name, rows, asked.queries)))
@@ -163,20 +163,20 @@ def problem_of(path: Path, queries: int) -> Problem:
     )
 
 
-def run(name: str, folder: Path, size: int, queries: int) -> Row:
+def run(name: str, folder: Path, size: int, queries: int, device: str) -> Row:
     """One contestant, once."""
     plan, block_size = plan_of(OPTIONS), MineConfig.block_size
     problem = problem_of(folder / f"gallery-{size}.npy", queries)
     warm = dataclasses.replace(problem, gallery=problem.gallery[: min(TINY, size)])
     warm = dataclasses.replace(warm, exclusions=exclusions_of([[]] * queries))
-    _mined(name, warm, Clock())
+    _mined(name, warm, Clock(), device)
     clock = Clock()
     _give_back()
     with _anonymous_peak() as peak:
-        index = _mined(name, problem, clock)
+        index = _mined(name, problem, clock, device)
     found = None
     if index is not None:
-        figures = approximate.measured(problem, plan, index, CPU, block_size)
+        figures = approximate.measured(problem, plan, index, torch.device(device), block_size)
         found = dataclasses.asdict(figures)
     named = name if index is None else index.factory
     return Row(size, named, clock.seconds["build"], clock.seconds["search"], peak(), found)
@@ -195,15 +195,15 @@ class Clock:
         self.seconds[name] = time.perf_counter() - started
 
 
-def _mined(name: str, problem: Problem, clock: Clock) -> CandidateIndex | None:
+def _mined(name: str, problem: Problem, clock: Clock, device: str) -> CandidateIndex | None:
     plan, block_size = plan_of(OPTIONS), MineConfig.block_size
     if name == "flat":
         with clock.step("search"):
-            mine(problem, plan, block_size=block_size)
+            mine(problem, plan, device=device, block_size=block_size)
         return None
     kind: IndexKind = name  # type: ignore[assignment]
     with clock.step("build"):
-        index = CandidateIndex(problem.gallery, kind, OPTIONS.candidates, CPU)
+        index = CandidateIndex(problem.gallery, kind, OPTIONS.candidates, torch.device(device))
     with clock.step("search"):
         mine(problem, plan, block_size=block_size, propose=index.propose)
     return index

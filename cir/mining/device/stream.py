@@ -49,13 +49,14 @@ def stream(
         block_size: Queries to a block.
         progress: Shows gallery images per second.
         label: The name of the scan in `progress`.
-        tile_size: Gallery rows to a tile; by default as many as make `CELL` pairs with a block.
+        tile_size: Gallery rows to a tile; by default, and at most, `CELL` pairs with a block.
         pool_bytes: As `POOLS`.
 
     Returns:
         Counts and pools.
     """
-    result, size = empty_result(request), tile_size or max(1, CELL // block_size)
+    most = max(1, CELL // block_size)
+    result, size = empty_result(request), min(tile_size or most, most)
     if not len(request) or not len(request.gallery):
         return result
     rounds = _rounds(request, block_size, pool_bytes)

@@ -138,11 +138,12 @@ def test_cuda_mines_real_sizes_alike_and_more_than_2048(sampling: Any, kept: int
 @pytest.mark.gpu
 def test_the_memory_of_the_card_does_not_grow_with_the_gallery() -> None:
     peaks = []
-    for count in (200_000, 400_000):
-        gallery = normalised(np.random.default_rng(0).standard_normal((count, 64)), "gallery")
+    for count in (400_000, 1_600_000):
+        made = np.random.default_rng(0).standard_normal((count, 64), dtype=np.float32)
+        gallery = normalised(made, "gallery")
         problem = Problem(gallery[:64], gallery[64:128], gallery, exclusions_of([[]] * 64))
         torch.cuda.reset_peak_memory_stats()
         mine(problem, NEAREST, device="cuda", block_size=64, tile_size=65_536)
         peaks.append(torch.cuda.max_memory_allocated())
-    assert peaks[1] <= 1.05 * peaks[0]
-    assert peaks[1] < 400_000 * 64 * 4
+    assert peaks[1] <= 1.25 * peaks[0]
+    assert peaks[1] < 1_600_000 * 64 * 4
