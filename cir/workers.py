@@ -3,6 +3,7 @@
 import os
 from typing import Final
 
+from cir.cpu_quota import cpu_quota
 from cir.errors import UsageError
 
 _MAX_DECODERS: Final = 8
@@ -13,11 +14,32 @@ _LEAST_BOUND: Final = 64
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on: those of its affinity mask, where the system has one."""
+    """Cores that this process may keep busy: those that it may run on, within a container's quota.
+
+    Of a quota of two cores and a half, two: a third thread would make the others wait.
+    """
+    quota = cpu_quota()
+    allowed = _allowed_cores()
+    return allowed if quota is None else max(1, min(allowed, int(quota)))
+
+
+def _allowed_cores() -> int:
+    """Those of the affinity mask, where the system has one."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     counted: int | None = getattr(os, "process_cpu_count", os.cpu_count)()
     return counted or 1
+
+
+def calm_threads() -> None:
+    """Tells the libraries to compute in as many threads as there are cores, which wait asleep.
+
+    OpenMP's threads wait for each other by spinning. Where another program has a core, the one
+    that is late spins against it, and a photo takes ten times as long. Libraries read this when
+    they are loaded, so a program calls it first; what its user has set stays.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(pick_threads()))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pick_threads(threads: int | None = None) -> int:

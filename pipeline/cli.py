@@ -20,6 +20,7 @@ from rich.markup import escape
 
 from cir import __version__, config
 from cir.errors import CirError, UsageError
+from cir.workers import calm_threads
 from pipeline import faults, flags, leaving
 from pipeline.patience import awaited
 
@@ -97,6 +98,7 @@ def _run(stage: str, kind: type[config.Config], values: dict[str, Any]) -> None:
     from cir.processes import launched
 
     faults.ready_terminal()
+    calm_threads()
     with awaited(f"cir {stage.replace('_', '-')} begins"):
         code = _exit_code_of_all(stage, kind, values)
     leaving.end_if_told(code)
