@@ -16,10 +16,10 @@ def test_the_bits_are_those_of_the_compiled_cosine(device: str) -> None:
     rng = np.random.default_rng(0)
     for dim in DIMS:
         left, right = unit(20, dim), unit(30, dim, seed=1)
-        rows, columns = rng.integers(0, 20, 300), rng.integers(0, 30, 300)
+        rows, columns = rng.integers(0, 20, 60), rng.integers(0, 30, 60)
         given = [torch.from_numpy(array).to(device) for array in (left, rows, right, columns)]
         expected = compiled_distances(left, rows, right, columns)
-        for components in (1 << 24, 7 * dim, 1):
+        for components in (1 << 24, 7 * dim):
             found = paired_distances(*given, components).cpu().numpy()
             assert found.tobytes() == expected.tobytes()
 
