@@ -79,17 +79,19 @@ def _in_process(way: dict[str, str]) -> list[float]:
 
 
 def main() -> None:
-    print("| photos a second | alone, 1 | alone, 32 | beside another, 1 | beside another, 32 |")
-    print("|---|---:|---:|---:|---:|")
+    sys.stdout.write(
+        "| photos a second | alone, 1 | alone, 32 | beside another, 1 | beside another, 32 |\n"
+    )
+    sys.stdout.write("|---|---:|---:|---:|---:|\n")
     for name, way in WAYS.items():
         rates = _in_process(way)
         with neighbour():
             rates += _in_process(way)
-        print(f"| {name} | " + " | ".join(f"{rate:.0f}" for rate in rates) + " |", flush=True)
+        sys.stdout.write(f"| {name} | " + " | ".join(f"{rate:.0f}" for rate in rates) + " |\n")
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--one"]:
-        print(json.dumps(encoded_each_second()))
+        sys.stdout.write(json.dumps(encoded_each_second()))
     else:
         main()
