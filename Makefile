@@ -7,7 +7,7 @@ DOCS_READY := .venv/.docs-ready
 
 # Each test process computes in one thread, so that two processes keep two cores busy.
 WORKERS ?= 2
-PYTEST := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: demo check test lint format docs clean
 .DEFAULT_GOAL := demo

@@ -195,7 +195,7 @@ def _told(line: str, exit_codes: Collection[int | None]) -> str:
     """
     if -signal.SIGBUS in exit_codes:
         return (
-            f"{line}, by a bus error: {_SHARED} is full, most likely: give a container more of it "
+            f"{line}, by a bus error: {_SHARED} is full, most likely; give a container more of it "
             f"(docker run --shm-size 2g), or pass `workers=0`"
         )
     return f"{line}; pass a smaller `batch_size`, or `workers=0`"

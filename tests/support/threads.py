@@ -13,6 +13,7 @@ from cir.errors import CirError
 from cir.processes import Processes
 
 T = TypeVar("T")
+_LEFT = threading.BrokenBarrierError
 
 
 class Meeting:
@@ -82,4 +83,7 @@ def in_shards(shares: Sequence[float], work: Callable[[Processes], T]) -> list[T
         for each in as_completed(running):
             if each.exception():
                 meeting.barrier.abort()
+        # The others may learn of a failure by the barrier that it broke.
+        for each in sorted(running, key=lambda one: isinstance(one.exception(), _LEFT)):
+            each.result()
         return [each.result() for each in running]
