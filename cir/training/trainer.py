@@ -173,6 +173,7 @@ class Trainer:
             self._data,
             dataset,
             embeddings,
+            device=self._device,
             workers=pick_workers(self._config.workers),
             processes=self._processes,
             progress=self._progress,

@@ -33,6 +33,7 @@ class CurrentVectors:
         dataset: Dataset,
         store: Embeddings,
         *,
+        device: torch.device,
         workers: int,
         processes: Processes,
         progress: Progress,
@@ -44,6 +45,7 @@ class CurrentVectors:
             data: Names the images and captions that a run uses.
             dataset: Has the image files.
             store: The store that training began with.
+            device: Where near-duplicates are looked for.
             workers: Processes that decode images.
             processes: Those that encode, and look for near-duplicates, a part each.
             progress: Shows images and captions per second.
@@ -53,6 +55,7 @@ class CurrentVectors:
         self._model = model
         self._data = data
         self._dataset = dataset
+        self._device = device
         self._workers = workers
         self._processes = processes
         self._progress = progress
@@ -119,4 +122,5 @@ class CurrentVectors:
             max_target_similarity=options.max_target_similarity,
             exclude_siblings=options.exclude_siblings,
             processes=self._processes,
+            device=self._device,
         )

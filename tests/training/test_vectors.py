@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
@@ -60,7 +61,16 @@ def vectors_of(
     data: TrainSet, dataset: Dataset, store: Embeddings, *, tunes_image: bool
 ) -> CurrentVectors:
     model = Moved(SumCombiner(), None, tunes_image=tunes_image, tunes_text=not tunes_image)
-    return CurrentVectors(model, data, dataset, store, workers=0, processes=ALONE, progress=SILENT)
+    return CurrentVectors(
+        model,
+        data,
+        dataset,
+        store,
+        device=torch.device("cpu"),
+        workers=0,
+        processes=ALONE,
+        progress=SILENT,
+    )
 
 
 def lists(excluded: Iterable[np.ndarray] | Any) -> list[list[int]]:
