@@ -3,6 +3,16 @@
 import gc
 from collections.abc import Sequence
 from functools import cache
+from signal import (
+    SIG_DFL,
+    SIG_IGN,
+    SIGHUP,
+    SIGINT,
+    SIGTERM,
+    default_int_handler,
+    getsignal,
+    signal,
+)
 
 import pytest
 import torch
@@ -19,6 +29,13 @@ settings.load_profile("patient")
 
 # A runner builds the whole command line anew for every call, which takes longer than most commands.
 typer.testing._get_command = cache(typer.main.get_command)
+
+
+def pytest_configure() -> None:
+    """Hears the signals that whoever started the tests had ignored: nohup does, and `&` does."""
+    for number, usual in ((SIGINT, default_int_handler), (SIGHUP, SIG_DFL), (SIGTERM, SIG_DFL)):
+        if getsignal(number) is SIG_IGN:
+            signal(number, usual)
 
 
 def pytest_collection_finish() -> None:
