@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
@@ -110,6 +111,7 @@ def test_every_stage_refuses_a_stale_store_unless_told(
 ) -> None:
     for name in ("usable_queries", "read_manifest", "_protocols"):
         monkeypatch.setattr(stage, name, reached, raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the bug is told in full
     monkeypatch.chdir(tmp_path)
     name = stage.__name__.rpartition(".")[2]
     asked = [name, "--dataset", str(world.root), "--embeddings", str(store.path)]
