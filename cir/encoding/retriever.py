@@ -10,6 +10,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from cir import arguments
+from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.vectors import normalised
 from cir.config import EmbedConfig
 from cir.encoding.embedding import caption_vectors, image_vectors
@@ -192,5 +193,12 @@ def load_retriever(
     """
     checkpoint = find_checkpoint(require_path("path", path))
     file = None if weights is None else require_path("weights", weights)
-    encoder = encoder_of_checkpoint(checkpoint, weights=file, device=pick_device(device))
+    return retriever_of(checkpoint, weights=file, device=pick_device(device))
+
+
+def retriever_of(
+    checkpoint: Checkpoint, *, weights: Path | None, device: torch.device
+) -> Retriever:
+    """As `load_retriever`, of a checkpoint that was read already."""
+    encoder = encoder_of_checkpoint(checkpoint, weights=weights, device=device)
     return Retriever(composer_of(checkpoint), encoder)

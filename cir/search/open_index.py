@@ -12,12 +12,11 @@ from cir.config import TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
 from cir.encoding.inputs import require_path
-from cir.encoding.loading import load_encoder
 from cir.encoding.origin import encoder_of_store
-from cir.encoding.retriever import Retriever, load_retriever
+from cir.encoding.retriever import Retriever, retriever_of
 from cir.encoding.tuned import made_by_tuned
 from cir.errors import StoreError
-from cir.models.composer import untrained_composer
+from cir.models.composer import find_checkpoint, untrained_composer
 from cir.progress import SILENT, Progress
 from cir.runtime import pick_device
 from cir.search.index import SearchIndex
@@ -106,8 +105,10 @@ def open_indexes(
         DatasetError: a dataset folder is none.
         WeightsError: the encoder's weights cannot be had.
     """
-    retrievers = [load_retriever(run, weights=weights, device=device) for run in runs]
+    checkpoints = [find_checkpoint(run) for run in runs]
     source = source_of(runs[0] if runs else None, path, dataset)
+    # Last, because it takes seconds: what is wrong with a path is said before.
+    retrievers = [retriever_of(each, weights=weights, device=device) for each in checkpoints]
     if source is None and path is not None:
         encoder = retrievers[0].encoder if retrievers else _bundled(weights, device)
         source = _embedded(path, encoder, progress)
@@ -160,6 +161,8 @@ def _embedded(photos: Path, encoder: Encoder, progress: Progress) -> Source:
 
 def _bundled(weights: Path | None, device: torch.device) -> Encoder:
     """The encoder of a folder of photos that no run and no store says anything of."""
+    from cir.encoding.loading import load_encoder
+
     return load_encoder(
         TINY,
         pretrained=None,

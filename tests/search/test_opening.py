@@ -22,7 +22,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
     """Found whatever published encoder is asked for."""
     made = micro_encoder()
     monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: made)
-    monkeypatch.setattr("cir.search.open_index.load_encoder", lambda *_, **__: made)
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: made)
     return made
 
 
