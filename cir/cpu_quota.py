@@ -9,6 +9,7 @@ version 1: https://docs.kernel.org/scheduler/sched-bwc.html (cpu.cfs_quota_us).
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +19,11 @@ _HOLDERS: Final = ("", "cpu", "cpu,cpuacct", "cpuacct,cpu")
 """Folders below the mount where groups may lie: of version 2, and of the controller `cpu`."""
 
 
+@cache
 def cpu_quota(mounted: Path = _MOUNTED, own: Path = _OWN) -> float | None:
     """Cores' worth of time that this process gets, or None where nothing limits it.
+
+    The system is asked once: every scan wants to know.
 
     Args:
         mounted: Where the system shows its control groups.

@@ -26,7 +26,7 @@ _SHOWN: Final = 3
 _SETTLING: Final = 0.5
 """Seconds that two renames take at most."""
 _FEW: Final = 32
-"""Files of a folder that are flushed one by one."""
+"""Files and folders of an artefact that are flushed one by one."""
 _EXCHANGE: Final = 2
 """renameat2's flag to exchange two names in one step."""
 _HERE: Final = -100
@@ -323,9 +323,13 @@ def _retired(path: Path) -> Path:
 
 
 def _flush_to_disk(path: Path) -> None:
-    if path.is_file():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+    """Flushes a file, or the names in a folder; a block may have written none."""
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -333,11 +337,11 @@ def _flush_folder(folder: Path) -> None:
 
     Many files are flushed by one call for all: of ten thousand images, one by one takes minutes.
     """
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    if len(files) > _FEW:
+    held = [path for path in (folder, *folder.rglob("*")) if not path.is_symlink()]
+    if len(held) > _FEW:
         os.sync()
         return
-    for path in files:
+    for path in held:
         _flush_to_disk(path)
 
 

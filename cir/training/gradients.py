@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from typing import Final
 
 import torch
+from torch import Tensor
 from torch.nn import Parameter
 
 from cir.processes import Processes
+from cir.runtime import sent
 
 BUCKET_BYTES: Final = 25 << 20
 """Gradients that are added up at once; the size that DistributedDataParallel has."""
@@ -41,7 +43,7 @@ class SharedGradients:
         """
         self._processes = processes
         self._buckets = cut_in_buckets(reversed(parameters), bucket_bytes)
-        self._begun: list[tuple[torch.Tensor, Callable[[], None]]] = []
+        self._begun: list[tuple[Tensor, Callable[[], None]]] = []
         self._reached: set[Parameter] = set()
         self._are_whole = False
         if processes.count > 1:
@@ -81,10 +83,7 @@ class SharedGradients:
             self._begin()
 
     def _begin(self) -> None:
-        bucket = self._buckets[len(self._begun)]
-        # One that got no gradient got none in any process: zeros keep its place.
-        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
-        total = torch.cat([grad.reshape(-1) for grad in grads])
+        total = _laid_out(self._buckets[len(self._begun)])
         self._begun.append((total, self._processes.begin_sum(total)))
 
 
@@ -101,9 +100,24 @@ def cut_in_buckets(parameters: Iterable[Parameter], most_bytes: int) -> list[lis
     return buckets
 
 
-def _spread(total: torch.Tensor, bucket: Sequence[Parameter]) -> None:
-    """Puts the sums into the gradients that they were made of."""
-    parts = torch.split(total, [parameter.numel() for parameter in bucket])
-    for parameter, part in zip(bucket, parts, strict=True):
-        if parameter.grad is not None:
-            parameter.grad.copy_(part.view_as(parameter.grad))
+def _laid_out(bucket: Sequence[Parameter]) -> Tensor:
+    """The gradients of a bucket, and for each whether there is one: zeros stand for none."""
+    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
+    there = torch.tensor([p.grad is not None for p in bucket], dtype=grads[0].dtype)
+    return torch.cat([*(grad.reshape(-1) for grad in grads), sent(there, grads[0].device)])
+
+
+def _spread(total: Tensor, bucket: Sequence[Parameter]) -> None:
+    """Makes the sums the gradients, also where this process's part of a batch moved nothing.
+
+    A parameter that got no gradient in any process has none, as where one process trains. Only a
+    process that lacks one waits to know.
+    """
+    *parts, there = torch.split(total, [*(p.numel() for p in bucket), len(bucket)])
+    lacking = any(parameter.grad is None for parameter in bucket)
+    anywhere = there.tolist() if lacking else [True] * len(bucket)
+    for parameter, part, some in zip(bucket, parts, anywhere, strict=True):
+        if some:
+            if parameter.grad is None:
+                parameter.grad = torch.empty_like(parameter)
+            parameter.grad.copy_(part.view_as(parameter))

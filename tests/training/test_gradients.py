@@ -18,7 +18,7 @@ class Doubling(Processes):
     def __init__(self) -> None:
         super().__init__(0, 2)
         self.begun: list[int] = []
-        """Numbers in each sum that has begun."""
+        """Numbers in each sum that has begun: gradients, and whether there is one of each."""
 
     def begin_sum(self, tensor: Tensor) -> Callable[[], None]:
         self.begun.append(len(tensor))
@@ -57,7 +57,7 @@ def test_sums_begin_while_the_pass_goes_on(model: nn.Sequential) -> None:
         torch.testing.assert_close(gradients(model), [2 * gradient for gradient in own])
         model.zero_grad()
     halves = LAYERS // 2
-    assert processes.begun == [2 * WIDTH**2] * 2 * halves
+    assert processes.begun == [2 * WIDTH**2 + 2] * 2 * halves
     assert seen == [halves - 1, 2 * halves - 1]
 
 
@@ -68,7 +68,7 @@ def test_a_pass_that_others_follow_begins_nothing(model: nn.Sequential) -> None:
     assert processes.begun == []
     with shared.whole():
         passed(model)
-    assert processes.begun == [LAYERS * WIDTH**2]
+    assert processes.begun == [LAYERS * (WIDTH**2 + 1)]
     added = [2 * gradient for gradient in gradients(model)]
     shared.add_up()
     torch.testing.assert_close(gradients(model), added)
@@ -83,8 +83,32 @@ def test_buckets_begin_in_one_order_however_the_pass_reaches_them(model: nn.Sequ
         passed(model)
     assert processes.begun == []  # that of `other` comes first
     shared.add_up()
-    assert processes.begun == [WIDTH, *[WIDTH**2] * LAYERS]
+    assert processes.begun == [WIDTH + 1, *[WIDTH**2 + 1] * LAYERS]
     assert other.weight.grad is None
+
+
+class Lending(Processes):
+    """One of two processes, of which the other has ones for gradients of some parameters."""
+
+    def __init__(self, lent: list[Tensor]) -> None:
+        super().__init__(0, 2)
+        self.lent = lent
+
+    def begin_sum(self, tensor: Tensor) -> Callable[[], None]:
+        tensor.add_(self.lent.pop(0))
+        return lambda: None
+
+
+def test_a_process_whose_part_moves_nothing_learns_what_the_others_do() -> None:
+    first, second, third = (nn.Parameter(torch.zeros(2)) for _ in range(3))
+    third.grad = torch.full((2,), 5.0)
+    # The sums begin from the last parameter on; the other process moved the last two.
+    processes = Lending([torch.tensor([1.0, 1, 1]), torch.tensor([1.0, 1, 1]), torch.zeros(3)])
+    SharedGradients([first, second, third], processes, bucket_bytes=1).add_up()
+    assert third.grad.tolist() == [6, 6]
+    assert second.grad is not None
+    assert second.grad.tolist() == [1, 1]
+    assert first.grad is None
 
 
 def test_a_large_parameter_has_a_bucket_of_its_own() -> None:

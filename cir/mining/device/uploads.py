@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float32, Int32, Int64, Shaped
 from torch import Tensor
 
 from cir.mining.scan.request import PoolRequest, ScanRequest
+from cir.runtime import sent
 
 _FARTHER: Final = 4.0
 """No two unit vectors are so far apart."""
@@ -18,7 +19,7 @@ _NONE: Final = np.float32(np.inf)
 
 def uploaded(values: Shaped[np.ndarray, "..."], device: torch.device) -> Tensor:
     """An array on a device, on its way there while the host goes on."""
-    return _pinned(values, device).to(device, non_blocking=True)
+    return sent(_writable(values), device)
 
 
 class Thresholds(NamedTuple):
@@ -146,9 +147,13 @@ def read_tile(request: ScanRequest, rows: slice, device: torch.device) -> Tile:
 
 def _pinned(values: Shaped[np.ndarray, "..."], device: torch.device) -> Tensor:
     """An array as a tensor of the host; a GPU fetches it from pinned memory."""
-    # torch takes no read-only memory, as of a mapped file.
-    tensor = torch.from_numpy(np.require(values, requirements=["C", "W"]))
+    tensor = _writable(values)
     return tensor.pin_memory() if device.type == "cuda" else tensor
+
+
+def _writable(values: Shaped[np.ndarray, "..."]) -> Tensor:
+    """An array as a tensor of the host: torch takes no read-only memory, as of a mapped file."""
+    return torch.from_numpy(np.require(values, requirements=["C", "W"]))
 
 
 def _intervals(pools: PoolRequest, error: float) -> list[Shaped[np.ndarray, "..."]]:
