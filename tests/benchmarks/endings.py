@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cir.artefacts.store import read_embeddings
+from cir.locks import lock_file
 from cir.recognition import MARKER
 from tests.support.folders import contents
 from tests.support.forked import CIR, Forked, forked
@@ -209,7 +210,11 @@ def _ended_once(
     if sent != signal.SIGKILL:
         _require_nothing_half_made(folder, name)
     output = _output(folder / name, name)
-    if not output.exists() or name in GOES_ON:
+    # One that is killed once its output is in place leaves its lock: the next writer removes it.
+    locked = sent == signal.SIGKILL and output.exists() and lock_file(output).exists()
+    if locked and name not in ("train", "demo"):
+        _finished(world.folder, line + ("" if name == "embed" else " --overwrite"))
+    elif not output.exists() or name in GOES_ON:
         more = GOES_ON.get(name, "") if output.exists() or name != "train" else ""
         if not (name == "embed" and output.exists()):
             _finished(world.folder, line + more)
