@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from cir.artefacts.changes import Changes
-from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.store import Embeddings, read_images
 from cir.config import TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
@@ -57,7 +57,7 @@ def index_of(retriever: Retriever, path: Path, dataset: Path | None = None) -> S
         DatasetError: the dataset folder is none.
     """
     source = find_source(path, dataset) or _embedded(path, retriever.encoder, SILENT)
-    embeddings = read_embeddings(source.store)
+    embeddings = read_images(source.store)
     require_same_encoder(retriever, embeddings)
     return SearchIndex(retriever, open_gallery(source, embeddings))
 
@@ -114,7 +114,7 @@ def open_indexes(
         source = _embedded(path, encoder, progress)
     if source is None:
         raise StoreError("no gallery is named: pass `store`")
-    embeddings = read_embeddings(source.store)
+    embeddings = read_images(source.store)
     for retriever in retrievers:
         require_same_encoder(retriever, embeddings)
     makers = (each.encoder for each in retrievers if _made_the_store(each, embeddings))

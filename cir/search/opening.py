@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from cir.artefacts.changes import Changes
-from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.store import Embeddings, read_images
 from cir.artefacts.vectors import normalised
+from cir.config import RUN_FILE
 from cir.data.dataset import SPLITS, Dataset
 from cir.errors import CheckpointError, StoreError
 from cir.files import read_json
@@ -17,7 +18,6 @@ from cir.search.gallery import Gallery, ImageRecord
 from cir.search.living import apply_changes
 from cir.search.photo_folder import is_photo_folder, kept_folder
 from cir.sources.annotations import RECORD_FILES, read_records
-from cir.training.run_folder import CONFIG_FILE as RUN_CONFIG
 
 STORE_SUFFIX: Final = ".h5"
 
@@ -95,7 +95,7 @@ def source_of_run(run: Path) -> Source | None:
     folder = next((each for each in (run, *run.resolve().parents[:2]) if _is_run(each)), None)
     if folder is None:
         return None
-    settings = read_json(folder / RUN_CONFIG, CheckpointError)
+    settings = read_json(folder / RUN_FILE, CheckpointError)
     named = settings if isinstance(settings, dict) else {}
     if not {"dataset", "embeddings"} <= set(named):
         return None
@@ -103,7 +103,7 @@ def source_of_run(run: Path) -> Source | None:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / RUN_CONFIG).is_file() and (folder / CHECKPOINTS).is_dir()
+    return (folder / RUN_FILE).is_file() and (folder / CHECKPOINTS).is_dir()
 
 
 def open_gallery(source: Source, embeddings: Embeddings | None = None) -> Gallery:
@@ -117,14 +117,14 @@ def open_gallery(source: Source, embeddings: Embeddings | None = None) -> Galler
         StoreError: the store or the file of its changes is missing, damaged, or of two encoders.
         DatasetError: a file of the dataset is damaged.
     """
-    held = embeddings or read_embeddings(source.store)
+    held = embeddings or read_images(source.store)
     dataset = source.dataset
     gallery = Gallery(
         held.images.keys,
         normalised(held.images.vectors, str(source.store)),
         sha256=held.image_sha256,
         records=records_of(dataset) if dataset else {},
-        files=dataset.image_files if dataset else {},
+        file_of=dataset.find_image if dataset else None,
     )
     apply_changes(gallery, Changes(source.store), held.provenance)
     return gallery
