@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
+from cir.addresses import milvus_address
 from cir.errors import ConfigError
 from cir.spellings import candidates, curriculum, loss_weights
 from cir.types import (
@@ -46,6 +47,7 @@ GalleryName = Literal["full", "val", "all"]
 ReferenceRule = Literal["kept", "removed"]
 CaptionRule = Literal["joined", "both-orders"]
 LinkMode = Literal["hardlink", "symlink", "copy"]
+MilvusKind = Literal["flat", "ivf", "hnsw"]
 ExportFormat = Literal["triplet", "n-tuple", "labeled-pair"]
 
 DATASET = Path("data/fashioniq")
@@ -212,6 +214,13 @@ def _below(config: Config, least: float, *names: str) -> Iterator[str]:
         value = getattr(config, name)
         if value is not None and not value >= least:
             yield f"`{name}` is {value}; expected at least {least:g}"
+
+
+def _no_address(text: str, name: str, before: str = "") -> Iterator[str]:
+    try:
+        milvus_address(text)
+    except ValueError as fault:
+        yield f"`{name}` is {text!r}; expected {before}{str(fault).removeprefix('expected ')}"
 
 
 def _outside(config: Config, low: float, high: float, *names: str) -> Iterator[str]:
@@ -1102,6 +1111,10 @@ class GalleryConfig(Config):
     named by the run, by default."""
     weights: Path | None = option(None, "Input")
     """Weight file that the store was embedded with, where it was one."""
+    index: str = option("flat", "Input")
+    """How the vectors are searched: flat compares with every one, in memory; the address of a
+    collection in Milvus that cir index push filled from the store searches there
+    (milvus://HOST:PORT/COLLECTION, or milvus:///path/to/FILE.db/COLLECTION for Milvus Lite)."""
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
 
@@ -1109,6 +1122,8 @@ class GalleryConfig(Config):
         yield from super().faults()
         if self.run is None and self.store is None:
             yield "nothing to search: pass `run`, or `store`, or both"
+        if self.index != "flat":
+            yield from _no_address(self.index, "index", "flat, or ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1181,6 +1196,29 @@ class ServeConfig(GalleryConfig):
                 yield f"`hostname` is {name!r}; expected a name without wildcards"
         if self.token_file is not None and not self.writable:
             yield "`token_file` is of no use without `writable`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushConfig(Config):
+    """Fill a collection in Milvus with the vectors of a store, for search and serve to search."""
+
+    store: Path = required("Input")
+    """Embedding store, or a dataset folder with its store beside it."""
+    to: str = required("Output")
+    """Collection to fill: milvus://HOST:PORT/COLLECTION, or milvus:///path/to/FILE.db/COLLECTION
+    for Milvus Lite, which keeps it in one file. It then holds the photos of the store and no
+    others; one that cir did not make is refused."""
+    dataset: Path | None = option(None, "Input")
+    """Dataset folder that names the photos' categories; found beside the store by default."""
+    kind: MilvusKind | None = option(None, "Output")
+    """How Milvus searches the collection: flat compares with every vector, which is exact and the
+    default; ivf and hnsw are for millions, and their recall is measured and told. Milvus Lite has
+    no hnsw."""
+    overwrite: bool = option(False, "Output")
+    """Fill a collection that holds other photos, none of which is in the store."""
+
+    def faults(self) -> Iterator[str]:
+        yield from _no_address(self.to, "to")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,6 +66,8 @@ app = _App(
 )
 data = typer.Typer(help="Check a dataset folder, or make one.", no_args_is_help=True)
 app.add_typer(data, name="data", rich_help_panel="Data")
+index = typer.Typer(help="Fill a search index in Milvus.", no_args_is_help=True)
+app.add_typer(index, name="index", rich_help_panel="Use")
 
 
 def _version(asked: bool) -> None:
@@ -264,6 +266,7 @@ _add(data, "synth", config.SynthConfig, "synth")
 _add(data, "caption-pairs", config.CaptionPairsConfig, "caption_pairs")
 _add(data, "add-queries", config.AddQueriesConfig, "add_queries")
 _add(data, "merge", config.MergeConfig, "merge")
+_add(index, "push", config.PushConfig, "push")
 
 if __name__ == "__main__":
     app()

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from cir.addresses import is_milvus, milvus_address
 from cir.artefacts.changes import Changes
-from cir.artefacts.store import Embeddings, read_images
+from cir.artefacts.store import Embeddings, map_embeddings, read_images
 from cir.artefacts.vectors import normalised
 from cir.config import RUN_FILE
 from cir.data.dataset import SPLITS, Dataset
@@ -16,10 +17,14 @@ from cir.files import read_json
 from cir.models.composer import CHECKPOINTS
 from cir.search.gallery import Gallery, ImageRecord
 from cir.search.living import apply_changes
+from cir.search.milvus.searching import open_milvus
 from cir.search.photo_folder import is_photo_folder, kept_folder
+from cir.search.rows import MappedRows
 from cir.sources.annotations import RECORD_FILES, read_records
 
 STORE_SUFFIX: Final = ".h5"
+FLAT: Final = "flat"
+"""The index that compares every vector, in memory."""
 
 
 @dataclass(frozen=True)
@@ -106,28 +111,59 @@ def _is_run(folder: Path) -> bool:
     return (folder / RUN_FILE).is_file() and (folder / CHECKPOINTS).is_dir()
 
 
-def open_gallery(source: Source, embeddings: Embeddings | None = None) -> Gallery:
+def read_store(store: Path, index: str = FLAT) -> Embeddings:
+    """Reads a store's images; vectors that are searched elsewhere stay in the file.
+
+    Args:
+        store: The file.
+        index: How the gallery is to be searched, as of `open_gallery`.
+
+    Raises:
+        StoreError: it is missing or damaged.
+    """
+    return map_embeddings(store) if is_milvus(index) else read_images(store)
+
+
+def open_gallery(
+    source: Source, embeddings: Embeddings | None = None, index: str = FLAT
+) -> Gallery:
     """Reads a gallery, with what was added to it and removed from it since its store was made.
 
     Args:
         source: Where it lies.
-        embeddings: Its store, where it was read already.
+        embeddings: Its store, where it was read already (`read_store`).
+        index: `flat`, or the address of the collection in Milvus that the store was pushed to.
 
     Raises:
-        StoreError: the store or the file of its changes is missing, damaged, or of two encoders.
+        StoreError: the store or the file of its changes is missing, damaged, or of two encoders;
+            or the collection is of another store.
         DatasetError: a file of the dataset is damaged.
+        UnreachableError: Milvus does not answer.
     """
-    held = embeddings or read_images(source.store)
-    dataset = source.dataset
-    gallery = Gallery(
-        held.images.keys,
-        normalised(held.images.vectors, str(source.store)),
-        sha256=held.image_sha256,
+    held = embeddings or read_store(source.store, index)
+    gallery = stored_gallery(source, held, mapped=is_milvus(index))
+    if is_milvus(index):
+        gallery.searched_through(open_milvus(milvus_address(index), gallery, held))
+    apply_changes(gallery, Changes(source.store), held.provenance)
+    return gallery
+
+
+def stored_gallery(source: Source, embeddings: Embeddings, *, mapped: bool) -> Gallery:
+    """The photos of a store with what its dataset says of them, without changes since.
+
+    Args:
+        source: Where they lie.
+        embeddings: The store.
+        mapped: Whether the vectors stay where the store has them, and are read one by one.
+    """
+    dataset, images, what = source.dataset, embeddings.images, str(source.store)
+    return Gallery(
+        images.keys,
+        MappedRows(images.vectors, what) if mapped else normalised(images.vectors, what),
+        sha256=embeddings.image_sha256,
         records=records_of(dataset) if dataset else {},
         file_of=dataset.find_image if dataset else None,
     )
-    apply_changes(gallery, Changes(source.store), held.provenance)
-    return gallery
 
 
 def records_of(dataset: Dataset) -> Mapping[str, ImageRecord]:

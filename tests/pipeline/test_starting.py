@@ -17,7 +17,17 @@ from tests.support.galleries import small_photos, stored
 
 NEEDLESS = {
     *("open_clip", "torchvision", "timm", "transformers", "torch._dynamo", "sympy"),
-    *("pyarrow", "pandas", "faiss", "numba", "accelerate", "matplotlib", "ftfy"),
+    *(
+        "pyarrow",
+        "pandas",
+        "faiss",
+        "numba",
+        "accelerate",
+        "matplotlib",
+        "ftfy",
+        "pymilvus",
+        "grpc",
+    ),
 }
 """What brings the vectors of photos that open_clip's models made, tables, and training."""
 _SCRIPT = """
