@@ -55,6 +55,8 @@ DATASET = Path("data/fashioniq")
 EMBEDDINGS = Path("data/embeddings.h5")
 MANIFEST = Path("data/manifest.parquet")
 RUN = Path("runs/default")
+RUN_FILE = "config.json"
+"""The configuration in a run folder."""
 REPORT_FILE = "report.html"
 """The page in a run folder."""
 EXPORT_SUFFIXES = (".parquet", ".jsonl")

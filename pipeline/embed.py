@@ -9,10 +9,10 @@ from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.data.image_files import outside_every_split
+from cir.encoding.bundled import BUNDLED
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
 from cir.encoding.encoder import Encoder
-from cir.encoding.loading import BUNDLED, load_encoder, require_used
-from cir.encoding.published import model_names, published_tags
+from cir.encoding.loading import load_encoder, require_used
 from cir.encoding.ray_engine import RayEngine, require_ray
 from cir.encoding.staleness import Staleness, staleness
 from cir.errors import UsageError, some_of
@@ -91,6 +91,8 @@ def _engine(config: EmbedConfig, processes: Processes) -> RayEngine | None:
 
 def _list_models() -> None:
     """Prints a line for every architecture, with the tags of its weights; the bundled one first."""
+    from cir.encoding.published import model_names, published_tags
+
     tags_of = {TINY: [BUNDLED]} | {name: published_tags(name) for name in model_names()}
     for name, tags in tags_of.items():
         console.note(f"{name}: {', '.join(tags) or 'no published weights; pass --weights FILE'}")

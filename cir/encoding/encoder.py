@@ -48,7 +48,7 @@ class Encoder:
         """Puts a model on a device.
 
         Args:
-            clip: open_clip's `CLIP` or `CustomTextCLIP`.
+            clip: The bundled encoder's `Clip`, or open_clip's `CLIP` or `CustomTextCLIP`.
             provenance: What its vectors are to be compared with.
             preprocess: A photo to normalised pixels; picklable, for worker processes.
             tokenizer: Texts to tokens, a row a text; another context length may be asked for.

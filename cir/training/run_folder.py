@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from cir.config import REPORT_FILE
+from cir.config import REPORT_FILE, RUN_FILE
 from cir.errors import CheckpointError, ConfigError, UsageError
 from cir.files import folder_written_aside, read_json, sweep, write_json
 from cir.models.composer import BEST, CHECKPOINTS, LAST
 from cir.recognition import RUN_FILES, is_marked, write_marker
 from cir.training.metrics_log import METRICS_FILE, TIMES_FILE
 
-CONFIG_FILE: Final = "config.json"
+CONFIG_FILE: Final = RUN_FILE
 MANIFESTS: Final = "manifests"
 TENSORBOARD: Final = "tensorboard"
 
