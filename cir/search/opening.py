@@ -12,9 +12,9 @@ from cir.artefacts.store import Embeddings, map_embeddings, read_images
 from cir.artefacts.vectors import normalised
 from cir.config import RUN_FILE
 from cir.data.dataset import SPLITS, Dataset
-from cir.errors import CheckpointError, StoreError
-from cir.files import read_json
+from cir.errors import StoreError
 from cir.models.composer import CHECKPOINTS
+from cir.run_settings import read_settings, recorded_path
 from cir.search.gallery import Gallery, ImageRecord
 from cir.search.living import apply_changes
 from cir.search.milvus.searching import open_milvus
@@ -100,11 +100,11 @@ def source_of_run(run: Path) -> Source | None:
     folder = next((each for each in (run, *run.resolve().parents[:2]) if _is_run(each)), None)
     if folder is None:
         return None
-    settings = read_json(folder / RUN_FILE, CheckpointError)
-    named = settings if isinstance(settings, dict) else {}
-    if not {"dataset", "embeddings"} <= set(named):
+    settings = read_settings(folder)
+    if not {"dataset", "embeddings"} <= set(settings):
         return None
-    return Source(Path(named["embeddings"]), Dataset(Path(named["dataset"])))
+    store, dataset = (recorded_path(folder, settings, each) for each in ("embeddings", "dataset"))
+    return Source(store, Dataset(dataset))
 
 
 def _is_run(folder: Path) -> bool:
