@@ -13,9 +13,10 @@ trained model that encodes and composes.
     weights, published where CLIP's weights are read from: local files, or open_clip's releases
     embedding, texts   files and texts → vectors, batch by batch (`batching`: of what size)
     dataset_embedding  a dataset → an embedding store, or what is new into one that is there:
-                       `known_images` what is to do, `embedding_run` doing it, `blocks` what a
-                       killed run has saved, `staleness` what a store lacks, `folding` what was
-                       added and removed while it was served
+                       `known_images` what is to do, `embedding_run` doing it (`photo_batches`),
+                       `ray_engine` doing it on a cluster, `blocks` what a killed run has saved
+                       (`parquet_blocks`: as Parquet), `staleness` what a store lacks, `folding`
+                       what was added and removed while it was served
     origin             the encoder that a store or a checkpoint was made with
     tuned, refresh     vectors encoded again where training has changed the encoder
     checkpointing      less memory for towers that are trained

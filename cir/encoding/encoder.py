@@ -4,6 +4,7 @@
 loads for seconds, and what works on stored vectors alone does without.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -66,6 +67,18 @@ class Encoder:
         self.device = device
         self.precision = precision
         self._tokenizer = tokenizer
+
+    def copy_on(self, device: torch.device) -> "Encoder":
+        """The same encoder on a device, with weights of its own.
+
+        Raises:
+            UsageError: the device has not its precision.
+        """
+        require_precision(self.precision, device)
+        other = copy.copy(self)
+        other.clip = laid_out_for(device, copy.deepcopy(self.clip).to(device))
+        other.device = device
+        return other
 
     @property
     def dim(self) -> int:
