@@ -10,21 +10,26 @@ from cir.addresses import is_milvus, milvus_address
 from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, map_embeddings, read_embeddings
 from cir.artefacts.vectors import normalised
+from cir.config import EXACT_PHOTOS
 from cir.data.dataset import SPLITS, Dataset
 from cir.errors import CheckpointError, StoreError
 from cir.files import read_json
 from cir.models.composer import CHECKPOINTS
+from cir.progress import SILENT, Progress
 from cir.search.gallery import Gallery, ImageRecord
 from cir.search.living import apply_changes
 from cir.search.milvus.searching import open_milvus
 from cir.search.photo_folder import is_photo_folder, kept_folder
+from cir.search.proposing import Proposing
 from cir.search.rows import MappedRows
 from cir.sources.annotations import RECORD_FILES, read_records
 from cir.training.run_folder import CONFIG_FILE as RUN_CONFIG
 
 STORE_SUFFIX: Final = ".h5"
 FLAT: Final = "flat"
-"""The index that compares every vector, in memory."""
+"""The index that compares every vector."""
+AUTO: Final = "auto"
+"""The index that the number of photos decides."""
 
 
 @dataclass(frozen=True)
@@ -125,16 +130,22 @@ def read_store(store: Path, index: str = FLAT) -> Embeddings:
 
 
 def open_gallery(
-    source: Source, embeddings: Embeddings | None = None, index: str = FLAT
+    source: Source,
+    embeddings: Embeddings | None = None,
+    index: str = FLAT,
+    progress: Progress = SILENT,
 ) -> Gallery:
     """Reads a gallery, with what was added to it and removed from it since its store was made.
 
     Args:
         source: Where it lies.
         embeddings: Its store, where it was read already (`read_store`).
-        index: `flat`, or the address of the collection in Milvus that the store was pushed to.
+        index: `auto`, `flat`, a kind of approximate index (`cir.search.approximate`), or the
+            address of the collection in Milvus that the store was pushed to.
+        progress: Told of vectors that enter an index.
 
     Raises:
+        UsageError: there are too few photos to train the index.
         StoreError: the store or the file of its changes is missing, damaged, or of two encoders;
             or the collection is of another store.
         DatasetError: a file of the dataset is damaged.
@@ -142,10 +153,25 @@ def open_gallery(
     """
     held = embeddings or read_store(source.store, index)
     gallery = stored_gallery(source, held, mapped=is_milvus(index))
-    if is_milvus(index):
-        gallery.searched_through(open_milvus(milvus_address(index), gallery, held))
+    proposing = _index_of(gallery, held, index, progress)
+    if proposing is not None:
+        gallery.searched_through(proposing)
     apply_changes(gallery, Changes(source.store), held.provenance)
     return gallery
+
+
+def _index_of(
+    gallery: Gallery, embeddings: Embeddings, index: str, progress: Progress
+) -> Proposing | None:
+    """What proposes rows of a gallery; None where every one is compared."""
+    if is_milvus(index):
+        return open_milvus(milvus_address(index), gallery, embeddings)
+    if index == FLAT or (index == AUTO and len(gallery) <= EXACT_PHOTOS):
+        return None
+    # Imported where an index is built: mining's loops take a while to load.
+    from cir.search.approximate import build_index
+
+    return build_index(index, gallery, embeddings, progress)
 
 
 def stored_gallery(source: Source, embeddings: Embeddings, *, mapped: bool) -> Gallery:
