@@ -47,6 +47,7 @@ GalleryName = Literal["full", "val", "all"]
 ReferenceRule = Literal["kept", "removed"]
 CaptionRule = Literal["joined", "both-orders"]
 LinkMode = Literal["hardlink", "symlink", "copy"]
+EmbedEngine = Literal["local", "ray"]
 MilvusKind = Literal["flat", "ivf", "hnsw"]
 ExportFormat = Literal["triplet", "n-tuple", "labeled-pair"]
 
@@ -54,6 +55,8 @@ DATASET = Path("data/fashioniq")
 EMBEDDINGS = Path("data/embeddings.h5")
 MANIFEST = Path("data/manifest.parquet")
 RUN = Path("runs/default")
+RUN_FILE = "config.json"
+"""The configuration in a run folder."""
 REPORT_FILE = "report.html"
 """The page in a run folder."""
 EXPORT_SUFFIXES = (".parquet", ".jsonl")
@@ -518,9 +521,18 @@ class EmbedConfig(EncoderConfig):
     """fail stops at the first broken image; skip leaves broken images out and lists them."""
     overwrite: bool = option(False, "Files")
     """Encode everything afresh, and replace a store that exists."""
+    engine: EmbedEngine = option("local", "Machine")
+    """local encodes in this process, and in those that a launcher starts beside it; ray has photos
+    encoded by a Ray cluster: that of RAY_ADDRESS, or one of this machine while it takes."""
+    actors: int | None = option(None, "Machine")
+    """With --engine ray, processes that encode photos; one a GPU by default, or one a core where
+    the cluster has no GPU."""
 
     def faults(self) -> Iterator[str]:
         yield from super().faults()
+        yield from _below(self, 1, "actors")
+        if self.actors is not None and self.engine != "ray":
+            yield "`actors` are those of a Ray cluster; pass `engine='ray'` too"
         if self.check and self.overwrite:
             yield "`check` encodes nothing; leave out `overwrite=True`"
 

@@ -6,7 +6,7 @@ rows that it began with, and a removed photo's row stays, marked.
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -62,7 +62,7 @@ class Gallery:
         *,
         sha256: Sequence[str] = (),
         records: Mapping[str, ImageRecord] | None = None,
-        files: Mapping[str, Path] | None = None,
+        file_of: Callable[[str], Path | None] | None = None,
     ) -> None:
         """Takes the vectors as they are.
 
@@ -71,7 +71,7 @@ class Gallery:
             vectors: Unit vectors, in memory or where `Rows` has them.
             sha256: SHA-256 of each photo's file, in the order of `ids`; empty where unknown.
             records: What is known of photos, by id.
-            files: Photos' files, by id.
+            file_of: Finds the file of a photo by its id; None where no file is known.
 
         Raises:
             VectorError: there are not as many ids and digests as vectors.
@@ -83,7 +83,7 @@ class Gallery:
             )
         self.ids = list(ids)
         self._records = dict(records or {})
-        self._files = files or {}
+        self._file_of = file_of or _unknown_file
         self._digests = list(sha256) or [""] * len(ids)
         self._rows: Rows = HeldRows(vectors) if isinstance(vectors, np.ndarray) else vectors
         self._removed = np.zeros(len(ids), dtype=np.bool_)
@@ -182,7 +182,7 @@ class Gallery:
 
     def image(self, image_id: str) -> GalleryImage:
         """What is known of a photo; raises UsageError where the gallery holds none of that id."""
-        file = None if self.was_added(image_id) else self._files.get(image_id)
+        file = None if self.was_added(image_id) else self._file_of(image_id)
         return GalleryImage(image_id, self.record(image_id), file)
 
     def record(self, image_id: str) -> ImageRecord:
@@ -266,3 +266,7 @@ class Gallery:
     def _file_under_categories(self, image_id: str, row: int) -> None:
         for category in self.record(image_id).categories:
             self._rows_by_category[category].append(row)
+
+
+def _unknown_file(_: str) -> None:
+    return None

@@ -8,14 +8,14 @@ from typing import Final
 
 from cir.addresses import is_milvus, milvus_address
 from cir.artefacts.changes import Changes
-from cir.artefacts.store import Embeddings, map_embeddings, read_embeddings
+from cir.artefacts.store import Embeddings, map_embeddings, read_images
 from cir.artefacts.vectors import normalised
-from cir.config import EXACT_PHOTOS
+from cir.config import EXACT_PHOTOS, RUN_FILE
 from cir.data.dataset import SPLITS, Dataset
-from cir.errors import CheckpointError, StoreError
-from cir.files import read_json
+from cir.errors import StoreError
 from cir.models.composer import CHECKPOINTS
 from cir.progress import SILENT, Progress
+from cir.run_settings import read_settings, recorded_path
 from cir.search.gallery import Gallery, ImageRecord
 from cir.search.living import apply_changes
 from cir.search.milvus.searching import open_milvus
@@ -23,7 +23,6 @@ from cir.search.photo_folder import is_photo_folder, kept_folder
 from cir.search.proposing import Proposing
 from cir.search.rows import MappedRows
 from cir.sources.annotations import RECORD_FILES, read_records
-from cir.training.run_folder import CONFIG_FILE as RUN_CONFIG
 
 STORE_SUFFIX: Final = ".h5"
 FLAT: Final = "flat"
@@ -105,19 +104,19 @@ def source_of_run(run: Path) -> Source | None:
     folder = next((each for each in (run, *run.resolve().parents[:2]) if _is_run(each)), None)
     if folder is None:
         return None
-    settings = read_json(folder / RUN_CONFIG, CheckpointError)
-    named = settings if isinstance(settings, dict) else {}
-    if not {"dataset", "embeddings"} <= set(named):
+    settings = read_settings(folder)
+    if not {"dataset", "embeddings"} <= set(settings):
         return None
-    return Source(Path(named["embeddings"]), Dataset(Path(named["dataset"])))
+    store, dataset = (recorded_path(folder, settings, each) for each in ("embeddings", "dataset"))
+    return Source(store, Dataset(dataset))
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / RUN_CONFIG).is_file() and (folder / CHECKPOINTS).is_dir()
+    return (folder / RUN_FILE).is_file() and (folder / CHECKPOINTS).is_dir()
 
 
 def read_store(store: Path, index: str = FLAT) -> Embeddings:
-    """Reads the store of a gallery; vectors that are searched elsewhere stay in the file.
+    """Reads a store's images; vectors that are searched elsewhere stay in the file.
 
     Args:
         store: The file.
@@ -126,7 +125,7 @@ def read_store(store: Path, index: str = FLAT) -> Embeddings:
     Raises:
         StoreError: it is missing or damaged.
     """
-    return map_embeddings(store) if is_milvus(index) else read_embeddings(store)
+    return map_embeddings(store) if is_milvus(index) else read_images(store)
 
 
 def open_gallery(
@@ -171,7 +170,9 @@ def _index_of(
     # Imported where an index is built: mining's loops take a while to load.
     from cir.search.approximate import build_index
 
-    return build_index(index, gallery, embeddings, progress)
+    # Captions, which a search has no need of, are read for the queries that it is measured by.
+    whole = map_embeddings(embeddings.path, verify=False)
+    return build_index(index, gallery, whole, progress)
 
 
 def stored_gallery(source: Source, embeddings: Embeddings, *, mapped: bool) -> Gallery:
@@ -188,7 +189,7 @@ def stored_gallery(source: Source, embeddings: Embeddings, *, mapped: bool) -> G
         MappedRows(images.vectors, what) if mapped else normalised(images.vectors, what),
         sha256=embeddings.image_sha256,
         records=records_of(dataset) if dataset else {},
-        files=dataset.image_files if dataset else {},
+        file_of=dataset.find_image if dataset else None,
     )
 
 

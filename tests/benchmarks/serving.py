@@ -54,6 +54,8 @@ class Load:
     seconds: float
     latencies: np.ndarray
     """Milliseconds of each answer."""
+    cpu_ms: float
+    """Processor time of the server for each answer, which neighbours on the machine do not move."""
     rss_mib: float
     """Resident memory of the server afterwards."""
 
@@ -62,7 +64,7 @@ class Load:
         p50, p95, p99 = np.percentile(self.latencies, (50, 95, 99))
         return (
             f"| {self.clients} | {self.answered / self.seconds:.1f} | {p50:.0f} | {p95:.0f} "
-            f"| {p99:.0f} | {self.failed} | {self.rss_mib:.0f} |"
+            f"| {p99:.0f} | {self.cpu_ms:.1f} | {self.failed} | {self.rss_mib:.0f} |"
         )
 
 
@@ -139,13 +141,14 @@ def nearest_to(vectors: np.ndarray) -> Ask:
 
 def load(port: int, pid: int, asking: Ask, clients: int, seconds: float) -> Load:
     """Lets some clients ask for a while."""
-    until = time.perf_counter() + seconds
+    until, spent = time.perf_counter() + seconds, _cpu_ms(pid)
     with ThreadPoolExecutor(clients) as pool:
         jobs = [pool.submit(_client, port, number, asking, until) for number in range(clients)]
         parts = [job.result() for job in jobs]
     latencies = np.array([each for part, _ in parts for each in part])
     failed = sum(count for _, count in parts)
-    return Load(clients, len(latencies), failed, seconds, latencies, _rss_mib(pid))
+    spent = (_cpu_ms(pid) - spent) / len(latencies)
+    return Load(clients, len(latencies), failed, seconds, latencies, spent, _rss_mib(pid))
 
 
 def _client(port: int, seed: int, asking: Ask, until: float) -> tuple[list[float], int]:
@@ -193,6 +196,11 @@ def _export(store: Path, folder: Path) -> tuple[Sequence[str], np.ndarray]:
     return images.keys, vectors
 
 
+def _cpu_ms(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[11:13]
+    return 1000 * (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def _rss_mib(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return int(status.split("VmRSS:")[1].split()[0]) / _KIB_IN_MIB
@@ -234,8 +242,8 @@ def _compare(given: argparse.Namespace, arguments: Sequence[str]) -> None:
 def _tell(port: int, pid: int, asking: Ask, given: argparse.Namespace) -> None:
     load(port, pid, asking, 1, 2)  # a first batch of each size compiles and caches
     _say(f"memory before: {_rss_mib(pid):.0f} MiB, load of the machine {os.getloadavg()[0]:.1f}")
-    _say("| clients | searches/s | p50 ms | p95 ms | p99 ms | failed | RSS MiB |")
-    _say("|---:|---:|---:|---:|---:|---:|---:|")
+    _say("| clients | searches/s | p50 ms | p95 ms | p99 ms | CPU ms | failed | RSS MiB |")
+    _say("|---:|---:|---:|---:|---:|---:|---:|---:|")
     for clients in given.clients:
         _say(load(port, pid, asking, clients, given.seconds).row())
 
