@@ -64,6 +64,7 @@ def index(
     dataset: "str | Path | None" = None,
     weights: "str | Path | None" = None,
     device: "str | torch.device" = "auto",
+    index: str = "flat",
 ) -> "SearchIndex":
     """A gallery searched by the plain sum of image and text: where nothing was trained yet.
 
@@ -78,13 +79,17 @@ def index(
         dataset: Where the photos of a store are; found beside it by default.
         weights: The weight file that the store was embedded with, where it was one.
         device: auto, cpu, cuda or mps.
+        index: flat compares with every vector; the address of a collection in Milvus that
+            `cir index push` filled from the store searches there.
 
     Raises:
         UsageError: an argument is of another kind, or the device is not on this machine.
-        StoreError: the store is missing or damaged, or `weights` are not its encoder's.
+        StoreError: the store is missing or damaged, `weights` are not its encoder's, or the
+            collection is of another store.
         DatasetError: the dataset folder is none.
         WeightsError: the encoder's weights cannot be had.
+        UnreachableError: Milvus does not answer.
     """
     from cir.search.open_index import open_plain
 
-    return open_plain(path, dataset=dataset, weights=weights, device=device)
+    return open_plain(path, dataset=dataset, weights=weights, device=device, index=index)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
+from cir.addresses import milvus_address
 from cir.errors import ConfigError
 from cir.spellings import candidates, curriculum, loss_weights
 from cir.types import (
@@ -46,12 +47,16 @@ GalleryName = Literal["full", "val", "all"]
 ReferenceRule = Literal["kept", "removed"]
 CaptionRule = Literal["joined", "both-orders"]
 LinkMode = Literal["hardlink", "symlink", "copy"]
+EmbedEngine = Literal["local", "ray"]
+MilvusKind = Literal["flat", "ivf", "hnsw"]
 ExportFormat = Literal["triplet", "n-tuple", "labeled-pair"]
 
 DATASET = Path("data/fashioniq")
 EMBEDDINGS = Path("data/embeddings.h5")
 MANIFEST = Path("data/manifest.parquet")
 RUN = Path("runs/default")
+RUN_FILE = "config.json"
+"""The configuration in a run folder."""
 REPORT_FILE = "report.html"
 """The page in a run folder."""
 EXPORT_SUFFIXES = (".parquet", ".jsonl")
@@ -210,6 +215,13 @@ def _below(config: Config, least: float, *names: str) -> Iterator[str]:
         value = getattr(config, name)
         if value is not None and not value >= least:
             yield f"`{name}` is {value}; expected at least {least:g}"
+
+
+def _no_address(text: str, name: str, before: str = "") -> Iterator[str]:
+    try:
+        milvus_address(text)
+    except ValueError as fault:
+        yield f"`{name}` is {text!r}; expected {before}{str(fault).removeprefix('expected ')}"
 
 
 def _outside(config: Config, low: float, high: float, *names: str) -> Iterator[str]:
@@ -506,9 +518,18 @@ class EmbedConfig(EncoderConfig):
     """fail stops at the first broken image; skip leaves broken images out and lists them."""
     overwrite: bool = option(False, "Files")
     """Encode everything afresh, and replace a store that exists."""
+    engine: EmbedEngine = option("local", "Machine")
+    """local encodes in this process, and in those that a launcher starts beside it; ray has photos
+    encoded by a Ray cluster: that of RAY_ADDRESS, or one of this machine while it takes."""
+    actors: int | None = option(None, "Machine")
+    """With --engine ray, processes that encode photos; one a GPU by default, or one a core where
+    the cluster has no GPU."""
 
     def faults(self) -> Iterator[str]:
         yield from super().faults()
+        yield from _below(self, 1, "actors")
+        if self.actors is not None and self.engine != "ray":
+            yield "`actors` are those of a Ray cluster; pass `engine='ray'` too"
         if self.check and self.overwrite:
             yield "`check` encodes nothing; leave out `overwrite=True`"
 
@@ -1100,6 +1121,10 @@ class GalleryConfig(Config):
     named by the run, by default."""
     weights: Path | None = option(None, "Input")
     """Weight file that the store was embedded with, where it was one."""
+    index: str = option("flat", "Input")
+    """How the vectors are searched: flat compares with every one, in memory; the address of a
+    collection in Milvus that cir index push filled from the store searches there
+    (milvus://HOST:PORT/COLLECTION, or milvus:///path/to/FILE.db/COLLECTION for Milvus Lite)."""
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
 
@@ -1107,6 +1132,8 @@ class GalleryConfig(Config):
         yield from super().faults()
         if self.run is None and self.store is None:
             yield "nothing to search: pass `run`, or `store`, or both"
+        if self.index != "flat":
+            yield from _no_address(self.index, "index", "flat, or ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1179,6 +1206,29 @@ class ServeConfig(GalleryConfig):
                 yield f"`hostname` is {name!r}; expected a name without wildcards"
         if self.token_file is not None and not self.writable:
             yield "`token_file` is of no use without `writable`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushConfig(Config):
+    """Fill a collection in Milvus with the vectors of a store, for search and serve to search."""
+
+    store: Path = required("Input")
+    """Embedding store, or a dataset folder with its store beside it."""
+    to: str = required("Output")
+    """Collection to fill: milvus://HOST:PORT/COLLECTION, or milvus:///path/to/FILE.db/COLLECTION
+    for Milvus Lite, which keeps it in one file. It then holds the photos of the store and no
+    others; one that cir did not make is refused."""
+    dataset: Path | None = option(None, "Input")
+    """Dataset folder that names the photos' categories; found beside the store by default."""
+    kind: MilvusKind | None = option(None, "Output")
+    """How Milvus searches the collection: flat compares with every vector, which is exact and the
+    default; ivf and hnsw are for millions, and their recall is measured and told. Milvus Lite has
+    no hnsw."""
+    overwrite: bool = option(False, "Output")
+    """Fill a collection that holds other photos, none of which is in the store."""
+
+    def faults(self) -> Iterator[str]:
+        yield from _no_address(self.to, "to")
 
 
 @dataclass(frozen=True, kw_only=True)

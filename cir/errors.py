@@ -128,3 +128,7 @@ class StoppedError(CirError):
 
 class VectorError(CirError):
     """Vectors that no distance is defined for: NaN, infinite, all zero, of another dimension."""
+
+
+class UnreachableError(CirError):
+    """A service elsewhere that does not answer, or refuses: the same may go well later."""

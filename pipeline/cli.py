@@ -23,6 +23,7 @@ from cir.errors import CirError, UsageError
 from cir.workers import calm_threads
 from pipeline import faults, flags, leaving
 from pipeline.patience import awaited
+from pipeline.starting import uncollected
 
 if TYPE_CHECKING:
     from cir.processes import Processes
@@ -34,9 +35,13 @@ _SHARED = ("embed", "mine", "train")
 class _App(typer.Typer):
     """Typer, which also ends in one line where it fails outside a stage."""
 
+    is_the_program = False
+    """Whether the process is there for the command, and ends with it."""
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the program that the arguments ask for."""
         try:
+            self.is_the_program = True
             faults.ready_terminal()
             return super().__call__(*args, **kwargs)
         except SystemExit as error:
@@ -61,6 +66,8 @@ app = _App(
 )
 data = typer.Typer(help="Check a dataset folder, or make one.", no_args_is_help=True)
 app.add_typer(data, name="data", rich_help_panel="Data")
+index = typer.Typer(help="Fill a search index in Milvus.", no_args_is_help=True)
+app.add_typer(index, name="index", rich_help_panel="Use")
 
 
 def _version(asked: bool) -> None:
@@ -95,14 +102,15 @@ def _add(
 
 def _run(stage: str, kind: type[config.Config], values: dict[str, Any]) -> None:
     """Runs a stage and turns its failure into an exit code."""
-    from cir.processes import launched
+    with uncollected():
+        from cir.processes import launched
 
     faults.ready_terminal()
     calm_threads()
     with awaited(f"cir {stage.replace('_', '-')} begins"):
         code = _exit_code_of_all(stage, kind, values)
     leaving.end_if_told(code)
-    if launched().count > 1:
+    if app.is_the_program or launched().count > 1:
         leaving.end_at_once(code)
     if code:
         raise typer.Exit(code)
@@ -149,7 +157,8 @@ def _exit_code(
     try:
         with processes.fail_together(), faults.as_library_errors(kind):
             built = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-            run = importlib.import_module(f"pipeline.{stage}").run
+            with uncollected():
+                run = importlib.import_module(f"pipeline.{stage}").run
             done = run(built, processes) if stage in _SHARED else run(built)
             faults.flush_output()
     except CirError as error:
@@ -257,6 +266,7 @@ _add(data, "synth", config.SynthConfig, "synth")
 _add(data, "caption-pairs", config.CaptionPairsConfig, "caption_pairs")
 _add(data, "add-queries", config.AddQueriesConfig, "add_queries")
 _add(data, "merge", config.MergeConfig, "merge")
+_add(index, "push", config.PushConfig, "push")
 
 if __name__ == "__main__":
     app()

@@ -9,12 +9,13 @@ from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.data.image_files import outside_every_split
+from cir.encoding.bundled import BUNDLED
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
 from cir.encoding.encoder import Encoder
-from cir.encoding.loading import BUNDLED, load_encoder, require_used
-from cir.encoding.published import model_names, published_tags
+from cir.encoding.loading import load_encoder, require_used
+from cir.encoding.ray_engine import RayEngine, require_ray
 from cir.encoding.staleness import Staleness, staleness
-from cir.errors import some_of
+from cir.errors import UsageError, some_of
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT
 from cir.runtime import pick_device
@@ -43,6 +44,7 @@ def run(config: EmbedConfig, processes: Processes = ALONE) -> Path | bool:
             _list_models()
         return True
     require_used(config.model, config.pretrained, config.weights)
+    engine = _engine(config, processes)
     dataset = Dataset(config.dataset)
     if config.check:
         return processes.broadcast_from_main(lambda: _check(config, dataset))
@@ -65,6 +67,7 @@ def run(config: EmbedConfig, processes: Processes = ALONE) -> Path | bool:
         any_precision=config.any_precision,
         progress=console.RichProgress() if processes.main else SILENT,
         processes=processes,
+        engine=engine,
     )
     if not processes.main:
         return config.out
@@ -73,8 +76,23 @@ def run(config: EmbedConfig, processes: Processes = ALONE) -> Path | bool:
     return config.out
 
 
+def _engine(config: EmbedConfig, processes: Processes) -> RayEngine | None:
+    """What encodes photos, unless it is this process and those beside it."""
+    if config.engine == "local":
+        return None
+    if processes.count > 1:
+        raise UsageError(
+            f"`engine='ray'` starts its own processes, and a launcher started {processes.count}: "
+            f"start it without the launcher"
+        )
+    require_ray()
+    return RayEngine(config.actors, config.device)
+
+
 def _list_models() -> None:
     """Prints a line for every architecture, with the tags of its weights; the bundled one first."""
+    from cir.encoding.published import model_names, published_tags
+
     tags_of = {TINY: [BUNDLED]} | {name: published_tags(name) for name in model_names()}
     for name, tags in tags_of.items():
         console.note(f"{name}: {', '.join(tags) or 'no published weights; pass --weights FILE'}")

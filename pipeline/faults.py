@@ -33,7 +33,7 @@ PIPE_CLOSED: Final = 141
 """Exit code where nobody reads the output any more, as shells count it: 128 + SIGPIPE."""
 Command = type[config.Config] | None
 """The configuration of the command that runs, where one has begun."""
-_GOES_ON: Final = (config.EmbedConfig, config.DemoConfig)
+_GOES_ON: Final = (config.EmbedConfig, config.DemoConfig, config.PushConfig)
 """Commands that go on where they were stopped."""
 _OF_MEMORY: Final = ("batch_size", "block_size", "encode_batch", "workers")
 """Fields of which less needs less memory."""

@@ -9,9 +9,9 @@ import torch
 from cir import arguments
 from cir.config import TINY, PretrainConfig
 from cir.data.dataset import Dataset
+from cir.encoding.colours import OPENAI_COLOURS
 from cir.encoding.encoder import Encoder
 from cir.encoding.loading import load_encoder, untrained_encoder
-from cir.encoding.published import OPENAI_COLOURS
 from cir.errors import DatasetError
 from cir.pretraining.corpus import Corpus
 from cir.pretraining.photos import read_squares

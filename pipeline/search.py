@@ -27,6 +27,7 @@ def run(config: SearchConfig) -> Path | None:
         dataset=config.dataset,
         weights=config.weights,
         device=pick_device(config.device),
+        index=config.index,
         progress=console.RichProgress(),
     ).first
     results = _search(index, config)

@@ -35,9 +35,14 @@ def run(config: ServeConfig) -> None:
         dataset=config.dataset,
         weights=config.weights,
         device=pick_device(config.device),
+        index=config.index,
         progress=console.RichProgress(),
     )
-    opened.plain.gallery.turn()
+    gallery = opened.plain.gallery
+    if gallery.proposing is None:
+        gallery.turn()
+    else:
+        console.note(f"index: {gallery.proposing.name} {gallery.proposing.recall}")
     engine = Engine(_served(opened), opened.source.dataset, opened.living)
     app = create_app(engine, queue=config.queue, token=token, hosts=_hosts(config))
     console.note(f"{len(engine.gallery):,} photos of {opened.source.store}: {_address(config)}")

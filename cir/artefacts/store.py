@@ -155,6 +155,19 @@ def read_embeddings(path: Path) -> Embeddings:
     return embeddings
 
 
+def read_images(path: Path) -> Embeddings:
+    """As `read_embeddings`, without the captions, which whoever searches images has no need of.
+
+    The checksum of the whole file is compared all the same.
+    """
+    with _opened(path) as (file, digest, _):
+        embeddings = _read(file, path, digest.sha256, captions=False)
+        require_directions(embeddings.images.vectors, f"{path} (images)")
+        if not digest.sealed:
+            _require_checksum(file, "images/embedding", embeddings.images.vectors)
+    return embeddings
+
+
 def map_embeddings(path: Path, *, verify: bool = True) -> Embeddings:
     """As `read_embeddings`, with vectors that stay in the file and are read where they are used.
 
@@ -318,7 +331,14 @@ def _is_being_written(path: Path) -> bool:
     return False
 
 
-def _read(file: Any, path: Path, sha256: str, mapped: BufferedReader | None = None) -> Embeddings:
+def _read(
+    file: Any,
+    path: Path,
+    sha256: str,
+    mapped: BufferedReader | None = None,
+    *,
+    captions: bool = True,
+) -> Embeddings:
     """All of an open store; vectors stay in `mapped`, the open file itself, where it is given."""
     _require_schema(file, path)
     provenance = _provenance(file, path)
@@ -330,7 +350,9 @@ def _read(file: Any, path: Path, sha256: str, mapped: BufferedReader | None = No
     _require_rows("images/sha256", len(digests), len(images.keys), path)
     return Embeddings(
         images=images,
-        captions=_table(file, "captions/text", "captions/embedding", provenance, path, mapped),
+        captions=_table(file, "captions/text", "captions/embedding", provenance, path, mapped)
+        if captions
+        else VectorTable((), np.zeros((0, provenance.embed_dim), np.float32)),
         image_sha256=digests,
         provenance=provenance,
         skipped=dict(skipped),

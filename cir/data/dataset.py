@@ -155,6 +155,20 @@ class Dataset:
                 f"{self.why_missing(image_id)}"
             ) from None
 
+    def find_image(self, image_id: str) -> Path | None:
+        """The file of an image, or None where it has none.
+
+        The folders are listed only for a file that does not lie in the first of them under its id,
+        so that a few files of many are found at once.
+        """
+        if id_fault(image_id) is None:
+            folder = self.image_folders[0]
+            for suffix in IMAGE_SUFFIXES:
+                file = folder / f"{image_id}{suffix}"
+                if file.is_file():
+                    return file
+        return self.image_files.get(image_id)
+
     @property
     def image_folders(self) -> list[Path]:
         """The form's folders of images that exist, or the one that should."""

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 
 from cir.data.formats import IMAGE_SUFFIXES
@@ -47,7 +48,8 @@ def list_images(folders: Iterable[Path]) -> Listing:
                 files.append(found)
             else:
                 faults.append(found)
-    return Listing(tuple(sorted(files)), tuple(sorted(faults)))
+    # By their parts, which is how paths compare, one call of Python for each instead of many.
+    return Listing(tuple(sorted(files, key=attrgetter("parts"))), tuple(sorted(faults)))
 
 
 def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path | str]:
@@ -101,13 +103,12 @@ def by_id(files: Iterable[Path], ids: Iterable[str]) -> dict[str, list[Path]]:
         files: Image files.
         ids: Those of the annotations; other names are ids of their own.
     """
-    files = tuple(files)
+    named = [(file.stem, file) for file in files]
     aliases: Mapping[str, str] = {}
-    if not all(file.stem.isascii() for file in files):
+    if not all(name.isascii() for name, _ in named):
         aliases = {unicodedata.normalize("NFC", image_id): image_id for image_id in ids}
     found = defaultdict(list)
-    for file in files:
-        name = file.stem
+    for name, file in named:
         found[aliases.get(unicodedata.normalize("NFC", name), name)].append(file)
     return dict(found)
 

@@ -50,6 +50,9 @@ class Blocks:
     Of several processes each writes blocks of its own names, and all can be read.
     """
 
+    SUFFIX = ".npz"
+    """Ending of the names that `save` gives."""
+
     def __init__(self, out: Path, rank: int = 0) -> None:
         self.folder = out.with_name(f".{out.name}.parts")
         self._rank = rank
@@ -58,6 +61,11 @@ class Blocks:
         """The rows of every whole block of a key, batch by batch in the order of saving."""
         for file in sorted(self.folder.glob(f"{key}-*.npz")):
             yield from _read(file)
+        if parts := sorted(self.folder.glob(f"{key}-*.parquet")):
+            from cir.encoding.parquet_blocks import read_block  # loads pyarrow
+
+            for part in parts:
+                yield from read_block(part)
 
     def save(self, key: str, batches: Sequence[Mapping[str, np.ndarray]]) -> None:
         """Writes another block of a key aside and moves it into the folder.
@@ -79,8 +87,9 @@ class Blocks:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _next_file(self, key: str) -> Path:
-        numbers = [int(file.stem.rpartition("-")[2]) for file in self.folder.glob(f"{key}-*.npz")]
-        return self.folder / f"{key}-{self._rank}-{max(numbers, default=-1) + 1:08d}.npz"
+        files = self.folder.glob(f"{key}-*{self.SUFFIX}")
+        number = max((int(file.stem.rpartition("-")[2]) for file in files), default=-1) + 1
+        return self.folder / f"{key}-{self._rank}-{number:08d}{self.SUFFIX}"
 
 
 class SavedRows:

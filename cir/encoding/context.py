@@ -12,6 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from cir.encoding.clip import Clip
+
 
 def text_ends(clip: nn.Module, tokens: Int[Tensor, "texts context"]) -> Int[Tensor, " texts"]:
     """How many tokens of each text its vector depends on: all, where the tower is not causal."""
@@ -29,9 +31,11 @@ def encode_beginnings(
     """The vectors of texts whose tokens were cut behind the longest's end.
 
     Args:
-        clip: open_clip's model.
+        clip: The bundled encoder's or open_clip's model.
         tokens: Of as many positions as the tower has, or fewer where `text_ends` says so.
     """
+    if isinstance(clip, Clip):
+        return clip.encode_text(tokens)
     tower, prefix, length = clip, "clip.", tokens.shape[1]
     if isinstance(getattr(clip, "text", None), nn.Module):
         tower, prefix = clip.text, "clip.text."  # type: ignore[assignment]

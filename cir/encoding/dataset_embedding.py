@@ -5,11 +5,12 @@ A run that is killed goes on where it was: what is done is saved every few secon
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cir import __version__
 from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
 from cir.artefacts.vectors import VectorTable
@@ -18,10 +19,11 @@ from cir.data.captions import variants
 from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.encoding.blocks import Blocks
-from cir.encoding.embedding_run import EmbeddedImages, EmbeddingRun
+from cir.encoding.embedding_run import EmbeddedImages, EmbeddingRun, PhotoEngine
 from cir.encoding.encoder import Encoder
 from cir.encoding.folding import with_added
 from cir.encoding.libraries import merged, versions
+from cir.encoding.parquet_blocks import ParquetBlocks
 from cir.errors import DatasetError, ImageError, StoreError
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
@@ -91,6 +93,7 @@ def embed_dataset(
     any_precision: bool = False,
     progress: Progress = SILENT,
     processes: Processes = ALONE,
+    engine: PhotoEngine | None = None,
 ) -> EmbedSummary:
     """Embeds every image and caption of a dataset into a store at `out`.
 
@@ -113,6 +116,8 @@ def embed_dataset(
         any_precision: Whether to keep vectors of another precision.
         progress: Told of every batch of this process.
         processes: Those that share the work; all return the same.
+        engine: What encodes photos in place of these processes (`cir.encoding.ray_engine`); what
+            is done is then kept as Parquet parts.
 
     Raises:
         DatasetError: the dataset names no image, or none can be read.
@@ -121,8 +126,11 @@ def embed_dataset(
         VectorError: the encoder gave a vector without direction.
         CirError: the store cannot be written.
     """
-    blocks = Blocks(out, processes.rank)
-    run = EmbeddingRun(encoder, blocks, batch_size, workers, on_error, progress, processes)
+    if engine is None:
+        blocks = Blocks(out, processes.rank)
+    else:
+        blocks = ParquetBlocks(out, _described(encoder))
+    run = EmbeddingRun(encoder, blocks, batch_size, workers, on_error, progress, processes, engine)
     if not processes.main:
         run.help(dataset.image_files)
     return processes.broadcast_from_main(
@@ -170,6 +178,12 @@ def _embedded(
         captions_encoded=captions.encoded,
         written=not up_to_date,
     )
+
+
+def _described(encoder: Encoder) -> dict[str, object]:
+    """The encoder and how it computes, as a part of vectors says it."""
+    how = {"precision": encoder.precision, "libraries": dict(versions())}
+    return asdict(encoder.provenance) | how | {"normalized": False, "cir_version": __version__}
 
 
 def store_to_add_to(out: Path, encoder: Encoder, *, any_precision: bool) -> Embeddings | None:

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,13 +16,12 @@ from jaxtyping import Float, Int
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import OnError
-from cir.data.image_batches import ImageBatch
 from cir.encoding.batching import images_at_once, texts_at_once
 from cir.encoding.blocks import Blocks, SavedRows, as_bytes, as_texts, key_of
-from cir.encoding.embedding import encode_photos, filled_up, photos_of, spans_of
 from cir.encoding.encoder import Encoder
-from cir.encoding.known_images import EncodedImages, ImagePlan, KnownImages
+from cir.encoding.known_images import EncodedImages, KnownImages
 from cir.encoding.libraries import versions
+from cir.encoding.photo_batches import EncodedBatch, PhotosToEncode, encoded_batches
 from cir.encoding.places import Place, gathered
 from cir.encoding.texts import encode_by_length
 from cir.errors import DatasetError, ImageError
@@ -57,20 +56,20 @@ class EmbeddedTexts:
     """How many were encoded now."""
 
 
-@dataclass(frozen=True, eq=False)
-class _ToEncode:
-    """Photos that are to be encoded."""
+@runtime_checkable
+class PhotoEngine(Protocol):
+    """What encodes photos elsewhere than in this process, in any order."""
 
-    ids: tuple[str, ...]
-    states: Int[np.ndarray, "photos 2"]
-    """Size and time of change of each file, before it is read."""
-
-    @classmethod
-    def of(cls, plan: ImagePlan) -> "_ToEncode":
-        return cls(plan.to_encode, _states(plan.to_encode, plan))
-
-    def __getitem__(self, part: slice) -> "_ToEncode":
-        return _ToEncode(self.ids[part], self.states[part])
+    def encoded(
+        self,
+        encoder: Encoder,
+        photos: PhotosToEncode,
+        files: Sequence[Path],
+        *,
+        batch_size: int,
+        workers: int,
+    ) -> Generator[EncodedBatch, None, None]:
+        """As `encoded_batches`, of `batch_size` photos at most."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +83,8 @@ class EmbeddingRun:
     on_error: OnError
     progress: Progress
     processes: Processes = ALONE
+    engine: PhotoEngine | None = None
+    """What encodes photos; None does it here."""
 
     def help(self, files: Mapping[str, Path]) -> None:
         """Encodes a part of what the main process finds to encode, and leaves it to that.
@@ -96,7 +97,7 @@ class EmbeddingRun:
             ImageError: a photo of this part cannot be read, under `fail`.
             CirError: another process failed, or was lost.
         """
-        self._encode_images(files, lambda: _ToEncode((), np.zeros((0, 2), np.int64)))
+        self._encode_images(files, PhotosToEncode.none)
         self._encode_texts(())
 
     def images(self, files: Mapping[str, Path], store: Embeddings | None) -> EmbeddedImages:
@@ -107,7 +108,7 @@ class EmbeddingRun:
         ]
         known = KnownImages([*of_store, *of_killed])
         plan = known.plan(files, progress=self.progress)
-        new, skipped = self._encode_images(files, lambda: _ToEncode.of(plan))
+        new, skipped = self._encode_images(files, lambda: PhotosToEncode.of(plan))
         tables = [*known.tables, *new]
         places = dict(plan.kept)
         for number, table in enumerate(new, len(known.tables)):
@@ -117,7 +118,7 @@ class EmbeddingRun:
         kept = sum(place.table < len(of_store) for place in plan.kept.values())
         return EmbeddedImages(
             ids=ids,
-            states=_states(ids, plan),
+            states=plan.states_of(ids),
             sha256=tuple(tables[place.table].sha256[place.row] for place in in_order),
             vectors=gathered([table.vectors for table in tables], in_order, self.encoder.dim),
             skipped=skipped,
@@ -166,7 +167,7 @@ class EmbeddingRun:
         return key_of(kind, how)
 
     def _encode_images(
-        self, files: Mapping[str, Path], plan: Callable[[], _ToEncode]
+        self, files: Mapping[str, Path], plan: Callable[[], PhotosToEncode]
     ) -> tuple[list[EncodedImages], dict[str, str]]:
         """Encodes photos batch by batch, saving what is done; also those that are broken.
 
@@ -176,54 +177,44 @@ class EmbeddingRun:
         """
         every = self.processes.broadcast_from_main(plan)
         own = every[self.processes.part(len(every.ids))]
-        paths = _files_of(own.ids, files)
         done: list[EncodedImages] = []
         skipped: dict[str, str] = {}
         with (
             self.progress.task("images", len(own.ids), "images") as task,
             SavedRows(self.blocks, self._key("images")) as saved,
-            closing(self._batches(paths)) as batches,
+            closing(self._batches(own, _files_of(own.ids, files))) as batches,
         ):
-            for photos in batches:
-                skipped |= self._faults(photos, own.ids)
-                part = self._encoded(photos, own)
-                saved.add(part.to_arrays())
-                done.append(part)
-                task.advance(len(photos.rows) + len(photos.faults))
+            for batch in batches:
+                skipped |= self._accepted(batch.faults)
+                saved.add(batch.images.to_arrays())
+                done.append(batch.images)
+                task.advance(batch.photos)
         parts = self.processes.all_in_main((done, skipped))
         tables = [table for tables, _ in parts for table in tables]
         return tables, {i: why for _, faults in parts for i, why in faults.items()}
 
-    def _batches(self, paths: Sequence[Path]) -> Generator[ImageBatch, None, None]:
+    def _batches(
+        self, own: PhotosToEncode, paths: Sequence[Path]
+    ) -> Generator[EncodedBatch, None, None]:
         """This process's photos; a process that fails ends the others within some batches."""
+        if self.engine is not None:
+            how = {"batch_size": self.batch_size, "workers": self.workers}
+            yield from self.engine.encoded(self.encoder, own, paths, **how)
+            return
         rows = images_at_once(self.encoder, self.batch_size)
-        spans = spans_of(range(len(paths)), rows)
-        most = max(self.processes.all_gather_object(len(spans)))
-        stream = photos_of(self.encoder, paths, spans, self.workers)
+        most = max(self.processes.all_gather_object(-(-len(paths) // rows)))
+        stream = encoded_batches(self.encoder, own, paths, rows=rows, workers=self.workers)
         with closing(stream):
             for number in range(1, most + 1):
                 yield from islice(stream, 1)
                 if number % _MEET_AFTER == 0:
                     self.processes.all_gather_object(None)
 
-    def _faults(self, photos: ImageBatch, ids: Sequence[str]) -> dict[str, str]:
-        if photos.faults and self.on_error == "fail":
-            fault = next(iter(photos.faults.values()))
+    def _accepted(self, faults: dict[str, str]) -> dict[str, str]:
+        if faults and self.on_error == "fail":
+            fault = next(iter(faults.values()))
             raise ImageError(f"{fault}; `on_error='skip'` leaves broken images out")
-        return {ids[row]: fault for row, fault in photos.faults.items()}
-
-    def _encoded(self, photos: ImageBatch, own: _ToEncode) -> EncodedImages:
-        whole = filled_up(photos, images_at_once(self.encoder, self.batch_size))
-        return EncodedImages(
-            ids=tuple(own.ids[row] for row in photos.rows),
-            states=own.states[list(photos.rows)],
-            sha256=photos.sha256,
-            vectors=encode_photos(self.encoder, whole, own.ids),
-        )
-
-
-def _states(ids: Sequence[str], plan: ImagePlan) -> Int[np.ndarray, "ids 2"]:
-    return np.array([plan.states[i] for i in ids], np.int64).reshape(len(ids), 2)
+        return faults
 
 
 def _files_of(ids: Sequence[str], files: Mapping[str, Path]) -> list[Path]:

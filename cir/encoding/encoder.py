@@ -4,6 +4,7 @@
 loads for seconds, and what works on stored vectors alone does without.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -47,7 +48,7 @@ class Encoder:
         """Puts a model on a device.
 
         Args:
-            clip: open_clip's `CLIP` or `CustomTextCLIP`.
+            clip: The bundled encoder's `Clip`, or open_clip's `CLIP` or `CustomTextCLIP`.
             provenance: What its vectors are to be compared with.
             preprocess: A photo to normalised pixels; picklable, for worker processes.
             tokenizer: Texts to tokens, a row a text; another context length may be asked for.
@@ -66,6 +67,18 @@ class Encoder:
         self.device = device
         self.precision = precision
         self._tokenizer = tokenizer
+
+    def copy_on(self, device: torch.device) -> "Encoder":
+        """The same encoder on a device, with weights of its own.
+
+        Raises:
+            UsageError: the device has not its precision.
+        """
+        require_precision(self.precision, device)
+        other = copy.copy(self)
+        other.clip = laid_out_for(device, copy.deepcopy(self.clip).to(device))
+        other.device = device
+        return other
 
     @property
     def dim(self) -> int:

@@ -93,6 +93,10 @@ class _ForeignEncoder(Encoder):
         )
         self._own = encoder
 
+    def copy_on(self, device: torch.device) -> "Encoder":
+        """Itself: on which device the object computes is its own concern."""
+        return self
+
     def normalise(self, pixels: Tensor) -> Tensor:
         """Leaves the bytes of photos as they are."""
         return pixels

@@ -63,6 +63,10 @@ class ImagePlan:
     states: Mapping[str, tuple[int, int]]
     """Size and time of change of each file, before it is read."""
 
+    def states_of(self, ids: Sequence[str]) -> Int[np.ndarray, "ids 2"]:
+        """`states` of some ids, a row each."""
+        return np.array([self.states[i] for i in ids], np.int64).reshape(len(ids), 2)
+
 
 class KnownImages:
     """Tables of encoded images, of which later ones win."""

@@ -1,46 +1,32 @@
-"""An encoder by name, as open_clip builds it.
+"""An encoder by name.
 
-`cir-tiny` is the encoder that the package brings along; every other one is an open_clip model by
-name, with open_clip's published weights (`cir.encoding.published`) or those of a local file
-(`cir.encoding.weights`).
+`cir-tiny` is the encoder that the package brings along (`cir.encoding.bundled`); every other one is
+an open_clip model by name (`cir.encoding.open_clip_models`), with open_clip's published weights
+(`cir.encoding.published`) or those of a local file (`cir.encoding.weights`). open_clip is loaded
+for these alone.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import open_clip
 import torch
-from open_clip.coca_model import CoCa
-from open_clip.convert import convert_state_dict
-from open_clip.model import convert_to_custom_text_state_dict
 from torch import Tensor, nn
 
 from cir.artefacts.provenance import Provenance
 from cir.config import TINY
-from cir.encoding.encoder import SCALES, Encoder, Tokenizer
+from cir.encoding.architecture import Architecture
+from cir.encoding.bundled import ASSETS, BUNDLED, TinyArchitecture
+from cir.encoding.colours import OPENAI_COLOURS, Colours
+from cir.encoding.encoder import SCALES, Encoder
 from cir.encoding.preprocess import build_preprocess
-from cir.encoding.published import (
-    DEFAULT_TAG,
-    OPENAI_COLOURS,
-    Colours,
-    Published,
-    assumed_published,
-    find_published,
-    near_tags,
-    published_tags,
-    require_model,
-    tag_of,
-)
+from cir.encoding.tags import DEFAULT_TAG, near_names, tag_of
 from cir.encoding.weights import ReadWeights, read_weights, weights_sha256
 from cir.errors import UsageError, WeightsError
 
-ASSETS: Final = Path(__file__).parent / "assets"
-"""Folder of the bundled encoder: `cir-tiny.json` and `cir-tiny.safetensors`."""
-BUNDLED: Final = "bundled"
-"""The tag of the weights that the package brings along."""
+if TYPE_CHECKING:
+    from cir.encoding.published import Published
 UNTRAINED: Final = "untrained"
 """The tag of random weights."""
 
@@ -55,7 +41,7 @@ class _Source:
     """Where weights are read from, and what is known of them beforehand."""
 
     file: Path
-    published: Published | None
+    published: "Published | None"
     """The published weights that they are or derive from; None where that is unknown."""
     tag: str | None
     """As it was asked for."""
@@ -106,68 +92,38 @@ def load_encoder(
             precision.
         WeightsError: the weights cannot be had, read, or fitted to the model.
     """
-    config = model_config(model)
+    architecture = _architecture(model)
     source = _source(model, pretrained, weights)
     read = read_weights(source.file)
-    clip = _with_weights(model, config, source, read)
+    clip = _with_weights(model, architecture, source, read)
     colours = source.published.colours if source.published else OPENAI_COLOURS
     origin = source.origin(read.quick_gelu)
-    return _assembled(model, config, clip, origin, preprocess, colours, device, precision)
+    return _assembled(model, architecture, clip, origin, preprocess, colours, device, precision)
 
 
 def untrained_encoder(
     model: str, *, preprocess: str, device: torch.device, precision: str = "fp32"
 ) -> Encoder:
     """As `load_encoder`, with random weights drawn from torch's global generator."""
-    config = model_config(model)
-    clip = build_clip(config)
-    return _assembled(model, config, clip, UNTRAINED, preprocess, OPENAI_COLOURS, device, precision)
-
-
-def model_config(model: str) -> dict[str, Any]:
-    """open_clip's configuration of an architecture.
-
-    Raises:
-        UsageError: there is none of that name; the message names close ones.
-    """
-    if model == TINY:
-        config: dict[str, Any] = json.loads((ASSETS / f"{TINY}.json").read_text(encoding="utf-8"))
-        return config
-    require_model(model)
-    return dict(open_clip.get_model_config(model))
-
-
-def build_clip(config: Mapping[str, Any], *, quick_gelu: bool = False) -> nn.Module:
-    """The architecture of a configuration, with random weights.
-
-    Raises:
-        WeightsError: a part of it (a Hugging Face text tower) is described on the network alone.
-    """
-    options = dict(config)
-    custom = options.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
-    if "hf_model_name" in config["text_cfg"]:
-        options["text_cfg"] = {**config["text_cfg"], "hf_model_pretrained": False}
-    architecture = (
-        CoCa
-        if "multimodal_cfg" in options
-        else open_clip.CustomTextCLIP
-        if custom
-        else open_clip.CLIP
+    architecture = _architecture(model)
+    clip = architecture.build()
+    return _assembled(
+        model, architecture, clip, UNTRAINED, preprocess, OPENAI_COLOURS, device, precision
     )
-    options["quick_gelu"] = quick_gelu or config.get("quick_gelu", False)
-    try:
-        built: nn.Module = architecture(**options)
-    except OSError as fault:
-        raise WeightsError(
-            f"the text tower {config['text_cfg'].get('hf_model_name')} is described on the "
-            f"Hugging Face hub, which cannot be reached: fill its cache first (HF_HOME)"
-        ) from fault
-    return built
+
+
+def _architecture(model: str) -> Architecture:
+    """What builds a model; raises UsageError, naming close ones, where there is no such model."""
+    if model == TINY:
+        return TinyArchitecture()
+    from cir.encoding.open_clip_models import OpenClipArchitecture
+
+    return OpenClipArchitecture(model)
 
 
 def _assembled(
     model: str,
-    config: Mapping[str, Any],
+    architecture: Architecture,
     clip: nn.Module,
     pretrained: str,
     preprocess: str,
@@ -176,7 +132,7 @@ def _assembled(
     precision: str,
 ) -> Encoder:
     """The encoder of a model that has its weights."""
-    size = _image_size(config)
+    size = _image_size(architecture.config)
     return Encoder(
         clip.eval(),
         provenance=Provenance(
@@ -184,10 +140,10 @@ def _assembled(
             pretrained=pretrained,
             weights_sha256=weights_sha256(clip.state_dict()),
             preprocess=preprocess,
-            embed_dim=config["embed_dim"],
+            embed_dim=architecture.config["embed_dim"],
         ),
         preprocess=build_preprocess(preprocess, size, colours.mean, colours.std),
-        tokenizer=_tokenizer(model, config),
+        tokenizer=architecture.tokenizer(),
         image_size=size,
         device=device,
         precision=precision,
@@ -207,53 +163,59 @@ def require_used(model: str, pretrained: str | None, weights: Path | None) -> No
     Raises:
         UsageError: it names no weights of the model, and would be passed over.
     """
-    model_config(model)
-    known = [BUNDLED] if model == TINY else published_tags(model)
+    known = _known_tags(model)
     if pretrained is None or tag_of(pretrained) in known:
         return
     if weights is not None and pretrained == weights.name:
         return
-    expected = " or ".join(near_tags(pretrained, known)) or "none of it"
+    expected = " or ".join(near_names(pretrained, known)) or "none of it"
     raise UsageError(
         f"`pretrained` is {pretrained!r}, which is no tag of {model}'s weights; expected "
         f"{expected}, or leave it out"
     )
 
 
+def _known_tags(model: str) -> list[str]:
+    """The tags of a model's weights; raises UsageError where there is no such model."""
+    if model == TINY:
+        return [BUNDLED]
+    from cir.encoding.published import published_tags, require_model
+
+    require_model(model)
+    return published_tags(model)
+
+
 def _source(model: str, tag: str | None, weights: Path | None) -> _Source:
     """Where to read the weights that were asked for; fetches published ones."""
+    if model == TINY:
+        bundled = ASSETS / f"{TINY}.safetensors"
+        local = weights is not None
+        return _Source(weights or bundled, None, tag=tag if local else BUNDLED, local=local)
+    from cir.encoding.published import assumed_published, find_published
+
     if weights is not None:
         return _Source(weights, assumed_published(model, tag), tag=tag, local=True)
-    if model == TINY:
-        return _Source(ASSETS / f"{TINY}.safetensors", None, tag=BUNDLED, local=False)
     published = find_published(model, tag)
     return _Source(published.fetch(), published, tag=published.tag, local=False)
 
 
 def _with_weights(
-    model: str, config: Mapping[str, Any], source: _Source, read: ReadWeights
+    model: str, architecture: Architecture, source: _Source, read: ReadWeights
 ) -> nn.Module:
     """The architecture with the weights that were read.
 
     The file's kind decides on QuickGELU where it tells, else what is known of the weights.
     """
     assumed = source.published.quick_gelu if source.published else False
-    clip = build_clip(config, quick_gelu=assumed if read.quick_gelu is None else read.quick_gelu)
-    state = _renamed(clip, read)
-    _require_fit(model, clip.state_dict(), state, source.file)
-    clip.load_state_dict(state, strict=False)
-    return clip
-
-
-def _renamed(clip: nn.Module, read: ReadWeights) -> dict[str, Tensor]:
-    """The tensors by the names and shapes that this version of open_clip gives them."""
-    state: dict[str, Tensor] = convert_state_dict(clip, read.state)
-    if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
-        state = convert_to_custom_text_state_dict(state)
+    quick_gelu = assumed if read.quick_gelu is None else read.quick_gelu
+    clip = architecture.build(quick_gelu=quick_gelu, drawn=False)
     expected = clip.state_dict()
+    state = architecture.renamed(clip, read.state)
     for name in SCALES & state.keys() & expected.keys():
         state[name] = state[name].reshape(expected[name].shape)
-    return state
+    _require_fit(model, expected, state, source.file)
+    clip.load_state_dict(state, strict=False)
+    return clip
 
 
 def _require_fit(
@@ -297,24 +259,3 @@ def _width(state: Mapping[str, Tensor]) -> int | None:
 def _image_size(config: Mapping[str, Any]) -> int:
     size = config["vision_cfg"].get("image_size", _DEFAULT_SIZE)
     return int(size if isinstance(size, int) else size[0])
-
-
-def _tokenizer(model: str, config: Mapping[str, Any]) -> Tokenizer:
-    """The model's tokenizer.
-
-    Raises:
-        WeightsError: it is one of Hugging Face's and not on this machine.
-    """
-    tokenizer: Tokenizer
-    try:
-        if model == TINY:
-            context = config["text_cfg"]["context_length"]
-            tokenizer = open_clip.SimpleTokenizer(context_length=context)
-        else:
-            tokenizer = open_clip.get_tokenizer(model)
-    except OSError as fault:
-        raise WeightsError(
-            f"the tokenizer of {model} is on the Hugging Face hub, which cannot be reached: "
-            f"fill its cache first (HF_HOME)"
-        ) from fault
-    return tokenizer

@@ -4,7 +4,6 @@ A file that an earlier download left in Hugging Face's cache is taken as it is. 
 be reached, this ends at once, in one line, instead of in minutes of retries.
 """
 
-import difflib
 import os
 import urllib.error
 import urllib.request
@@ -15,30 +14,15 @@ from typing import Any, Final
 import huggingface_hub
 import open_clip
 from huggingface_hub.constants import ENDPOINT, is_offline_mode
-from open_clip.constants import (
-    HF_SAFE_WEIGHTS_NAME,
-    HF_WEIGHTS_NAME,
-    OPENAI_DATASET_MEAN,
-    OPENAI_DATASET_STD,
-)
+from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
+from cir.encoding.colours import OPENAI_COLOURS, Colours
+from cir.encoding.tags import DEFAULT_TAG, near_names, tag_of
 from cir.errors import UsageError, WeightsError
 
-DEFAULT_TAG: Final = "openai"
 _PATIENCE: Final = 5.0
 """Seconds to wait for the hub before it counts as out of reach."""
-
-
-@dataclass(frozen=True)
-class Colours:
-    """Statistics of the photos that an encoder was trained on, values 0 to 1."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-OPENAI_COLOURS: Final = Colours(OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
 
 
 @dataclass(frozen=True)
@@ -57,8 +41,8 @@ class Published:
     def colours(self) -> Colours:
         """The statistics its preprocessing uses."""
         return Colours(
-            tuple(self._entry.get("mean", OPENAI_DATASET_MEAN)),
-            tuple(self._entry.get("std", OPENAI_DATASET_STD)),
+            tuple(self._entry.get("mean", OPENAI_COLOURS.mean)),
+            tuple(self._entry.get("std", OPENAI_COLOURS.std)),
         )
 
     def fetch(self) -> Path:
@@ -131,7 +115,7 @@ def find_published(model: str, tag: str | None) -> Published:
     """
     tags = open_clip.list_pretrained_tags_by_model(model)
     if (tag or DEFAULT_TAG) not in tags:
-        near = near_tags(tag or DEFAULT_TAG, tags)
+        near = near_names(tag or DEFAULT_TAG, tags)
         raise UsageError(
             f"{model} has no weights called {tag or DEFAULT_TAG!r}; "
             f"expected `pretrained` {' or '.join(near) or 'with `weights=FILE`'}"
@@ -151,16 +135,11 @@ def assumed_published(model: str, tag: str | None) -> Published | None:
     return known[0] if len({each.quick_gelu for each in known}) == 1 else None
 
 
-def tag_of(origin: str | None) -> str:
-    """The tag in `tag:file`, as `Provenance.pretrained` names a local file's weights."""
-    return (origin or "").partition(":")[0]
-
-
 def require_model(model: str) -> None:
     """Raises UsageError, naming close matches, unless open_clip has an architecture `model`."""
     names = open_clip.list_models()
     if model not in names:
-        near = " or ".join(near_tags(model, names))
+        near = " or ".join(near_names(model, names))
         near = near or f"one of {len(names)} open_clip names or cir-tiny: pass `list_models=True`"
         raise UsageError(f"`model` is {model!r}, which open_clip does not know; expected {near}")
 
@@ -177,10 +156,3 @@ def within_reach(address: str) -> bool:
         return True
     except OSError:
         return False
-
-
-def near_tags(name: str, names: list[str]) -> list[str]:
-    """Names that read alike, whatever their case; all of them where there are few."""
-    by_lower = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
-    return [by_lower[name] for name in close] or (names if len(names) <= 8 else [])

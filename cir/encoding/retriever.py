@@ -152,7 +152,9 @@ class Retriever:
         (composed,) = self.compose(images, texts)
         return composed
 
-    def index(self, path: str | Path, *, dataset: str | Path | None = None) -> "SearchIndex":
+    def index(
+        self, path: str | Path, *, dataset: str | Path | None = None, index: str = "flat"
+    ) -> "SearchIndex":
         """The retriever over a gallery, to search in.
 
             results = cir.load("runs/x").index("shop.h5").search("dress.jpg", "is red", top=5)
@@ -162,16 +164,21 @@ class Retriever:
                 photos, which is embedded first where it was not yet: `photos` into `photos-cir`
                 and `photos-cir.h5`.
             dataset: Where the photos of a store are; found beside it by default.
+            index: flat compares with every vector; the address of a collection in Milvus that
+                `cir index push` filled from the store (`milvus://HOST:PORT/COLLECTION`) searches
+                there.
 
         Raises:
-            UsageError: a path is of another kind.
-            StoreError: the store is missing, damaged, or of another encoder than this one's.
+            UsageError: a path is of another kind, or `index` is no address.
+            StoreError: the store is missing, damaged, or of another encoder than this one's; or the
+                collection is of another store.
             DatasetError: the dataset folder is none.
+            UnreachableError: Milvus does not answer.
         """
         from cir.search.open_index import index_of
 
         folder = None if dataset is None else require_path("dataset", dataset)
-        return index_of(self, require_path("path", path), folder)
+        return index_of(self, require_path("path", path), folder, index)
 
 
 def load_retriever(

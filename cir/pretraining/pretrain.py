@@ -19,9 +19,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from cir.arithmetic import arithmetic
+from cir.encoding.colours import Colours
 from cir.encoding.encoder import Encoder
 from cir.encoding.preprocess import normalise
-from cir.encoding.published import Colours
 from cir.errors import CirError
 from cir.files import written_aside
 from cir.models.optim import MAX_GRADIENT_NORM, WARM_UP, decay_groups

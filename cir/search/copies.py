@@ -36,7 +36,7 @@ def distinct(
         references: Unit vectors of the query's references.
         digests: SHA-256 of the references' files, where they are known.
     """
-    vectors = gallery.vectors[rows]
+    vectors = gallery.vectors_of(rows)
     of_reference = (vectors @ references.T >= NEAR_COPY).any(axis=1)
     near = vectors @ vectors.T >= NEAR_COPY
     known, kept = set(digests), dict[int, Found]()

@@ -1,28 +1,31 @@
 """The photos that are searched: their unit vectors, and what is known of each.
 
-A gallery grows and shrinks while it is searched from one thread: vectors lie in a buffer with room
-for more, and a removed photo's row stays, marked.
+A gallery grows and shrinks while it is searched from one thread: what is added stands behind the
+rows that it began with, and a removed photo's row stays, marked.
 """
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int64
 
 from cir.errors import UsageError, VectorError
 from cir.search.nearest import PrincipalCoordinates
+from cir.search.proposing import Proposing
+from cir.search.rows import HeldRows, Rows
 from cir.types import NO_ROW
 
-_ROOM: Final = 1024
-"""Rows that are made room for at once, at least."""
 _LARGE: Final = 20_000
 """Rows from which turning them pays."""
 _LONG: Final = 256
 """Components of vectors that turning them does not pay for."""
+_BLOCK: Final = 1 << 14
+"""Rows that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +58,20 @@ class Gallery:
     def __init__(
         self,
         ids: Sequence[str],
-        vectors: Float32[np.ndarray, "gallery dim"],
+        vectors: Float32[np.ndarray, "gallery dim"] | Rows,
         *,
         sha256: Sequence[str] = (),
         records: Mapping[str, ImageRecord] | None = None,
-        files: Mapping[str, Path] | None = None,
+        file_of: Callable[[str], Path | None] | None = None,
     ) -> None:
         """Takes the vectors as they are.
 
         Args:
             ids: One a row, each once.
-            vectors: Unit vectors.
+            vectors: Unit vectors, in memory or where `Rows` has them.
             sha256: SHA-256 of each photo's file, in the order of `ids`; empty where unknown.
             records: What is known of photos, by id.
-            files: Photos' files, by id.
+            file_of: Finds the file of a photo by its id; None where no file is known.
 
         Raises:
             VectorError: there are not as many ids and digests as vectors.
@@ -80,12 +83,13 @@ class Gallery:
             )
         self.ids = list(ids)
         self._records = dict(records or {})
-        self._files = files or {}
+        self._file_of = file_of or _unknown_file
         self._digests = list(sha256) or [""] * len(ids)
-        self._buffer = vectors
+        self._rows: Rows = HeldRows(vectors) if isinstance(vectors, np.ndarray) else vectors
         self._removed = np.zeros(len(ids), dtype=np.bool_)
         self._first_added = len(ids)
         self._coordinates: PrincipalCoordinates | None = None
+        self._proposing: Proposing | None = None
         self._row_of = {image_id: row for row, image_id in enumerate(self.ids)}
         self._rows_by_category: dict[str, list[int]] = defaultdict(list)
         for row, image_id in enumerate(self.ids):
@@ -100,12 +104,26 @@ class Gallery:
     @property
     def dim(self) -> int:
         """Components of a vector."""
-        return int(self._buffer.shape[1])
+        return self._rows.dim
 
     @property
     def vectors(self) -> Float32[np.ndarray, "rows dim"]:
         """Unit vectors of every row, those of removed photos too."""
-        return self._buffer[: len(self.ids)]
+        return self._rows.every()
+
+    def vectors_of(self, rows: Int64[np.ndarray, " some"]) -> Float32[np.ndarray, "some dim"]:
+        """Unit vectors of some rows."""
+        return self._rows.take(rows)
+
+    def similarities(
+        self, query: Float32[np.ndarray, " dim"], rows: Int64[np.ndarray, " some"]
+    ) -> Float32[np.ndarray, " some"]:
+        """The cosines of some rows with a unit vector; some thousand vectors are held at once."""
+        found = np.empty(len(rows), dtype=np.float32)
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            found[part] = self.vectors_of(rows[part]) @ query
+        return found
 
     @property
     def searchable(self) -> Bool[np.ndarray, " rows"]:
@@ -129,6 +147,20 @@ class Gallery:
         """Those of the rows that were there when they were turned; None before."""
         return self._coordinates
 
+    @property
+    def proposing(self) -> Proposing | None:
+        """The index that proposes rows; None where every row is compared."""
+        return self._proposing
+
+    @property
+    def first_added(self) -> int:
+        """The rows that the gallery began with: added photos stand behind them."""
+        return self._first_added
+
+    def searched_through(self, proposing: Proposing) -> None:
+        """Searches through an index of the rows that the gallery began with, from now on."""
+        self._proposing = proposing
+
     def turn(self) -> None:
         """Turns the vectors to their principal axes, so that searches read a fifth of them.
 
@@ -150,7 +182,7 @@ class Gallery:
 
     def image(self, image_id: str) -> GalleryImage:
         """What is known of a photo; raises UsageError where the gallery holds none of that id."""
-        file = None if self.was_added(image_id) else self._files.get(image_id)
+        file = None if self.was_added(image_id) else self._file_of(image_id)
         return GalleryImage(image_id, self.record(image_id), file)
 
     def record(self, image_id: str) -> ImageRecord:
@@ -163,8 +195,14 @@ class Gallery:
 
     def vector(self, image_id: str) -> Float32[np.ndarray, " dim"]:
         """The unit vector of a photo; raises UsageError where the gallery holds none of that id."""
-        found: Float32[np.ndarray, " dim"] = self._buffer[self.row(image_id)]
-        return found
+        (found,) = self._rows.take(np.array([self.row(image_id)]))
+        vector: Float32[np.ndarray, " dim"] = found
+        return vector
+
+    def first_row(self, image_id: str) -> int:
+        """The row that a photo began with; `NO_ROW` of one that was removed or added since."""
+        row = self._row_of.get(image_id, NO_ROW)
+        return row if row < self._first_added else NO_ROW
 
     def digest(self, row: int) -> str:
         """The SHA-256 of a row's file; empty where unknown."""
@@ -173,6 +211,12 @@ class Gallery:
     def has_category(self, category: str) -> bool:
         """Whether photos are or were filed under a category."""
         return category in self._rows_by_category
+
+    def first_rows(self, category: str | None) -> int:
+        """How many rows of a category, or of all, the gallery began with; removed ones count."""
+        if category is None:
+            return self._first_added
+        return bisect_left(self._rows_by_category[category], self._first_added)
 
     def in_category(self, category: str) -> Bool[np.ndarray, " rows"]:
         """The rows of a category's photos.
@@ -205,8 +249,10 @@ class Gallery:
         if image_id in self._row_of:
             raise UsageError(f"the gallery holds a photo {image_id!r} already: pass another `id`")
         row = len(self.ids)
-        self._make_room(row + 1)
-        self._buffer[row], self._removed[row] = vector, False
+        self._rows.append(vector)
+        if row == len(self._removed):
+            self._removed = np.resize(self._removed, row + max(1, row // 4))
+        self._removed[row] = False
         self.ids.append(image_id)
         self._digests.append(sha256)
         self._row_of[image_id], self._records[image_id] = row, record
@@ -221,13 +267,6 @@ class Gallery:
         for category in self.record(image_id).categories:
             self._rows_by_category[category].append(row)
 
-    def _make_room(self, rows: int) -> None:
-        """Moves to a larger buffer, which the gallery's own from then on, where one is needed."""
-        if rows <= len(self._removed) and rows <= len(self._buffer):
-            return
-        room = rows + max(_ROOM, len(self._buffer) // 4)
-        buffer = np.empty((room, self.dim), dtype=np.float32)
-        buffer[: len(self.ids)] = self.vectors
-        removed = np.zeros(room, dtype=np.bool_)
-        removed[: len(self.ids)] = self._removed[: len(self.ids)]
-        self._buffer, self._removed = buffer, removed
+
+def _unknown_file(_: str) -> None:
+    return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 from PIL import Image
 
 from cir import arguments
@@ -18,6 +18,7 @@ from cir.errors import UsageError, VectorError
 from cir.search.composing import Encoded, compose_queries
 from cir.search.copies import Found, distinct
 from cir.search.gallery import Gallery, ImageRecord
+from cir.search.proposing import Allowed
 from cir.search.query import Example, SearchQuery
 from cir.search.scan import Scan, scans_of
 
@@ -183,7 +184,7 @@ class SearchIndex:
         composed = compose_queries(self.retriever, [query], encoded)[0]
         ranked = self.gallery.image_ids if gallery is None else gallery
         rows = np.array([self.gallery.row(image_id) for image_id in ranked], dtype=np.int64)
-        similarities = self.gallery.vectors[rows] @ composed
+        similarities = self.gallery.similarities(composed, rows)
         place_of = {image_id: place for place, image_id in enumerate(ranked)}
         return [_rank(target, place_of[target], similarities) for target in targets]
 
@@ -197,7 +198,7 @@ class SearchIndex:
     def _found(self, query: SearchQuery, scan: Scan, encoded: Encoded) -> list[Found]:
         """At least `top` results where the gallery has as many, looking ever farther."""
         allowed = self._allowed(query)
-        most = int(np.count_nonzero(allowed))
+        most = int(np.count_nonzero(allowed.rows))
         wanted = query.top if query.copies else max(_LEAST, _SPARE * query.top)
         while True:
             rows = scan.nearest(wanted, allowed)
@@ -208,17 +209,15 @@ class SearchIndex:
                 return found
             wanted *= 2
 
-    def _allowed(self, query: SearchQuery) -> Bool[np.ndarray, " rows"]:
+    def _allowed(self, query: SearchQuery) -> Allowed:
         """The rows that may be results."""
         gallery = self.gallery
-        allowed = (
-            gallery.searchable if query.category is None else gallery.in_category(query.category)
-        )
+        rows = gallery.searchable if query.category is None else gallery.in_category(query.category)
         left_out = [i for i in query.examples if isinstance(i, str)]
         for image_id in (*left_out, *query.without):
             if image_id in gallery:
-                allowed[gallery.row(image_id)] = False
-        return allowed
+                rows[gallery.row(image_id)] = False
+        return Allowed(rows, query.category)
 
     def _references(
         self, query: SearchQuery, encoded: Encoded

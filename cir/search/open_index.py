@@ -6,8 +6,10 @@ from pathlib import Path
 
 import torch
 
+from cir import arguments
+from cir.addresses import milvus_address
 from cir.artefacts.changes import Changes
-from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.store import Embeddings
 from cir.config import TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
@@ -15,13 +17,20 @@ from cir.encoding.inputs import require_path
 from cir.encoding.origin import encoder_of_store
 from cir.encoding.retriever import Retriever, retriever_of
 from cir.encoding.tuned import made_by_tuned
-from cir.errors import StoreError
+from cir.errors import StoreError, UsageError
 from cir.models.composer import find_checkpoint, untrained_composer
 from cir.progress import SILENT, Progress
 from cir.runtime import pick_device
 from cir.search.index import SearchIndex
 from cir.search.living import LivingGallery
-from cir.search.opening import Source, find_source, open_gallery, source_of
+from cir.search.opening import (
+    FLAT,
+    Source,
+    find_source,
+    open_gallery,
+    read_store,
+    source_of,
+)
 from cir.search.photo_folder import embed_photo_folder
 
 
@@ -43,7 +52,9 @@ class Opened:
         return self.trained[0] if self.trained else self.plain
 
 
-def index_of(retriever: Retriever, path: Path, dataset: Path | None = None) -> SearchIndex:
+def index_of(
+    retriever: Retriever, path: Path, dataset: Path | None = None, index: str = FLAT
+) -> SearchIndex:
     """A retriever over the gallery at a path (`Retriever.index`).
 
     Args:
@@ -51,15 +62,18 @@ def index_of(retriever: Retriever, path: Path, dataset: Path | None = None) -> S
         path: An embedding store, a dataset folder with its store beside it, or a folder of photos,
             which is embedded first where it was not yet.
         dataset: Where the photos of a store are; found beside it by default.
+        index: `flat`, or the address of a collection in Milvus.
 
     Raises:
+        UsageError: `index` is neither.
         StoreError: the store is missing, damaged, or of another encoder than the retriever's.
         DatasetError: the dataset folder is none.
     """
+    _require_index(index)
     source = find_source(path, dataset) or _embedded(path, retriever.encoder, SILENT)
-    embeddings = read_embeddings(source.store)
+    embeddings = read_store(source.store, index)
     require_same_encoder(retriever, embeddings)
-    return SearchIndex(retriever, open_gallery(source, embeddings))
+    return SearchIndex(retriever, open_gallery(source, embeddings, index))
 
 
 def open_plain(
@@ -68,6 +82,7 @@ def open_plain(
     dataset: str | Path | None,
     weights: str | Path | None,
     device: str | torch.device,
+    index: str,
 ) -> SearchIndex:
     """The plain sum of image and text over the gallery at a path (`cir.index`)."""
     return open_indexes(
@@ -76,6 +91,7 @@ def open_plain(
         dataset=None if dataset is None else require_path("dataset", dataset),
         weights=None if weights is None else require_path("weights", weights),
         device=pick_device(device),
+        index=index,
     ).plain
 
 
@@ -86,6 +102,7 @@ def open_indexes(
     dataset: Path | None,
     weights: Path | None,
     device: torch.device,
+    index: str = FLAT,
     progress: Progress = SILENT,
 ) -> Opened:
     """Runs, and the plain sum over their store's encoder, over one gallery.
@@ -97,14 +114,18 @@ def open_indexes(
         dataset: Where the photos of a store are; found by default.
         weights: The weight file that the store was embedded with, where it was one.
         device: Where encoders run.
+        index: `flat`, or the address of a collection in Milvus.
         progress: Told of photos that are embedded.
 
     Raises:
         CheckpointError: a run has no checkpoint, or it is damaged.
-        StoreError: the store is missing, damaged, or of another encoder than a run's.
+        StoreError: the store is missing, damaged, or of another encoder than a run's; or the
+            collection is of another store.
         DatasetError: a dataset folder is none.
         WeightsError: the encoder's weights cannot be had.
+        UnreachableError: Milvus does not answer.
     """
+    _require_index(index)
     checkpoints = [find_checkpoint(run) for run in runs]
     source = source_of(runs[0] if runs else None, path, dataset)
     # Last, because it takes seconds: what is wrong with a path is said before.
@@ -114,19 +135,31 @@ def open_indexes(
         source = _embedded(path, encoder, progress)
     if source is None:
         raise StoreError("no gallery is named: pass `store`")
-    embeddings = read_embeddings(source.store)
+    embeddings = read_store(source.store, index)
     for retriever in retrievers:
         require_same_encoder(retriever, embeddings)
     makers = (each.encoder for each in retrievers if _made_the_store(each, embeddings))
     encoder = next(makers, None) or encoder_of_store(embeddings, weights=weights, device=device)
     plain = Retriever(untrained_composer("sum"), encoder)
-    gallery = open_gallery(source, embeddings)
+    gallery = open_gallery(source, embeddings, index)
     return Opened(
         SearchIndex(plain, gallery),
         tuple(SearchIndex(retriever, gallery) for retriever in retrievers),
         LivingGallery(gallery, Changes(source.store), encoder),
         source,
     )
+
+
+def _require_index(index: str) -> None:
+    """Raises UsageError unless `index` is one that a gallery can be searched through."""
+    arguments.instance("index", index, str)
+    if index == FLAT:
+        return
+    try:
+        milvus_address(index)
+    except ValueError as fault:
+        expected = str(fault).removeprefix("expected ")
+        raise UsageError(f"`index` is {index!r}; expected {FLAT}, or {expected}") from None
 
 
 def require_same_encoder(retriever: Retriever, embeddings: Embeddings) -> None:

@@ -6,20 +6,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from cir.addresses import is_milvus, milvus_address
 from cir.artefacts.changes import Changes
-from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.store import Embeddings, map_embeddings, read_images
 from cir.artefacts.vectors import normalised
+from cir.config import RUN_FILE
 from cir.data.dataset import SPLITS, Dataset
-from cir.errors import CheckpointError, StoreError
-from cir.files import read_json
+from cir.errors import StoreError
 from cir.models.composer import CHECKPOINTS
+from cir.run_settings import read_settings, recorded_path
 from cir.search.gallery import Gallery, ImageRecord
 from cir.search.living import apply_changes
+from cir.search.milvus.searching import open_milvus
 from cir.search.photo_folder import is_photo_folder, kept_folder
+from cir.search.rows import MappedRows
 from cir.sources.annotations import RECORD_FILES, read_records
-from cir.training.run_folder import CONFIG_FILE as RUN_CONFIG
 
 STORE_SUFFIX: Final = ".h5"
+FLAT: Final = "flat"
+"""The index that compares every vector, in memory."""
 
 
 @dataclass(frozen=True)
@@ -95,39 +100,70 @@ def source_of_run(run: Path) -> Source | None:
     folder = next((each for each in (run, *run.resolve().parents[:2]) if _is_run(each)), None)
     if folder is None:
         return None
-    settings = read_json(folder / RUN_CONFIG, CheckpointError)
-    named = settings if isinstance(settings, dict) else {}
-    if not {"dataset", "embeddings"} <= set(named):
+    settings = read_settings(folder)
+    if not {"dataset", "embeddings"} <= set(settings):
         return None
-    return Source(Path(named["embeddings"]), Dataset(Path(named["dataset"])))
+    store, dataset = (recorded_path(folder, settings, each) for each in ("embeddings", "dataset"))
+    return Source(store, Dataset(dataset))
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / RUN_CONFIG).is_file() and (folder / CHECKPOINTS).is_dir()
+    return (folder / RUN_FILE).is_file() and (folder / CHECKPOINTS).is_dir()
 
 
-def open_gallery(source: Source, embeddings: Embeddings | None = None) -> Gallery:
+def read_store(store: Path, index: str = FLAT) -> Embeddings:
+    """Reads a store's images; vectors that are searched elsewhere stay in the file.
+
+    Args:
+        store: The file.
+        index: How the gallery is to be searched, as of `open_gallery`.
+
+    Raises:
+        StoreError: it is missing or damaged.
+    """
+    return map_embeddings(store) if is_milvus(index) else read_images(store)
+
+
+def open_gallery(
+    source: Source, embeddings: Embeddings | None = None, index: str = FLAT
+) -> Gallery:
     """Reads a gallery, with what was added to it and removed from it since its store was made.
 
     Args:
         source: Where it lies.
-        embeddings: Its store, where it was read already.
+        embeddings: Its store, where it was read already (`read_store`).
+        index: `flat`, or the address of the collection in Milvus that the store was pushed to.
 
     Raises:
-        StoreError: the store or the file of its changes is missing, damaged, or of two encoders.
+        StoreError: the store or the file of its changes is missing, damaged, or of two encoders;
+            or the collection is of another store.
         DatasetError: a file of the dataset is damaged.
+        UnreachableError: Milvus does not answer.
     """
-    held = embeddings or read_embeddings(source.store)
-    dataset = source.dataset
-    gallery = Gallery(
-        held.images.keys,
-        normalised(held.images.vectors, str(source.store)),
-        sha256=held.image_sha256,
-        records=records_of(dataset) if dataset else {},
-        files=dataset.image_files if dataset else {},
-    )
+    held = embeddings or read_store(source.store, index)
+    gallery = stored_gallery(source, held, mapped=is_milvus(index))
+    if is_milvus(index):
+        gallery.searched_through(open_milvus(milvus_address(index), gallery, held))
     apply_changes(gallery, Changes(source.store), held.provenance)
     return gallery
+
+
+def stored_gallery(source: Source, embeddings: Embeddings, *, mapped: bool) -> Gallery:
+    """The photos of a store with what its dataset says of them, without changes since.
+
+    Args:
+        source: Where they lie.
+        embeddings: The store.
+        mapped: Whether the vectors stay where the store has them, and are read one by one.
+    """
+    dataset, images, what = source.dataset, embeddings.images, str(source.store)
+    return Gallery(
+        images.keys,
+        MappedRows(images.vectors, what) if mapped else normalised(images.vectors, what),
+        sha256=embeddings.image_sha256,
+        records=records_of(dataset) if dataset else {},
+        file_of=dataset.find_image if dataset else None,
+    )
 
 
 def records_of(dataset: Dataset) -> Mapping[str, ImageRecord]:

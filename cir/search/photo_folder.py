@@ -6,11 +6,9 @@ from typing import Final
 
 from cir.config import EmbedConfig
 from cir.data.dataset import Dataset
-from cir.encoding.dataset_embedding import embed_dataset
 from cir.encoding.encoder import Encoder
 from cir.errors import DatasetError
 from cir.progress import SILENT, Progress
-from cir.sources.catalog import make_gallery
 from cir.workers import pick_workers
 
 _KEPT: Final = "-cir"
@@ -56,6 +54,10 @@ def embed_photo_folder(photos: Path, encoder: Encoder, progress: Progress = SILE
         DatasetError: the folder holds no photo that can be read.
         CirError: the folder beside it takes no files.
     """
+    # Imported where a folder is embedded: what searches vectors that are there starts sooner.
+    from cir.encoding.dataset_embedding import embed_dataset
+    from cir.sources.catalog import make_gallery
+
     kept = kept_folder(photos)
     if not kept.dataset.is_dir():
         make_gallery(kept.dataset, photos=photos, workers=pick_workers(None), progress=progress)

@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from cir import __version__
-from cir.errors import CirError
+from cir.errors import CirError, UnreachableError
 from cir.reporting.pages import PARTS_CSS
 from cir.serving import limits, schemas
 from cir.serving.batching import Batcher, BusyError
@@ -71,6 +71,7 @@ def create_app(
     app.include_router(api)
     _add_page(app)
     app.add_exception_handler(BusyError, _busy)
+    app.add_exception_handler(UnreachableError, _busy)
     app.add_exception_handler(CirError, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_middleware(BoundedBodies)
@@ -96,6 +97,7 @@ def _add_page(app: FastAPI) -> None:
 
 
 async def _busy(_: Request, fault: Exception) -> JSONResponse:
+    """The queue is full, or the index elsewhere does not answer: the same may go well later."""
     headers = {"Retry-After": str(_RETRY_SECONDS)}
     return JSONResponse({"detail": str(fault)}, 503, headers=headers)
 

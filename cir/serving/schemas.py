@@ -177,6 +177,16 @@ class Info(_Answer):
     limits: Limits
 
 
+class IndexInfo(_Answer):
+    """How vectors are compared."""
+
+    name: str = Field(description="flat compares with every one; else the index and where it is.")
+    recall: float = Field(
+        description="Share of the nearest that it finds, measured on a sample when it was made."
+    )
+    measured_on: int = Field(description="Queries of the sample; 0 where every vector is compared.")
+
+
 class Health(_Answer):
     """That the server answers."""
 
@@ -184,6 +194,7 @@ class Health(_Answer):
     version: str
     images: int
     waiting: int = Field(description="Searches in the queue.")
+    index: IndexInfo
 
 
 class DatasetQuery(_Answer):

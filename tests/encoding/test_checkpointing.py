@@ -6,7 +6,7 @@ from open_clip.hf_model import HFTextEncoder
 from torch import nn
 
 from cir.encoding.checkpointing import checkpoint_activations
-from cir.encoding.loading import build_clip
+from cir.encoding.open_clip_models import build_clip
 from cir.errors import UsageError
 from tests.support.activations import Activations
 from tests.support.micro import CONTEXT, micro_encoder

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from cir.config import TINY
 from cir.encoding import loading as module
 from cir.encoding import published
+from cir.encoding.bundled import ASSETS
 from cir.encoding.encoder import Encoder, laid_out_for
-from cir.encoding.loading import ASSETS, build_clip, load_encoder, require_used
+from cir.encoding.loading import load_encoder, require_used
+from cir.encoding.open_clip_models import build_clip
 from cir.errors import UsageError, WeightsError
 from tests.support.micro import micro_clip, micro_encoder
 

@@ -34,6 +34,7 @@ COMMANDS = (
     ["data", "caption-pairs"],
     ["data", "add-queries"],
     ["data", "merge"],
+    ["index", "push"],
 )
 runner = CliRunner()
 
@@ -55,7 +56,7 @@ for words in json.loads(sys.argv[1]):
 print(json.dumps(shown))
 """
 """Shows the help of many commands in a process that has imported nothing else."""
-HELPED = [[], ["data"], *COMMANDS]
+HELPED = [[], ["data"], ["index"], *COMMANDS]
 
 
 @pytest.fixture(scope="module")

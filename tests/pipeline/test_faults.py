@@ -325,6 +325,7 @@ STAGES = {
     "caption_pairs": config.CaptionPairsConfig,
     "add_queries": config.AddQueriesConfig,
     "merge": config.MergeConfig,
+    "push": config.PushConfig,
     "folder": config.FolderConfig,
     "catalog": config.CatalogConfig,
     "synth": config.SynthConfig,

@@ -8,7 +8,7 @@ import torch
 
 from cir.config import PretrainConfig
 from cir.encoding import loading
-from cir.encoding.published import OPENAI_COLOURS
+from cir.encoding.colours import OPENAI_COLOURS
 from cir.encoding.weights import read_weights
 from cir.errors import CirError, DatasetError, UsageError
 from cir.pretraining.corpus import Corpus

@@ -8,15 +8,7 @@ from cir.search.gallery import Gallery
 from cir.search.index import SearchIndex
 from cir.search.nearest import PrincipalCoordinates, nearest_rows
 from cir.search.scan import scans_of
-from tests.support.galleries import plain_sum, vectors
-
-
-def crowded(rows: int, dim: int = 64, seed: int = 0) -> np.ndarray:
-    """Unit vectors about a mean, along few axes, as an encoder's are."""
-    rng = np.random.default_rng(seed)
-    spread = 0.9 ** np.arange(dim)
-    drawn = rng.standard_normal((rows, dim)) * spread + np.eye(dim)[0]
-    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+from tests.support.galleries import crowded, plain_sum, vectors
 
 
 def test_ties_fall_by_row_and_what_is_not_allowed_is_not_found() -> None:

@@ -26,6 +26,14 @@ def vectors(count: int, dim: int = 32, seed: int = 0) -> np.ndarray:
     )
 
 
+def crowded(rows: int, dim: int = 64, seed: int = 0) -> np.ndarray:
+    """Unit vectors about a mean, along few axes, as an encoder's are."""
+    rng = np.random.default_rng(seed)
+    spread = 0.9 ** np.arange(dim)
+    drawn = rng.standard_normal((rows, dim)) * spread + np.eye(dim)[0]
+    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+
+
 def drawn_gallery(count: int = 12, dim: int = 32) -> Gallery:
     """Photos `p00`, `p01`, … of drawn vectors; the even ones are of the category `even`."""
     ids = [f"p{number:02d}" for number in range(count)]

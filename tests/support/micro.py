@@ -4,19 +4,19 @@ from functools import cache
 from typing import Any, Literal
 
 import torch
-from open_clip import CLIP, SimpleTokenizer
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from torch import nn
 
 from cir.artefacts.provenance import Provenance
+from cir.encoding.clip import Clip
+from cir.encoding.colours import OPENAI_COLOURS
 from cir.encoding.encoder import Encoder
+from cir.encoding.image_tower import ModifiedResNet
 from cir.encoding.preprocess import build_preprocess
+from cir.encoding.tokens import BytePairTokenizer
 from cir.encoding.weights import weights_sha256
 
 CONTEXT = 16
-TOWERS: dict[str, dict[str, Any]] = {
-    "resnet": {"layers": [1, 1, 1, 1], "width": 4},
-    "vit": {"layers": 1, "width": 16, "head_width": 8, "patch_size": 16},
-}
+TEXT: dict[str, Any] = {"width": 8, "heads": 2, "layers": 1}
 
 
 def micro_encoder(
@@ -38,7 +38,7 @@ def micro_encoder(
             embed_dim=dim,
         ),
         preprocess=build_preprocess(
-            "targetpad", image_size, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+            "targetpad", image_size, OPENAI_COLOURS.mean, OPENAI_COLOURS.std
         ),
         tokenizer=_tokenizer(),
         image_size=image_size,
@@ -48,19 +48,27 @@ def micro_encoder(
 
 
 @cache
-def _tokenizer() -> SimpleTokenizer:
+def _tokenizer() -> BytePairTokenizer:
     """Read once: its vocabulary takes longer to read than a model to build."""
-    return SimpleTokenizer(context_length=CONTEXT)
+    return BytePairTokenizer(CONTEXT)
 
 
-def micro_clip(dim: int, image_size: int, tower: str, seed: int, **options: Any) -> CLIP:
-    """The open_clip module alone, in eval mode; `options` go to its constructor."""
+def micro_clip(dim: int, image_size: int, tower: str, seed: int) -> nn.Module:
+    """The module alone, in eval mode: that of the bundled encoder, or open_clip's with a ViT."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        clip = CLIP(
-            dim,
-            {"image_size": image_size, **TOWERS[tower]},
-            {"context_length": CONTEXT, "width": 8, "heads": 2, "layers": 1},
-            **options,
-        )
-    return clip.eval()
+        return (_resnet if tower == "resnet" else _vit)(dim, image_size).eval()
+
+
+def _resnet(dim: int, image_size: int) -> Clip:
+    visual = ModifiedResNet(
+        dim=dim, image_size=image_size, layers=(1, 1, 1, 1), width=4, head_width=64
+    )
+    return Clip(visual, dim=dim, context=CONTEXT, vocabulary=49408, **TEXT)
+
+
+def _vit(dim: int, image_size: int) -> nn.Module:
+    from open_clip import CLIP  # loads for seconds
+
+    vision = {"layers": 1, "width": 16, "head_width": 8, "patch_size": 16}
+    return CLIP(dim, {"image_size": image_size, **vision}, {"context_length": CONTEXT, **TEXT})

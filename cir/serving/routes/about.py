@@ -18,6 +18,7 @@ def health(state: Shared) -> schemas.Health:
         version=__version__,
         images=len(state.engine.gallery),
         waiting=state.batcher.waiting,
+        index=_index(state),
     )
 
 
@@ -48,6 +49,14 @@ def categories(state: Shared) -> list[schemas.Category]:
     """The categories of the gallery, by name."""
     counts = state.engine.gallery.categories
     return [schemas.Category(name=name, images=count) for name, count in counts.items()]
+
+
+def _index(state: State) -> schemas.IndexInfo:
+    proposing = state.engine.gallery.proposing
+    if proposing is None:
+        return schemas.IndexInfo(name="flat", recall=1.0, measured_on=0)
+    recall = proposing.recall
+    return schemas.IndexInfo(name=proposing.name, recall=recall.found, measured_on=recall.queries)
 
 
 def _splits(state: State) -> list[schemas.QuerySplit]:

@@ -1,0 +1,68 @@
+"""How much an index finds of what comparing every row finds, on a sample of queries."""
+
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float32
+
+from cir.artefacts.store import Embeddings
+from cir.artefacts.vectors import VectorTable, normalised
+from cir.search.gallery import Gallery
+from cir.search.proposing import SPARE, Allowed, Proposing, Recall
+
+TOP: Final = 10
+_QUERIES: Final = 200
+_BLOCK: Final = 1 << 14
+"""Rows compared at once."""
+_ROUNDING: Final = np.float32(1e-6)
+
+
+def sample_queries(embeddings: Embeddings) -> Float32[np.ndarray, "queries dim"]:
+    """Queries as people make them: sums of a photo of a store and one of its captions.
+
+    Photos alone of a store without captions. They are spread evenly over the store.
+    """
+    images = _spread(embeddings.images, "images")
+    if not embeddings.captions.keys:
+        return images
+    texts = _spread(embeddings.captions, "captions")
+    return normalised(images + np.resize(texts, images.shape), "sums of photos and captions")
+
+
+def measured_recall(
+    gallery: Gallery, proposing: Proposing, queries: Float32[np.ndarray, "queries dim"]
+) -> Recall:
+    """What an index finds of the nearest rows of a gallery.
+
+    Args:
+        gallery: Nothing was added to it or removed from it yet.
+        proposing: An index of it.
+        queries: Unit vectors.
+    """
+    top = min(TOP, gallery.first_added)
+    allowed = Allowed(gallery.searchable)
+    found = 0
+    for query, least in zip(queries, _least(gallery, queries, top), strict=True):
+        rows = proposing.propose(query, top + SPARE, allowed)
+        near = np.count_nonzero(gallery.similarities(query, rows) >= least - _ROUNDING)
+        found += min(top, int(near))
+    return Recall(found / (top * len(queries)), len(queries), top)
+
+
+def _spread(table: VectorTable, what: str) -> Float32[np.ndarray, "some dim"]:
+    count = len(table.keys)
+    rows = np.arange(min(_QUERIES, count)) * count // min(_QUERIES, count)
+    return normalised(table.vectors, what, rows)
+
+
+def _least(
+    gallery: Gallery, queries: Float32[np.ndarray, "queries dim"], top: int
+) -> Float32[np.ndarray, " queries"]:
+    """The similarity of the last of each query's `top` nearest rows, a block of rows at a time."""
+    best = np.full((len(queries), top), -np.inf, dtype=np.float32)
+    for start in range(0, gallery.first_added, _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, gallery.first_added))
+        both = np.concatenate([best, queries @ gallery.vectors_of(rows).T], axis=1)
+        best = np.partition(both, both.shape[1] - top, axis=1)[:, -top:]
+    least: Float32[np.ndarray, " queries"] = best.min(axis=1)
+    return least
