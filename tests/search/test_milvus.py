@@ -267,5 +267,8 @@ def test_the_commands_the_library_and_the_server_search_there(
 
 @pytest.mark.parametrize("text", ["hnsw2", "milvus://db", "", "milvus"])
 def test_an_index_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"`index` is .*; expected flat, or milvus://HOST:PORT"):
+    with pytest.raises(
+        UsageError,
+        match=r"`index` is .*; expected auto, flat, ivf, hnsw, ivfpq, or milvus://HOST:PORT",
+    ):
         cir.index("shop.h5", index=text)

@@ -30,7 +30,7 @@ from cir.search.milvus.record import (
 )
 from cir.search.milvus.searching import MilvusIndex
 from cir.search.proposing import Recall
-from cir.search.recall import measured_recall, sample_queries
+from cir.search.recall import RecallSample, sample_queries
 
 _BYTES: Final = 4 << 20
 """Of vectors that are written at once."""
@@ -190,6 +190,5 @@ def _require_all(collection: Collection, gallery: Gallery) -> None:
 def _measured(
     collection: Collection, gallery: Gallery, kind: MilvusKind, embeddings: Embeddings
 ) -> Recall:
-    unknown = Recall(0.0, 0, 0)
-    index = MilvusIndex(collection, gallery, kind, unknown, strong=True)
-    return measured_recall(gallery, index, sample_queries(embeddings))
+    index = MilvusIndex(collection, gallery, kind, Recall.unknown(), strong=True)
+    return RecallSample(gallery, sample_queries(embeddings)).of(index)
