@@ -27,9 +27,11 @@ def run(config: SearchConfig) -> Path | None:
         dataset=config.dataset,
         weights=config.weights,
         device=pick_device(config.device),
-        index=config.index,
+        # An index that is built for one query takes longer than the query.
+        index="flat" if config.index == "auto" else config.index,
         progress=console.RichProgress(),
     ).first
+    _tell_index(index, config)
     results = _search(index, config)
     _write_page(config, index, results)
     if config.json:
@@ -37,6 +39,12 @@ def run(config: SearchConfig) -> Path | None:
     else:
         _print(config, results)
     return config.html
+
+
+def _tell_index(index: SearchIndex, config: SearchConfig) -> None:
+    proposing = index.gallery.proposing
+    if proposing is not None and not config.json:
+        console.note(f"index: {proposing.name} {proposing.recall}")
 
 
 def _search(index: SearchIndex, config: SearchConfig) -> list[SearchResult]:

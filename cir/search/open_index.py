@@ -10,7 +10,7 @@ from cir import arguments
 from cir.addresses import milvus_address
 from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings
-from cir.config import TINY, EmbedConfig
+from cir.config import SEARCH_INDEXES, TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
 from cir.encoding.inputs import require_path
@@ -24,7 +24,7 @@ from cir.runtime import pick_device
 from cir.search.index import SearchIndex
 from cir.search.living import LivingGallery
 from cir.search.opening import (
-    FLAT,
+    AUTO,
     Source,
     find_source,
     open_gallery,
@@ -53,7 +53,7 @@ class Opened:
 
 
 def index_of(
-    retriever: Retriever, path: Path, dataset: Path | None = None, index: str = FLAT
+    retriever: Retriever, path: Path, dataset: Path | None = None, index: str = AUTO
 ) -> SearchIndex:
     """A retriever over the gallery at a path (`Retriever.index`).
 
@@ -62,10 +62,10 @@ def index_of(
         path: An embedding store, a dataset folder with its store beside it, or a folder of photos,
             which is embedded first where it was not yet.
         dataset: Where the photos of a store are; found beside it by default.
-        index: `flat`, or the address of a collection in Milvus.
+        index: One of `SEARCH_INDEXES`, or the address of a collection in Milvus.
 
     Raises:
-        UsageError: `index` is neither.
+        UsageError: `index` is neither, or there are too few photos to train it.
         StoreError: the store is missing, damaged, or of another encoder than the retriever's.
         DatasetError: the dataset folder is none.
     """
@@ -102,7 +102,7 @@ def open_indexes(
     dataset: Path | None,
     weights: Path | None,
     device: torch.device,
-    index: str = FLAT,
+    index: str = AUTO,
     progress: Progress = SILENT,
 ) -> Opened:
     """Runs, and the plain sum over their store's encoder, over one gallery.
@@ -114,8 +114,8 @@ def open_indexes(
         dataset: Where the photos of a store are; found by default.
         weights: The weight file that the store was embedded with, where it was one.
         device: Where encoders run.
-        index: `flat`, or the address of a collection in Milvus.
-        progress: Told of photos that are embedded.
+        index: One of `SEARCH_INDEXES`, or the address of a collection in Milvus.
+        progress: Told of photos that are embedded, and of vectors that enter an index.
 
     Raises:
         CheckpointError: a run has no checkpoint, or it is damaged.
@@ -141,7 +141,7 @@ def open_indexes(
     makers = (each.encoder for each in retrievers if _made_the_store(each, embeddings))
     encoder = next(makers, None) or encoder_of_store(embeddings, weights=weights, device=device)
     plain = Retriever(untrained_composer("sum"), encoder)
-    gallery = open_gallery(source, embeddings, index)
+    gallery = open_gallery(source, embeddings, index, progress)
     return Opened(
         SearchIndex(plain, gallery),
         tuple(SearchIndex(retriever, gallery) for retriever in retrievers),
@@ -153,13 +153,14 @@ def open_indexes(
 def _require_index(index: str) -> None:
     """Raises UsageError unless `index` is one that a gallery can be searched through."""
     arguments.instance("index", index, str)
-    if index == FLAT:
+    if index in SEARCH_INDEXES:
         return
     try:
         milvus_address(index)
     except ValueError as fault:
         expected = str(fault).removeprefix("expected ")
-        raise UsageError(f"`index` is {index!r}; expected {FLAT}, or {expected}") from None
+        known = ", ".join(SEARCH_INDEXES)
+        raise UsageError(f"`index` is {index!r}; expected {known}, or {expected}") from None
 
 
 def require_same_encoder(retriever: Retriever, embeddings: Embeddings) -> None:
