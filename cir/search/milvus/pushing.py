@@ -103,6 +103,8 @@ def _made(
     collection: Collection, embeddings: Embeddings, gallery: Gallery, kind: MilvusKind | None
 ) -> Nature:
     """The collection, which is made where there is none."""
+    if kind == "hnsw" and collection.address.is_file:
+        raise UsageError("`kind` is hnsw, which Milvus Lite does not have; expected flat or ivf")
     there = nature_of(collection)
     if there is None:
         nature = Nature(kind or "flat", embeddings.provenance)
@@ -114,6 +116,7 @@ def _made(
             f"{collection.address} is searched as {there.kind}, and `kind` is {kind}: name another "
             f"collection"
         )
+    collection.ensure_index(there.kind, len(gallery))
     return there
 
 
