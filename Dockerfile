@@ -18,16 +18,20 @@ RUN /opt/cir/bin/pip install --constraint constraints.txt \
 COPY pyproject.toml README.md LICENSE ./
 COPY cir ./cir
 COPY pipeline ./pipeline
-RUN /opt/cir/bin/pip install --constraint constraints.txt '.[serve]'
+RUN /opt/cir/bin/pip install --constraint constraints.txt '.[serve,milvus]'
 
 FROM python:${PYTHON}-slim
+# No version of libgomp1 is pinned: Debian's mirrors hold the release's latest alone, so that a pin
+# breaks the build with every update, and the base image's tag fixes the release.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 10001 cir
 COPY --from=built /opt/cir /opt/cir
 ENV PATH=/opt/cir/bin:$PATH PYTHONUNBUFFERED=1
-USER cir
+# By number, which whoever runs the image can tell from root without looking into it.
+USER 10001
 WORKDIR /home/cir
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=90s CMD ["python", "-c", \

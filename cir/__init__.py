@@ -64,7 +64,7 @@ def index(
     dataset: "str | Path | None" = None,
     weights: "str | Path | None" = None,
     device: "str | torch.device" = "auto",
-    index: str = "flat",
+    index: str = "auto",
 ) -> "SearchIndex":
     """A gallery searched by the plain sum of image and text: where nothing was trained yet.
 
@@ -79,8 +79,9 @@ def index(
         dataset: Where the photos of a store are; found beside it by default.
         weights: The weight file that the store was embedded with, where it was one.
         device: auto, cpu, cuda or mps.
-        index: flat compares with every vector; the address of a collection in Milvus that
-            `cir index push` filled from the store searches there.
+        index: flat compares with every vector; ivf, hnsw and ivfpq are built first and compare with
+            some; auto is flat up to 250,000 photos and ivf beyond. The address of a collection in
+            Milvus that `cir index push` filled from the store searches there.
 
     Raises:
         UsageError: an argument is of another kind, or the device is not on this machine.

@@ -64,6 +64,9 @@ PROPOSED, PROPOSED_USES = 1000, 2
 SEEDS: Final = 2**63
 """How many there are, from 0 on."""
 APPROXIMATE_INDEXES: Final[tuple[Index, ...]] = ("ivf", "hnsw", "ivfpq")
+SEARCH_INDEXES: Final[tuple[Index, ...]] = ("auto", "flat", *APPROXIMATE_INDEXES)
+EXACT_PHOTOS: Final = 250_000
+"""Photos up to which a search under `auto` compares every vector: some 20 ms of one core."""
 _LARGEST_SEED: Final = SEEDS - 1
 _LARGEST_DECAY = 1e6
 TINY = "cir-tiny"
@@ -1121,10 +1124,12 @@ class GalleryConfig(Config):
     named by the run, by default."""
     weights: Path | None = option(None, "Input")
     """Weight file that the store was embedded with, where it was one."""
-    index: str = option("flat", "Input")
-    """How the vectors are searched: flat compares with every one, in memory; the address of a
-    collection in Milvus that cir index push filled from the store searches there
-    (milvus://HOST:PORT/COLLECTION, or milvus:///path/to/FILE.db/COLLECTION for Milvus Lite)."""
+    index: str = option("auto", "Input")
+    """How the vectors are searched. flat compares with every one; ivf, hnsw and ivfpq are built
+    first and compare with some, and their recall is measured and told; auto is flat up to 250,000
+    photos, and beyond them ivf where more than one query is to come. The address of a collection
+    that cir index push filled from the store searches in Milvus: milvus://HOST:PORT/COLLECTION, or
+    milvus:///path/to/FILE.db/COLLECTION for Milvus Lite."""
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
 
@@ -1132,8 +1137,8 @@ class GalleryConfig(Config):
         yield from super().faults()
         if self.run is None and self.store is None:
             yield "nothing to search: pass `run`, or `store`, or both"
-        if self.index != "flat":
-            yield from _no_address(self.index, "index", "flat, or ")
+        if self.index not in SEARCH_INDEXES:
+            yield from _no_address(self.index, "index", f"{', '.join(SEARCH_INDEXES)}, or ")
 
 
 @dataclass(frozen=True, kw_only=True)

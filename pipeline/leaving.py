@@ -25,8 +25,6 @@ SIGNALLED: Final = 128
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PATIENCE: Final = 0.6
 """Seconds within which Python comes to raise what a signal asks for."""
-_UNDOING: Final = 5.0
-"""Seconds that undoing takes at most."""
 _SHOW_CURSOR: Final = b"\x1b[?25h"
 
 
@@ -39,10 +37,13 @@ class Left(KeyboardInterrupt):
 
 
 @contextmanager
-def on_signals() -> Iterator[None]:
+def on_signals(undoing: float = 5.0) -> Iterator[None]:
     """SIGTERM, SIGINT and SIGHUP end the block, but for those that are ignored, as nohup has it.
 
     Only the main thread receives signals; in another thread the block runs as it is.
+
+    Args:
+        undoing: Seconds that undoing takes at most.
 
     Raises:
         Left: a signal came.
@@ -52,7 +53,7 @@ def on_signals() -> Iterator[None]:
         return
     heeded = [one for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
     before = {number: signal.signal(number, _leave) for number in heeded}
-    with _watched():
+    with _watched(undoing):
         try:
             yield
         finally:
@@ -96,13 +97,13 @@ def _leave(number: int, _: FrameType | None) -> None:
 
 
 @contextmanager
-def _watched() -> Iterator[None]:
+def _watched(undoing: float) -> Iterator[None]:
     """Ends the program where a signal came and the block does not end."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     done = threading.Event()
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    watcher = threading.Thread(target=_watch, args=(reader, done), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(reader, done, undoing), daemon=True)
     watcher.start()
     try:
         yield
@@ -114,7 +115,7 @@ def _watched() -> Iterator[None]:
         os.close(reader)
 
 
-def _watch(reader: int, done: threading.Event) -> None:
+def _watch(reader: int, done: threading.Event, undoing: float) -> None:
     """Waits for signals, the end of the pipe, or a signal that is not heeded."""
     while numbers := os.read(reader, 1):
         number = numbers[0]
@@ -124,7 +125,7 @@ def _watch(reader: int, done: threading.Event) -> None:
         while signal.getsignal(number) is _leave and time.monotonic() < end:
             if done.wait(_PATIENCE / 20):
                 return
-        if signal.getsignal(number) is _leave or not done.wait(_UNDOING):
+        if signal.getsignal(number) is _leave or not done.wait(undoing):
             _abandon(number)
         return
 

@@ -8,8 +8,8 @@ from cir.artefacts.store import read_embeddings
 from cir.config import REPORT_FILE, ReportConfig, TrainConfig
 from cir.data.dataset import Dataset
 from cir.errors import CheckpointError, UsageError
-from cir.files import read_json
 from cir.reporting.report import write_report
+from cir.run_settings import read_settings, recorded_path
 from cir.training.run_folder import CONFIG_FILE
 from pipeline import console
 from pipeline.claims import claims_outputs
@@ -24,8 +24,8 @@ def run(config: ReportConfig) -> Path:
     report = write_report(
         config.out or config.run / REPORT_FILE,
         config.run,
-        Dataset(config.dataset or Path(settings["dataset"])),
-        read_embeddings(config.embeddings or Path(settings["embeddings"])),
+        Dataset(config.dataset or recorded_path(config.run, settings, "dataset")),
+        read_embeddings(config.embeddings or recorded_path(config.run, settings, "embeddings")),
         title=f"Training run {config.run.resolve().name}",
         command=command(TrainConfig, settings),
         progress=console.RichProgress(),
@@ -39,7 +39,7 @@ def _settings(run: Path) -> dict[str, Any]:
     file = run / CONFIG_FILE
     if not file.is_file():
         raise UsageError(f"{run} holds no {CONFIG_FILE}: expected a run folder of cir train")
-    settings: dict[str, Any] = read_json(file, CheckpointError)
+    settings = read_settings(run)
     if not {"dataset", "embeddings"} <= set(settings):
         raise CheckpointError(f"{file} names no dataset or embeddings: pass a run of cir train")
     return settings

@@ -21,15 +21,19 @@ from pipeline.terminal_pictures import Protocol, picture, shown_by
 def run(config: SearchConfig) -> Path | None:
     """Searches, and shows the results; the path of the page where one is written."""
     arguments.instance("config", config, SearchConfig)
-    index = open_indexes(
+    opened = open_indexes(
         [config.run] if config.run else [],
         config.store,
         dataset=config.dataset,
         weights=config.weights,
         device=pick_device(config.device),
-        index=config.index,
+        # An index that is built for one query takes longer than the query.
+        index="flat" if config.index == "auto" else config.index,
         progress=console.RichProgress(),
-    ).first
+    )
+    console.refreshed(opened.folder_changes)
+    index = opened.first
+    _tell_index(index, config)
     results = _search(index, config)
     _write_page(config, index, results)
     if config.json:
@@ -37,6 +41,12 @@ def run(config: SearchConfig) -> Path | None:
     else:
         _print(config, results)
     return config.html
+
+
+def _tell_index(index: SearchIndex, config: SearchConfig) -> None:
+    proposing = index.gallery.proposing
+    if proposing is not None and not config.json:
+        console.note(f"index: {proposing.name} {proposing.recall}")
 
 
 def _search(index: SearchIndex, config: SearchConfig) -> list[SearchResult]:

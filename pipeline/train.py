@@ -1,23 +1,22 @@
 """`cir train`: train a combiner, and CLIP if asked, on a manifest."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cir import arguments
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import Embeddings
-from cir.config import REPORT_FILE, TrainConfig
+from cir.config import REPORT_FILE, RUN_FILE, TrainConfig
 from cir.data.dataset import Dataset
-from cir.errors import CheckpointError
-from cir.files import read_json
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.reporting.doubts import doubts
 from cir.reporting.held_out import held_out
 from cir.reporting.report import write_report
+from cir.run_settings import INPUTS, read_settings, recorded_path
 from cir.training.metrics_log import RunLog
-from cir.training.run_folder import CONFIG_FILE
 from cir.training.train import train
 from pipeline import console
 from pipeline.claims import claims_outputs
@@ -34,6 +33,7 @@ def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
     Of several processes, each trains on its part of every batch, and the main one writes and says.
     """
     arguments.instance("config", config, TrainConfig)
+    config = _found_again(config)
     dataset = Dataset(config.dataset)
     embeddings = read_fresh(
         config.embeddings, dataset, stale_ok=config.stale_ok, main=processes.main
@@ -62,11 +62,28 @@ def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
     return folder
 
 
+def _found_again(config: TrainConfig) -> TrainConfig:
+    """The configuration with the inputs of a run to resume where the run has them.
+
+    The command that began it, typed in another folder, names them as they are not found there.
+    """
+    if not (config.resume and (config.out / RUN_FILE).is_file()):
+        return config
+    settings = read_settings(config.out)
+    lost = {n: p for n in INPUTS if (p := getattr(config, n)) is not None and not p.exists()}
+    found: dict[str, Any] = {
+        name: recorded_path(config.out, settings, name)
+        for name, path in lost.items()
+        if settings.get(name) == str(path)
+    }
+    return replace(config, **found)
+
+
 def _print_results(
     folder: Path, dataset: Dataset, embeddings: Embeddings, progress: Progress
 ) -> None:
     """Prints the table of the epochs and writes the report."""
-    lines, settings = RunLog(folder).lines, read_json(folder / CONFIG_FILE, CheckpointError)
+    lines, settings = RunLog(folder).lines, read_settings(folder)
     _print_epochs(lines)
     report = write_report(
         folder / REPORT_FILE,

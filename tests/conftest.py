@@ -18,9 +18,9 @@ import pytest
 import torch
 import typer.testing
 from hypothesis import settings
-from markupsafe import Markup
 
 from cir.data.dataset import Dataset
+from tests.support.undrawn import undrawn as undrawn_chart
 from tests.support.worlds import small_dataset
 
 # A first example may compile what it calls.
@@ -59,12 +59,8 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Charts have names and no curves: for tests of what stands around them, which is quicker."""
-
-    def named(described: str, draw: object, size: object, name: str) -> Markup:
-        return Markup('<svg class="{}" role="img" aria-label="{}"></svg>').format(name, described)
-
-    monkeypatch.setattr("cir.reporting.svg._drawn", named)
+    """Charts have names and no curves."""
+    monkeypatch.setattr("cir.reporting.svg._drawn", undrawn_chart)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,14 @@
 """The container's recipe: what it copies is there, what it runs exists, and nobody is root."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 import typer
 
 from cir.config import ServeConfig
@@ -11,6 +16,7 @@ from cir.serving.routes import about
 from pipeline.cli import app
 
 ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
 RECIPE = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
 
 
@@ -35,7 +41,17 @@ def test_what_is_copied_is_there_and_is_not_ignored() -> None:
 def test_it_serves_as_another_user_than_root() -> None:
     last_stage = RECIPE.rsplit("FROM ", 1)[1]
     assert re.search(r"useradd .*--uid 10001", last_stage)
-    assert last_stage.index("USER cir") < last_stage.index("ENTRYPOINT")
+    assert last_stage.index("USER 10001") < last_stage.index("ENTRYPOINT")
+
+
+def test_a_linter_of_containers_finds_nothing() -> None:
+    linter = shutil.which("hadolint", path=os.pathsep.join([str(BIN), os.environ["PATH"]]))
+    if linter is None:
+        pytest.skip("hadolint is not installed")
+    found = subprocess.run(
+        [linter, "--no-color", ROOT / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert (found.stdout, found.returncode) == ("", 0), found.stderr
 
 
 def test_its_command_and_health_check_are_those_of_the_server() -> None:

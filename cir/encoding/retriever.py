@@ -153,7 +153,7 @@ class Retriever:
         return composed
 
     def index(
-        self, path: str | Path, *, dataset: str | Path | None = None, index: str = "flat"
+        self, path: str | Path, *, dataset: str | Path | None = None, index: str = "auto"
     ) -> "SearchIndex":
         """The retriever over a gallery, to search in.
 
@@ -164,12 +164,13 @@ class Retriever:
                 photos, which is embedded first where it was not yet: `photos` into `photos-cir`
                 and `photos-cir.h5`.
             dataset: Where the photos of a store are; found beside it by default.
-            index: flat compares with every vector; the address of a collection in Milvus that
-                `cir index push` filled from the store (`milvus://HOST:PORT/COLLECTION`) searches
-                there.
+            index: flat compares with every vector; ivf, hnsw and ivfpq are built first and compare
+                with some; auto is flat up to 250,000 photos and ivf beyond. The address of a
+                collection in Milvus that `cir index push` filled from the store
+                (`milvus://HOST:PORT/COLLECTION`) searches there.
 
         Raises:
-            UsageError: a path is of another kind, or `index` is no address.
+            UsageError: a path is of another kind, or `index` is none.
             StoreError: the store is missing, damaged, or of another encoder than this one's; or the
                 collection is of another store.
             DatasetError: the dataset folder is none.

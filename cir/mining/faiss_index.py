@@ -13,10 +13,11 @@ from typing import Any, Final, Literal
 import faiss
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from cir.errors import UsageError, VectorError
 from cir.progress import SILENT, Progress
+from cir.types import NO_ROW
 
 IndexKind = Literal["ivf", "hnsw", "ivfpq"]
 """Inverted lists of vectors, a navigable graph, or inverted lists of short codes."""
@@ -130,6 +131,38 @@ class CandidateIndex:
         _, rows = self._index.search(np.ascontiguousarray(queries), self.candidates)
         return rows
 
+    @property
+    def count(self) -> int:
+        """Rows of the gallery."""
+        return len(self._vectors)
+
+    @property
+    def most_effort(self) -> int:
+        """The effort of `near` with which nothing is left out: all lists, or all vectors."""
+        return int(getattr(self._index, "nlist", len(self._vectors)))
+
+    def near(
+        self,
+        query: Float32[np.ndarray, " dim"],
+        k: int,
+        effort: int,
+        among: Bool[np.ndarray, " gallery"],
+    ) -> Int64[np.ndarray, " found"]:
+        """Rows near to one query, on the CPU.
+
+        Args:
+            query: A unit vector.
+            k: How many; fewer come where the index finds fewer.
+            effort: Lists looked into, or of a graph, vectors looked at.
+            among: The rows that may be found.
+        """
+        _require_dim(query[None], self._vectors)
+        count = min(k, len(self._vectors))
+        looking = _looking(max(effort, k), effort, among, graph=hasattr(self._index, "hnsw"))
+        _, (rows,) = self._index.search(np.ascontiguousarray(query[None]), count, params=looking)
+        found: Int64[np.ndarray, " found"] = rows[rows != NO_ROW]
+        return found
+
     def _empty_index(self, kind: IndexKind, device: torch.device) -> Any:
         """The index, untrained and without vectors."""
         count, dim = self._vectors.shape
@@ -164,6 +197,16 @@ class CandidateIndex:
             self._vectors[np.sort(rows)]
         )
         return sample
+
+
+def _looking(vectors: int, lists: int, among: Bool[np.ndarray, " gallery"], *, graph: bool) -> Any:
+    """How far one search looks, and at which rows."""
+    # FAISS's stubs know C++'s arguments alone.
+    made: Any = faiss
+    selector = made.IDSelectorBitmap(np.packbits(among, bitorder="little"))
+    if graph:
+        return made.SearchParametersHNSW(efSearch=vectors, sel=selector)
+    return made.SearchParametersIVF(nprobe=lists, sel=selector)
 
 
 def _factory(kind: IndexKind, count: int, dim: int) -> str:

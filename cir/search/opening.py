@@ -10,21 +10,25 @@ from cir.addresses import is_milvus, milvus_address
 from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, map_embeddings, read_images
 from cir.artefacts.vectors import normalised
-from cir.config import RUN_FILE
+from cir.config import EXACT_PHOTOS, RUN_FILE
 from cir.data.dataset import SPLITS, Dataset
-from cir.errors import CheckpointError, StoreError
-from cir.files import read_json
+from cir.errors import StoreError
 from cir.models.composer import CHECKPOINTS
+from cir.progress import SILENT, Progress
+from cir.run_settings import read_settings, recorded_path
 from cir.search.gallery import Gallery, ImageRecord
 from cir.search.living import apply_changes
 from cir.search.milvus.searching import open_milvus
 from cir.search.photo_folder import is_photo_folder, kept_folder
+from cir.search.proposing import Proposing
 from cir.search.rows import MappedRows
 from cir.sources.annotations import RECORD_FILES, read_records
 
 STORE_SUFFIX: Final = ".h5"
 FLAT: Final = "flat"
-"""The index that compares every vector, in memory."""
+"""The index that compares every vector."""
+AUTO: Final = "auto"
+"""The index that the number of photos decides."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +104,11 @@ def source_of_run(run: Path) -> Source | None:
     folder = next((each for each in (run, *run.resolve().parents[:2]) if _is_run(each)), None)
     if folder is None:
         return None
-    settings = read_json(folder / RUN_FILE, CheckpointError)
-    named = settings if isinstance(settings, dict) else {}
-    if not {"dataset", "embeddings"} <= set(named):
+    settings = read_settings(folder)
+    if not {"dataset", "embeddings"} <= set(settings):
         return None
-    return Source(Path(named["embeddings"]), Dataset(Path(named["dataset"])))
+    store, dataset = (recorded_path(folder, settings, each) for each in ("embeddings", "dataset"))
+    return Source(store, Dataset(dataset))
 
 
 def _is_run(folder: Path) -> bool:
@@ -125,16 +129,22 @@ def read_store(store: Path, index: str = FLAT) -> Embeddings:
 
 
 def open_gallery(
-    source: Source, embeddings: Embeddings | None = None, index: str = FLAT
+    source: Source,
+    embeddings: Embeddings | None = None,
+    index: str = FLAT,
+    progress: Progress = SILENT,
 ) -> Gallery:
     """Reads a gallery, with what was added to it and removed from it since its store was made.
 
     Args:
         source: Where it lies.
         embeddings: Its store, where it was read already (`read_store`).
-        index: `flat`, or the address of the collection in Milvus that the store was pushed to.
+        index: `auto`, `flat`, a kind of approximate index (`cir.search.approximate`), or the
+            address of the collection in Milvus that the store was pushed to.
+        progress: Told of vectors that enter an index.
 
     Raises:
+        UsageError: there are too few photos to train the index.
         StoreError: the store or the file of its changes is missing, damaged, or of two encoders;
             or the collection is of another store.
         DatasetError: a file of the dataset is damaged.
@@ -142,10 +152,27 @@ def open_gallery(
     """
     held = embeddings or read_store(source.store, index)
     gallery = stored_gallery(source, held, mapped=is_milvus(index))
-    if is_milvus(index):
-        gallery.searched_through(open_milvus(milvus_address(index), gallery, held))
+    proposing = _index_of(gallery, held, index, progress)
+    if proposing is not None:
+        gallery.searched_through(proposing)
     apply_changes(gallery, Changes(source.store), held.provenance)
     return gallery
+
+
+def _index_of(
+    gallery: Gallery, embeddings: Embeddings, index: str, progress: Progress
+) -> Proposing | None:
+    """What proposes rows of a gallery; None where every one is compared."""
+    if is_milvus(index):
+        return open_milvus(milvus_address(index), gallery, embeddings)
+    if index == FLAT or (index == AUTO and len(gallery) <= EXACT_PHOTOS):
+        return None
+    # Imported where an index is built: mining's loops take a while to load.
+    from cir.search.approximate import build_index
+
+    # Captions, which a search has no need of, are read for the queries that it is measured by.
+    whole = map_embeddings(embeddings.path, verify=False)
+    return build_index(index, gallery, whole, progress)
 
 
 def stored_gallery(source: Source, embeddings: Embeddings, *, mapped: bool) -> Gallery:

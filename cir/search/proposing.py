@@ -32,6 +32,11 @@ class Recall:
     queries: int
     top: int
 
+    @classmethod
+    def unknown(cls) -> "Recall":
+        """That of an index which is being measured."""
+        return cls(0.0, 0, 0)
+
     def __str__(self) -> str:
         return (
             f"finds {self.found:.1%} of the {self.top} nearest, measured on {self.queries} queries"

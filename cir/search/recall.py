@@ -29,24 +29,28 @@ def sample_queries(embeddings: Embeddings) -> Float32[np.ndarray, "queries dim"]
     return normalised(images + np.resize(texts, images.shape), "sums of photos and captions")
 
 
-def measured_recall(
-    gallery: Gallery, proposing: Proposing, queries: Float32[np.ndarray, "queries dim"]
-) -> Recall:
-    """What an index finds of the nearest rows of a gallery.
+class RecallSample:
+    """A sample of queries with what comparing every row finds for them."""
 
-    Args:
-        gallery: Nothing was added to it or removed from it yet.
-        proposing: An index of it.
-        queries: Unit vectors.
-    """
-    top = min(TOP, gallery.first_added)
-    allowed = Allowed(gallery.searchable)
-    found = 0
-    for query, least in zip(queries, _least(gallery, queries, top), strict=True):
-        rows = proposing.propose(query, top + SPARE, allowed)
-        near = np.count_nonzero(gallery.similarities(query, rows) >= least - _ROUNDING)
-        found += min(top, int(near))
-    return Recall(found / (top * len(queries)), len(queries), top)
+    def __init__(self, gallery: Gallery, queries: Float32[np.ndarray, "queries dim"]) -> None:
+        """Compares every row.
+
+        Args:
+            gallery: Nothing was added to it or removed from it yet.
+            queries: Unit vectors.
+        """
+        self._gallery, self._queries = gallery, queries
+        self._top = min(TOP, gallery.first_added)
+        self._least = _least(gallery, queries, self._top)
+
+    def of(self, proposing: Proposing) -> Recall:
+        """What an index of the gallery finds."""
+        allowed, found = Allowed(self._gallery.searchable), 0
+        for query, least in zip(self._queries, self._least, strict=True):
+            rows = proposing.propose(query, self._top + SPARE, allowed)
+            near = self._gallery.similarities(query, rows) >= least - _ROUNDING
+            found += min(self._top, int(np.count_nonzero(near)))
+        return Recall(found / (self._top * len(self._queries)), len(self._queries), self._top)
 
 
 def _spread(table: VectorTable, what: str) -> Float32[np.ndarray, "some dim"]:

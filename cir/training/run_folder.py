@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from cir.config import REPORT_FILE, RUN_FILE
 from cir.errors import CheckpointError, ConfigError, UsageError
-from cir.files import folder_written_aside, read_json, sweep, write_json
+from cir.files import folder_written_aside, sweep
 from cir.models.composer import BEST, CHECKPOINTS, LAST
 from cir.recognition import RUN_FILES, is_marked, write_marker
+from cir.run_settings import INPUTS, read_settings, same_place, write_settings
 from cir.training.metrics_log import METRICS_FILE, TIMES_FILE
 
 CONFIG_FILE: Final = RUN_FILE
@@ -57,7 +58,7 @@ def make(run: Path, settings: Mapping[str, Any]) -> None:
         CirError: it cannot be written; what is there stays.
     """
     with folder_written_aside(run, "run", RUN_FILES) as aside:
-        write_json(aside / CONFIG_FILE, dict(settings))
+        write_settings(aside, settings)
 
 
 def make_ready(run: Path) -> bool:
@@ -103,12 +104,19 @@ def require_same_settings(run: Path, settings: Mapping[str, Any]) -> None:
         raise UsageError(
             f"no run to resume in {run}: it holds no {CONFIG_FILE}; leave out `resume`"
         )
-    of_run = read_json(run / CONFIG_FILE, CheckpointError)
+    of_run = read_settings(run)
     names = [name for name in settings if name not in _CHANGEABLE]
     faults = [
         f"`{name}` is {settings[name]}, the run in {run} has {of_run.get(name)}"
         for name in names
-        if of_run.get(name) != settings[name]
+        if not _same(run, of_run, settings, name)
     ]
     if faults:
         raise ConfigError([*faults, "a run is resumed with its own settings"])
+
+
+def _same(run: Path, of_run: Mapping[str, Any], settings: Mapping[str, Any], name: str) -> bool:
+    """Whether a setting is the run's: of an input, whether it is the same file or folder."""
+    if of_run.get(name) == settings[name]:
+        return True
+    return name in INPUTS and same_place(run, of_run, name, settings[name])

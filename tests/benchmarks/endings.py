@@ -46,7 +46,7 @@ COMMANDS: Final = {
         "--tracker none --out {}"
     ),
     "evaluate": f"evaluate --query sum {WORLD} --json {{}}.json",
-    "synth": "data synth --dress 400 --shirt 100 --toptee 100 --workers 2 --out {}",
+    "synth": "data synth --dress 100 --shirt 60 --toptee 60 --workers 2 --out {}",
     "check": "data check world/dataset --workers 2 --json {}.json",
     "from-catalog": (
         "data from-catalog --images world/dataset/images --attributes world/a.csv --workers 2 "

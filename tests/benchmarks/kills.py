@@ -37,10 +37,10 @@ SETTINGS = {
     "combiner": "gated-sum",
     "hidden": 64,
     "batch_size": 16,
-    "epochs": 4,
+    "epochs": 3,
     "contrast": "batch+mined",
     "ema": 0.9,
-    "save_minutes": 0.001,
+    "save_minutes": 0.004,
 }
 LONGEST = 120.0
 """Seconds after which a moment that did not come is given up."""
@@ -120,7 +120,7 @@ def survived(
 
 def made(folder: Path) -> dict[str, Path]:
     """A dataset, its vectors and a manifest."""
-    dataset = small_dataset(folder / "dataset", images=60, queries=400)
+    dataset = small_dataset(folder / "dataset", images=60, queries=200)
     store = read_embeddings(write_store(random_embeddings(dataset, 64, path=folder / "store.h5")))
     write_manifest(random_manifest(dataset, store), folder / "manifest.parquet")
     return {

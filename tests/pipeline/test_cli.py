@@ -130,6 +130,7 @@ def test_a_demo_that_is_stopped_names_no_option_that_it_lacks(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_the_stages_run_one_after_the_other_as_they_stand(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from cir.recognition import MARKER
 from pipeline import demo
 from tests.support.micro import micro_encoder
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 ARTEFACTS = {
     MARKER,

@@ -129,6 +129,7 @@ def test_what_does_not_match_is_one_line(world: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_cirr_goes_through_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cirr_dataset(Path("cirr"), images=56, queries=24)

@@ -20,7 +20,7 @@ from cir.files import written_aside
 from cir.locks import held
 from pipeline.leaving import on_signals
 out = Path(sys.argv[1])
-with on_signals(), held(out), written_aside(out) as aside:
+with on_signals(undoing=0.5), held(out), written_aside(out) as aside:
     aside.write_text("half")
     (out.parent / "ready").touch()
     {deep}
@@ -53,7 +53,7 @@ def test_a_signal_ends_the_block_and_undoes_it(tmp_path: Path, sent: signal.Sign
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("deep", "seconds"), [(_CALL_THAT_DOES_NOT_COME_BACK, 5), (_UNDOING_THAT_HANGS, 12)]
+    ("deep", "seconds"), [(_CALL_THAT_DOES_NOT_COME_BACK, 5), (_UNDOING_THAT_HANGS, 5)]
 )
 def test_what_does_not_come_back_is_ended_from_beside(
     tmp_path: Path, deep: str, seconds: float

@@ -89,6 +89,7 @@ def pages(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.usefixtures("undrawn")
 def test_each_photo_is_embedded_exactly_once(
     pages: tuple[Page, Page], which: int, dataset: Dataset
 ) -> None:

@@ -189,8 +189,12 @@ def test_another_encoder_kind_or_shop_is_refused(
     for refused in (pushed, lambda held, at: open_milvus(at, gallery_of(drawn, mapped=True), held)):
         with pytest.raises(StoreError, match=r"different encoders: weights_sha256.*there"):
             refused(other, filled)
-    with pytest.raises(UsageError, match="is searched as flat, and `kind` is ivf"):
-        push(drawn, gallery_of(drawn, mapped=True), filled, "ivf")
+    for kind, words in (
+        ("ivf", "is searched as flat, and `kind` is ivf"),
+        ("hnsw", "does not have"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            push(drawn, gallery_of(drawn, mapped=True), filled, kind)
     shop = store_of(tmp_path / "other.h5", ("p900", "p901"), vectors(2, DIM))
     with pytest.raises(UsageError, match="300 photos of another store, and none of"):
         pushed(shop, filled)
@@ -267,5 +271,8 @@ def test_the_commands_the_library_and_the_server_search_there(
 
 @pytest.mark.parametrize("text", ["hnsw2", "milvus://db", "", "milvus"])
 def test_an_index_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"`index` is .*; expected flat, or milvus://HOST:PORT"):
+    with pytest.raises(
+        UsageError,
+        match=r"`index` is .*; expected auto, flat, ivf, hnsw, ivfpq, or milvus://HOST:PORT",
+    ):
         cir.index("shop.h5", index=text)

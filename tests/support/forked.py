@@ -24,7 +24,13 @@ from unittest import mock
 ROOT = Path(__file__).parents[2]
 CIR = "pipeline.cli"
 CODE = "-c"
-_LOADED = [CIR, "pipeline.embed", "pipeline.mine", "pipeline.train", "pipeline.evaluate"]
+_LOADED = [
+    *(CIR, "pipeline.embed", "pipeline.mine", "pipeline.train", "pipeline.evaluate"),
+    *("pipeline.inspect", "pipeline.synth", "cir.encoding.foreign", "cir.mining.engine"),
+    # What these load when they first need it.
+    *("numba.core.registry", "pandas", "pydantic", "scipy.linalg", "torch.utils.tensorboard"),
+    *("matplotlib.pyplot", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.WebPImagePlugin"),
+]
 _QUIET = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 
 

@@ -24,7 +24,7 @@ from tests.support.mined import random_manifest
 from tests.support.runs import config_of, encoded_by
 
 ASKED: Final[dict[str, dict[str, Any]]] = {
-    "combiner": {"combiner": "gated-sum", "dropout": 0.5},
+    "combiner": {"combiner": "gated-sum", "dropout": 0.5, "online_top_k": 4},
     "terms": {
         "combiner": "gated-sum",
         "dropout": 0.3,
@@ -34,10 +34,8 @@ ASKED: Final[dict[str, dict[str, Any]]] = {
         "learn_temperature": True,
         "ema": 0.8,
     },
-    "trust": {"combiner": "gated-sum", "weighting": "trust"},
+    "trust": {"combiner": "gated-sum", "weighting": "trust", "guide_threshold": 0.2},
     "hardness": {"combiner": "gated-sum", "weighting": "hardness", "loss": "contrastive"},
-    "guide": {"combiner": "gated-sum", "guide_threshold": 0.2},
-    "online": {"combiner": "gated-sum", "online_top_k": 4},
     "text": {"combiner": "gated-sum", "tune": "text", "encode_batch": 3},
     "image": {"tune": "image", "encode_batch": 5, "online_top_k": 4},
 }

@@ -1,5 +1,6 @@
 """Encoders small enough to build and run in milliseconds, with random weights."""
 
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -39,11 +40,17 @@ def micro_encoder(
         preprocess=build_preprocess(
             "targetpad", image_size, OPENAI_COLOURS.mean, OPENAI_COLOURS.std
         ),
-        tokenizer=BytePairTokenizer(CONTEXT),
+        tokenizer=_tokenizer(),
         image_size=image_size,
         device=torch.device(device),
         precision="fp32",
     )
+
+
+@cache
+def _tokenizer() -> BytePairTokenizer:
+    """Read once: its vocabulary takes longer to read than a model to build."""
+    return BytePairTokenizer(CONTEXT)
 
 
 def micro_clip(dim: int, image_size: int, tower: str, seed: int) -> nn.Module:

@@ -41,6 +41,7 @@ ASKED: Final[dict[str, dict[str, Any]]] = {
         "learn_temperature": True,
         "ema": 0.8,
         "batch_size": 8,
+        "epochs": 2,
     },
     "online": {"online_top_k": 4},
     "trust": {"weighting": "trust"},
@@ -48,7 +49,7 @@ ASKED: Final[dict[str, dict[str, Any]]] = {
     "guide": {"guide_threshold": 0.2, "online_top_k": 3, "contrast": "batch+mined"},
     "text": {"tune": "text"},
     "image": {"tune": "image"},
-    "both": {"tune": "both"},
+    "both": {"tune": "both", "epochs": 2},
     "in chunks": {"tune": "both", "encode_batch": 8},
 }
 """Settings by the name of the run that is trained with them."""
@@ -75,7 +76,7 @@ def trained(
     dataset: Dataset, embeddings: Embeddings, out: Path, settings: dict[str, Any]
 ) -> list[Any]:
     """The loss and the recalls on dev of each epoch."""
-    given = {"combiner": "gated-sum", "clip_learning_rate": 1e-3, "epochs": 2, "batch_size": 24}
+    given = {"combiner": "gated-sum", "clip_learning_rate": 1e-3, "epochs": 1, "batch_size": 24}
     given |= settings
     with mock.patch("cir.encoding.loading.load_encoder", _micro):
         train(config_of(out, **given), dataset, embeddings, random_manifest(dataset, embeddings))

@@ -24,7 +24,7 @@ from pipeline.flags import flag
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings
 
-EPOCHS = 3
+EPOCHS = 2
 SETTINGS = {
     "epochs": EPOCHS,
     "batch_size": 8,

@@ -44,7 +44,7 @@ def strategies(out: Path) -> list[str]:
 @pytest.mark.slow
 def test_a_curriculum_chooses_the_strategy_of_every_epoch(tmp_path, dataset, embeddings):
     spelled = "random:1,hard:1,semi-hard"
-    run(tmp_path / "run", dataset, embeddings, curriculum=spelled)
+    run(tmp_path / "run", dataset, embeddings, curriculum=spelled, epochs=3)
     assert strategies(tmp_path / "run") == ["random", "hard", "semi-hard", "semi-hard"]
     for file in (tmp_path / "run/manifests").iterdir():
         metadata = read_manifest(file).metadata

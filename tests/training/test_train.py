@@ -354,9 +354,9 @@ def test_the_encoder_to_tune_is_that_of_the_store(tmp_path, dataset, embeddings,
 
 def test_other_settings_are_refused_all_at_once(straight, dataset, embeddings):
     with pytest.raises(ConfigError) as refused:
-        run(straight, dataset, embeddings, epochs=2, margin=0.3, seed=1, resume=True)
+        run(straight, dataset, embeddings, epochs=9, margin=0.3, seed=1, resume=True)
     message = str(refused.value)
-    assert "`epochs` is 2, the run in" in message
+    assert "`epochs` is 9, the run in" in message
     assert "`margin` is 0.3" in message
     assert "`seed` is 1" in message
     assert "`hidden`" not in message

@@ -37,7 +37,7 @@ def test_a_resumed_run_ends_as_one_never_killed(tmp_path, straight, dataset, emb
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("epoch", "stage", "call"),
-    [*((epoch, stage, 1) for epoch in (0, 2) for stage in STAGES), (0, "save_checkpoint", 2)],
+    [*((epoch, stage, 1) for epoch in (0, 1) for stage in STAGES), (0, "save_checkpoint", 2)],
 )
 def test_a_run_killed_at_any_stage_resumes(
     tmp_path, straight, dataset, embeddings, monkeypatch, epoch, stage, call
@@ -156,13 +156,12 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"ema": 0.8, "learn_temperature": True},
+        {"ema": 0.8, "learn_temperature": True, "weighting": "hardness", "hardness": 1.0},
         {"combiner": "gated-sum", "online_top_k": 4, "loss": "triplet"},
         {"combiner": "clip4cir", "precision": "bf16", "contrast": "batch+bank"},
         {"weighting": "trust", "curriculum": "adaptive"},
-        {"weighting": "hardness", "hardness": 1.0},
-        {"tune": "both", "online_top_k": 4, "epochs": 2, "clip_learning_rate": 1e-3},
-        FINE_TUNING | {"epochs": 2, "clip_learning_rate": 1e-3},
+        {"tune": "both", "online_top_k": 4, "clip_learning_rate": 1e-3},
+        FINE_TUNING | {"clip_learning_rate": 1e-3},
     ],
     ids=str,
 )

@@ -227,9 +227,20 @@ class Collection:
             )
         return [hit["id"] for hit in hits]
 
-    def _create(self, name: str, schema: Any, index_type: str, params: Mapping[str, int]) -> None:
+    def ensure_index(self, kind: MilvusKind, count: int) -> None:
+        """Indexes the collection where whoever made it was stopped before."""
+        with self._told():
+            if not self._client.list_indexes(self.name):
+                indexes = self._indexes(*_index(kind, count))
+                self._client.create_index(self.name, indexes, timeout=_WRITE_SECONDS)
+
+    def _indexes(self, index_type: str, params: Mapping[str, int]) -> Any:
         indexes = self._client.prepare_index_params()
         indexes.add_index("vector", index_type=index_type, metric_type="IP", params=params)
+        return indexes
+
+    def _create(self, name: str, schema: Any, index_type: str, params: Mapping[str, int]) -> None:
+        indexes = self._indexes(index_type, params)
         self._client.create_collection(
             name, schema=schema, index_params=indexes, timeout=_WRITE_SECONDS
         )
@@ -260,7 +271,8 @@ def search_params(kind: MilvusKind, count: int, most: int) -> Mapping[str, int]:
     """
     if kind == "hnsw":
         return {"ef": max(most, _LOOKED_AT)}
-    return {"nprobe": max(_PROBED, _lists(count) // _PROBED)} if kind == "ivf" else {}
+    lists = _lists(count)
+    return {"nprobe": min(lists, max(_PROBED, lists // _PROBED))} if kind == "ivf" else {}
 
 
 def _index(kind: MilvusKind, count: int) -> tuple[str, Mapping[str, int]]:

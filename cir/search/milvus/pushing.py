@@ -30,7 +30,7 @@ from cir.search.milvus.record import (
 )
 from cir.search.milvus.searching import MilvusIndex
 from cir.search.proposing import Recall
-from cir.search.recall import measured_recall, sample_queries
+from cir.search.recall import RecallSample, sample_queries
 
 _BYTES: Final = 4 << 20
 """Of vectors that are written at once."""
@@ -103,6 +103,8 @@ def _made(
     collection: Collection, embeddings: Embeddings, gallery: Gallery, kind: MilvusKind | None
 ) -> Nature:
     """The collection, which is made where there is none."""
+    if kind == "hnsw" and collection.address.is_file:
+        raise UsageError("`kind` is hnsw, which Milvus Lite does not have; expected flat or ivf")
     there = nature_of(collection)
     if there is None:
         nature = Nature(kind or "flat", embeddings.provenance)
@@ -114,6 +116,7 @@ def _made(
             f"{collection.address} is searched as {there.kind}, and `kind` is {kind}: name another "
             f"collection"
         )
+    collection.ensure_index(there.kind, len(gallery))
     return there
 
 
@@ -190,6 +193,5 @@ def _require_all(collection: Collection, gallery: Gallery) -> None:
 def _measured(
     collection: Collection, gallery: Gallery, kind: MilvusKind, embeddings: Embeddings
 ) -> Recall:
-    unknown = Recall(0.0, 0, 0)
-    index = MilvusIndex(collection, gallery, kind, unknown, strong=True)
-    return measured_recall(gallery, index, sample_queries(embeddings))
+    index = MilvusIndex(collection, gallery, kind, Recall.unknown(), strong=True)
+    return RecallSample(gallery, sample_queries(embeddings)).of(index)

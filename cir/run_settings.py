@@ -1,0 +1,77 @@
+"""What a run was started with, and where the paths lead that it recorded.
+
+A run records the paths of its inputs as they were typed. They are found from any folder, and also
+where a run and its inputs were moved together.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from cir.config import RUN_FILE
+from cir.errors import CheckpointError
+from cir.files import read_json, write_json
+
+INPUTS: Final = ("manifest", "dataset", "embeddings", "weights")
+"""Settings that are paths of what a run reads."""
+_OUT: Final = "out"
+_STARTED_IN: Final = "started_in"
+"""The working folder of the command that began the run; older versions did not record it."""
+
+
+def write_settings(run: Path, settings: Mapping[str, Any]) -> None:
+    """Writes what a run is started with into its folder.
+
+    Args:
+        run: The folder, which is written aside.
+        settings: The configuration as JSON values.
+    """
+    write_json(run / RUN_FILE, {**settings, _STARTED_IN: str(Path.cwd())})
+
+
+def read_settings(run: Path) -> dict[str, Any]:
+    """What a run was started with; empty where its file holds something else.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    settings = read_json(run / RUN_FILE, CheckpointError)
+    return settings if isinstance(settings, dict) else {}
+
+
+def recorded_path(run: Path, settings: Mapping[str, Any], name: str) -> Path:
+    """Where a path of a run's settings leads.
+
+    A relative one is tried from the folder in which the run lies at its recorded `out`, then from
+    the one that it was started in, then from the working folder. One that is nowhere stays as it
+    was recorded.
+
+    Args:
+        run: The run folder.
+        settings: What it was started with.
+        name: The setting.
+    """
+    recorded = Path(settings[name])
+    for base in _bases(run, settings):
+        if (base / recorded).exists():
+            return recorded if base == Path.cwd() else base / recorded
+    return recorded
+
+
+def same_place(run: Path, settings: Mapping[str, Any], name: str, given: str | None) -> bool:
+    """Whether a path that is given now is the one that a run recorded as one of its `INPUTS`."""
+    if given is None or settings.get(name) is None:
+        return given == settings.get(name)
+    return os.path.realpath(given) == os.path.realpath(recorded_path(run, settings, name))
+
+
+def _bases(run: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
+    """Folders that a run's relative paths may be meant from."""
+    out = Path(settings.get(_OUT, "")).parts
+    for place in (run.absolute(), run.resolve()):
+        if out and place.parts[-len(out) :] == out:
+            yield Path(*place.parts[: -len(out)])
+    if _STARTED_IN in settings:
+        yield Path(settings[_STARTED_IN])
+    yield Path.cwd()
