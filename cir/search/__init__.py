@@ -15,7 +15,7 @@ Begin with `cir.load(RUN).index(STORE)`, or with `cir.index(STORE)` where there 
     approximate  such an index in memory, made with FAISS
     milvus     such an index in Milvus, and filling it
     recall     how much of the nearest an index proposes, on a sample
-    rows       rows and similarities, in the order of results
+    rows       the vectors of a gallery, in memory or left in the store, and what is added
     scan       a gallery's rows compared with queries
     copies     the reference's copies left out, a result's copies folded into it
     index      a retriever over a gallery: `search`, and the ranks of known targets
