@@ -30,6 +30,7 @@ from cir.search.rows import MappedRows
 from cir.serving.app import create_app
 from cir.serving.engine import Engine, Served
 from pipeline.cli import app
+from pipeline.faults import FAILED
 from tests.support.galleries import (
     crowded,
     plain_sum,
@@ -39,6 +40,7 @@ from tests.support.galleries import (
     vectors,
 )
 from tests.support.micro import micro_encoder
+from tests.support.milvus_server import milvus_server
 
 COUNT, DIM = 300, 32
 IDS = tuple(f"p{number:03d}" for number in range(COUNT))
@@ -241,32 +243,34 @@ def test_what_is_not_installed_is_said(
 
 
 @pytest.mark.slow
-def test_the_commands_the_library_and_the_server_search_there(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_commands_the_library_and_the_server_search_at_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.search.milvus.client._SECONDS", 1.0)
     dataset = small_photos(tmp_path / "shop")
-    store = str(stored(dataset, micro_encoder(), tmp_path / "shop.h5"))
-    there, run = str(at(file, "shop")), CliRunner().invoke
-    done = run(app, ["index", "push", "--store", store, "--to", there])
-    assert done.exit_code == 0, done.output
-    assert "6 photos" in done.stdout
-    assert "finds 100.0% of the 6 nearest" in done.stdout
+    store, run = str(stored(dataset, micro_encoder(), tmp_path / "shop.h5")), CliRunner().invoke
     words = ["search", "--store", store, "--image", "s0", "--text", "is red", "--json"]
-    plain, through = (run(app, [*words, *more]) for more in ([], ["--index", there]))
-    assert through.exit_code == 0, through.output
-    for one, other in zip(json.loads(plain.stdout), json.loads(through.stdout), strict=True):
-        assert other == one | {"score": pytest.approx(one["score"], abs=1e-6)}
-    index = cir.index(store, device="cpu", index=there)
-    served = Engine([Served("sum", "sum", False, index)], dataset)
+    with milvus_server(tmp_path / "server.db") as address:
+        there = f"milvus://{address}/shop"
+        done = run(app, ["index", "push", "--store", store, "--to", there])
+        assert done.exit_code == 0, done.output
+        assert "6 photos" in done.stdout
+        assert "finds 100.0% of the 6 nearest" in done.stdout
+        plain, through = (run(app, [*words, *more]) for more in ([], ["--index", there]))
+        assert through.exit_code == 0, through.output
+        for one, other in zip(json.loads(plain.stdout), json.loads(through.stdout), strict=True):
+            assert other == one | {"score": pytest.approx(one["score"], abs=1e-6)}
+        index = cir.index(store, device="cpu", index=there)
+        served = Engine([Served("sum", "sum", False, index)], dataset)
     with TestClient(create_app(served, queue=8)) as client:
         told = client.get("/api/health").json()["index"]
         assert told == {"name": f"flat in {there}", "recall": 1.0, "measured_on": 6}
         asked = {"images": ["s0"], "text": "is red", "top": 3}
-        assert client.post("/api/search", json=asked).json()["answers"][0]["results"]
-        index.gallery.proposing.collection.close()
         answered = client.post("/api/search", json=asked)
     assert (answered.status_code, answered.headers["retry-after"]) == (503, "1")
+    assert answered.json()["detail"].startswith(there)
+    assert run(app, [*words, "--index", there]).exit_code == FAILED
 
 
 @pytest.mark.parametrize("text", ["hnsw2", "milvus://db", "", "milvus"])
