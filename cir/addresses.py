@@ -19,8 +19,8 @@ _FILE: Final = re.compile(r"(.*/)?[A-Za-z0-9._-]{1,32}\.db")
 """What Milvus Lite takes as a file's name."""
 _EXPECTED: Final = (
     "expected milvus://HOST:PORT/COLLECTION, or milvus:///path/to/FILE.db/COLLECTION for Milvus "
-    "Lite, where COLLECTION has letters of a to z, digits and underscores, and FILE.db at most 35 of "
-    "these, dots and hyphens"
+    "Lite, where COLLECTION has letters of a to z, digits and underscores, and FILE.db has at most "
+    "35 of these, dots and hyphens"
 )
 
 

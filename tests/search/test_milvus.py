@@ -25,6 +25,7 @@ from cir.search.milvus.client import Collection
 from cir.search.milvus.pushing import Pushed, push
 from cir.search.milvus.searching import open_milvus
 from cir.search.opening import Source, stored_gallery
+from cir.search.proposing import Allowed
 from cir.search.query import SearchQuery
 from cir.search.rows import MappedRows
 from cir.serving.app import create_app
@@ -137,6 +138,19 @@ def test_it_finds_what_comparing_every_vector_finds(
     assert [rank.rank for rank in ranks[0]] == [rank.rank for rank in ranks[1]]
 
 
+def test_it_proposes_enough_where_the_nearest_may_not_be_found(
+    drawn: Embeddings, filled: MilvusAddress
+) -> None:
+    gallery = gallery_of(drawn, mapped=True)
+    query = gallery.vector("p001")
+    allowed = Allowed(gallery.in_category("even"), "even")
+    nearest = gallery.similarities(query, np.arange(COUNT)).argsort()[::-1]
+    allowed.rows[nearest[:60]] = False
+    rows = open_milvus(filled, gallery, drawn).propose(query, 20, allowed)
+    assert {int(row) % 2 for row in rows} == {0}
+    assert np.count_nonzero(allowed.rows[rows]) == 20
+
+
 @pytest.mark.slow
 def test_a_push_that_was_stopped_goes_on_and_a_changed_store_writes_its_changes(
     drawn: Embeddings, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -171,6 +185,7 @@ def test_a_push_that_was_stopped_goes_on_and_a_changed_store_writes_its_changes(
     assert open_milvus(address, gallery_of(later, mapped=True), later).recall.found == 1.0
 
 
+@pytest.mark.slow
 def test_what_cir_did_not_make_is_left_as_it_is(drawn: Embeddings, file: Path) -> None:
     theirs = Collection(at(file, "theirs"))
     theirs.write_text("theirs", "somebody's", "precious")
