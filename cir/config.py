@@ -299,9 +299,9 @@ class FolderConfig(Config):
     """Turn a folder of photos into a dataset: a gallery to search in, without captions."""
 
     photos: Path = required("Input", argument=True)
-    """Folder of photos, in itself and in the folders below it. The first folder on a photo's path
-    is its category; where every photo lies in train, validation or test, that folder is its split
-    and the next one the category."""
+    """Folder of photos, in itself and in the folders below it, or an address at s3://. The first
+    folder on a photo's path is its category; where every photo lies in train, validation or test,
+    that folder is its split and the next one the category."""
     out: Path = required("Output", writes="dataset")
     """Dataset folder to make."""
     link: LinkMode = option("hardlink", "Output")
@@ -325,7 +325,7 @@ class CatalogConfig(Config):
     """Turn a catalogue of photos with attributes into a dataset of composed queries."""
 
     images: Path = required("Input")
-    """Folder of photos, in itself and in the folders below it."""
+    """Folder of photos, in itself and in the folders below it, or an address at s3://."""
     attributes: Path = required("Input")
     """CSV with a row a photo: a column that names the photo, and columns of attributes."""
     out: Path = required("Output", writes="dataset")

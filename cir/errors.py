@@ -92,6 +92,10 @@ class UnreadImageError(ImageError):
     """An image file that the system does not give now; it may the next time."""
 
 
+class StorageError(CirError):
+    """Object storage that cannot be reached or refuses what is asked of it."""
+
+
 class WeightsError(CirError):
     """Encoder weights that cannot be had, read, or fitted to the model."""
 

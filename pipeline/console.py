@@ -65,6 +65,12 @@ def left_out(by_reason: Mapping[str, Sequence[str]]) -> None:
         note(f"Left out: {len(items):,}, {reason} ({', '.join(items[:_EXAMPLES])}{more})")
 
 
+def refreshed(changes: object | None) -> None:
+    """Says on standard error what has been brought up to date before a search, if anything."""
+    if changes is not None:
+        err.print(shown(f"the folder of photos had changed: {changes}"), soft_wrap=True)
+
+
 def fail(text: str) -> None:
     """Prints one line of failure on standard error."""
     err.print(f"[bold red]error:[/] {shown(text)}", soft_wrap=True)

@@ -8,6 +8,7 @@ from cir.artefacts.columns import write_columns
 from cir.artefacts.manifest import Manifest, read_manifest
 from cir.config import ExportConfig
 from cir.data.dataset import Dataset
+from cir.data.shards import real_photo
 from cir.errors import ManifestError, UsageError
 from cir.mining.export import ExampleColumns
 from cir.mining.manifest_export import manifest_columns
@@ -66,7 +67,7 @@ def _image_name(config: ExportConfig) -> Callable[[str], str]:
     if config.dataset is None:
         return str
     dataset = Dataset(config.dataset.absolute())
-    return lambda image_id: str(dataset.image_path(image_id))
+    return lambda image_id: str(real_photo(dataset.image_path(image_id)))
 
 
 def _origin(manifest: Manifest, config: ExportConfig, num_negatives: int) -> dict[str, object]:

@@ -21,7 +21,7 @@ from pipeline.terminal_pictures import Protocol, picture, shown_by
 def run(config: SearchConfig) -> Path | None:
     """Searches, and shows the results; the path of the page where one is written."""
     arguments.instance("config", config, SearchConfig)
-    index = open_indexes(
+    opened = open_indexes(
         [config.run] if config.run else [],
         config.store,
         dataset=config.dataset,
@@ -30,7 +30,9 @@ def run(config: SearchConfig) -> Path | None:
         # An index that is built for one query takes longer than the query.
         index="flat" if config.index == "auto" else config.index,
         progress=console.RichProgress(),
-    ).first
+    )
+    console.refreshed(opened.folder_changes)
+    index = opened.first
     _tell_index(index, config)
     results = _search(index, config)
     _write_page(config, index, results)

@@ -38,6 +38,7 @@ def run(config: ServeConfig) -> None:
         index=config.index,
         progress=console.RichProgress(),
     )
+    console.refreshed(opened.folder_changes)
     gallery = opened.plain.gallery
     if gallery.proposing is None:
         gallery.turn()

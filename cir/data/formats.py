@@ -13,3 +13,6 @@ IMAGE_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 
 FORMAT_NAMES: Final = "JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF"
 """As a sentence names them."""
+
+MOST_BYTES: Final = 1 << 30
+"""Size of a file above which it is not read."""

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from cir.data.images import decode_image, image_bytes
 from cir.data.rgb import as_rgb
-from cir.errors import CirError, ImageError, printable
+from cir.errors import CirError, ImageError, StorageError, printable
 from cir.lifeline import Lifeline, hang_on
 
 Preprocessing = Callable[[Image.Image], Float[Tensor, "3 size size"]]
@@ -47,6 +47,8 @@ class ImageBatch:
     """SHA-256 of each readable file; empty for an image that came decoded."""
     faults: dict[int, str]
     """The images that could not be read, by row, with one line that says why."""
+    ended: str = ""
+    """Why none can be read, where that is so; such a batch reaches no caller."""
 
     def pin_memory(self) -> "ImageBatch":
         """Called by the DataLoader, so that the copy to the GPU runs beside its work."""
@@ -74,6 +76,7 @@ def image_batches(
 
     Raises:
         CirError: a worker was killed.
+        StorageError: images lie at `s3://`, and the storage cannot be reached or refuses.
     """
     lifeline = Lifeline()
     loader: DataLoader[Any] = DataLoader(
@@ -88,7 +91,10 @@ def image_batches(
     )
     stream = iter(loader)
     try:
-        yield from stream
+        for batch in stream:
+            if batch.ended:
+                raise StorageError(batch.ended)
+            yield batch
     except RuntimeError as fault:
         if not str(fault).startswith(_WORKER_DIED):
             raise
@@ -119,6 +125,7 @@ class _DecodedImage:
     pixels: Tensor | None
     sha256: str
     fault: str
+    ended: str = ""
 
 
 class _Images(TorchDataset[_DecodedImage]):
@@ -141,6 +148,8 @@ class _Images(TorchDataset[_DecodedImage]):
             image = decode_image(encoded, path, least=self._least)
         except ImageError as fault:
             return _DecodedImage(row, None, "", printable(str(fault)))
+        except StorageError as fault:
+            return _DecodedImage(row, None, "", str(fault), ended=str(fault))
         pixels = self._preprocess(image)
         return _DecodedImage(row, pixels, hashlib.sha256(encoded).hexdigest(), "")
 
@@ -208,4 +217,5 @@ def _collate(images: Sequence[_DecodedImage]) -> ImageBatch:
         pixels=torch.stack(pixels) if pixels else torch.empty(0),
         sha256=tuple(image.sha256 for image in images if not image.fault),
         faults={image.row: image.fault for image in images if image.fault},
+        ended=next((image.ended for image in images if image.ended), ""),
     )

@@ -10,7 +10,16 @@ from operator import attrgetter
 from pathlib import Path
 
 from cir.data.formats import IMAGE_SUFFIXES
-from cir.data.shards import is_shard, open_photo, outside_names, photo_state, photos_in, shard_of
+from cir.data.pointers import is_pointer
+from cir.data.shards import (
+    is_shard,
+    open_photo,
+    outside_names,
+    photo_state,
+    photos_behind,
+    photos_in,
+    shard_of,
+)
 from cir.errors import DatasetError, printable, reason_of, some_of
 
 _CHUNK = 1 << 20
@@ -38,7 +47,10 @@ class Listing:
 def list_images(folders: Iterable[Path]) -> Listing:
     """Looks for image files in some folders and in the folders and tar shards that they hold.
 
-    Links are followed.
+    Links are followed, and so are pointers (`cir.data.pointers`).
+
+    Raises:
+        StorageError: what a pointer leads to cannot be listed.
     """
     files: list[Path] = []
     faults: list[str] = []
@@ -70,6 +82,8 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path | st
             yield Path(entry.path)
         elif is_shard(Path(entry.path)):
             yield from _in_shard(Path(entry.path))
+        elif is_pointer(Path(entry.path)):
+            yield from _behind_pointer(Path(entry.path))
         elif _is_folder(entry):
             yield from _walk(Path(entry.path), above | {identity})
 
@@ -84,6 +98,16 @@ def _in_shard(shard: Path) -> Iterator[Path | str]:
     yield from (shard / photo for photo in photos)
     if outside:
         yield f"{outside:,} names in {shard} lead out of it: they are passed over"
+
+
+def _behind_pointer(pointer: Path) -> Iterator[Path | str]:
+    """As `_walk`, of a pointer."""
+    try:
+        photos = photos_behind(pointer)
+    except OSError as fault:
+        yield f"cannot look into {pointer}: {reason_of(fault)}"
+        return
+    yield from (pointer / photo for photo in photos)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 
 from PIL import Image, UnidentifiedImageError
 
-from cir.data.formats import FORMAT_NAMES, IMAGE_FORMATS
+from cir.data.formats import FORMAT_NAMES, IMAGE_FORMATS, MOST_BYTES
 from cir.data.rgb import as_rgb
 from cir.data.shards import open_photo
 from cir.errors import ImageError, UnreadImageError, one_line
@@ -17,8 +17,6 @@ MOST_PIXELS: Final = 120_000_000
 """Width times height above which an image is refused before it is decoded."""
 MOST_EDGE: Final = 65_535
 """Pixels of the longer edge above which it is: JPEG ends there too."""
-MOST_BYTES: Final = 1 << 30
-"""Size of a file above which it is not read."""
 
 
 def read_image(path: Path, *, least: int | None = None) -> Image.Image:
@@ -48,8 +46,9 @@ def image_bytes(path: Path) -> bytes:
     try:
         with open_photo(path) as file:
             encoded = file.read(MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise UnreadImageError(f"{path} is missing") from None
+    except FileNotFoundError as fault:
+        where = "" if fault.errno else f" ({fault})"  # in a shard, or at s3://
+        raise UnreadImageError(f"{path} is missing{where}") from None
     except OSError as fault:
         raise UnreadImageError(unreadable(path, fault, "cannot be read: {}")) from fault
     if not encoded:

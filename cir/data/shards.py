@@ -1,7 +1,9 @@
 """Photos in tar files, as WebDataset lays them out: read where they are, never unpacked.
 
 The path of such a photo leads through its shard, as `images/shoes-0000.tar/12.jpg`. A shard's
-names are read once, without the photos between them; a photo is then read from its place.
+names are read once, without the photos between them; a photo is then read from its place. Photos
+and shards at `s3://` (`cir.data.remote`) are read likewise, also through pointers
+(`cir.data.pointers`).
 """
 
 import io
@@ -12,7 +14,16 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 
-from cir.data.formats import IMAGE_SUFFIXES
+from cir.data.formats import IMAGE_SUFFIXES, MOST_BYTES
+from cir.data.pointers import is_pointer, read_pointer, target
+from cir.data.remote import (
+    RemotePath,
+    in_memory,
+    objects_below,
+    open_remote,
+    remote_bytes,
+    remote_state,
+)
 from cir.reading import opened
 
 SHARD_SUFFIX: Final = ".tar"
@@ -35,12 +46,48 @@ class _Index(NamedTuple):
 
 def is_shard(path: Path) -> bool:
     """Whether a path is that of a shard, by its name and kind."""
-    return path.suffix.lower() == SHARD_SUFFIX and path.is_file()
+    named = path.suffix.lower() == SHARD_SUFFIX
+    return named and (isinstance(path, RemotePath) or path.is_file())
 
 
 def shard_of(path: Path) -> Path | None:
-    """The shard that a path leads into; None where it leads into none."""
-    return next(filter(is_shard, path.parents), None)
+    """The shard or the pointer that a path leads into; None where it leads into none."""
+    return next((each for each in path.parents if is_shard(each) or is_pointer(each)), None)
+
+
+def real_photo(path: Path) -> Path:
+    """The path of a photo without the pointer that it may lead through.
+
+    Raises:
+        OSError: the pointer knows no such photo, or cannot be read.
+    """
+    pointer = None if isinstance(path, RemotePath) else next(filter(is_pointer, path.parents), None)
+    return path if pointer is None else target(pointer, path)
+
+
+def photos_behind(pointer: Path) -> list[str]:
+    """The names of a pointer's photos, sorted; those in shards lead through them.
+
+    Raises:
+        OSError: it is no pointer, or a shard that it leads to is no tar file.
+        StorageError: what it leads to cannot be listed.
+    """
+    root, photos = read_pointer(pointer)
+    if is_shard(root):
+        return sorted(photos_in(root) if photos is None else photos)
+    if photos is not None:
+        objects_below(root)  # one listing tells the states of all
+        return sorted(photos)
+    return sorted(_below(root))
+
+
+def _below(root: RemotePath) -> Iterator[str]:
+    """Paths from an address of the photos below it, those in shards through these."""
+    for path in objects_below(root):
+        if path.name.lower().endswith(IMAGE_SUFFIXES):
+            yield str(path)
+        elif is_shard(root / path):
+            yield from (f"{path}/{photo}" for photo in photos_in(root / path))
 
 
 def photos_in(shard: Path) -> list[str]:
@@ -66,13 +113,18 @@ def open_photo(path: Path) -> BufferedReader:
 
     Raises:
         OSError: it is missing, refused by the system, or no regular file.
+        StorageError: it lies at `s3://`, and the storage cannot be reached or refuses.
     """
+    if isinstance(path, RemotePath):
+        return _open_remote_photo(path)
     try:
         return opened(path)
     except NotADirectoryError:
         shard = shard_of(path)
         if shard is None:
             raise
+    if is_pointer(shard):
+        return _open_remote_photo(target(shard, path))
     place = _place(path, shard)
     return BufferedReader(_Window(opened(shard), place))
 
@@ -82,15 +134,42 @@ def photo_state(path: Path) -> tuple[int, int]:
 
     Raises:
         OSError: it is missing, or refused by the system.
+        StorageError: it lies at `s3://`, and the storage does not tell.
     """
+    if isinstance(path, RemotePath):
+        shard = shard_of(path)
+        return remote_state(path) if shard is None else _state_within(path, shard)
     try:
-        status = path.stat()
-        return status.st_size, status.st_mtime_ns
+        return _file_state(path)
     except NotADirectoryError:
         shard = shard_of(path)
         if shard is None:
             raise
-    return _place(path, shard).size, shard.stat().st_mtime_ns
+    return photo_state(target(shard, path)) if is_pointer(shard) else _state_within(path, shard)
+
+
+def _state_within(photo: Path, shard: Path) -> tuple[int, int]:
+    return _place(photo, shard).size, _file_state(shard)[1]
+
+
+def _open_remote_photo(path: RemotePath) -> BufferedReader:
+    """A photo's bytes, which are read at once: a request a photo.
+
+    Of one that is too large to be read, so many that this is seen.
+    """
+    shard = shard_of(path)
+    if not isinstance(shard, RemotePath):
+        return in_memory(remote_bytes(path, 0, MOST_BYTES + 1))
+    start, size = _place(path, shard)
+    return in_memory(remote_bytes(shard, start, min(size, MOST_BYTES + 1)))
+
+
+def _file_state(file: Path) -> tuple[int, int]:
+    """Size and time of change of a file or an object."""
+    if isinstance(file, RemotePath):
+        return remote_state(file)
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _place(path: Path, shard: Path) -> _Place:
@@ -102,8 +181,7 @@ def _place(path: Path, shard: Path) -> _Place:
 
 
 def _indexed(shard: Path) -> _Index:
-    status = shard.stat()
-    return _read_index(shard, status.st_size, status.st_mtime_ns)
+    return _read_index(shard, *_file_state(shard))
 
 
 @cache
@@ -122,12 +200,16 @@ def _read_index(shard: Path, size: int, changed: int) -> _Index:
 def _members(shard: Path) -> Iterator[tarfile.TarInfo]:
     """The regular files of a shard that are named as photos."""
     try:
-        with opened(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with _opened_shard(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 if member.isreg() and member.name.lower().endswith(IMAGE_SUFFIXES):
                     yield member
     except tarfile.TarError as fault:
         raise OSError(f"{shard} is damaged or no uncompressed tar file ({fault})") from fault
+
+
+def _opened_shard(shard: Path) -> BufferedReader:
+    return open_remote(shard) if isinstance(shard, RemotePath) else opened(shard)
 
 
 class _Window(io.RawIOBase):

@@ -24,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from cir.data.shards import real_photo
 from cir.encoding.batching import images_at_once
 from cir.encoding.embedding import spans_of
 from cir.encoding.encoder import Encoder
@@ -203,7 +204,8 @@ def _tasks(photos: PhotosToEncode, files: Sequence[Path], rows: int, batches: in
     fewest = -(-len(files) // (rows * _MOST_TASKS))
     spans = spans_of(range(len(files)), rows * max(batches, fewest))
     parts = [slice(span.start, span.stop) for span in spans]
-    return [_Task(photos[part], files[part]) for part in parts]
+    # Machines of the cluster may have no folder of the dataset: they need the address alone.
+    return [_Task(photos[part], list(map(real_photo, files[part]))) for part in parts]
 
 
 def _run(

@@ -6,7 +6,7 @@ Begin with `cir.load(RUN).index(STORE)`, or with `cir.index(STORE)` where there 
     gallery    the photos that are searched: vectors, categories, titles, files
     living     what was added and removed since the store was made
     opening    a gallery from an embedding store, a dataset folder, or a folder of photos
-    photo_folder  a folder of photos, embedded first and kept
+    photo_folder  a folder of photos, embedded first, kept, and kept up to date
     query      what is searched for, checked
     composing  queries into vectors, many at once
     nearest    the nearest rows to a vector, exactly

@@ -9,7 +9,7 @@ import torch
 from cir import arguments
 from cir.addresses import milvus_address
 from cir.artefacts.changes import Changes
-from cir.artefacts.store import Embeddings
+from cir.artefacts.store import Embeddings, read_images
 from cir.config import SEARCH_INDEXES, TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
@@ -31,7 +31,12 @@ from cir.search.opening import (
     read_store,
     source_of,
 )
-from cir.search.photo_folder import embed_photo_folder
+from cir.search.photo_folder import (
+    FolderChanges,
+    embed_photo_folder,
+    folder_changes,
+    is_photo_folder,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +50,9 @@ class Opened:
     living: LivingGallery
     """The gallery, to which photos are added and from which they are removed."""
     source: Source
+    folder_changes: FolderChanges | None = None
+    """What has been embedded and dropped just now of a folder of photos that was embedded before;
+    None where nothing was."""
 
     @property
     def first(self) -> SearchIndex:
@@ -71,6 +79,8 @@ def index_of(
     """
     _require_index(index)
     source = find_source(path, dataset) or _embedded(path, retriever.encoder, SILENT)
+    if is_photo_folder(path):
+        _refreshed(path, source, [retriever], None, retriever.encoder.device, SILENT)
     embeddings = read_store(source.store, index)
     require_same_encoder(retriever, embeddings)
     return SearchIndex(retriever, open_gallery(source, embeddings, index))
@@ -130,16 +140,16 @@ def open_indexes(
     source = source_of(runs[0] if runs else None, path, dataset)
     # Last, because it takes seconds: what is wrong with a path is said before.
     retrievers = [retriever_of(each, weights=weights, device=device) for each in checkpoints]
+    changes = None
     if source is None and path is not None:
         encoder = retrievers[0].encoder if retrievers else _bundled(weights, device)
         source = _embedded(path, encoder, progress)
+    elif source is not None and path is not None and is_photo_folder(path):
+        changes = _refreshed(path, source, retrievers, weights, device, progress)
     if source is None:
         raise StoreError("no gallery is named: pass `store`")
     embeddings = read_store(source.store, index)
-    for retriever in retrievers:
-        require_same_encoder(retriever, embeddings)
-    makers = (each.encoder for each in retrievers if _made_the_store(each, embeddings))
-    encoder = next(makers, None) or encoder_of_store(embeddings, weights=weights, device=device)
+    encoder = _encoder_of(embeddings, retrievers, weights, device)
     plain = Retriever(untrained_composer("sum"), encoder)
     gallery = open_gallery(source, embeddings, index, progress)
     return Opened(
@@ -147,6 +157,7 @@ def open_indexes(
         tuple(SearchIndex(retriever, gallery) for retriever in retrievers),
         LivingGallery(gallery, Changes(source.store), encoder),
         source,
+        changes,
     )
 
 
@@ -185,6 +196,41 @@ def require_same_encoder(retriever: Retriever, embeddings: Embeddings) -> None:
     checkpoint.metadata.provenance.require_same(
         embeddings.provenance, str(checkpoint.folder), store, StoreError
     )
+
+
+def _refreshed(
+    photos: Path,
+    source: Source,
+    retrievers: Sequence[Retriever],
+    weights: Path | None,
+    device: torch.device,
+    progress: Progress,
+) -> FolderChanges | None:
+    """Brings the store of a folder of photos up to date; what has changed, or None."""
+    store = read_images(source.store)
+    changes = folder_changes(photos, store)
+    if not changes:
+        return None
+    encoder = _encoder_of(store, retrievers, weights, device)
+    embed_photo_folder(photos, encoder, progress, again=True)
+    return changes
+
+
+def _encoder_of(
+    embeddings: Embeddings,
+    retrievers: Sequence[Retriever],
+    weights: Path | None,
+    device: torch.device,
+) -> Encoder:
+    """The encoder that a store was embedded with: a retriever's, or else loaded.
+
+    Raises:
+        StoreError: a retriever's encoder sees other images.
+    """
+    for retriever in retrievers:
+        require_same_encoder(retriever, embeddings)
+    makers = (each.encoder for each in retrievers if _made_the_store(each, embeddings))
+    return next(makers, None) or encoder_of_store(embeddings, weights=weights, device=device)
 
 
 def _embedded(photos: Path, encoder: Encoder, progress: Progress) -> Source:

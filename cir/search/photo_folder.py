@@ -1,14 +1,21 @@
-"""A folder of photos without a store: embedded first, and kept beside the folder."""
+"""A folder of photos without a store: embedded first, kept beside the folder and up to date."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
+from cir.artefacts.changes import Changes
+from cir.artefacts.photo_states import states_of
+from cir.artefacts.store import Embeddings
 from cir.config import EmbedConfig
 from cir.data.dataset import Dataset
+from cir.data.images import read_image
 from cir.encoding.encoder import Encoder
-from cir.errors import DatasetError
+from cir.errors import DatasetError, ImageError
 from cir.progress import SILENT, Progress
+from cir.sources.photo_folder import photo_id, read_photo_folder
 from cir.workers import pick_workers
 
 _KEPT: Final = "-cir"
@@ -21,6 +28,21 @@ class KeptFolder:
 
     dataset: Path
     store: Path
+
+
+@dataclass(frozen=True)
+class FolderChanges:
+    """What came to a folder of photos, changed and went since it was embedded, by id."""
+
+    new: tuple[str, ...]
+    changed: tuple[str, ...]
+    gone: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.changed or self.gone)
+
+    def __str__(self) -> str:
+        return f"{len(self.new):,} new, {len(self.changed):,} changed, {len(self.gone):,} gone"
 
 
 def kept_folder(photos: Path) -> KeptFolder:
@@ -40,15 +62,55 @@ def is_photo_folder(path: Path) -> bool:
     return False
 
 
-def embed_photo_folder(photos: Path, encoder: Encoder, progress: Progress = SILENT) -> KeptFolder:
+def folder_changes(photos: Path, store: Embeddings) -> FolderChanges:
+    """What is no longer true of a folder's store, by names, sizes and times of change.
+
+    What was added and removed while the store was served is no change of the folder.
+
+    Args:
+        photos: The folder.
+        store: Its store.
+
+    Raises:
+        DatasetError: the folder holds no photo any more, or cannot be listed.
+    """
+    folder, served = read_photo_folder(photos), Changes(store.path).named()
+    files = {photo_id(each): folder.file(each) for each in folder.photos}
+    here = {image_id: file for image_id, file in files.items() if image_id not in served}
+    rows = {i: row for i, row in store.images.row_of.items() if i not in served}
+    both = [image_id for image_id in here if image_id in rows]
+    states = states_of([here[image_id] for image_id in both])
+    moved = np.zeros(len(both), np.bool_)
+    if store.image_states is not None:
+        moved = (states != store.image_states[[rows[i] for i in both]]).any(axis=1)
+    return FolderChanges(
+        # A broken photo is not in the store, and new once it is mended.
+        new=tuple(i for i, file in here.items() if i not in rows and _can_be_read(file)),
+        changed=tuple(both[place] for place in np.flatnonzero(moved)),
+        gone=tuple(i for i in rows if i not in here),
+    )
+
+
+def _can_be_read(photo: Path) -> bool:
+    try:
+        read_image(photo)
+    except ImageError:
+        return False
+    return True
+
+
+def embed_photo_folder(
+    photos: Path, encoder: Encoder, progress: Progress = SILENT, *, again: bool = False
+) -> KeptFolder:
     """Embeds a folder of photos, and the folders below it; broken photos are left out.
 
-    What a killed run has done is gone on with.
+    What a killed run has done is gone on with, and vectors of photos that are the same are kept.
 
     Args:
         photos: The folder; it is only read.
         encoder: Of the retriever that is to search.
         progress: Told of every photo.
+        again: Whether the folder has changed since it was made a dataset folder.
 
     Raises:
         DatasetError: the folder holds no photo that can be read.
@@ -59,7 +121,7 @@ def embed_photo_folder(photos: Path, encoder: Encoder, progress: Progress = SILE
     from cir.sources.catalog import make_gallery
 
     kept = kept_folder(photos)
-    if not kept.dataset.is_dir():
+    if again or not kept.dataset.is_dir():
         make_gallery(kept.dataset, photos=photos, workers=pick_workers(None), progress=progress)
     embed_dataset(
         Dataset(kept.dataset),

@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cir.data.pointers import POINTER, Pointer, write_pointer
+from cir.data.remote import RemotePath
 from cir.errors import UsageError
 from cir.outputs import folder_made
 from cir.progress import SILENT, Progress
@@ -239,16 +241,21 @@ def _write(
     inputs: Mapping[str, Path],
 ) -> None:
     with folder_made(out, "dataset", inputs) as aside:
-        _link_images(aside / "images", photos, link)
+        _link_images(aside / "images", photos, source, link)
         write_annotations(aside, splits)
         write_records(aside / CATALOG_RECORDS, _records(photos, source), _described(summary))
 
 
-def _link_images(folder: Path, photos: Sequence[CatalogPhoto], link: str) -> None:
+def _link_images(folder: Path, photos: Sequence[CatalogPhoto], source: Path, link: str) -> None:
+    """Lets the photos into a dataset; those at `s3://` stay there, and a pointer names them."""
     folder.mkdir()
-    for photo in photos:
-        copy = folder / f"{photo.id}{photo.file.suffix.lower()}"
-        link_or_copy(photo.file.resolve(), copy, link)
+    files = {f"{photo.id}{photo.file.suffix.lower()}": photo.file for photo in photos}
+    if isinstance(source, RemotePath):
+        names = {name: str(file.relative_to(source)) for name, file in files.items()}
+        write_pointer(folder / POINTER, Pointer(source, names))
+        return
+    for name, file in files.items():
+        link_or_copy(file.resolve(), folder / name, link)
 
 
 def _records(photos: Sequence[CatalogPhoto], source: Path) -> dict[str, PhotoRecord]:

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Literal, get_args
 
-from cir.data.shards import open_photo, shard_of
+from cir.data.shards import open_photo, photo_state, shard_of
 from cir.errors import UsageError
 
 Link = Literal["hardlink", "symlink", "copy"]
@@ -25,6 +25,7 @@ def link_or_copy(source: Path, copy: Path, link: str) -> None:
     if shard_of(source):
         with open_photo(source) as photo, copy.open("wb") as written:
             shutil.copyfileobj(photo, written)
+        _keep_time(source, copy)
         return
     if link == "symlink":
         copy.symlink_to(source)
@@ -33,6 +34,17 @@ def link_or_copy(source: Path, copy: Path, link: str) -> None:
         try:
             os.link(source, copy)
         except OSError:
-            shutil.copyfile(source, copy)
+            _copy(source, copy)
         return
+    _copy(source, copy)
+
+
+def _copy(source: Path, copy: Path) -> None:
     shutil.copyfile(source, copy)
+    _keep_time(source, copy)
+
+
+def _keep_time(source: Path, copy: Path) -> None:
+    """Gives a copy the time of change of its photo, by which a later change is noticed."""
+    _, changed = photo_state(source)
+    os.utime(copy, ns=(changed, changed))

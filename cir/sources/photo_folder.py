@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NoReturn
 
 from cir.data.formats import IMAGE_SUFFIXES
+from cir.data.remote import objects_below, remote_path
 from cir.data.shards import is_shard, photos_in
 from cir.errors import DatasetError
 from cir.files import require_folder, unreadable
@@ -53,16 +54,25 @@ class PhotoFolder:
 def read_photo_folder(root: Path) -> PhotoFolder:
     """Finds every photo; links to folders are followed, each folder once.
 
+    Args:
+        root: The folder, or an address at `s3://`.
+
     Raises:
         DatasetError: there is no such folder, it holds no photo, or a folder or a shard cannot be
             listed.
+        StorageError: what lies at `s3://` cannot be listed.
     """
-    require_folder(
-        root,
-        DatasetError,
-        f"no folder of photos at {root}: expected .jpg, .png or other photos there",
-    )
-    files, in_shards, repeated = _with_shards(root, sorted(_files(root)))
+    remote = remote_path(root)
+    if remote is None:
+        require_folder(
+            root,
+            DatasetError,
+            f"no folder of photos at {root}: expected .jpg, .png or other photos there",
+        )
+        found = sorted(_files(root))
+    else:
+        root, found = remote, objects_below(remote)
+    files, in_shards, repeated = _with_shards(root, found)
     seen = [path for path in files if not _is_hidden(path)]
     photos = [path for path in seen if is_photo(path.name)]
     others = Counter(path.suffix.lower() or path.name for path in seen if not is_photo(path.name))

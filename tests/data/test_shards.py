@@ -1,9 +1,8 @@
 """Photos in tar shards are read where they are, and are what they would be as files."""
 
-import io
 import shutil
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -20,17 +19,8 @@ from cir.errors import DatasetError, UnreadImageError
 from cir.sources.links import link_or_copy
 from cir.sources.photo_folder import photo_id, read_photo_folder
 from tests.support.micro import micro_encoder
+from tests.support.shards import pack
 from tests.support.worlds import small_dataset
-
-
-def pack(shard: Path, files: Mapping[str, bytes], mode: str = "w") -> Path:
-    shard.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(shard, mode) as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return shard
 
 
 def packed(root: Path, files: Iterable[Path], number: int) -> None:

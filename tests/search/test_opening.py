@@ -1,20 +1,26 @@
 """Where a gallery is found: a store, a dataset folder, a run, a folder of photos."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+import torch
 
 import cir
+from cir.artefacts.changes import Changes
+from cir.artefacts.store import read_embeddings
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
 from cir.errors import StoreError
 from cir.models.combiner import build_combiner
+from cir.search.open_index import open_indexes
 from cir.search.opening import find_source, open_gallery, records_of, source_of
-from cir.search.photo_folder import kept_folder
+from cir.search.photo_folder import FolderChanges, folder_changes, kept_folder
 from tests.support.checkpoints import HIDDEN, saved
 from tests.support.galleries import small_photos, stored
 from tests.support.micro import micro_encoder
+from tests.support.photo_folders import photo, write_photos
 
 
 @pytest.fixture
@@ -102,3 +108,54 @@ def test_a_folder_of_photos_is_embedded_once_and_kept(
     written = kept.store.stat().st_mtime_ns
     assert len(cir.index(shop.root / "images", device="cpu")) == 6
     assert kept.store.stat().st_mtime_ns == written
+
+
+@pytest.fixture
+def photos(tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of photos and a broken one, which was searched before."""
+    monkeypatch.setattr("cir.search.photo_folder.pick_workers", lambda _: 0)
+    folder = write_photos(tmp_path / "photos", ["a.png", "b.png", "shoes/c.png"])
+    (folder / "broken.png").write_bytes(b"no photo")
+    assert cir.index(folder, device="cpu").gallery.image_ids == ["a", "b", "shoes__c"]
+    return folder
+
+
+@pytest.mark.slow
+def test_a_folder_that_has_changed_is_brought_up_to_date(photos: Path) -> None:
+    write_photos(photos, ["d.png"])
+    photo("another").save(photos / "a.png")
+    (photos / "b.png").unlink()
+    before = read_embeddings(kept_folder(photos).store)
+    opened = open_indexes([], photos, dataset=None, weights=None, device=torch.device("cpu"))
+    assert opened.folder_changes == FolderChanges(new=("d",), changed=("a",), gone=("b",))
+    assert opened.plain.gallery.image_ids == ["a", "d", "shoes__c"]
+    after = read_embeddings(kept_folder(photos).store)
+    assert (after.images.take(["shoes__c"]) == before.images.take(["shoes__c"])).all()
+    assert after.image_sha256[0] != before.image_sha256[0]
+    again = open_indexes([], photos, dataset=None, weights=None, device=torch.device("cpu"))
+    assert again.folder_changes is None
+
+
+def test_a_folder_is_as_it_was_where_only_the_server_changed_its_store(photos: Path) -> None:
+    store = read_embeddings(kept_folder(photos).store)
+    assert not folder_changes(photos, store)
+    Changes(store.path).remove("a")
+    assert not folder_changes(photos, store)
+    photo("mended").save(photos / "broken.png")
+    assert folder_changes(photos, store) == FolderChanges(new=("broken",), changed=(), gone=())
+
+
+def test_copies_of_photos_tell_of_changes_as_links_do(
+    tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr("cir.sources.links.os.link", refused)
+    monkeypatch.setattr("cir.search.photo_folder.pick_workers", lambda _: 0)
+    folder = write_photos(tmp_path / "photos", ["a.png", "b.png"])
+    cir.index(folder, device="cpu")
+    store = read_embeddings(kept_folder(folder).store)
+    assert not folder_changes(folder, store)
+    os.utime(folder / "b.png", ns=(1, 1))
+    assert folder_changes(folder, store).changed == ("b",)

@@ -2,7 +2,10 @@
 
 import base64
 import io
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from cir.search.index import SearchIndex
 from cir.search.opening import Source, open_gallery
 from cir.serving import limits
 from cir.serving.app import create_app
-from cir.serving.engine import Engine, Served
+from cir.serving.engine import Engine, Search, Searched, Served
 from tests.support.galleries import plain_sum, small_photos, stored
 from tests.support.micro import micro_encoder
 
@@ -179,3 +182,35 @@ def test_a_body_that_is_too_long_is_refused(client: TestClient) -> None:
     assert client.post("/api/search", content=b"{}", headers=claimed).status_code == 413
     endless = (b"x" * 2**20 for _ in range(limits.BODY_BYTES // 2**20 + 2))
     assert client.post("/api/search", content=endless).status_code == 413
+
+
+def test_a_request_beyond_the_queue_is_told_when_to_come_again(
+    photos: Dataset, index: SearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine([Served("sum", "before", False, index)], photos)
+    begun, go, search_all = threading.Event(), threading.Event(), engine.search_all
+
+    def held(given: Sequence[Search]) -> Sequence[Searched]:
+        begun.set()
+        assert go.wait(10)
+        return search_all(given)
+
+    monkeypatch.setattr(engine, "search_all", held)
+    app = create_app(engine, queue=2, hosts=("testserver",))
+    with TestClient(app) as client, ThreadPoolExecutor(3) as pool:
+        try:
+            asked = [pool.submit(client.get, "/api/neighbours/s2")]
+            assert begun.wait(10)
+            asked += [pool.submit(client.get, "/api/neighbours/s2") for _ in range(2)]
+            until = time.monotonic() + 10
+            while client.get("/api/health").json()["waiting"] < 2 and time.monotonic() < until:
+                time.sleep(0.01)
+            refused = client.post("/api/search", json={"text": "is red"})
+            other = client.get("/api/images/s1")
+        finally:
+            go.set()
+        assert [each.result().status_code for each in asked] == [200, 200, 200]
+        assert client.post("/api/search", json={"text": "is red"}).status_code == 200
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert refused.json()["detail"] == "2 requests wait already: try again in a moment"
+    assert other.status_code == 200
