@@ -30,8 +30,7 @@ def images_at_once(encoder: Encoder, batch_size: int) -> int:
     """How many photos make a batch, of `batch_size` at most; on a CPU a batch takes seconds."""
     if encoder.device.type != "cpu":
         return batch_size
-    work = sum(p.numel() for p in encoder.image_parameters().values())
-    heavy = work * (encoder.image_size / 32) ** 2 > _HEAVY
+    heavy = encoder.image_weights * (encoder.image_size / 32) ** 2 > _HEAVY
     return min(batch_size, _ON_CPU_HEAVY if heavy else _ON_CPU)
 
 
