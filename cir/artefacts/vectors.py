@@ -100,9 +100,13 @@ def normalised(
             unit[part] = block / lengths[part, None]
 
     starts = range(0, count, _BLOCK)
-    with ThreadPoolExecutor(min(pick_threads(None), max(1, len(starts)))) as pool:
-        for _ in pool.map(normalise, starts):
-            pass
+    if len(starts) <= 1:  # to start a thread takes longer
+        for start in starts:
+            normalise(start)
+    else:
+        with ThreadPoolExecutor(min(pick_threads(None), len(starts))) as pool:
+            for _ in pool.map(normalise, starts):
+                pass
     _require_finite(lengths, what)
     return unit
 

@@ -6,6 +6,7 @@ loads for seconds, and what works on stored vectors alone does without.
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Final
 
 import torch
@@ -130,6 +131,11 @@ class Encoder:
         """The text tower's vectors of tokens on `device`, which may be cut at `text_ends`."""
         with arithmetic(self.device, self.precision):
             return encode_beginnings(self.clip, tokens).float()
+
+    @cached_property
+    def image_weights(self) -> int:
+        """How many numbers the parameters of the image tower are."""
+        return sum(parameter.numel() for parameter in self.image_parameters().values())
 
     def image_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters of the image tower by name."""

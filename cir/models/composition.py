@@ -67,9 +67,11 @@ def compose(
     """
     _require_pairs(combiner, reference, text, batch_size)
     was_training = combiner.training
-    if not any(True for _ in combiner.parameters()):
-        device = torch.device("cpu")
-    combiner.to(device).eval()
+    first = next(combiner.parameters(), None)
+    device = torch.device("cpu" if first is None else device)
+    if first is None or first.device != device:
+        combiner.to(device)
+    combiner.eval()
     composed = np.empty(reference.shape, dtype=np.float32)
     with torch.inference_mode(), float32():
         for start in range(0, len(reference), batch_size):

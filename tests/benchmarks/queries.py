@@ -1,0 +1,106 @@
+"""How soon `cir search` starts, and what a query costs once it is warm.
+
+    OMP_NUM_THREADS=1 taskset -c 0 python -m tests.benchmarks.queries --run runs/shop \
+        --store data/shop.h5 --photos 74381 --starts 5
+
+The gallery is the store's, again and again with noise, until it has as many photos as asked for. A
+start is the whole command, by an id and a text, beside `import torch` alone.
+"""
+
+import argparse
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import cir
+from cir.artefacts.store import Embeddings, read_images
+from cir.artefacts.vectors import normalised
+from cir.data.dataset import Dataset
+from cir.search.gallery import Gallery
+from cir.search.index import SearchIndex, Seconds
+from cir.search.opening import find_source
+from cir.search.query import Example, SearchQuery
+
+TEXTS = ("is red", "is darker", "has long sleeves", "is more formal", "has stripes", "is shorter")
+NOISE = 0.05
+"""Length of the noise, to that of a vector."""
+_COLD = 10
+"""Queries that are not counted."""
+
+
+def noisy_gallery(store: Embeddings, photos: int) -> Gallery:
+    """The store's photos, and copies of them with noise, turned as a server turns them."""
+    own = normalised(store.images.vectors, str(store.path))
+    rng, parts = np.random.default_rng(0), [own]
+    while sum(map(len, parts)) < photos:
+        noise = rng.standard_normal(own.shape).astype(np.float32) / np.sqrt(own.shape[1])
+        parts.append(normalised(own + NOISE * noise, "copies"))
+    names = itertools.product(range(len(parts)), store.images.keys)
+    ids = [f"{copy}-{image_id}" for copy, image_id in names]
+    gallery = Gallery(ids[:photos], np.concatenate(parts)[:photos])
+    gallery.turn()
+    return gallery
+
+
+def timed(index: SearchIndex, references: Sequence[Example]) -> list[float]:
+    """Medians in milliseconds: encode, compose, search, all, and processor time of all."""
+    rows = []
+    for reference, text in zip(references, itertools.cycle(TEXTS), strict=False):
+        query, seconds = SearchQuery(images=(reference,), text=text), Seconds()
+        wall, cpu = time.perf_counter(), time.process_time()
+        index.search_all([query], seconds)
+        spent = time.perf_counter() - wall, time.process_time() - cpu
+        rows.append((seconds.encode, seconds.compose, seconds.search, *spent))
+    medians: list[float] = (1000 * np.median(rows[_COLD:], axis=0)).tolist()
+    return medians
+
+
+def started(words: Sequence[str], times: int) -> tuple[float, float]:
+    """Medians of wall and processor seconds of a program of Python."""
+    walls, cpus = [], []
+    for _ in range(times):
+        began, before = time.perf_counter(), os.times()
+        subprocess.run([sys.executable, *words], check=True, capture_output=True)
+        after = os.times()
+        walls.append(time.perf_counter() - began)
+        cpus.append(sum(after[2:4]) - sum(before[2:4]))
+    return statistics.median(walls), statistics.median(cpus)
+
+
+def main() -> None:
+    """Prints a line for each kind of query and of start."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--photos", type=int, default=74_381)
+    parser.add_argument("--queries", type=int, default=50)
+    parser.add_argument("--starts", type=int, default=0)
+    asked = parser.parse_args()
+    store, source = read_images(asked.store), find_source(asked.store)
+    gallery = noisy_gallery(store, asked.photos)
+    index, count = SearchIndex(cir.load(asked.run), gallery), asked.queries + _COLD
+    kinds: dict[str, Sequence[Example]] = {"a photo of the gallery": gallery.ids[:count]}
+    if source is not None and isinstance(source.dataset, Dataset):
+        kinds["a file"] = list(source.dataset.image_files.values())[:count]
+    print("| reference | encode | compose | search | all, ms | processor, ms |")  # noqa: T201
+    for name, references in kinds.items():
+        cells = (name, *(f"{each:.1f}" for each in timed(index, references)))
+        print(f"| {' | '.join(cells)} |")  # noqa: T201
+    words = ["search", "--store", str(asked.store), "--image", store.images.keys[0]]
+    words = ["-m", "pipeline.cli", *words, "--text", TEXTS[0], "--json"]
+    programs = {"search": words, "search by a run": [*words[:3], str(asked.run), *words[3:]]}
+    for name, program in {"import torch": ["-c", "import torch"], **programs}.items():
+        if asked.starts:
+            wall, cpu = started(program, asked.starts)
+            print(f"{name}: {wall:.2f} s, {cpu:.2f} s of processor time")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
