@@ -15,9 +15,12 @@ MILVUS: Final = "milvus"
 _SCHEMES: Final = {"milvus": "http", "milvus+https": "https"}
 _PORT: Final = 19530
 _COLLECTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
+_FILE: Final = re.compile(r"(.*/)?[A-Za-z0-9._-]{1,32}\.db")
+"""What Milvus Lite takes as a file's name."""
 _EXPECTED: Final = (
     "expected milvus://HOST:PORT/COLLECTION, or milvus:///path/to/FILE.db/COLLECTION for Milvus "
-    "Lite, where COLLECTION has letters of a to z, digits and underscores"
+    "Lite, where COLLECTION has letters of a to z, digits and underscores, and FILE.db has at most "
+    "35 of these, dots and hyphens"
 )
 
 
@@ -63,6 +66,6 @@ def milvus_address(text: str) -> MilvusAddress:
     if host and not folder:
         shown = f"[{host}]" if ":" in host else host
         return MilvusAddress(f"{_SCHEMES[parts.scheme]}://{shown}:{port}", collection)
-    if host or parts.scheme != "milvus" or not folder.endswith(".db"):
+    if host or parts.scheme != "milvus" or not _FILE.fullmatch(folder):
         raise ValueError(_EXPECTED)
     return MilvusAddress(folder, collection)

@@ -39,6 +39,8 @@ def test_an_address_is_read_and_written(
         "milvus://user:password@db/photos",
         "milvus://db/photos?x=1",
         "milvus:///data/shop/photos",
+        "milvus:///data/my shop.db/photos",
+        "milvus:///data/a-name-that-is-too-long-for-milvus-lite.db/photos",
         "milvus+https:///data/shop.db/photos",
         "milvus://shop.db/photos/more",
     ],

@@ -21,7 +21,7 @@ _ON_CPU: Final = 32
 _ON_CPU_HEAVY: Final = 8
 """The same for an encoder of which a CPU encodes about one photo a second."""
 _HEAVY: Final = 1e9
-"""Parameters of the image tower, times patches of 32 x 32 pixels, from which it is one."""
+"""Multiplications of one photo from which it is one."""
 _NAMED: Final = 3
 """Inputs named in an error that may concern many."""
 
@@ -30,8 +30,12 @@ def images_at_once(encoder: Encoder, batch_size: int) -> int:
     """How many photos make a batch, of `batch_size` at most; on a CPU a batch takes seconds."""
     if encoder.device.type != "cpu":
         return batch_size
-    heavy = encoder.image_weights * (encoder.image_size / 32) ** 2 > _HEAVY
-    return min(batch_size, _ON_CPU_HEAVY if heavy else _ON_CPU)
+    return min(batch_size, _ON_CPU_HEAVY if work_of_photo(encoder) > _HEAVY else _ON_CPU)
+
+
+def work_of_photo(encoder: Encoder) -> float:
+    """Multiplications that one photo takes, roughly: one a weight for each patch of 32 pixels."""
+    return encoder.image_weights * (encoder.image_size / 32) ** 2
 
 
 def texts_at_once(encoder: Encoder, batch_size: int) -> int:

@@ -15,6 +15,7 @@ from jaxtyping import Float32
 from cir.artefacts.vectors import normalised
 from cir.encoding.retriever import Retriever
 from cir.search.gallery import Gallery
+from cir.search.one_thread import threads_for
 from cir.search.query import Example, SearchQuery
 
 _LIKE: Final = 0.75
@@ -41,8 +42,9 @@ class Encoded:
             for photo in query.examples
             if not isinstance(photo, str)
         }
-        words = retriever.encode_texts(texts) if texts else ()
-        pixels = retriever.encode_images(list(photos.values())) if photos else ()
+        with threads_for(retriever.encoder, len(photos), len(texts)):
+            words = retriever.encode_texts(texts) if texts else ()
+            pixels = retriever.encode_images(list(photos.values())) if photos else ()
         self._texts: Mapping[str, Vector] = dict(zip(texts, words, strict=True))
         self._photos: Mapping[int, Vector] = dict(zip(photos, pixels, strict=True))
 

@@ -176,6 +176,8 @@ def state(output: Path) -> Any:
         return store.images.keys, store.images.vectors.tobytes(), store.captions.vectors.tobytes()
     if output.suffix == ".json":
         return json.loads(output.read_text())
+    if output.suffix == ".html":  # names the command that made it
+        return output.read_text().replace(f"{output.parent.name}/", "")
     if output.is_file():
         return output.read_bytes()
     return {

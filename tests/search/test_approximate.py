@@ -63,6 +63,7 @@ def built(store: Embeddings) -> dict[str, ApproximateIndex]:
     return {kind: build_index(kind, gallery_of(store), store) for kind in ("ivf", "hnsw")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ivf", "hnsw"])
 def test_it_finds_as_much_as_it_says(
     store: Embeddings, built: dict[str, ApproximateIndex], kind: str

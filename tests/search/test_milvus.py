@@ -25,11 +25,13 @@ from cir.search.milvus.client import Collection
 from cir.search.milvus.pushing import Pushed, push
 from cir.search.milvus.searching import open_milvus
 from cir.search.opening import Source, stored_gallery
+from cir.search.proposing import Allowed
 from cir.search.query import SearchQuery
 from cir.search.rows import MappedRows
 from cir.serving.app import create_app
 from cir.serving.engine import Engine, Served
 from pipeline.cli import app
+from pipeline.faults import FAILED
 from tests.support.galleries import (
     crowded,
     plain_sum,
@@ -39,6 +41,7 @@ from tests.support.galleries import (
     vectors,
 )
 from tests.support.micro import micro_encoder
+from tests.support.milvus_server import milvus_server
 
 COUNT, DIM = 300, 32
 IDS = tuple(f"p{number:03d}" for number in range(COUNT))
@@ -135,6 +138,19 @@ def test_it_finds_what_comparing_every_vector_finds(
     assert [rank.rank for rank in ranks[0]] == [rank.rank for rank in ranks[1]]
 
 
+def test_it_proposes_enough_where_the_nearest_may_not_be_found(
+    drawn: Embeddings, filled: MilvusAddress
+) -> None:
+    gallery = gallery_of(drawn, mapped=True)
+    query = gallery.vector("p001")
+    allowed = Allowed(gallery.in_category("even"), "even")
+    nearest = gallery.similarities(query, np.arange(COUNT)).argsort()[::-1]
+    allowed.rows[nearest[:60]] = False
+    rows = open_milvus(filled, gallery, drawn).propose(query, 20, allowed)
+    assert {int(row) % 2 for row in rows} == {0}
+    assert np.count_nonzero(allowed.rows[rows]) == 20
+
+
 @pytest.mark.slow
 def test_a_push_that_was_stopped_goes_on_and_a_changed_store_writes_its_changes(
     drawn: Embeddings, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -169,6 +185,7 @@ def test_a_push_that_was_stopped_goes_on_and_a_changed_store_writes_its_changes(
     assert open_milvus(address, gallery_of(later, mapped=True), later).recall.found == 1.0
 
 
+@pytest.mark.slow
 def test_what_cir_did_not_make_is_left_as_it_is(drawn: Embeddings, file: Path) -> None:
     theirs = Collection(at(file, "theirs"))
     theirs.write_text("theirs", "somebody's", "precious")
@@ -241,32 +258,34 @@ def test_what_is_not_installed_is_said(
 
 
 @pytest.mark.slow
-def test_the_commands_the_library_and_the_server_search_there(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_commands_the_library_and_the_server_search_at_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.search.milvus.client._SECONDS", 1.0)
     dataset = small_photos(tmp_path / "shop")
-    store = str(stored(dataset, micro_encoder(), tmp_path / "shop.h5"))
-    there, run = str(at(file, "shop")), CliRunner().invoke
-    done = run(app, ["index", "push", "--store", store, "--to", there])
-    assert done.exit_code == 0, done.output
-    assert "6 photos" in done.stdout
-    assert "finds 100.0% of the 6 nearest" in done.stdout
+    store, run = str(stored(dataset, micro_encoder(), tmp_path / "shop.h5")), CliRunner().invoke
     words = ["search", "--store", store, "--image", "s0", "--text", "is red", "--json"]
-    plain, through = (run(app, [*words, *more]) for more in ([], ["--index", there]))
-    assert through.exit_code == 0, through.output
-    for one, other in zip(json.loads(plain.stdout), json.loads(through.stdout), strict=True):
-        assert other == one | {"score": pytest.approx(one["score"], abs=1e-6)}
-    index = cir.index(store, device="cpu", index=there)
-    served = Engine([Served("sum", "sum", False, index)], dataset)
+    with milvus_server(tmp_path / "server.db") as address:
+        there = f"milvus://{address}/shop"
+        done = run(app, ["index", "push", "--store", store, "--to", there])
+        assert done.exit_code == 0, done.output
+        assert "6 photos" in done.stdout
+        assert "finds 100.0% of the 6 nearest" in done.stdout
+        plain, through = (run(app, [*words, *more]) for more in ([], ["--index", there]))
+        assert through.exit_code == 0, through.output
+        for one, other in zip(json.loads(plain.stdout), json.loads(through.stdout), strict=True):
+            assert other == one | {"score": pytest.approx(one["score"], abs=1e-6)}
+        index = cir.index(store, device="cpu", index=there)
+        served = Engine([Served("sum", "sum", False, index)], dataset)
     with TestClient(create_app(served, queue=8)) as client:
         told = client.get("/api/health").json()["index"]
         assert told == {"name": f"flat in {there}", "recall": 1.0, "measured_on": 6}
         asked = {"images": ["s0"], "text": "is red", "top": 3}
-        assert client.post("/api/search", json=asked).json()["answers"][0]["results"]
-        index.gallery.proposing.collection.close()
         answered = client.post("/api/search", json=asked)
     assert (answered.status_code, answered.headers["retry-after"]) == (503, "1")
+    assert answered.json()["detail"].startswith(there)
+    assert run(app, [*words, "--index", there]).exit_code == FAILED
 
 
 @pytest.mark.parametrize("text", ["hnsw2", "milvus://db", "", "milvus"])

@@ -1,0 +1,67 @@
+"""One thread for one query: threads that wait for each other take longer than they save.
+
+A photo in the bundled encoder takes two threads longer than one, and half as much processor time
+again; beside a busy neighbour, who makes one of the two late, more (`tests/benchmarks/busy.py`).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Final
+
+import torch
+
+from cir.encoding.batching import work_of_photo
+from cir.encoding.encoder import Encoder
+
+_LIGHT: Final = 1e8
+"""Multiplications of one photo up to which an encoder is one that a core has done in 20 ms."""
+_PHOTOS: Final = 2
+_TEXTS: Final = 8
+"""What a light encoder was measured to encode no slower in one thread than in two."""
+
+
+@contextmanager
+def threads_for(encoder: Encoder, photos: int, texts: int) -> Iterator[None]:
+    """Encodes in one thread where that is little work for a processor, else in as many as set.
+
+    torch's number of threads is that of the whole process: where several threads of a program are
+    in such blocks, the last one to leave sets it back.
+
+    Args:
+        encoder: It encodes within the block.
+        photos: How many photos.
+        texts: How many texts.
+    """
+    light = encoder.device.type == "cpu" and work_of_photo(encoder) <= _LIGHT
+    if not light or photos > _PHOTOS or texts > _TEXTS:
+        yield
+        return
+    _BLOCKS.enter()
+    try:
+        yield
+    finally:
+        _BLOCKS.leave()
+
+
+class _Blocks:
+    """The blocks under way, and the threads that there were before."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside, self._before = 0, 0
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = torch.get_num_threads()
+            self._inside += 1
+            torch.set_num_threads(1)
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            torch.set_num_threads(1 if self._inside else self._before)
+
+
+_BLOCKS: Final = _Blocks()
