@@ -60,6 +60,7 @@ RUN_FILE = "config.json"
 REPORT_FILE = "report.html"
 """The page in a run folder."""
 EXPORT_SUFFIXES = (".parquet", ".jsonl")
+STORE_SUFFIX: Final = ".h5"
 PROPOSED, PROPOSED_USES = 1000, 2
 SEEDS: Final = 2**63
 """How many there are, from 0 on."""
@@ -441,26 +442,41 @@ class AddQueriesConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class MergeConfig(Config):
-    """Make one dataset of several: photos keep their splits, equal categories become one."""
+    """Make one dataset of several: photos keep their splits, equal categories become one.
+
+    Or make an embedding store of the Parquet parts that cir embed --engine ray has saved.
+    """
 
     datasets: tuple[str, ...] = required("Input", argument=True)
-    """Dataset folders in FashionIQ's form, two or more; they stay as they are."""
+    """Dataset folders in FashionIQ's form, two or more; they stay as they are. For a store, folders
+    of parts (.NAME.h5.parts), one or more."""
     out: Path = required("Output", writes="dataset")
-    """Dataset folder to make."""
+    """Dataset folder to make, or store, whose name ends in .h5."""
     prefixes: tuple[str, ...] = option((), "Ids")
     """What stands before the ids of a dataset, given once for each, in order; an empty one leaves
     them as they are. Without prefixes, datasets that share an id are refused."""
     link: LinkMode = option("hardlink", "Output")
     """How photos enter the dataset; a hard link falls back to a copy across devices."""
     overwrite: bool = option(False, "Output")
-    """Replace a dataset folder that exists."""
+    """Replace a dataset folder or a store that exists."""
+
+    @property
+    def makes_store(self) -> bool:
+        """Whether parts become a store, and not datasets a dataset."""
+        return self.out.suffix == STORE_SUFFIX
+
+    def written(self) -> dict[str, tuple[Path, Artefact]]:
+        """The dataset or the store."""
+        return {"out": (self.out, "store")} if self.makes_store else super().written()
 
     def read(self) -> dict[str, Path]:
         """Every dataset, by its place among them."""
         return {f"datasets[{number}]": Path(each) for number, each in enumerate(self.datasets)}
 
     def faults(self) -> Iterator[str]:
-        if len(self.datasets) < 2:
+        if self.makes_store and self.prefixes:
+            yield "`prefixes` tell the ids of datasets apart; parts of a store keep theirs"
+        if len(self.datasets) < 2 and not self.makes_store:
             yield f"`datasets` are {len(self.datasets)}; expected two or more"
         if self.prefixes and len(self.prefixes) != len(self.datasets):
             yield (

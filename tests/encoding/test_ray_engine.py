@@ -1,10 +1,11 @@
 """Photos encoded by a Ray cluster: the store is the plain engine's, whatever ends on the way."""
 
 import os
+import shutil
 import socket
 import warnings
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from cir.artefacts.store import Embeddings, read_embeddings
-from cir.artefacts.vector_parts import PART_KEY, read_part
-from cir.config import EmbedConfig
+from cir.artefacts.vector_parts import PART_KEY, read_part, write_part
+from cir.config import EmbedConfig, MergeConfig
 from cir.data.dataset import Dataset
 from cir.encoding import blocks, embedding_run, ray_engine
 from cir.encoding import photo_batches as batches
+from cir.encoding.blocks import Blocks
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
 from cir.encoding.encoder import Encoder
 from cir.encoding.photo_batches import EncodedBatch, PhotosToEncode
 from cir.encoding.ray_engine import RayEngine
-from cir.errors import CirError, ConfigError, ImageError, UsageError
+from cir.errors import CirError, ConfigError, ImageError, StoreError, UsageError
 from cir.processes import Processes
-from pipeline import embed
+from pipeline import embed, merge
 from tests.support.ray_actors import WORKERS, convolution
 from tests.support.worlds import small_dataset
 
@@ -168,6 +170,58 @@ def test_a_broken_photo_ends_a_job_as_it_ends_a_plain_run(world: Dataset, tmp_pa
         said.append(str(fault.value))
     assert said[0] == said[1]
     assert f"{BROKEN}.jpg is no image" in said[0]
+
+
+# ------------------------------------------------------------------------------------------ merging
+
+
+@pytest.fixture
+def kept(world: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """All parts of a job, as if it had been killed just before it made the store."""
+    monkeypatch.setattr(Blocks, "remove", lambda self: None)
+    embedded(world, tmp_path / "e.h5", engine=Here())
+    return tmp_path / ".e.h5.parts"
+
+
+def merged(*folders: Path, out: Path) -> Embeddings:
+    merge.run(MergeConfig(datasets=tuple(map(str, folders)), out=out, overwrite=True))
+    return read_embeddings(out)
+
+
+def test_parts_become_the_store(kept: Path, tmp_path: Path) -> None:
+    store, out = read_embeddings(tmp_path / "e.h5"), tmp_path / "m.h5"
+    require_same(merged(kept, out=out), replace(store, skipped={}))
+    for number, part in enumerate(sorted(kept.glob("*.parquet"))):
+        other = tmp_path / f"half{number % 2}" / part.name
+        other.parent.mkdir(exist_ok=True)
+        shutil.copyfile(part, other)
+    halves = merged(tmp_path / "half0", tmp_path / "half1", out=out)
+    require_same(halves, replace(store, skipped={}))
+
+
+def test_parts_that_make_no_store_are_told(kept: Path, tmp_path: Path) -> None:
+    out, empty, other = (tmp_path / name for name in ("m.h5", "empty", "other"))
+    empty.mkdir()
+    with pytest.raises(StoreError, match="empty holds no parts: expected the Parquet files"):
+        merged(kept, empty, out=out)
+    first = min(kept.glob("images-*.parquet"))
+    part = read_part(first)
+    write_part(other / "1.parquet", replace(part, made={**part.made, "model": "another"}))
+    with pytest.raises(StoreError, match=r"other.1.parquet is of model another, and .* convol"):
+        merged(kept, other, out=out)
+    digests = ["0" * 64 for _ in part.columns["sha256"]]
+    write_part(other / "1.parquet", replace(part, columns={**part.columns, "sha256": digests}))
+    with pytest.raises(StoreError, match="hold other photos under the id 'dte000'"):
+        merged(kept, other, out=out)
+    first.write_bytes(first.read_bytes()[:-9])
+    with pytest.raises(StoreError, match="is damaged or no part"):
+        merged(kept, out=out)
+    assert not out.exists()
+
+
+def test_prefixes_are_of_datasets() -> None:
+    with pytest.raises(ConfigError, match="`prefixes` tell the ids of datasets apart"):
+        MergeConfig(datasets=("a",), prefixes=("x",), out=Path("m.h5"))
 
 
 # ---------------------------------------------------------------------------------------- refusals
