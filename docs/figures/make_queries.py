@@ -3,7 +3,8 @@
     python docs/figures/make_queries.py runs/shop docs/figures/queries.webp [--seed 0]
 
 The queries are drawn by chance from those of val, one a category where there are enough. What is
-found is what `cir search` finds: in the whole store, without the reference and copies of it.
+found is what `cir search` finds among the photos that `cir evaluate` ranks: val's of the query's
+category, without the reference and copies of it.
 """
 
 import argparse
@@ -44,7 +45,9 @@ class Row:
     text: str
     results: Sequence[SearchResult]
     rank: int
-    """Of the target that stands first among all photos."""
+    """Of the target that stands first."""
+    among: int
+    """How many photos were ranked."""
 
 
 def main() -> None:
@@ -58,8 +61,9 @@ def main() -> None:
     if source is None or source.dataset is None:
         parser.error(f"{options.run} names no dataset")
     index = cir.load(options.run).index(source.store, dataset=source.dataset.root)
-    drawn = _drawn(source.dataset.queries("val"), options.seed)
-    _draw(source.dataset, [_row(index, query) for query in drawn], options.out)
+    dataset = source.dataset
+    drawn = _drawn(dataset.queries("val"), options.seed)
+    _draw(dataset, [_row(index, dataset, query) for query in drawn], options.out)
 
 
 def _drawn(queries: Sequence[Query], seed: int) -> list[Query]:
@@ -74,13 +78,14 @@ def _drawn(queries: Sequence[Query], seed: int) -> list[Query]:
     return [queries[row] for *_, row in sorted(places)[:_ROWS]]
 
 
-def _row(index: SearchIndex, query: Query) -> Row:
+def _row(index: SearchIndex, dataset: Dataset, query: Query) -> Row:
     text = joined(query.captions)
-    results = index.search(query.reference_id, text, top=_SHOWN)
+    ranked = [i for i in dataset.gallery("val", query.category) if i != query.reference_id]
+    others = set(index.gallery.image_ids).difference(ranked)
+    results = index.search(query.reference_id, text, top=_SHOWN, without=others)
     asked = SearchQuery(images=(query.reference_id,), text=text)
-    ranked = [i for i in index.gallery.image_ids if i != query.reference_id]
     ranks = index.target_ranks(asked, query.target_ids, ranked)
-    return Row(query, text, results, min(each.rank for each in ranks))
+    return Row(query, text, results, min(each.rank for each in ranks), len(ranked))
 
 
 def _draw(dataset: Dataset, rows: Sequence[Row], out: Path) -> None:
@@ -118,7 +123,7 @@ def _draw_row(figure: Any, grid: Any, place: int, dataset: Dataset, row: Row) ->
         _show(axes, dataset, result.id, framed=result.id in row.query.target_ids)
         if column == 0:
             told = "" if place else "the nearest five; the "
-            _title(axes, f"{told}target is at rank {row.rank:,}")
+            _title(axes, f"{told}target is at rank {row.rank:,} of {row.among:,}")
 
 
 def _show(axes: Any, dataset: Dataset, image_id: str, *, framed: bool) -> None:
