@@ -27,7 +27,7 @@ _held: Final[dict[Path, tuple[int, int]]] = {}
 """The outputs that are held: the lock's file descriptor, and the thread that took it."""
 
 _TRIES: Final = 5
-"""How often the name of a holder is looked for."""
+"""How often a lock is tried, and the name of its holder looked for."""
 _BETWEEN_TRIES: Final = 0.02
 """Seconds from one look to the next."""
 
@@ -68,6 +68,23 @@ def release_all() -> None:
         _release(path)
 
 
+def remove_unheld(path: Path) -> None:
+    """Removes the lock's file of an output that nobody holds, as a killed process leaves it.
+
+    It is removed by who holds its lock, as after every writing: a writer that opened it before
+    finds that its name leads elsewhere, and begins again.
+    """
+    file = lock_file(real(path))
+    with suppress(OSError):
+        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_same(descriptor, file):
+                file.unlink()
+        finally:
+            os.close(descriptor)
+
+
 def lock_file(path: Path) -> Path:
     """The file beside an output that is locked."""
     return path.with_name(f".{path.name}.lock")
@@ -84,6 +101,7 @@ def _hold(path: Path, place: Path, field: str) -> None:
 
 def _locked(path: Path, file: Path, field: str) -> int:
     """A descriptor of the lock's file, which is locked."""
+    tries = _TRIES
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
@@ -91,6 +109,10 @@ def _locked(path: Path, file: Path, field: str) -> int:
         except BlockingIOError:
             holder = _holder(descriptor)
             os.close(descriptor)
+            tries -= 1
+            if tries:  # who removes what a killed process left holds it for a moment
+                time.sleep(_BETWEEN_TRIES)
+                continue
             raise UsageError(
                 f"{path} is being written by {holder}: wait until it ends, or choose another "
                 f"`{field}`"

@@ -22,7 +22,7 @@ from cir.files import (
     sweep,
     unwritable,
 )
-from cir.locks import held
+from cir.locks import held, remove_unheld
 from cir.types import Artefact, FolderArtefact
 
 
@@ -63,7 +63,11 @@ def claimed(outputs: Sequence[Output], inputs: Mapping[str, Path]) -> Iterator[N
     for output in outputs:
         _require_name(output.path)
         _require_apart(output, inputs)
-        _require_free(output)
+        try:
+            _require_free(output)
+        except CirError:
+            remove_unheld(output.path)  # a refused command is no next writer, which would
+            raise
     for one, other in combinations(outputs, 2):
         _require_distinct(one, other)
     with ExitStack() as stack:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from cir.errors import CirError, UsageError
-from cir.locks import held, lock_file
+from cir.locks import held, lock_file, remove_unheld
+from cir.outputs import Output, claimed
 
 _HOLD = (
     "import sys; from pathlib import Path; from cir.locks import held\n"
@@ -60,6 +61,42 @@ def test_a_lock_leaves_nothing_behind(tmp_path: Path) -> None:
     with held(path):
         path.write_text("made")
     assert [file.name for file in path.parent.iterdir()] == ["store.h5"]
+
+
+def test_a_refused_command_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    path = tmp_path / "store.h5"
+    path.touch()
+    output = Output("out", path, "store")
+    with holder(path) as process:
+        with pytest.raises(UsageError, match="exists"), claimed([output], {}):
+            raise AssertionError
+        assert lock_file(path).exists()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with pytest.raises(UsageError, match="exists"), claimed([output], {}):
+        raise AssertionError
+    assert [file.name for file in tmp_path.iterdir()] == ["store.h5"]
+
+
+def test_a_writer_is_not_refused_because_a_left_lock_is_being_removed(tmp_path: Path) -> None:
+    path, done = tmp_path / "store.h5", threading.Event()
+
+    def removing() -> None:
+        while not done.is_set():
+            remove_unheld(path)
+
+    threads = [threading.Thread(target=removing) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(40):
+            with held(path):
+                assert lock_file(path).exists()
+            lock_file(path).touch()
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_a_thread_holds_what_it_holds_and_another_does_not(tmp_path: Path) -> None:

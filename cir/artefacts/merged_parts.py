@@ -50,7 +50,7 @@ def merge_parts(folders: Sequence[Path], out: Path) -> MergedParts:
     Of the rows of one id in a folder, the one of the later part counts.
 
     Args:
-        folders: Of parts (`cir.artefacts.vector_parts`), as `cir embed --engine ray` leaves them.
+        folders: Of parts (`cir.artefacts.vector_parts`), as `cir embed` on Ray leaves them.
         out: The store to write; one that is there is replaced.
 
     Raises:

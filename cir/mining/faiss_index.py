@@ -65,7 +65,7 @@ class FlatIndex:
 
         At most the whole gallery is returned, however large k is.
         """
-        _require_dim(queries, self._vectors)
+        _require_dim(queries, self._vectors.shape[1])
         cosines, rows = self._index.search(
             np.ascontiguousarray(queries), min(k, len(self._vectors))
         )
@@ -89,6 +89,8 @@ class CandidateIndex:
     """The string by which FAISS's `index_factory` makes this index."""
     candidates: int
     """Rows proposed for each query."""
+    count: int
+    """Rows of the gallery."""
 
     def __init__(
         self,
@@ -115,31 +117,26 @@ class CandidateIndex:
         """
         _require_vectors(vectors)
         _require_trainable(len(vectors), kind)
-        self._vectors = vectors
+        self.count, self._dim = vectors.shape
         self.candidates = min(candidates, len(vectors))
         self.factory = _factory(kind, *vectors.shape)
         self._index = self._empty_index(kind, device)
         with _threads(1 if kind == "hnsw" else None):
-            self._fill(progress)
+            self._fill(vectors, progress)
 
     def propose(
         self, queries: Float32[np.ndarray, "queries dim"]
     ) -> Int64[np.ndarray, "queries candidates"]:
         """Rows near to each query; `NO_ROW` behind the last where the index gives fewer."""
-        _require_dim(queries, self._vectors)
+        _require_dim(queries, self._dim)
         rows: Int64[np.ndarray, "queries candidates"]
         _, rows = self._index.search(np.ascontiguousarray(queries), self.candidates)
         return rows
 
     @property
-    def count(self) -> int:
-        """Rows of the gallery."""
-        return len(self._vectors)
-
-    @property
     def most_effort(self) -> int:
         """The effort of `near` with which nothing is left out: all lists, or all vectors."""
-        return int(getattr(self._index, "nlist", len(self._vectors)))
+        return int(getattr(self._index, "nlist", self.count))
 
     def near(
         self,
@@ -156,8 +153,8 @@ class CandidateIndex:
             effort: Lists looked into, or of a graph, vectors looked at.
             among: The rows that may be found.
         """
-        _require_dim(query[None], self._vectors)
-        count = min(k, len(self._vectors))
+        _require_dim(query[None], self._dim)
+        count = min(k, self.count)
         looking = _looking(max(effort, k), effort, among, graph=hasattr(self._index, "hnsw"))
         _, (rows,) = self._index.search(np.ascontiguousarray(query[None]), count, params=looking)
         found: Int64[np.ndarray, " found"] = rows[rows != NO_ROW]
@@ -165,13 +162,12 @@ class CandidateIndex:
 
     def _empty_index(self, kind: IndexKind, device: torch.device) -> Any:
         """The index, untrained and without vectors."""
-        count, dim = self._vectors.shape
-        index: Any = faiss.index_factory(dim, self.factory, faiss.METRIC_INNER_PRODUCT)
+        index: Any = faiss.index_factory(self._dim, self.factory, faiss.METRIC_INNER_PRODUCT)
         if kind == "hnsw":
             index.hnsw.efSearch = self.candidates
             return index
         index.cp.niter = _ITERATIONS
-        probes = math.ceil(index.nlist * min(1, _SPARE * self.candidates / count))
+        probes = math.ceil(index.nlist * min(1, _SPARE * self.candidates / self.count))
         if kind == "ivfpq":
             index.pq.cp.niter, index.pq.cp.max_points_per_centroid = _ITERATIONS, _TRAINED_BY
         elif max(probes, self.candidates) <= GPU_MOST:
@@ -179,24 +175,25 @@ class CandidateIndex:
         index.nprobe = probes
         return index
 
-    def _fill(self, progress: Progress) -> None:
+    def _fill(self, vectors: Float32[np.ndarray, "gallery dim"], progress: Progress) -> None:
         """Trains the index, and adds the vectors in blocks."""
         if not self._index.is_trained:
-            self._index.train(self._sample(_TRAINED_BY * max(self._index.nlist, _CODES)))
-        with progress.task("index", len(self._vectors), "images") as task:
-            for start in range(0, len(self._vectors), _BLOCK):
-                block = np.ascontiguousarray(self._vectors[start : start + _BLOCK])
+            self._index.train(_sample(vectors, _TRAINED_BY * max(self._index.nlist, _CODES)))
+        with progress.task("index", len(vectors), "images") as task:
+            for start in range(0, len(vectors), _BLOCK):
+                block = np.ascontiguousarray(vectors[start : start + _BLOCK])
                 self._index.add(block)
                 task.advance(len(block))
 
-    def _sample(self, count: int) -> Float32[np.ndarray, "sample dim"]:
-        """Vectors drawn with a fixed seed, in the order of their rows."""
-        gallery = len(self._vectors)
-        rows = np.random.default_rng(0).choice(gallery, min(count, gallery), replace=False)
-        sample: Float32[np.ndarray, "sample dim"] = np.ascontiguousarray(
-            self._vectors[np.sort(rows)]
-        )
-        return sample
+
+def _sample(
+    vectors: Float32[np.ndarray, "gallery dim"], count: int
+) -> Float32[np.ndarray, "sample dim"]:
+    """Vectors drawn with a fixed seed, in the order of their rows."""
+    gallery = len(vectors)
+    rows = np.random.default_rng(0).choice(gallery, min(count, gallery), replace=False)
+    sample: Float32[np.ndarray, "sample dim"] = np.ascontiguousarray(vectors[np.sort(rows)])
+    return sample
 
 
 def _looking(vectors: int, lists: int, among: Bool[np.ndarray, " gallery"], *, graph: bool) -> Any:
@@ -244,10 +241,8 @@ def _require_vectors(vectors: Float32[np.ndarray, "gallery dim"]) -> None:
         raise VectorError("the gallery holds no vectors: nothing can be searched for")
 
 
-def _require_dim(
-    queries: Float32[np.ndarray, "queries dim"], vectors: Float32[np.ndarray, "gallery _"]
-) -> None:
-    dim, expected = queries.shape[1], vectors.shape[1]
+def _require_dim(queries: Float32[np.ndarray, "queries dim"], expected: int) -> None:
+    dim = queries.shape[1]
     if dim != expected:
         raise VectorError(f"the queries are {dim}-d; the gallery holds {expected}-d vectors")
 

@@ -27,6 +27,8 @@ from cir.sources.annotations import RECORD_FILES, read_records
 STORE_SUFFIX: Final = ".h5"
 FLAT: Final = "flat"
 """The index that compares every vector."""
+CODES: Final = "ivfpq"
+"""The index that holds a short code of each vector."""
 AUTO: Final = "auto"
 """The index that the number of photos decides."""
 
@@ -116,7 +118,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def read_store(store: Path, index: str = FLAT) -> Embeddings:
-    """Reads a store's images; vectors that are searched elsewhere stay in the file.
+    """Reads a store's images; vectors stay in the file where few of them are read for a query.
 
     Args:
         store: The file.
@@ -125,7 +127,7 @@ def read_store(store: Path, index: str = FLAT) -> Embeddings:
     Raises:
         StoreError: it is missing or damaged.
     """
-    return map_embeddings(store) if is_milvus(index) else read_images(store)
+    return map_embeddings(store) if _stays_in_file(index) else read_images(store)
 
 
 def open_gallery(
@@ -151,12 +153,17 @@ def open_gallery(
         UnreachableError: Milvus does not answer.
     """
     held = embeddings or read_store(source.store, index)
-    gallery = stored_gallery(source, held, mapped=is_milvus(index))
+    gallery = stored_gallery(source, held, mapped=_stays_in_file(index))
     proposing = _index_of(gallery, held, index, progress)
     if proposing is not None:
         gallery.searched_through(proposing)
     apply_changes(gallery, Changes(source.store), held.provenance)
     return gallery
+
+
+def _stays_in_file(index: str) -> bool:
+    """Whether vectors are read one by one: codes and Milvus are for galleries beyond the memory."""
+    return is_milvus(index) or index == CODES
 
 
 def _index_of(

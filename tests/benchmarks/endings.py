@@ -177,7 +177,7 @@ def state(output: Path) -> Any:
     if output.suffix == ".json":
         return json.loads(output.read_text())
     if output.suffix == ".html":  # names the command that made it
-        return output.read_text().replace(f"{output.parent.name}/", "")
+        return output.read_text().replace("<wbr>", "").replace(f"{output.parent.name}/", "")
     if output.is_file():
         return output.read_bytes()
     return {

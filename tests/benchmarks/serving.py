@@ -210,6 +210,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", nargs="?", help="run folder; by default the plain sum")
     parser.add_argument("--store", help="embedding store")
+    parser.add_argument("--index", default="auto", help="as that of cir serve")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--seconds", type=float, default=20)
@@ -218,7 +219,7 @@ def main() -> None:
     arguments = [
         *([given.run] if given.run else []),
         *(["--store", given.store] if given.store else []),
-        *("--device", given.device),
+        *("--device", given.device, "--index", given.index),
     ]
     if given.beside:
         _compare(given, arguments)

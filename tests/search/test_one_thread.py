@@ -38,9 +38,7 @@ def test_little_is_encoded_in_one_thread(
     assert torch.get_num_threads() == THREADS
 
 
-def test_a_heavy_encoder_has_all_threads(
-    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_heavy_encoder_has_all_threads(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder, "image_weights", 87_000_000)
     monkeypatch.setattr(encoder, "image_size", 288)
     with threads_for(encoder, 1, 1):

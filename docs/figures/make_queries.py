@@ -1,0 +1,142 @@
+"""Draws queries of a dataset and what a trained run finds: a row each, true targets framed.
+
+    python docs/figures/make_queries.py runs/shop docs/figures/queries.webp [--seed 0]
+
+The queries are drawn by chance from those of val, one a category where there are enough. What is
+found is what `cir search` finds among the photos that `cir evaluate` ranks: val's of the query's
+category, without the reference and copies of it.
+"""
+
+import argparse
+import io
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+
+import cir
+from cir.data.captions import joined
+from cir.data.dataset import Dataset
+from cir.data.queries import Query
+from cir.search.index import SearchIndex, SearchResult
+from cir.search.opening import source_of_run
+from cir.search.query import SearchQuery
+
+_ROWS: Final = 5
+_SHOWN: Final = 5
+_INK: Final = "#1c2b33"
+_FAINT: Final = "#5f6f78"
+_TARGET: Final = "#1f8a5b"
+_WIDTH: Final = 24
+"""Letters of a line of a query's text."""
+_QUALITY: Final = 82
+
+
+@dataclass(frozen=True)
+class Row:
+    """A query and what was found."""
+
+    query: Query
+    text: str
+    results: Sequence[SearchResult]
+    rank: int
+    """Of the target that stands first."""
+    among: int
+    """How many photos were ranked."""
+
+
+def main() -> None:
+    """Reads the command line, searches, draws."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("run", type=Path, help="run folder of cir train")
+    parser.add_argument("out", type=Path, help="WebP file to write")
+    parser.add_argument("--seed", type=int, default=0, help="which queries are drawn")
+    options = parser.parse_args()
+    source = source_of_run(options.run)
+    if source is None or source.dataset is None:
+        parser.error(f"{options.run} names no dataset")
+    index = cir.load(options.run).index(source.store, dataset=source.dataset.root)
+    dataset = source.dataset
+    drawn = _drawn(dataset.queries("val"), options.seed)
+    _draw(dataset, [_row(index, dataset, query) for query in drawn], options.out)
+
+
+def _drawn(queries: Sequence[Query], seed: int) -> list[Query]:
+    """Queries in an order of chance, those of a category that stands there already at the end."""
+    order = np.random.default_rng(seed).permutation(len(queries))
+    seen: dict[str, int] = {}
+    places = []
+    for row in order:
+        category = queries[row].category
+        seen[category] = seen.get(category, 0) + 1
+        places.append((seen[category], len(places), row))
+    return [queries[row] for *_, row in sorted(places)[:_ROWS]]
+
+
+def _row(index: SearchIndex, dataset: Dataset, query: Query) -> Row:
+    text = joined(query.captions)
+    ranked = [i for i in dataset.gallery("val", query.category) if i != query.reference_id]
+    others = set(index.gallery.image_ids).difference(ranked)
+    results = index.search(query.reference_id, text, top=_SHOWN, without=others)
+    asked = SearchQuery(images=(query.reference_id,), text=text)
+    ranks = index.target_ranks(asked, query.target_ids, ranked)
+    return Row(query, text, results, min(each.rank for each in ranks), len(ranked))
+
+
+def _draw(dataset: Dataset, rows: Sequence[Row], out: Path) -> None:
+    figure = plt.figure(figsize=(9.6, 1.62 * len(rows)), facecolor="white")
+    grid = figure.add_gridspec(
+        len(rows),
+        _SHOWN + 2,
+        width_ratios=[1, 1.5, *[1] * _SHOWN],
+        left=0.012,
+        right=0.988,
+        top=0.958,
+        bottom=0.012,
+        wspace=0.07,
+        hspace=0.22,
+    )
+    for place, row in enumerate(rows):
+        _draw_row(figure, grid, place, dataset, row)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=130)
+    with Image.open(drawn) as image:
+        image.convert("RGB").save(out, quality=_QUALITY, method=6)
+
+
+def _draw_row(figure: Any, grid: Any, place: int, dataset: Dataset, row: Row) -> None:
+    reference = figure.add_subplot(grid[place, 0])
+    _show(reference, dataset, row.query.reference_id, framed=False)
+    _title(reference, "a photo" if place == 0 else "")
+    words = figure.add_subplot(grid[place, 1])
+    words.axis("off")
+    _title(words, "and a text" if place == 0 else "")
+    text = textwrap.fill(f"“{row.text}”", _WIDTH)
+    words.text(0.02, 0.97, text, ha="left", va="top", color=_INK, fontsize=9.5, linespacing=1.45)
+    for column, result in enumerate(row.results):
+        axes = figure.add_subplot(grid[place, 2 + column])
+        _show(axes, dataset, result.id, framed=result.id in row.query.target_ids)
+        if column == 0:
+            told = "" if place else "the nearest five; the "
+            _title(axes, f"{told}target is at rank {row.rank:,} of {row.among:,}")
+
+
+def _show(axes: Any, dataset: Dataset, image_id: str, *, framed: bool) -> None:
+    with Image.open(dataset.image_path(image_id)) as photo:
+        axes.imshow(np.asarray(photo.convert("RGB")), interpolation="lanczos")
+    axes.set(xticks=[], yticks=[], anchor="NW")
+    for spine in axes.spines.values():
+        spine.set(color=_TARGET if framed else "#d5dde1", linewidth=4 if framed else 1)
+
+
+def _title(axes: Any, text: str) -> None:
+    axes.set_title(text, loc="left", fontsize=10, color=_FAINT, pad=6)
+
+
+if __name__ == "__main__":
+    main()
