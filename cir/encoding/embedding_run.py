@@ -19,7 +19,7 @@ from cir.config import OnError
 from cir.encoding.batching import images_at_once, texts_at_once
 from cir.encoding.blocks import Blocks, SavedRows, as_bytes, as_texts, key_of
 from cir.encoding.encoder import Encoder
-from cir.encoding.known_images import EncodedImages, KnownImages
+from cir.encoding.known_images import EncodedImages, GatheredImages, KnownImages
 from cir.encoding.libraries import versions
 from cir.encoding.photo_batches import EncodedBatch, PhotosToEncode, encoded_batches
 from cir.encoding.places import Place, gathered
@@ -177,7 +177,7 @@ class EmbeddingRun:
         """
         every = self.processes.broadcast_from_main(plan)
         own = every[self.processes.part(len(every.ids))]
-        done: list[EncodedImages] = []
+        done = GatheredImages(len(own.ids), self.encoder.dim)
         skipped: dict[str, str] = {}
         with (
             self.progress.task("images", len(own.ids), "images") as task,
@@ -187,10 +187,10 @@ class EmbeddingRun:
             for batch in batches:
                 skipped |= self._accepted(batch.faults)
                 saved.add(batch.images.to_arrays())
-                done.append(batch.images)
+                done.add(batch.images)
                 task.advance(batch.photos)
-        parts = self.processes.all_in_main((done, skipped))
-        tables = [table for tables, _ in parts for table in tables]
+        parts = self.processes.all_in_main((done.table(), skipped))
+        tables = [table for table, _ in parts]
         return tables, {i: why for _, faults in parts for i, why in faults.items()}
 
     def _batches(

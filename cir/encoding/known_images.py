@@ -48,6 +48,34 @@ class EncodedImages:
         return cls(store.images.keys, states, store.image_sha256, store.images.vectors)
 
 
+class GatheredImages:
+    """Encoded images as they come, in arrays that are made beforehand.
+
+    Arrays that stay, a batch each, would keep the allocator from giving back what lies between
+    them, which was measured to be ten times as much.
+    """
+
+    def __init__(self, most: int, dim: int) -> None:
+        self._ids: list[str] = []
+        self._sha256: list[str] = []
+        self._states = np.empty((most, 2), np.int64)
+        self._vectors = np.empty((most, dim), np.float32)
+
+    def add(self, images: EncodedImages) -> None:
+        """Takes some images."""
+        rows = slice(len(self._ids), len(self._ids) + len(images.ids))
+        self._states[rows], self._vectors[rows] = images.states, images.vectors
+        self._ids += images.ids
+        self._sha256 += images.sha256
+
+    def table(self) -> EncodedImages:
+        """All of them."""
+        count = len(self._ids)
+        return EncodedImages(
+            tuple(self._ids), self._states[:count], tuple(self._sha256), self._vectors[:count]
+        )
+
+
 @dataclass(frozen=True)
 class ImagePlan:
     """What there is to do for the photos of a dataset."""

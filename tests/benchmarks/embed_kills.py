@@ -1,6 +1,7 @@
 """`cir embed` killed again and again while its photos change, against one run that never was.
 
     python -m tests.benchmarks.embed_kills --times 20
+    python -m tests.benchmarks.embed_kills --times 20 --processes 2
 
 Makes a small dataset and embeds it with cir-tiny. Then, as many times: some photos are added, some
 changed, some removed, some touched or renamed, and captions change with them; `cir embed` is
@@ -8,13 +9,16 @@ started and killed by SIGKILL at a drawn moment (while it starts, after a drawn 
 while it writes the store). At the end `cir embed` runs once more, undisturbed, and once afresh into
 another file. Fails unless the two hold the same ids, digests, states, texts and vectors, bit for
 bit, and nothing else is left beside them. What is done is saved after every
-batch, of two photos.
+batch, of two photos. Of several processes, started as torchrun starts them, a drawn one is killed,
+and the others are then ended as torchrun ends them; the run afresh is of one process.
 """
 
 import argparse
 import json
 import os
 import random
+import signal
+import socket
 import sys
 import tempfile
 import time
@@ -27,7 +31,7 @@ import numpy as np
 
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.data.dataset import Dataset
-from tests.support.forked import CODE, Forked, forked
+from tests.support.forked import CODE, forked
 from tests.support.worlds import blot, small_dataset
 
 LONGEST: Final = 60.0
@@ -47,9 +51,10 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--photos", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder), options.photos, options.seed)
+        world = World(Path(folder), options.photos, options.seed, options.processes)
         met = survived(world, options.times, report)
     report("| a kill met the program | times |\n|---|---:|")
     for moment, times in met.most_common():
@@ -60,8 +65,8 @@ def main() -> None:
 class World:
     """A dataset whose photos change, and its store."""
 
-    def __init__(self, folder: Path, photos: int, seed: int) -> None:
-        self.folder, self.out = folder, folder / "e.h5"
+    def __init__(self, folder: Path, photos: int, seed: int, processes: int = 1) -> None:
+        self.folder, self.out, self.processes = folder, folder / "e.h5", processes
         self.draw, self.pixels = random.Random(seed), np.random.default_rng(seed)
         made = small_dataset(folder / "dataset", ("dress",), images=photos // 3, queries=20)
         self.root, self.images, self.made = made.root, made.root / "images", 0
@@ -122,7 +127,7 @@ def survived(
         told(f"run {number}: {done}; killed while {moment}")
     finished(embedding(world, world.out))
     whole = world.folder / "whole.h5"
-    finished(embedding(world, whole))
+    finished(Ranks(world, whole, 1))
     require_same(read_embeddings(world.out), read_embeddings(whole))
     left = {path.name for path in world.folder.iterdir()} - {"dataset", "e.h5", "whole.h5"}
     if left := {name for name in left if not name.endswith(".lock")}:
@@ -130,19 +135,53 @@ def survived(
     return met
 
 
-def embedding(world: World, out: Path) -> Forked:
+class Ranks:
+    """The program, started in as many processes as a launcher starts."""
+
+    def __init__(self, world: World, out: Path, count: int) -> None:
+        words = ["embed", str(world.root), "--model", "cir-tiny", "--out", str(out)]
+        words = [_PROGRAM, *words, "--workers", "1", "--device", "cpu", "--batch-size", "2"]
+        self._draw = world.draw
+        self._running = [forked(CODE, words, known) for known in _environments(count)]
+
+    def poll(self) -> int | None:
+        """None while any runs; then the first code that is no success, or 0."""
+        codes = [process.poll() for process in self._running]
+        return None if None in codes else next(filter(None, codes), 0)
+
+    def kill(self) -> None:
+        """Kills one, and ends the others."""
+        self._draw.choice(self._running).kill()
+        for process in self._running:
+            process.send_signal(signal.SIGTERM)
+
+    def communicate(self, timeout: float) -> str:
+        """Waits for the ends; what all said."""
+        return " ".join(text for each in self._running for text in each.communicate(timeout))
+
+
+def _environments(count: int) -> list[dict[str, str]]:
+    """What a launcher tells each process; nothing where there is one."""
+    if count == 1:
+        return [{}]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count)}
+    shared["LOCAL_WORLD_SIZE"] = str(count)
+    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+
+
+def embedding(world: World, out: Path) -> Ranks:
     """The program, started."""
-    words = ["embed", str(world.root), "--model", "cir-tiny", "--out", str(out)]
-    return forked(
-        CODE, [_PROGRAM, *words, "--workers", "1", "--device", "cpu", "--batch-size", "2"]
-    )
+    return Ranks(world, out, world.processes)
 
 
-def finished(process: Forked) -> None:
+def finished(process: Ranks) -> None:
     """Waits for the end, which is to be good."""
     said = process.communicate(600)
-    if process.returncode:
-        raise SystemExit(f"cir embed ended with {process.returncode}: {' '.join(said)}")
+    if code := process.poll():
+        raise SystemExit(f"cir embed ended with {code}: {said}")
 
 
 def killed(world: World, moment: Callable[["Attempt", float], bool]) -> str:

@@ -13,7 +13,7 @@ from cir.encoding.encoder import Encoder
 from cir.encoding.foreign import adopted
 
 WORKERS: Final = 2
-LONGEST: Final = 60.0
+LONGEST: Final = 300.0
 """Seconds that an actor waits for the others."""
 
 
