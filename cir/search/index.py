@@ -18,6 +18,7 @@ from cir.errors import UsageError, VectorError
 from cir.search.composing import Encoded, compose_queries
 from cir.search.copies import Found, distinct
 from cir.search.gallery import Gallery, ImageRecord
+from cir.search.one_thread import threads_to_compare
 from cir.search.proposing import Allowed
 from cir.search.query import Example, SearchQuery
 from cir.search.scan import Scan, scans_of
@@ -161,12 +162,13 @@ class SearchIndex:
         seconds = seconds or Seconds()
         with seconds.measured("encode"):
             encoded = Encoded(self.retriever, self.gallery, queries)
-        with seconds.measured("compose"):
-            composed = compose_queries(self.retriever, queries, encoded)
-        with seconds.measured("search"):
-            scans = scans_of(self.gallery, composed)
-            pairs = zip(queries, scans, strict=True)
-            return [self._results(query, scan, encoded) for query, scan in pairs]
+        with threads_to_compare(len(queries), len(self.gallery)):
+            with seconds.measured("compose"):
+                composed = compose_queries(self.retriever, queries, encoded)
+            with seconds.measured("search"):
+                scans = scans_of(self.gallery, composed)
+                pairs = zip(queries, scans, strict=True)
+                return [self._results(query, scan, encoded) for query, scan in pairs]
 
     def target_ranks(
         self, query: SearchQuery, targets: Sequence[str], gallery: Sequence[str] | None = None

@@ -2,14 +2,17 @@
 
 A photo in the bundled encoder takes two threads longer than one, and half as much processor time
 again; beside a busy neighbour, who makes one of the two late, more (`tests/benchmarks/busy.py`).
+To compare one query with 74,381 photos takes two threads of BLAS five times as long as one there.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 from cir.encoding.batching import work_of_photo
 from cir.encoding.encoder import Encoder
@@ -19,6 +22,9 @@ _LIGHT: Final = 1e8
 _PHOTOS: Final = 2
 _TEXTS: Final = 8
 """What a light encoder was measured to encode no slower in one thread than in two."""
+_QUERIES: Final = 2
+_ROWS: Final = 100_000
+"""What is compared within some milliseconds by one thread."""
 
 
 @contextmanager
@@ -34,9 +40,24 @@ def threads_for(encoder: Encoder, photos: int, texts: int) -> Iterator[None]:
         texts: How many texts.
     """
     light = encoder.device.type == "cpu" and work_of_photo(encoder) <= _LIGHT
-    if not light or photos > _PHOTOS or texts > _TEXTS:
+    with _one_thread() if light and photos <= _PHOTOS and texts <= _TEXTS else nullcontext():
         yield
-        return
+
+
+@contextmanager
+def threads_to_compare(queries: int, rows: int) -> Iterator[None]:
+    """Composes queries and compares them with photos, likewise.
+
+    Args:
+        queries: How many.
+        rows: How many photos each is compared with.
+    """
+    with _one_thread() if queries <= _QUERIES and rows <= _ROWS else nullcontext():
+        yield
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
     _BLOCKS.enter()
     try:
         yield
@@ -44,17 +65,24 @@ def threads_for(encoder: Encoder, photos: int, texts: int) -> Iterator[None]:
         _BLOCKS.leave()
 
 
+@cache
+def _blas() -> ThreadpoolController:
+    """The libraries that multiply NumPy's matrices: to look for them takes some milliseconds."""
+    return ThreadpoolController().select(user_api="blas")
+
+
 class _Blocks:
-    """The blocks under way, and the threads that there were before."""
+    """The blocks under way, and the threads of torch and of BLAS that there were before."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._inside, self._before = 0, 0
+        self._limited: Any = None
 
     def enter(self) -> None:
         with self._lock:
             if not self._inside:
-                self._before = torch.get_num_threads()
+                self._before, self._limited = torch.get_num_threads(), _blas().limit(limits=1)
             self._inside += 1
             torch.set_num_threads(1)
 
@@ -62,6 +90,8 @@ class _Blocks:
         with self._lock:
             self._inside -= 1
             torch.set_num_threads(1 if self._inside else self._before)
+            if not self._inside and self._limited is not None:
+                self._limited.restore_original_limits()
 
 
 _BLOCKS: Final = _Blocks()

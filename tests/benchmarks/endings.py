@@ -16,6 +16,7 @@ Prints a line an ending and a table. Fails unless all of this holds.
 """
 
 import argparse
+import io
 import json
 import os
 import random
@@ -30,6 +31,8 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
+
+import pyarrow.parquet as pq
 
 from cir.artefacts.store import read_embeddings
 from cir.locks import lock_file
@@ -181,12 +184,17 @@ def state(output: Path) -> Any:
     if output.is_file():
         return output.read_bytes()
     return {
-        name: kept
+        name: _rows(kept) if name.endswith(".parquet") else kept
         for name, kept in contents(output).items()
         if not name.endswith(("times.jsonl", "config.json", "report.html", "trainer.pt"))
         and not name.endswith(("metadata.json", ".h5"))
         and "tensorboard" not in name
     }
+
+
+def _rows(content: bytes) -> Any:
+    """A table without what it says of the store that it was mined from, which holds times."""
+    return pq.read_table(io.BytesIO(content)).replace_schema_metadata(None).to_pydict()
 
 
 # -------------------------------------------------------------------------------- one ending
@@ -248,10 +256,20 @@ def _require_nothing_half_made(folder: Path, name: str) -> None:
 
 def _require_same(world: World, folder: Path, name: str) -> None:
     output = _output(folder / name, name)
-    _require(state(output) == world.unharmed[name], f"{name}: {output} is not as the unharmed one")
+    found, expected = state(output), world.unharmed[name]
+    line = f"{name}: {output} is not as the unharmed one{_where(found, expected)}"
+    _require(found == expected, line)
     hidden = {path.name for path in folder.rglob(".*") if path.name != MARKER}
     _require(not hidden, f"{name}: {hidden} is left")
     _require({p.name for p in folder.iterdir()} == {output.name}, f"{name}: something else is left")
+
+
+def _where(found: Any, expected: Any) -> str:
+    """The files of a folder that differ."""
+    if not isinstance(found, dict):
+        return ""
+    names = sorted(found.keys() | expected.keys())
+    return f": {[n for n in names if found.get(n) != expected.get(n)]}"
 
 
 def _require(holds: object, line: str) -> None:

@@ -1,4 +1,4 @@
-"""How many threads encode a query."""
+"""How many threads encode a query, and compare it with photos."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -6,9 +6,10 @@ from threading import Barrier
 
 import pytest
 import torch
+from threadpoolctl import ThreadpoolController
 
 from cir.encoding.encoder import Encoder
-from cir.search.one_thread import threads_for
+from cir.search.one_thread import threads_for, threads_to_compare
 from tests.support.micro import micro_encoder
 
 THREADS = 2
@@ -36,6 +37,21 @@ def test_little_is_encoded_in_one_thread(
     with threads_for(encoder, photos, texts):
         assert torch.get_num_threads() == expected
     assert torch.get_num_threads() == THREADS
+
+
+@pytest.mark.parametrize(
+    ("queries", "rows", "one"), [(1, 9, True), (3, 9, False), (1, 10**6, False)]
+)
+def test_few_queries_are_compared_in_one_thread(queries: int, rows: int, one: bool) -> None:
+    def threads() -> list[int]:
+        return [torch.get_num_threads(), *(library["num_threads"] for library in blas.info())]
+
+    blas = ThreadpoolController().select(user_api="blas")
+    with blas.limit(limits=THREADS):
+        before = threads()
+        with threads_to_compare(queries, rows):
+            assert threads() == ([1] * len(before) if one else before)
+        assert threads() == before
 
 
 def test_a_heavy_encoder_has_all_threads(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
