@@ -132,6 +132,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
     [pytest.param(block, id=f"{name}-{n}") for n, (name, block) in enumerate(blocks("python"))],

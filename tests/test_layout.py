@@ -59,6 +59,7 @@ def test_each_folder_of_tests_mirrors_a_room() -> None:
     assert {folder.parts[0] for folder in rooms} >= ROOMS
 
 
+@pytest.mark.slow
 def test_calls_are_checked_wherever_arrays_are_annotated() -> None:
     """A module that names shapes and is in no package of the check would be annotated in vain."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]

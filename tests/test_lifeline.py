@@ -47,6 +47,7 @@ def test_workers_end_with_their_parent(
     process.communicate(timeout=20)
 
 
+@pytest.mark.slow
 def test_a_caller_that_stops_early_waits_for_no_worker(tmp_path: Path) -> None:
     from tests.support.endless import briefly
 

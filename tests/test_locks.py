@@ -78,6 +78,7 @@ def test_a_refused_command_removes_what_a_killed_one_left(tmp_path: Path) -> Non
     assert [file.name for file in tmp_path.iterdir()] == ["store.h5"]
 
 
+@pytest.mark.slow
 def test_a_writer_is_not_refused_because_a_left_lock_is_being_removed(tmp_path: Path) -> None:
     path, done = tmp_path / "store.h5", threading.Event()
 

@@ -1,6 +1,7 @@
 """The ragged array, against lists of lists."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ def lists_of(ragged: Ragged) -> list[list[int]]:
     return [ragged.of(owner).tolist() for owner in range(len(ragged))]
 
 
+@pytest.mark.slow
 @given(LISTS)
 def test_lists_and_pairs_give_back_each_owners_rows(lists):
     made = Ragged.of_lists(lists)
@@ -24,6 +26,7 @@ def test_lists_and_pairs_give_back_each_owners_rows(lists):
     ]
 
 
+@pytest.mark.slow
 @given(LISTS, st.data())
 def test_take_gives_owners_in_the_order_asked_for_and_as_often(lists, data):
     owners = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=8)) if lists else []
@@ -32,6 +35,7 @@ def test_take_gives_owners_in_the_order_asked_for_and_as_often(lists, data):
     assert lists_of(taken) == [lists[owner] for owner in owners]
 
 
+@pytest.mark.slow
 @given(LISTS)
 def test_where_keeps_the_chosen_rows_of_each_owner(lists):
     made = Ragged.of_lists(lists)

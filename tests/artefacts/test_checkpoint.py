@@ -134,6 +134,7 @@ def test_saving_again_replaces_all_of_it(folder: Path) -> None:
     assert [file.name for file in folder.parent.iterdir()] == ["last"]
 
 
+@pytest.mark.slow
 def test_a_kill_between_the_two_renames_loses_nothing(folder: Path) -> None:
     folder.rename(files._retired(folder))
     assert same(read_checkpoint(folder).combiner, tensors(0))

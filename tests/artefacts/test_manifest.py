@@ -253,6 +253,7 @@ def test_a_truncated_manifest_is_one_line(path: Path, share: float) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_is_refused(path: Path) -> None:
     write_manifest(drawn([2, 0, 3, 1], metadata=SEALED), path)
     whole = bytearray(path.read_bytes())

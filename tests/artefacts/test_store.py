@@ -102,6 +102,7 @@ def test_the_files_precision_and_libraries_are_read_back(tmp_path: Path) -> None
         assert file.attrs["precision"] == "bf16"
 
 
+@pytest.mark.slow
 def test_a_store_of_an_earlier_version_is_read(path: Path) -> None:
     """It has no checksum, no states of files and no precision."""
     with h5py.File(path, "r+") as file:

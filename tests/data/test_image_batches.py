@@ -52,6 +52,7 @@ def read(files: Sequence[Path], batches: Sequence[range], workers: int) -> list[
     return list(image_batches(files, batches, mean_colour, workers=workers, pinned=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_come_in_order_with_their_faults(photos: list[Path], workers: int) -> None:
     found = read(photos, [range(3), range(3, 6), range(6, 7)], workers)
@@ -83,6 +84,7 @@ def test_the_global_generator_is_left_alone(photos: list[Path], workers: int) ->
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_caller_that_stops_early(photos: list[Path]) -> None:
     stream = image_batches(photos, [range(1)] * 20, mean_colour, workers=2, pinned=False)
     next(stream)

@@ -202,6 +202,7 @@ def test_what_is_no_file_is_a_fault_and_nobody_waits(
         read_image(path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("shape", [(1, 65_500), (65_000, 1), (20_000, 100)])
 @pytest.mark.parametrize("name", ["squarepad", "clip"])

@@ -193,6 +193,7 @@ def _anew() -> Iterator[None]:
     forget()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_anew")
 def test_lacking_credentials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -211,6 +212,7 @@ def test_an_endpoint_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
     assert "check the network and AWS_ENDPOINT_URL" in line
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_anew")
 def test_an_endpoint_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "_ANSWERING", 0.1)
@@ -251,6 +253,7 @@ def test_an_address_is_one_with_any_slashes() -> None:
         assert remote_path(text) is None
 
 
+@pytest.mark.slow
 def test_a_photo_that_is_gone_is_unread(client: Any) -> None:
     with pytest.raises(UnreadImageError, match=f"{ADDRESS}/1.jpg is missing"):
         read_image(RemotePath("s3:/", BUCKET, "photos", "1.jpg"))

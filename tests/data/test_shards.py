@@ -37,6 +37,7 @@ def embedded(root: Path, out: Path) -> EmbedSummary:
     return embed_dataset(Dataset(root), encoder, out, batch_size=4, workers=0, on_error="fail")
 
 
+@pytest.mark.slow
 def test_a_dataset_in_shards_is_embedded_as_its_photos_are(tmp_path: Path) -> None:
     whole = small_dataset(tmp_path / "whole", categories=("dress",), images=4, queries=3, size=24)
     root = Path(shutil.copytree(whole.root, tmp_path / "sharded"))

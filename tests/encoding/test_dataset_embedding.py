@@ -137,6 +137,7 @@ def test_every_image_and_text_is_in_the_store(
     assert list(out.parent.iterdir()) == [out]
 
 
+@pytest.mark.slow
 def test_the_functions_in_memory_agree_with_the_store(
     pristine: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -172,6 +173,7 @@ def break_photos(dataset: Dataset, **contents: bytes) -> None:
         dataset.image_path(image_id).write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_fail_stops_at_the_first_broken_image_in_order(
     world: Dataset,
@@ -189,6 +191,7 @@ def test_fail_stops_at_the_first_broken_image_in_order(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_skip_leaves_broken_and_missing_images_out(
     world: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -249,6 +252,7 @@ def test_in_memory_the_first_broken_image_is_named(world: Dataset, encoder: Enco
 # ----------------------------------------------------------------------------------------- resuming
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 1, 2, 5, 7])
 def test_an_interrupted_run_goes_on_where_it_was(
     pristine: Dataset, encoder: Encoder, tmp_path: Path, after: int
@@ -314,6 +318,7 @@ def encoders() -> list[Encoder]:
     return [micro_encoder(dim=16) for _ in range(4)]
 
 
+@pytest.mark.slow
 def test_processes_write_the_store_of_one(
     world: Dataset, encoders: list[Encoder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,6 +333,7 @@ def test_processes_write_the_store_of_one(
     assert not embedded_by(SHARES, world, encoders, out, on_error="skip").written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shares", [SHARES, [0.5], []])
 def test_what_processes_did_before_one_ended_is_kept(
     pristine: Dataset,
@@ -379,6 +385,7 @@ dataset_embedding.embed_dataset(Dataset(Path(sys.argv[1])), encoder, Path(sys.ar
 """
 
 
+@pytest.mark.slow
 def test_a_photo_changed_meanwhile_is_encoded_anew(
     world: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -391,6 +398,7 @@ def test_a_photo_changed_meanwhile_is_encoded_anew(
     np.testing.assert_allclose(images.take([first]), images.take([last]), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_another_encoder_did_is_not_taken(
     pristine: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -407,6 +415,7 @@ def test_a_killed_run_goes_on_with_another_batch_size(
     assert done.resumed == 5 * BATCH
 
 
+@pytest.mark.slow
 def test_mending_a_photo_or_skipping_it_keeps_what_was_done(
     world: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -443,6 +452,7 @@ def retouch(dataset: Dataset, image_id: str, seconds: int = 5) -> None:
     os.utime(path, ns=(0, path.stat().st_mtime_ns + seconds * 10**9))
 
 
+@pytest.mark.slow
 def test_what_is_new_or_changed_is_encoded_and_the_rest_kept(
     world: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -470,6 +480,7 @@ def test_what_is_new_or_changed_is_encoded_and_the_rest_kept(
     assert_same_store(read_embeddings(whole), after)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_up_to_date_stays_as_it_is(
     pristine: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -481,6 +492,7 @@ def test_a_store_that_is_up_to_date_stays_as_it_is(
     assert (out.read_bytes(), out.stat().st_mtime_ns) == (before, changed_at)
 
 
+@pytest.mark.slow
 def test_captions_are_kept_added_and_dropped_likewise(
     world: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -501,6 +513,7 @@ def test_captions_are_kept_added_and_dropped_likewise(
     assert after.take(kept).tobytes() == before.take(kept).tobytes()
 
 
+@pytest.mark.slow
 def test_captions_of_queries_that_lack_a_photo_are_not_encoded(
     world: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -519,6 +532,7 @@ def test_captions_of_queries_that_lack_a_photo_are_not_encoded(
     assert done.captions == len(expected)
 
 
+@pytest.mark.slow
 def test_overwriting_encodes_everything_again(
     pristine: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -529,6 +543,7 @@ def test_overwriting_encodes_everything_again(
     assert (done.kept, done.encoded, done.written) == (0, IMAGES, True)
 
 
+@pytest.mark.slow
 def test_a_store_of_an_earlier_version_is_kept_by_the_bytes_of_its_photos(
     pristine: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -541,6 +556,7 @@ def test_a_store_of_an_earlier_version_is_kept_by_the_bytes_of_its_photos(
     assert_same_store(read_embeddings(out), made)
 
 
+@pytest.mark.slow
 def test_a_store_of_another_encoder_is_refused(
     pristine: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -549,6 +565,7 @@ def test_a_store_of_another_encoder_is_refused(
         embedded(pristine, micro_encoder(dim=16, seed=1), tmp_path / "e.h5")
 
 
+@pytest.mark.slow
 def test_a_store_of_another_precision_is_refused_or_mixed_on_request(
     world: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -563,6 +580,7 @@ def test_a_store_of_another_precision_is_refused_or_mixed_on_request(
     assert (done.encoded, read_embeddings(out).precision) == (1, "fp32+bf16")
 
 
+@pytest.mark.slow
 def test_the_store_says_which_libraries_made_it(
     pristine: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -573,6 +591,7 @@ def test_the_store_says_which_libraries_made_it(
     assert merged({"torch": "1.0"}, {"torch": "2.0"}) == {"torch": "1.0, 2.0"}
 
 
+@pytest.mark.slow
 def test_nothing_is_stale_of_a_store_just_made_and_a_touched_photo_is_not(
     world: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -584,6 +603,7 @@ def test_nothing_is_stale_of_a_store_just_made_and_a_touched_photo_is_not(
     assert found.touched == ("dtr003",)
 
 
+@pytest.mark.slow
 def test_photos_that_changed_places_are_stale(
     world: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -594,6 +614,7 @@ def test_photos_that_changed_places_are_stale(
     assert found
 
 
+@pytest.mark.slow
 def test_what_is_stale_is_told_by_kind(world: Dataset, encoder: Encoder, tmp_path: Path) -> None:
     out = tmp_path / "e.h5"
     break_photos(world, dtr002=b"")
@@ -704,6 +725,7 @@ def small_files(most: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [512, 8192])
 def test_a_full_disk_leaves_the_old_store_and_no_half(
     pristine: Dataset, encoder: Encoder, tmp_path: Path, most: int
@@ -731,6 +753,7 @@ def config(world: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> E
     return EmbedConfig(dataset=world.root, out=tmp_path / "e.h5", batch_size=BATCH, workers=0)
 
 
+@pytest.mark.slow
 def test_the_stage_prints_what_it_did(
     config: EmbedConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -741,6 +764,7 @@ def test_the_stage_prints_what_it_did(
     assert "skipped" not in printed
 
 
+@pytest.mark.slow
 def test_the_stage_adds_to_a_store_and_says_so(
     config: EmbedConfig, world: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -753,6 +777,7 @@ def test_the_stage_adds_to_a_store_and_says_so(
     assert "29 images were kept as they were, 0 dropped; 1 encoded, 1 of them for a" in printed
 
 
+@pytest.mark.slow
 def test_the_stage_checks_without_an_encoder(
     config: EmbedConfig,
     world: Dataset,
@@ -782,6 +807,7 @@ def test_the_stage_leaves_what_is_no_store(config: EmbedConfig, overwrite: bool)
     assert config.out.read_text() == "here"
 
 
+@pytest.mark.slow
 def test_a_damaged_store_is_refused_and_replaced_when_asked(config: EmbedConfig) -> None:
     embed.run(config)
     whole = config.out.read_bytes()
@@ -801,6 +827,7 @@ def test_the_stage_lists_the_encoders_without_a_dataset(
     assert any(line.startswith("RN50x4: openai") for line in lines)
 
 
+@pytest.mark.slow
 def test_the_stage_lists_ten_skipped_images(
     config: EmbedConfig, world: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -812,6 +839,7 @@ def test_the_stage_lists_ten_skipped_images(
     assert f"and 2 more: see /skipped in {config.out}" in printed
 
 
+@pytest.mark.slow
 def test_what_is_cut_and_what_is_in_no_split_is_told(
     world: Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -826,6 +854,7 @@ def test_what_is_cut_and_what_is_in_no_split_is_told(
     assert done.unlisted == ("more",)
 
 
+@pytest.mark.slow
 def test_a_file_that_the_system_refused_is_read_again(
     world: Dataset, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,6 +173,7 @@ def test_weights_from_a_file_come_back_bit_for_bit(small: nn.Module, tmp_path: P
     assert encoder.provenance.weights_sha256 == module.weights_sha256(small.state_dict())
 
 
+@pytest.mark.slow
 def test_the_hash_does_not_depend_on_the_kind_of_file(small: nn.Module, tmp_path: Path) -> None:
     torch.save(small.state_dict(), tmp_path / "same.pt")
     one = _load(_saved(small, tmp_path / "same.safetensors"))
@@ -203,6 +204,7 @@ def test_quick_gelu_follows_the_file_then_the_tag_then_the_model(
     assert ("QuickGELU" in kinds) is expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["CLIP", "state_dict"])
 @pytest.mark.parametrize("pretrained", [None, "openai", "laion2b_s34b_b79k"])
 def test_a_tower_tuned_from_a_file_is_loaded_as_the_file_was(

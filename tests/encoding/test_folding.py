@@ -57,6 +57,7 @@ def test_the_store_holds_what_was_added_and_not_what_was_removed(
     assert not embed(photos, encoder, out).written
 
 
+@pytest.mark.slow
 def test_another_encoder_encodes_added_photos_again(photos: Dataset, tmp_path: Path) -> None:
     out, other = tmp_path / "shop.h5", micro_encoder(seed=1)
     changed(photos, micro_encoder(), out)

@@ -121,6 +121,7 @@ def descendants() -> set[int]:
 # ------------------------------------------------------------------------------------------- parts
 
 
+@pytest.mark.slow
 def test_what_a_killed_job_has_done_is_parquet_and_is_kept(world: Dataset, tmp_path: Path) -> None:
     out, plain = tmp_path / "e.h5", tmp_path / "plain.h5"
     with pytest.raises(InterruptedByTestError):

@@ -15,6 +15,7 @@ SHARES = [0.3, 0.3, 0.8]
 """Where the parts of four processes end; one has none."""
 
 
+@pytest.mark.slow
 def test_processes_encode_a_part_each_and_all_have_the_whole(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

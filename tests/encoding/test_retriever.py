@@ -62,6 +62,7 @@ def test_importing_it_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_vectors_are_the_encoders_own_as_unit_vectors(run, encoder, files):
     retriever = cir.load(run, device="cpu")
     images, texts = retriever.encode_images(files), retriever.encode_texts(TEXTS)

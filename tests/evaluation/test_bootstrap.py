@@ -45,6 +45,7 @@ def test_a_shift_is_found_with_the_width_of_theory() -> None:
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_although_queries_share_references() -> None:
     """Four queries a reference that go the same way: treating them as independent fails."""
     rng, clusters = np.random.default_rng(2), np.arange(160) // 4

@@ -17,6 +17,7 @@ from tests.support.progress import CountingProgress
 from tests.support.worlds import random_embeddings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["FashionIQ", "CIRR"])
 def test_protocols_together_are_the_protocols_alone(dataset, cirr, form: str) -> None:
     made = cirr if form == "CIRR" else dataset
@@ -245,6 +246,7 @@ def test_subsets_of_several_sizes_and_targets_are_ranked_as_by_a_loop(cirr: Data
     assert subsets.sizes.tolist() == subsets.expected.tolist() == sizes
 
 
+@pytest.mark.slow
 def test_unjudged_queries_have_rankings_and_no_target(dataset: Dataset) -> None:
     ranks = ranks_of(dataset, SumCombiner(), Protocol("test"), judged=False)
     for category in ranks.categories:

@@ -78,6 +78,7 @@ def test_images_without_a_digest_are_compared_by_id() -> None:
     assert len(find_leaks([query("a", "h")], record, store()).leaked) == 1
 
 
+@pytest.mark.slow
 @given(st.permutations(PHOTOS), st.sets(st.sampled_from(PHOTOS)))
 def test_no_order_and_no_other_query_changes_what_leaks(
     order: list[str], trained: set[str]

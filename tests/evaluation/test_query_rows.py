@@ -38,6 +38,7 @@ def test_rows_agree_with_recall(dataset: Dataset, protocol: Protocol) -> None:
         assert rows["retrieved_distances"][i] == sorted(rows["retrieved_distances"][i])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
 def test_rows_say_what_each_query_is(dataset: Dataset, protocol: Protocol) -> None:
     ranks = ranks_of(dataset, SumCombiner(), protocol)

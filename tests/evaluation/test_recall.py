@@ -78,6 +78,7 @@ def naive_recall(
     return 100 * float(np.mean(hits))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
 def test_recall_agrees_with_loops(dataset: Dataset, protocol: Protocol) -> None:
     embeddings = random_embeddings(dataset)

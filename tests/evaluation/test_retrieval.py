@@ -50,6 +50,7 @@ def worlds(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, list[list[int]], li
     return vectors[0], vectors[1], targets, excluded
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(worlds(), st.integers(1, 4))
 def test_agrees_with_sorting_the_gallery(

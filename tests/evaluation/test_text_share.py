@@ -1,5 +1,7 @@
 """The weight of the sum against every weight tried by hand."""
 
+import pytest
+
 from cir.data.dataset import Dataset
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import evaluate
@@ -9,6 +11,7 @@ from tests.support.judged import CPU
 from tests.support.worlds import random_embeddings
 
 
+@pytest.mark.slow
 def test_no_share_has_a_better_recall_at_10(dataset: Dataset) -> None:
     embeddings = random_embeddings(dataset)
     found = {

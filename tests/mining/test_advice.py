@@ -48,6 +48,7 @@ def advised(world: World, options: MiningOptions) -> Advice:
     )
 
 
+@pytest.mark.slow
 def test_hidden_targets_are_counted_as_by_hand(world: World) -> None:
     found = advised(world, MiningOptions(margin=0.5, duplicate_threshold=1.01))
     assert found.hiding == found.queries == 130
@@ -65,6 +66,7 @@ def test_hidden_targets_are_counted_as_by_hand(world: World) -> None:
     assert found.hidden["random"] < 10
 
 
+@pytest.mark.slow
 def test_ranks_and_look_alikes_are_counted_as_by_hand(world: World) -> None:
     found = advised(world, MiningOptions(margin=0.5))
     mined = world.mine(MiningOptions(margin=0.5))

@@ -161,6 +161,7 @@ def test_few_candidates_are_told(problem: Problem) -> None:
     assert measured.candidates_in_band_error > 0
 
 
+@pytest.mark.slow
 def test_auto_is_exact_up_to_its_size(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = PLANS["semi-hard"]
     for index in ("auto", "flat"):
@@ -188,6 +189,7 @@ def test_faiss_gives_what_flat_gives(problem: Problem, plan: Plan) -> None:
     require_same(found, mine(problem, plan))
 
 
+@pytest.mark.slow
 def test_faiss_settles_some_queries_and_the_scan_the_others(problem: Problem) -> None:
     finished: list[int] = []
 
@@ -202,6 +204,7 @@ def test_faiss_settles_some_queries_and_the_scan_the_others(problem: Problem) ->
     assert 0 < finished[0] < finished[1] <= QUERIES
 
 
+@pytest.mark.slow
 def test_a_search_in_half_precision_settles_nothing(problem: Problem) -> None:
     def coarse(queries: np.ndarray) -> Any:
         products = (queries.astype(np.float16) @ problem.gallery.T.astype(np.float16)) * 0.99
@@ -211,6 +214,7 @@ def test_a_search_in_half_precision_settles_nothing(problem: Problem) -> None:
     require_same(mine(problem, PLANS["hard"], search=coarse), mine(problem, PLANS["hard"]))
 
 
+@pytest.mark.slow
 def test_no_index_on_a_gpu_is_asked_beyond_its_limits(problem: Problem) -> None:
     """The shim searches on the CPU, and the scan runs there."""
     gpu, expected = torch.device("cuda"), mine(problem, PLANS["hard"])
@@ -279,7 +283,7 @@ print(most[0])
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_a_mapped_gallery_is_mined_in_bounded_memory(tmp_path: Path) -> None:
-    rows, dim, parts = 100_000, 64, 5
+    rows, dim, parts = 80_000, 64, 5
     rng = np.random.default_rng(0)
     part = normalised(rng.standard_normal((rows, dim), dtype=np.float32), "test")
     path = tmp_path / "gallery.npy"
@@ -301,6 +305,7 @@ def config(dataset: Dataset, tmp_path: Path) -> dict[str, Any]:
     return files | {"margin": 0.5, "device": "cpu", "overwrite": True}
 
 
+@pytest.mark.slow
 def test_the_manifest_and_the_summary_say_how_far_off_it_is(
     config: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -321,6 +326,7 @@ def test_the_manifest_and_the_summary_say_how_far_off_it_is(
     assert f"it found {100 * measured.negatives_found:.1f} % of the negatives" in told
 
 
+@pytest.mark.slow
 def test_a_manifest_of_all_candidates_holds_the_exact_rows(config: dict[str, Any]) -> None:
     frames = [
         pd.read_parquet(run(MineConfig(**config, sampling="top", index=index, candidates=1000)))

@@ -114,6 +114,7 @@ def test_rows_may_be_lists_arrays_and_columns(made: Any) -> None:
     assert row_lists("x", made([3, 0, 8, 3]), QUERIES, GALLERY) == [[3], [0], [8], [3]]
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, GALLERY - 1), min_size=1, max_size=5), max_size=6))
 def test_lists_of_rows_stay_as_they_are(rows: list[list[int]]) -> None:
     kinds: tuple[Callable[[list[list[int]]], Any], ...] = (

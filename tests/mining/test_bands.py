@@ -143,6 +143,7 @@ def test_bands_hold_the_eligible_candidates_of_their_kind(drawn: Any) -> None:
             assert sum(inside) == wanted, (band, query, row)
 
 
+@pytest.mark.slow
 @given(worlds)
 def test_band_counts_are_what_loops_count(drawn: Any) -> None:
     world = World(*drawn)
@@ -160,6 +161,7 @@ def test_band_counts_are_what_loops_count(drawn: Any) -> None:
         assert counts.excluded(name) == excluded[name]
 
 
+@pytest.mark.slow
 @given(worlds, st.sets(st.sampled_from(DISJOINT)))
 def test_a_candidate_of_two_bands_is_counted_once(drawn: Any, others: set[Band]) -> None:
     world = World(*drawn)
@@ -171,6 +173,7 @@ def test_a_candidate_of_two_bands_is_counted_once(drawn: Any, others: set[Band])
     np.testing.assert_array_equal(found, counted)
 
 
+@pytest.mark.slow
 @given(worlds)
 def test_kinds_are_those_of_the_definitions(drawn: Any) -> None:
     world = World(*drawn)
@@ -196,6 +199,7 @@ def test_a_negative_similarity_is_lowered_by_the_relative_margin() -> None:
 keys = st.tuples(st.sampled_from((-np.inf, 0.0, 0.5, np.inf)), st.integers(-1, 3))
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(keys, keys), min_size=1, max_size=5))
 def test_keys_are_ordered_by_distance_and_then_row(pairs: list[Any]) -> None:
     one, other = (

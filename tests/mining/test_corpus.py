@@ -186,6 +186,7 @@ def test_lists_tensors_and_columns_give_what_arrays_give(made: Any) -> None:
     np.testing.assert_array_equal(mined.distances, expected.distances)
 
 
+@pytest.mark.slow
 def test_devices_that_mining_does_not_run_on_are_the_cpu() -> None:
     anchors, positives, table = world()
     expected = mine_negatives(anchors, positives, table)

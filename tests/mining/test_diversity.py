@@ -1,6 +1,7 @@
 """The greedy choice of pairs, held against its definition."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ def chosen_slowly(pairs: list[tuple[int, int, int]], count: int, most_uses: int)
     return taken
 
 
+@pytest.mark.slow
 @given(
     pairs=st.lists(
         st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(-3, 3)), max_size=25

@@ -89,13 +89,13 @@ def locked(vectors: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("table", ["queries", "targets", "gallery"])
 @pytest.mark.parametrize("laid_out", [backwards, locked, np.asfortranarray])
 def test_arrays_may_lie_in_memory_as_they_like(
-    table: str, laid_out: Callable[[np.ndarray], np.ndarray]
+    laid_out: Callable[[np.ndarray], np.ndarray],
 ) -> None:
     usual = problem(queries=5)
-    other = replace(usual, **{table: laid_out(getattr(usual, table))})
+    tables = {name: getattr(usual, name) for name in ("queries", "targets", "gallery")}
+    other = replace(usual, **{name: laid_out(table) for name, table in tables.items()})
     np.testing.assert_array_equal(mine(other, plan()).rows, mine(usual, plan()).rows)
 
 

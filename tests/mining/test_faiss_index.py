@@ -42,6 +42,7 @@ def test_search_finds_the_nearest(k: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_candidates_are_among_the_nearest(gallery: np.ndarray, kind: IndexKind) -> None:
     queries = unit(20, seed=1)
     index = CandidateIndex(gallery, kind, 200, CPU)
@@ -53,6 +54,7 @@ def test_candidates_are_among_the_nearest(gallery: np.ndarray, kind: IndexKind) 
     assert np.mean(found) > 0.7
 
 
+@pytest.mark.slow
 def test_as_many_candidates_as_vectors_are_all_of_them(gallery: np.ndarray) -> None:
     index = CandidateIndex(gallery, "ivf", IMAGES + 5, CPU)
     assert index.candidates == IMAGES
@@ -80,6 +82,7 @@ def test_vectors_that_cannot_be_searched_are_refused() -> None:
         CandidateIndex(np.zeros((0, 4), np.float32), "hnsw", 5, CPU)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "least"), [("ivf", 39), ("ivfpq", 9984)])
 def test_too_few_vectors_to_train_are_refused(kind: IndexKind, least: int) -> None:
     CandidateIndex(unit(least), kind, 5, CPU)

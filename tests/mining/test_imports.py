@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FILES_AND_PICTURES = {"pyarrow", "h5py", "open_clip", "matplotlib", "faiss", "pandas"}
 ENCODERS = {"open_clip", "torchvision", "transformers", "timm"}
 STAGES = ("mine", "train", "evaluate", "report", "check", "inspect", "export")

@@ -33,6 +33,7 @@ def plain(distances: list[np.float32]) -> list[int]:
 steps = st.lists(st.integers(0, 6), max_size=9)
 
 
+@pytest.mark.slow
 @given(st.lists(steps, min_size=1, max_size=5), st.integers(0, 3))
 def test_the_band_is_what_a_loop_finds(of_queries: list[list[int]], spare: int) -> None:
     window = max(map(len, of_queries)) + spare

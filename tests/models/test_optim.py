@@ -200,6 +200,7 @@ def test_transformers_are_cut_into_embeddings_blocks_and_projection(custom_text)
     assert all(".resblocks." in name for name in text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "first", "last", "layers"),
     [

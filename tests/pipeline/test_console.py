@@ -101,6 +101,7 @@ def test_a_log_has_a_line_now_and_then() -> None:
     assert lines[-1] == "images: 10,000 images in 1:40, 100 images/s"
 
 
+@pytest.mark.slow
 def test_a_log_of_days_is_short() -> None:
     console, clock = log(), Time()
     with RichProgress(console, clock).task("run", 100_000, "queries") as task:

@@ -69,6 +69,7 @@ def test_baselines_need_no_run(dataset: Dataset, store: Path, query: str) -> Non
     assert run(config(dataset, store, query=query)) == store
 
 
+@pytest.mark.slow
 def test_the_weighted_sum_says_its_share_and_where_it_was_chosen(
     dataset: Dataset, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,6 +42,7 @@ def cir(line: str, code: int = 0) -> str:
     return " ".join((done.stdout if code == 0 else done.stderr).split())
 
 
+@pytest.mark.slow
 def test_protocols_are_reported_in_one_call(world: str) -> None:
     shown = cir(
         f"evaluate --query sum {world} --gallery val --gallery full --captions joined "
@@ -74,6 +75,7 @@ def test_rows_are_read_by_pandas(world: str) -> None:
     assert told["embeddings"]["sha256"] == figures["embeddings"]["sha256"]
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared(world: str) -> None:
     shown = cir(f"evaluate a b {world} --compare --resamples 200 --json moved.json")
     assert "from a (epoch 3) to b (epoch 3)" in shown

@@ -93,6 +93,7 @@ def test_pairs_are_labeled(config: dict[str, Any]) -> None:
     assert images[frame["label"] == 0].tolist() == list(manifest.negative_ids)
 
 
+@pytest.mark.slow
 def test_a_dataset_gives_the_files_wherever_one_stands(
     config: dict[str, Any], dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_dataset_gives_the_files_wherever_one_stands(
         assert [file.stem for file in files] == by_id[column].str["image"].tolist()
 
 
+@pytest.mark.slow
 def test_lines_hold_what_parquet_holds(config: dict[str, Any], tmp_path: Path) -> None:
     frame = exported(config)
     run(ExportConfig(**config | {"out": tmp_path / "examples.jsonl"}))

@@ -209,6 +209,7 @@ def test_what_the_system_refuses_says_what_to_do(
     assert said in assert_one_line(cir(f"mine {WORLD} --out new"), FAILED)
 
 
+@pytest.mark.slow
 def test_a_store_that_another_process_writes_says_so() -> None:
     script = (
         "import h5py, sys\n"
@@ -284,6 +285,7 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
 @pytest.mark.parametrize(
     ("line", "code", "said"),

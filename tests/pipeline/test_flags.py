@@ -82,6 +82,7 @@ def texts(file: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
+@pytest.mark.slow
 def test_the_library_names_fields_and_no_flags() -> None:
     named = [
         f"{file}:{line}: {text}"

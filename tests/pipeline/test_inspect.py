@@ -283,6 +283,7 @@ def test_a_page_that_cannot_be_written_leaves_nothing(
         run(InspectConfig(manifest=paths[0], html=tmp_path / "file" / "page.html"))
 
 
+@pytest.mark.slow
 def test_the_command_takes_one_manifest_or_two(paths: tuple[Path, Path]) -> None:
     runner = CliRunner()
     first, second = map(str, paths)

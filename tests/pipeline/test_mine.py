@@ -88,6 +88,7 @@ FILTERS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", ["top", "softmax"])
 def test_a_filtered_manifest_agrees_with_the_oracle_and_says_its_filters(
     sampling: Any, config: dict[str, Any], dataset: Dataset
@@ -371,6 +372,7 @@ def test_a_fault_is_one_line_and_leaves_no_file(
     assert found == code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("value", "fault"), [(np.nan, "not finite"), (0.0, "all zero")])
 def test_vectors_without_a_direction_are_refused(
     config: dict[str, Any], value: float, fault: str

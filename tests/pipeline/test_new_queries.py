@@ -69,6 +69,7 @@ def test_the_three_commands_make_a_dataset_with_new_queries(drawn: Path, tmp_pat
     assert json.loads((out / ADDED).read_text())[0]["pairs"] == str(worded)
 
 
+@pytest.mark.slow
 def test_proposed_pairs_are_those_of_the_library_under_the_manifests_provenance(
     drawn: Path, tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ def said(
     return stream.getvalue()
 
 
+@pytest.mark.slow
 def test_silence_on_a_screen_is_broken_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said(monkeypatch, screen=True, seconds=0.3).count("cir mine begins") == 1
 

@@ -64,6 +64,7 @@ def test_a_search_by_the_bundled_encoder_loads_no_other_library_of_encoders(tmp_
     assert "torch" in searched
 
 
+@pytest.mark.slow
 def test_what_a_block_loads_is_not_collected() -> None:
     assert gc.isenabled()
     before = gc.get_freeze_count()

@@ -29,6 +29,7 @@ def ratios(lengths: Sequence[float]) -> list[float]:
     return [length / max(lengths) for length in lengths]
 
 
+@pytest.mark.slow
 def test_grouped_bars_are_as_high_as_their_shares() -> None:
     shares = {"before": np.array([0.1, 0.4]), "after": np.array([0.3, 0.2])}
     svg = grouped_bars(["1", "2"], shares, (C1, C2), x_label="rank", described="ranks")
@@ -49,6 +50,7 @@ def test_lying_bars_stack_from_left_to_right() -> None:
     assert hard[0][0] == hard[1][0]
 
 
+@pytest.mark.slow
 def test_many_lying_bars_take_more_room() -> None:
     def height(rows: int) -> float:
         names = [str(row) for row in range(rows)]
@@ -60,6 +62,7 @@ def test_many_lying_bars_take_more_room() -> None:
     assert height(20) > 3 * height(3)
 
 
+@pytest.mark.slow
 def test_bars_of_nothing_can_be_drawn() -> None:
     none = [0.0, 0.0]
     assert "<svg" in lying_bars(["a", "b"], {"": none}, (C1,), x_label="", described="")
@@ -97,6 +100,7 @@ def test_a_drawing_has_a_size_for_phones_of_its_own() -> None:
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_marked() -> None:
     lines = [Line("a", [0, 1, 2], [1.0, 3.0, 2.0], C1)]
     drawn = [line_chart(lines, y_label="y", described="d", best=best) for best in (None, 1)]
@@ -118,6 +122,7 @@ def test_outliers_do_not_flatten_a_chart_of_gaps(
     assert limits(sample, 0.2) == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_what_lies_outside_the_chart_is_counted() -> None:
     sample = np.append(np.linspace(0, 0.2, 997), [-0.75, -0.7, 0.9])
     chart = gap_chart({"negatives": sample}, (C2,), 0.2, title="t")

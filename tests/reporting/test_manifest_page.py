@@ -18,6 +18,8 @@ from cir.reporting.pictures import data_uri
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings, small_dataset
 
+pytestmark = pytest.mark.slow
+
 NASTY = '</style><script>alert("x")</script>'
 ROWS = 12
 
@@ -87,7 +89,6 @@ def pages(
     return first, second
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.usefixtures("undrawn")
 def test_each_photo_is_embedded_exactly_once(
@@ -109,7 +110,6 @@ def test_equal_photos_share_one_picture(tmp_path: Path) -> None:
     assert len(Page((tmp_path / "page.html").read_text()).photos) == 1
 
 
-@pytest.mark.slow
 def test_every_image_of_a_shown_row_is_shown(
     pages: tuple[Page, Page], manifests: tuple[Manifest, Manifest]
 ) -> None:
@@ -177,7 +177,6 @@ def test_a_sample_is_told_as_such(
     assert shown.note is None
 
 
-@pytest.mark.slow
 def test_equal_manifests_give_equal_pages(
     pages: tuple[Page, Page],
     manifests: tuple[Manifest, Manifest],

@@ -27,6 +27,8 @@ from cir.reporting.svg import C1, C2
 from cir.types import KINDS
 from tests.support.worlds import random_embeddings, small_dataset
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 NASTY = '<script>alert("x")</script>'
 FIGURES = {"R@1": 1.0, "R@5": 5.0, "R@10": 11.25, "R@50": 52.5, "headline": 31.875}
@@ -154,7 +156,6 @@ def page(run: Path, nasty: Dataset, embeddings: Embeddings, judged: list[Evaluat
     return out.read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
 def test_every_section_is_there(page: str) -> None:
     headings = re.findall(r"<h[123][^>]*>(.*?)</h[123]>", page)
     for wanted in (
@@ -184,7 +185,6 @@ def test_every_section_is_there(page: str) -> None:
     assert (drawings.count("wide"), drawings.count("narrow"), drawings.count("")) == (8, 8, 3)
 
 
-@pytest.mark.slow
 def test_photos_are_in_the_page_and_have_alternative_texts(page: str) -> None:
     images = re.findall(r"<img ([^>]*loading[^>]*)>", page)
     assert len(images) > 40
@@ -247,7 +247,6 @@ def test_a_run_that_still_goes_on_says_how_far_it_is(
     assert "so far" not in (run / "report.html").read_text()
 
 
-@pytest.mark.slow
 def test_equal_runs_give_equal_pages(
     page: str,
     run: Path,

@@ -34,6 +34,7 @@ def test_coordinates_leave_every_row_that_may_be_among_the_nearest(width: int) -
     assert width < 8 or len(possible) < 1000
 
 
+@pytest.mark.slow
 def test_a_turned_gallery_is_searched_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(galleries, "_LARGE", 100)
     monkeypatch.setattr(galleries, "_LONG", 16)

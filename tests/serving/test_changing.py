@@ -83,6 +83,7 @@ def test_the_next_search_misses_what_was_removed(client: TestClient) -> None:
     assert client.get("/api/images/s1").status_code == 404
 
 
+@pytest.mark.slow
 def test_changes_are_there_after_the_server_was_started_again(source: Source) -> None:
     with served(source) as client:
         client.post("/api/images?id=new", content=photo(), headers=HOLDER)

@@ -132,6 +132,7 @@ def test_images_are_the_very_files(shop: Path, made: Path) -> None:
         assert file.samefile(shop / "images" / f"{image_id}.jpg")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", ["symlink", "copy"])
 def test_images_are_linked_or_copied_as_asked(shop: Path, tmp_path: Path, link: str) -> None:
     make(shop, tmp_path / "out", link=link)
@@ -187,6 +188,7 @@ def test_the_result_depends_on_the_seed_alone(shop: Path, made: Path, tmp_path: 
     assert contents(tmp_path / "other") != contents(made)
 
 
+@pytest.mark.slow
 def test_small_categories_share_a_gallery_but_not_queries(shop: Path, tmp_path: Path) -> None:
     summary = make(shop, tmp_path / "out", min_category=1000)
     dataset = Dataset(tmp_path / "out")
@@ -207,12 +209,14 @@ def test_a_category_without_queries_is_a_gallery(shop: Path, tmp_path: Path) -> 
     assert not list((tmp_path / "out" / "captions").glob("cap.gift.*"))
 
 
+@pytest.mark.slow
 def test_a_limit_takes_a_sample(shop: Path, tmp_path: Path) -> None:
     summary = make(shop, tmp_path / "out", limit=90)
     assert len(Dataset(tmp_path / "out").image_ids()) == 90
     assert summary.left_out.beyond_limit == len(ROWS) - 90
 
 
+@pytest.mark.slow
 def test_nothing_is_left_out_without_a_word(shop: Path, tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()

@@ -62,6 +62,7 @@ def test_the_splits_of_known_ids_stay_for_good() -> None:
 KNOWN = ["test", "test", "val", "train", "train", "test", "train", "test"]
 
 
+@pytest.mark.slow
 @given(st.lists(IDS, unique=True), st.lists(IDS, unique=True), st.integers(0, 2**63 - 1))
 def test_a_split_is_the_same_whatever_else_is_there(
     some: list[str], others: list[str], seed: int
@@ -71,6 +72,7 @@ def test_a_split_is_the_same_whatever_else_is_there(
     assert alone.items() <= beside.items()
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(st.sets(IDS, min_size=1), st.sets(IDS), st.integers(1, 20))
 def test_a_sample_changes_by_as_many_as_are_added(

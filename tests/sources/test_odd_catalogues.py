@@ -69,6 +69,7 @@ def assert_says(error: CirError, *parts: str) -> None:
 # -------------------------------------------------------------------------------------- folders
 
 
+@pytest.mark.slow
 @odd
 @given(FILES)
 @example(["a.jpg", "a.png", "a/b.jpg", "a__b.jpg", ".c.jpg", "d.heic"])
@@ -90,6 +91,7 @@ def test_every_file_of_a_folder_is_a_photo_or_counted(names: list[str]) -> None:
         assert all("/" not in p.id and len(p.id.encode()) <= 200 for p in photos)
 
 
+@pytest.mark.slow
 @odd
 @given(added=FILES, names=FILES)
 def test_files_that_are_added_change_no_id(names: list[str], added: list[str]) -> None:
@@ -126,6 +128,7 @@ def test_any_bytes_are_a_table_or_one_line(content: bytes) -> None:
         assert all(record.keys() == set(table.header) for record in records)
 
 
+@pytest.mark.slow
 @odd
 @given(
     st.lists(st.lists(FIELDS, min_size=3, max_size=3), min_size=1, max_size=6),

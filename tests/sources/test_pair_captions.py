@@ -86,6 +86,7 @@ def test_no_pairs_are_refused() -> None:
         caption_pairs([], RECORDS, seed=0)
 
 
+@pytest.mark.slow
 def test_the_queries_of_a_drawn_dataset_get_the_targets_that_they_have(tmp_path: Path) -> None:
     draw_dataset(tmp_path / "drawn", {"dress": 60}, size=32)
     queries = Dataset(tmp_path / "drawn").queries("train")

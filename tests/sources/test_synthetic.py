@@ -56,6 +56,7 @@ def test_the_same_seed_gives_the_same_bytes_for_any_number_of_workers(
     assert contents(tmp_path / "other") != contents(drawn)
 
 
+@pytest.mark.slow
 def test_the_stage_shows_what_it_drew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = SynthConfig(out=tmp_path / "out", dress=0, shirt=0, toptee=30, size=32)
     assert synth_stage.run(config) == tmp_path / "out"
@@ -115,6 +116,7 @@ def test_what_cannot_be_drawn_is_refused(counts: dict[str, int], tmp_path: Path)
 # --------------------------------------------------------------------------------- the garments
 
 
+@pytest.mark.slow
 def test_garments_take_every_value_there_is() -> None:
     for category, shares in SHARES.items():
         garments = draw_garments(category, 600, np.random.default_rng(0))
@@ -123,6 +125,7 @@ def test_garments_take_every_value_there_is() -> None:
             assert {garment[facet] for garment in garments} == set(values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", SHARES)
 def test_every_value_can_be_drawn_and_shows(category: str) -> None:
     base = PLAIN | {"length": list(SHARES[category]["length"])[1]}

@@ -60,6 +60,7 @@ def test_a_manifest_becomes_rows_of_the_store(dataset):
         assert known == list(queries[index].target_ids[:-1])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(st.integers(1, 60), st.integers(2, 20), st.integers(0, 5), st.integers(1, 5))
 def test_an_epoch_is_every_query_once_with_its_own_fields(queries, batch_size, seed, epoch):
@@ -80,6 +81,7 @@ def test_an_epoch_is_every_query_once_with_its_own_fields(queries, batch_size, s
         assert sorted(batch.images) == sorted(named)
 
 
+@pytest.mark.slow
 def test_each_text_is_drawn_equally_often_over_epochs():
     rows = rows_of(40)
     drawn = Counter(

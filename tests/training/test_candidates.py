@@ -51,6 +51,7 @@ def images_of(lists: Ragged, query: int) -> set[int]:
 worlds = given(st.integers(0, 10_000), st.booleans())
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @worlds
 def test_batch_candidates_are_the_definition(seed, positive):
@@ -70,6 +71,7 @@ def test_batch_candidates_are_the_definition(seed, positive):
             assert found.excluded[i, j] == (no_negative and not pulls)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10_000), st.booleans(), st.booleans())
 def test_bank_candidates_are_the_definition(seed, positive, mined):
@@ -117,6 +119,7 @@ def test_an_online_search_excludes_what_its_queries_exclude():
         np.testing.assert_allclose(here, units[nearest], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_some_of_the_negatives_are_drawn_anew_and_evenly():
     rows = rows_of(1)
     counts = np.zeros((len(rows), 3))

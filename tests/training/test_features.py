@@ -106,6 +106,7 @@ def test_the_features_are_those_of_the_whole_batch(
     torch.testing.assert_close(cached(ROWS), direct(ROWS), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_under_autocast_the_cached_gradient_is_the_direct_one_to_bfloat16(
     dataset: Dataset, encoder: Encoder
 ) -> None:
@@ -180,6 +181,7 @@ def test_a_way_back_frees_the_inputs(dataset: Dataset) -> None:
     assert all(torch.equal(p.grad, once[name]) for name, p in encoder.image_parameters().items())
 
 
+@pytest.mark.slow
 def test_each_distinct_image_is_decoded_once_a_step(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +213,7 @@ def files_of(dataset):
     return [dataset.image_path(image_id) for image_id in dataset.image_ids()[:37]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_tuned_images_are_what_the_encoder_gives(dataset, still_encoder, workers):
     files = files_of(dataset)

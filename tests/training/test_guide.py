@@ -30,6 +30,7 @@ def cosine(one: np.ndarray, other: np.ndarray) -> float:
 thresholds = st.sampled_from((-0.5, 0.0, 0.3, 0.8))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), thresholds)
 def test_a_group_loses_what_is_too_much_like_the_target(seed: int, threshold: float) -> None:
     vectors, targets, images = world(seed)
@@ -46,6 +47,7 @@ def test_a_group_loses_what_is_too_much_like_the_target(seed: int, threshold: fl
             assert found.excluded[i, j] == expected
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), thresholds)
 def test_each_query_may_have_images_of_its_own(seed: int, threshold: float) -> None:
     vectors, targets, _ = world(seed)
@@ -64,6 +66,7 @@ def test_a_group_without_positives_keeps_none() -> None:
     assert found.positive is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"online_top_k": 4}], ids=["mined", "online"])
 def test_batch_bank_and_own_negatives_are_all_masked(tmp_path, dataset, embeddings, changes):
     """With all that are no positives left out, nothing is left to tell a target apart from."""
@@ -78,6 +81,7 @@ def test_batch_bank_and_own_negatives_are_all_masked(tmp_path, dataset, embeddin
     assert strict[1]["contrastive"] == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_guide_leaves_the_triplets_alone(tmp_path, dataset, embeddings):
     settings = {"loss": "1e-9*contrastive+triplet", "epochs": 1}
     plain, strict = (

@@ -57,6 +57,7 @@ def test_every_objective_is_learned(tmp_path, dataset, embeddings, changes):
         assert (lines[1][term] is not None) == (term in changes["loss"])
 
 
+@pytest.mark.slow
 def test_the_total_is_the_weighted_sum_of_its_terms(tmp_path, dataset, embeddings):
     loss = "0.25*triplet+2*contrastive"
     for line in run(tmp_path / "run", dataset, embeddings, loss=loss, remine=False)[1:]:
@@ -64,6 +65,7 @@ def test_the_total_is_the_weighted_sum_of_its_terms(tmp_path, dataset, embedding
         assert line["loss"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "contrast", ["batch+mined", "batch+bank", "batch+reference", "batch+mined+bank"]
 )
@@ -74,6 +76,7 @@ def test_more_candidates_are_harder_to_tell_apart(tmp_path, dataset, embeddings,
     assert many[1]["contrastive"] > few[1]["contrastive"] + 0.05
 
 
+@pytest.mark.slow
 def test_a_temperature_is_learned_and_saved(tmp_path, dataset, embeddings):
     lines = run(tmp_path / "run", dataset, embeddings, learn_temperature=True, temperature=0.1)
     assert lines[0]["temperature"] is None
@@ -97,6 +100,7 @@ def test_a_temperature_is_never_learned_below_the_coldest(tmp_path, dataset, emb
     assert all(line["temperature"] >= 0.999 * COLDEST for line in lines[1:])
 
 
+@pytest.mark.slow
 def test_a_fixed_temperature_is_no_weight(tmp_path, dataset, embeddings):
     lines = run(tmp_path / "run", dataset, embeddings, temperature=0.3)
     assert [line["temperature"] for line in lines[1:]] == [pytest.approx(0.3)] * EPOCHS

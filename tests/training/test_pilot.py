@@ -62,6 +62,7 @@ def test_every_arm_trains_the_same_but_for_where_it_draws(
     assert piloted(larger, vectors, options) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [300, 10_000])
 def test_no_reference_trains_and_judges(count: int, larger: Dataset) -> None:
     queries = [

@@ -53,6 +53,7 @@ def test_a_curriculum_chooses_the_strategy_of_every_epoch(tmp_path, dataset, emb
         assert metadata.query == "combiner"
 
 
+@pytest.mark.slow
 def test_a_stage_is_mined_once_where_nothing_is_mined_again(tmp_path, dataset, embeddings):
     out = tmp_path / "run"
     run(out, dataset, embeddings, curriculum="semi-hard:1,hard", remine=False)
@@ -108,6 +109,7 @@ def weighted(
         return run(out, dataset, embeddings, weighting="trust")
 
 
+@pytest.mark.slow
 def test_the_pairs_of_every_manifest_of_the_model_are_weighed(
     tmp_path, dataset, embeddings, monkeypatch
 ):
@@ -122,6 +124,7 @@ def test_the_pairs_of_every_manifest_of_the_model_are_weighed(
     assert losses[2][1] != pytest.approx(losses[0][1], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_trust_is_of_the_ranks_that_were_mined(tmp_path, dataset, embeddings):
     lines = run(tmp_path / "run", dataset, embeddings, weighting="trust")
     assert "trust" not in lines[0]["manifest"]

@@ -94,6 +94,7 @@ def test_the_second_signal_ends_the_program(tmp_path, monkeypatch):
     assert done == [(signal.SIGTERM, signal.SIG_DFL), (os.getpid(), signal.SIGTERM)]
 
 
+@pytest.mark.slow
 def test_outside_of_the_main_thread_signals_are_left_alone(tmp_path, dataset, embeddings):
     before = signal.getsignal(signal.SIGTERM)
     with ThreadPoolExecutor(1) as pool:

@@ -76,6 +76,7 @@ def test_the_first_manifest_is_the_given_one_without_dev(straight, dataset, embe
     assert later.metadata.options == again
 
 
+@pytest.mark.slow
 def test_every_epoch_is_told_as_it_is_written(tmp_path, dataset, embeddings):
     told = []
     out = run(tmp_path / "run", dataset, embeddings, on_epoch=told.append, epochs=1)
@@ -110,6 +111,7 @@ def test_each_manifest_is_mined_with_the_checkpoint_it_names(straight):
     assert last.metadata.checkpoint_sha256 == read_checkpoint(straight / "checkpoints/last").sha256
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"remine": False}, {"online_top_k": 5}])
 def test_without_mining_again_there_is_one_manifest(tmp_path, dataset, embeddings, changes):
     out = run(tmp_path / "run", dataset, embeddings, epochs=1, **changes)
@@ -117,6 +119,7 @@ def test_without_mining_again_there_is_one_manifest(tmp_path, dataset, embedding
     assert [line["manifest"] is None for line in metrics(out)] == [False, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "absent"), [("triplet", "contrastive"), ("contrastive", "triplet")]
 )
@@ -126,6 +129,7 @@ def test_a_term_that_is_not_trained_is_null(tmp_path, dataset, embeddings, loss,
     assert line["loss"] == line[loss]
 
 
+@pytest.mark.slow
 def test_the_widths_of_the_combiner_are_asked_for_and_recorded(tmp_path, dataset, embeddings):
     asked = {"combiner": "clip4cir", "hidden": 6, "projection": None, "epochs": 1}
     out = run(tmp_path / "run", dataset, embeddings, **asked, remine=False, tracker=("none",))
@@ -141,6 +145,7 @@ def test_the_best_epoch_is_the_first_of_the_best(straight):
     assert best.dev["headline"] == max(headlines)
 
 
+@pytest.mark.slow
 def test_a_tie_keeps_the_earlier_epoch(tmp_path, dataset, embeddings):
     out = run(tmp_path / "run", dataset, embeddings, learning_rate=1e-30, weight_decay=0)
     assert len({line["dev"]["headline"] for line in metrics(out)}) == 1
@@ -160,6 +165,7 @@ def test_every_combiner_learns_its_triplets_in_every_precision(
     assert sum(losses[-3:]) < sum(losses[:3])
 
 
+@pytest.mark.slow
 def test_steps_compute_float32_on_the_way_back_too(tmp_path, dataset, embeddings, monkeypatch):
     """The gradient of a convolution is another one, after the block that computed it."""
     seen, backward = set(), Learner.backward
@@ -362,6 +368,7 @@ def test_other_settings_are_refused_all_at_once(straight, dataset, embeddings):
     assert "`hidden`" not in message
 
 
+@pytest.mark.slow
 def test_a_run_that_exists_is_kept_unless_it_may_be_replaced(
     tmp_path, straight, dataset, embeddings
 ):
@@ -440,6 +447,7 @@ def test_a_run_that_lost_its_last_checkpoint_is_not_begun_anew(
     assert contents(out) == before
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_checkpoint_begins_in_place(
     tmp_path, straight, dataset, embeddings
 ):

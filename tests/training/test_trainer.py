@@ -26,6 +26,7 @@ from tests.support.runs import (
 )
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_as_one_never_killed(tmp_path, straight, dataset, embeddings):
     killed = tmp_path / "killed"
     with pytest.raises(Killed):
@@ -72,6 +73,7 @@ def plateau(headlines: list[float], patience: int) -> int:
     return len(headlines) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patience", [1, 2])
 def test_a_run_ends_at_its_plateau_also_when_resumed(
     tmp_path, dataset, embeddings, monkeypatch, patience
@@ -182,6 +184,7 @@ def test_a_run_killed_every_few_steps_ends_as_one_never_killed(
     assert_same(straight, killed)
 
 
+@pytest.mark.slow
 def test_within_an_epoch_a_run_is_saved_after_so_many_minutes(
     tmp_path, dataset, embeddings, monkeypatch
 ):

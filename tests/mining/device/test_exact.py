@@ -11,6 +11,7 @@ from tests.support.vectors import unit
 DIMS = (*range(1, 18), 31, 72, 640, 641, 768, 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_the_bits_are_those_of_the_compiled_cosine(device: str) -> None:
     rng = np.random.default_rng(0)

@@ -71,6 +71,7 @@ def test_the_oracle_finds_the_same(
         np.testing.assert_equal(other, one, err_msg=field.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [5e-324, 1e-35, 1e-3, 1e300])
 def test_no_temperature_is_too_low_or_too_high(temperature: float) -> None:
     asked = dataclasses.replace(plan("softmax"), temperature=temperature)

@@ -45,6 +45,7 @@ def test_blocks_are_joined(count: int) -> None:
     assert rows.tolist() == columns.tolist() == list(range(count))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tile_size", "block_size"), [(1, 512), (64, 7), (100, 50), (4096, 1)])
 def test_pairs_are_in_order_however_the_work_is_cut(tile_size: int, block_size: int) -> None:
     rng = np.random.default_rng(1)

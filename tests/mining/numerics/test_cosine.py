@@ -27,6 +27,7 @@ def test_cosines_are_those_of_float64(dim: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_pair_is_the_same_bits_in_any_company() -> None:
     left, right = unit(5000, 33), unit(5000, 33, seed=1)
     rows = np.arange(5000)
@@ -53,6 +54,7 @@ def test_no_product_passes_the_stated_error(dim: int) -> None:
     assert np.abs((1 - left @ right.T) - exactly).max() < product_error(dim)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dims", [range(1, 71), range(639, 642)], ids=["small", "large"])
 def test_cosines_are_the_bits_of_the_definition(dims: range) -> None:
     for dim in dims:

@@ -62,6 +62,7 @@ def read_only(installed: Path) -> None:
     (installed / "cir" / "mining" / "__pycache__").write_text("", encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", ["bands.py", "scan/kernel.py", "scan/deep/er/new.py"])
 def test_a_change_in_any_source_of_mining_gives_another_digest(
     changed: str, tmp_path: Path

@@ -67,6 +67,7 @@ print(products.fp32_precision)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_sums_are_of_float32_whichever_switch_a_program_uses(switch: str) -> None:
     """In a process of its own, since torch remembers which of its switches were ever used."""

@@ -205,6 +205,7 @@ class World:
                 assert sorted(zip(keys, rows, distances, strict=True)) == own
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)  # the first example compiles
 @given(drawn)
 def test_a_scan_finds_what_plain_loops_find(drawn: Drawn) -> None:

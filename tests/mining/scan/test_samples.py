@@ -18,7 +18,7 @@ from cir.types import SCOPES, Band
 from tests.support.chance import DOUBT, evenly, p_value
 from tests.support.vectors import on_arc
 
-QUERIES: Final = 20_000
+QUERIES: Final = 12_000
 TARGET: Final = 0.3
 MARGIN: Final = 0.2
 DISTANCES: Final[dict[Band, tuple[float, ...]]] = {
@@ -97,6 +97,7 @@ def test_a_band_of_any_candidate_is_sampled_evenly_under_top_too() -> None:
     assert p_value(seen, evenly(combinations(range(18), 2))) > DOUBT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_a_sample_is_uniform_whatever_the_seed(seed: int) -> None:
     seen = samples("semi-hard", 2, sampling="random", seed=1000 + seed, queries=4000)
@@ -180,6 +181,7 @@ def test_a_hot_softmax_is_uniform() -> None:
     assert p_value(hot, evenly(combinations(rows_of("semi-hard"), 3))) > DOUBT
 
 
+@pytest.mark.slow
 def test_equal_candidates_share_their_chance() -> None:
     """Ties at one distance are no worse off for their row."""
     copies = on_arc(np.full(6, 0.4))

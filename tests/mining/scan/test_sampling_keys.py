@@ -62,6 +62,7 @@ def test_hashes_are_those_of_the_published_finalisers() -> None:
         ]
 
 
+@pytest.mark.slow
 def test_rows_of_a_query_are_never_tied() -> None:
     assert len(np.unique(hashes(200_000))) == 200_000
 
@@ -86,12 +87,14 @@ def test_a_query_has_the_same_hashes_in_any_company() -> None:
     assert len(np.unique(together, axis=0)) == 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0, 12, 24])
 def test_bytes_of_hashes_are_uniform(shift: int) -> None:
     seen = (hashes(2**18) >> shift) & 255
     assert p_value(seen.tolist(), evenly(range(256))) > DOUBT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", ["number", "draw_index", "seed"])
 def test_hashes_of_different_draws_are_independent(changed: str) -> None:
     one, other = (hashes(2**17, **{changed: value}) >> 28 for value in (4, 5))  # type: ignore[arg-type]

@@ -113,6 +113,7 @@ class Listening:
         raise AssertionError("mining counts nothing on the way")
 
 
+@pytest.mark.slow
 def test_progress_counts_the_gallery_once_for_each_scan() -> None:
     once, twice = Listening(), Listening()
     mine(world(), plan("semi-hard"), tile_size=15, progress=once)
