@@ -25,6 +25,8 @@ SIGNALLED: Final = 128
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PATIENCE: Final = 0.6
 """Seconds within which Python comes to raise what a signal asks for."""
+_AGAIN: Final = 0.02
+"""Seconds after which a signal that was swallowed is sent again."""
 _SHOW_CURSOR: Final = b"\x1b[?25h"
 
 
@@ -53,7 +55,7 @@ def on_signals(undoing: float = 5.0) -> Iterator[None]:
         return
     heeded = [one for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
     before = {number: signal.signal(number, _leave) for number in heeded}
-    with _watched(undoing):
+    with _watched(undoing), _heard_in_destructors():
         try:
             yield
         finally:
@@ -94,6 +96,29 @@ def _leave(number: int, _: FrameType | None) -> None:
         if signal.getsignal(one) is _leave:
             signal.signal(one, signal.SIG_IGN)  # once is enough: what undoes is not cut short
     raise Left(number)
+
+
+@contextmanager
+def _heard_in_destructors() -> Iterator[None]:
+    """Sends a signal again whose `Left` Python swallowed, as it does in destructors."""
+    before = sys.unraisablehook
+
+    def tell(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(unraisable.exc_value, Left):
+            before(unraisable)
+            return
+        number = unraisable.exc_value.signal
+        signal.signal(number, _leave)
+        # Later: raised in here it would be swallowed as well.
+        again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = tell
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager

@@ -51,6 +51,28 @@ def test_a_signal_ends_the_block_and_undoes_it(tmp_path: Path, sent: signal.Sign
     assert end(left.value, None) == 128 + sent
 
 
+class Loud:
+    """A signal meets its destructor, where Python swallows what is raised."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_a_signal_that_meets_a_destructor_is_heard(capfd: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        with leaving.on_signals():
+            Loud()
+            time.sleep(5)
+
+    began = time.monotonic()
+    with pytest.raises(leaving.Left):
+        work()
+    leaving._told.clear()
+    assert time.monotonic() - began < 3
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("deep", "seconds"), [(_CALL_THAT_DOES_NOT_COME_BACK, 5), (_UNDOING_THAT_HANGS, 5)]
