@@ -18,7 +18,7 @@ _COLLECTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _FILE: Final = re.compile(r"(.*/)?[A-Za-z0-9._-]{1,32}\.db")
 """What Milvus Lite takes as a file's name."""
 _EXPECTED: Final = (
-    "expected milvus://HOST:PORT/COLLECTION, or milvus:///path/to/FILE.db/COLLECTION for Milvus "
+    "milvus://HOST:PORT/COLLECTION, or milvus:///path/to/FILE.db/COLLECTION for Milvus "
     "Lite, where COLLECTION has letters of a to z, digits and underscores, and FILE.db has at most "
     "35 of these, dots and hyphens"
 )
@@ -52,7 +52,7 @@ def milvus_address(text: str) -> MilvusAddress:
     """Reads an address.
 
     Raises:
-        ValueError: it is none; says what was expected.
+        ValueError: it is none; its text is what was expected.
     """
     try:
         parts = urlsplit(text)

@@ -225,7 +225,7 @@ def _no_address(text: str, name: str, before: str = "") -> Iterator[str]:
     try:
         milvus_address(text)
     except ValueError as fault:
-        yield f"`{name}` is {text!r}; expected {before}{str(fault).removeprefix('expected ')}"
+        yield f"`{name}` is {text!r}; expected {before}{fault}"
 
 
 def _outside(config: Config, low: float, high: float, *names: str) -> Iterator[str]:

@@ -1,10 +1,14 @@
 """How many processes and threads a stage may start: the cores that it may use decide."""
 
 import os
-from typing import Final
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 from cir.cpu_quota import cpu_quota
 from cir.errors import UsageError
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 _MAX_DECODERS: Final = 8
 """More processes that decode images were not measured faster."""
@@ -69,3 +73,14 @@ def pick_workers(workers: int | None) -> int:
             f"can be used"
         )
     return workers
+
+
+@cache
+def blas_libraries() -> "ThreadpoolController":
+    """The libraries that multiply NumPy's matrices, whose threads can be limited.
+
+    To look for them takes 12 ms, so that this is called once they are loaded and looks once.
+    """
+    from threadpoolctl import ThreadpoolController  # a command that computes nothing starts sooner
+
+    return ThreadpoolController().select(user_api="blas")

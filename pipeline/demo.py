@@ -17,7 +17,15 @@ import torch
 from cir import __version__, arguments
 from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
 from cir.artefacts.store import Embeddings, read_embeddings
-from cir.config import TINY, DemoConfig, EmbedConfig, MiningOptions, SynthConfig, TrainConfig
+from cir.config import (
+    RUN_FILE,
+    TINY,
+    DemoConfig,
+    EmbedConfig,
+    MiningOptions,
+    SynthConfig,
+    TrainConfig,
+)
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.encoding.dataset_embedding import embed_dataset
@@ -34,7 +42,6 @@ from cir.reporting.pages import percents
 from cir.reporting.report import write_report
 from cir.runtime import pick_device
 from cir.sources.synthetic import draw_dataset
-from cir.training.run_folder import CONFIG_FILE
 from cir.training.train import train
 from cir.types import Split
 from cir.workers import pick_workers
@@ -236,7 +243,7 @@ def _train(
         dataset=folder.dataset,
         embeddings=folder.embeddings,
         out=folder.run,
-        resume=(folder.run / CONFIG_FILE).is_file(),
+        resume=(folder.run / RUN_FILE).is_file(),
         epochs=config.epochs,
         batch_size=_BATCH,
         seed=config.seed,

@@ -5,12 +5,11 @@ from typing import Any
 
 from cir import arguments
 from cir.artefacts.store import read_embeddings
-from cir.config import REPORT_FILE, ReportConfig, TrainConfig
+from cir.config import REPORT_FILE, RUN_FILE, ReportConfig, TrainConfig
 from cir.data.dataset import Dataset
 from cir.errors import CheckpointError, UsageError
 from cir.reporting.report import write_report
 from cir.run_settings import read_settings, recorded_path
-from cir.training.run_folder import CONFIG_FILE
 from pipeline import console
 from pipeline.claims import claims_outputs
 from pipeline.flags import command
@@ -36,9 +35,9 @@ def run(config: ReportConfig) -> Path:
 
 def _settings(run: Path) -> dict[str, Any]:
     """What the run was started with."""
-    file = run / CONFIG_FILE
+    file = run / RUN_FILE
     if not file.is_file():
-        raise UsageError(f"{run} holds no {CONFIG_FILE}: expected a run folder of cir train")
+        raise UsageError(f"{run} holds no {RUN_FILE}: expected a run folder of cir train")
     settings = read_settings(run)
     if not {"dataset", "embeddings"} <= set(settings):
         raise CheckpointError(f"{file} names no dataset or embeddings: pass a run of cir train")

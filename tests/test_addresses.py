@@ -46,5 +46,5 @@ def test_an_address_is_read_and_written(
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^expected milvus://HOST:PORT/COLLECTION"):
+    with pytest.raises(ValueError, match=r"^milvus://HOST:PORT/COLLECTION"):
         milvus_address(text)

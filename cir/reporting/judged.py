@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 
 from cir.artefacts.store import Embeddings
+from cir.config import RUN_FILE
 from cir.data.dataset import SPLITS, Dataset
 from cir.errors import CirError
 from cir.evaluation.protocol import Protocol
@@ -19,7 +20,6 @@ from cir.evaluation.recall import Evaluation, evaluate
 from cir.files import read_json
 from cir.models.combiner import SumCombiner
 from cir.reporting.pages import PageTable, percents
-from cir.training.run_folder import CONFIG_FILE
 
 PLAIN_SUM: Final = "plain sum"
 
@@ -91,7 +91,7 @@ def judged_in(
     found, others = [], []
     for file in sorted(run.glob("*.json")):
         values = read_json(file, CirError)
-        if file.name == CONFIG_FILE or not _is_evaluation(values):
+        if file.name == RUN_FILE or not _is_evaluation(values):
             continue
         of_checkpoint = values["checkpoint"]["sha256"] == checkpoint_sha256
         if of_checkpoint and values["embeddings"]["sha256"] == store.sha256:

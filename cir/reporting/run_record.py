@@ -7,13 +7,14 @@ from typing import Any
 
 from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.manifest import Manifest
+from cir.config import RUN_FILE
 from cir.errors import CheckpointError
 from cir.files import read_json
 from cir.models.composer import find_checkpoint
 from cir.reporting.epoch_figures import EpochFigures, epoch_figures
 from cir.reporting.mined_epochs import MinedEpochs, read_mined
 from cir.training.metrics_log import RunLog
-from cir.training.run_folder import CONFIG_FILE, MANIFESTS
+from cir.training.run_folder import MANIFESTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ def read_run(run: Path) -> RunRecord:
     if not lines or not manifests:
         raise CheckpointError(f"{run} holds no finished epoch: expected a run folder of cir train")
     return RunRecord(
-        config=read_json(run / CONFIG_FILE, CheckpointError),
+        config=read_json(run / RUN_FILE, CheckpointError),
         epochs=[epoch_figures(line) for line in lines],
         plain_sum=lines[0]["sum"],
         mined=read_mined(manifests),

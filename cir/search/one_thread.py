@@ -6,16 +6,15 @@ To compare one query with 74,381 photos takes two threads of BLAS five times as 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from functools import cache
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 import torch
-from threadpoolctl import ThreadpoolController
 
 from cir.encoding.batching import work_of_photo
 from cir.encoding.encoder import Encoder
+from cir.workers import blas_libraries
 
 _LIGHT: Final = 1e8
 """Multiplications of one photo up to which an encoder is one that a core has done in 20 ms."""
@@ -27,8 +26,7 @@ _ROWS: Final = 100_000
 """What is compared within some milliseconds by one thread."""
 
 
-@contextmanager
-def threads_for(encoder: Encoder, photos: int, texts: int) -> Iterator[None]:
+def threads_for(encoder: Encoder, photos: int, texts: int) -> AbstractContextManager[None]:
     """Encodes in one thread where that is little work for a processor, else in as many as set.
 
     torch's number of threads is that of the whole process: where several threads of a program are
@@ -40,20 +38,18 @@ def threads_for(encoder: Encoder, photos: int, texts: int) -> Iterator[None]:
         texts: How many texts.
     """
     light = encoder.device.type == "cpu" and work_of_photo(encoder) <= _LIGHT
-    with _one_thread() if light and photos <= _PHOTOS and texts <= _TEXTS else nullcontext():
-        yield
+    little = light and photos <= _PHOTOS and texts <= _TEXTS
+    return _one_thread() if little else nullcontext()
 
 
-@contextmanager
-def threads_to_compare(queries: int, rows: int) -> Iterator[None]:
+def threads_to_compare(queries: int, rows: int) -> AbstractContextManager[None]:
     """Composes queries and compares them with photos, likewise.
 
     Args:
         queries: How many.
         rows: How many photos each is compared with.
     """
-    with _one_thread() if queries <= _QUERIES and rows <= _ROWS else nullcontext():
-        yield
+    return _one_thread() if queries <= _QUERIES and rows <= _ROWS else nullcontext()
 
 
 @contextmanager
@@ -65,24 +61,19 @@ def _one_thread() -> Iterator[None]:
         _BLOCKS.leave()
 
 
-@cache
-def _blas() -> ThreadpoolController:
-    """The libraries that multiply NumPy's matrices: to look for them takes some milliseconds."""
-    return ThreadpoolController().select(user_api="blas")
-
-
 class _Blocks:
     """The blocks under way, and the threads of torch and of BLAS that there were before."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._inside, self._before = 0, 0
-        self._limited: Any = None
+        self._of_blas = ExitStack()
 
     def enter(self) -> None:
         with self._lock:
             if not self._inside:
-                self._before, self._limited = torch.get_num_threads(), _blas().limit(limits=1)
+                self._before = torch.get_num_threads()
+                self._of_blas.enter_context(blas_libraries().limit(limits=1))
             self._inside += 1
             torch.set_num_threads(1)
 
@@ -90,8 +81,8 @@ class _Blocks:
         with self._lock:
             self._inside -= 1
             torch.set_num_threads(1 if self._inside else self._before)
-            if not self._inside and self._limited is not None:
-                self._limited.restore_original_limits()
+            if not self._inside:
+                self._of_blas.close()
 
 
 _BLOCKS: Final = _Blocks()

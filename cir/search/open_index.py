@@ -9,7 +9,7 @@ import torch
 from cir import arguments
 from cir.addresses import milvus_address
 from cir.artefacts.changes import Changes
-from cir.artefacts.store import Embeddings, read_images
+from cir.artefacts.store import Embeddings, map_embeddings
 from cir.config import SEARCH_INDEXES, TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
@@ -78,8 +78,10 @@ def index_of(
         DatasetError: the dataset folder is none.
     """
     _require_index(index)
-    source = find_source(path, dataset) or _embedded(path, retriever.encoder, SILENT)
-    if is_photo_folder(path):
+    source = find_source(path, dataset)
+    if source is None:
+        source = _embedded(path, retriever.encoder, SILENT)
+    elif is_photo_folder(path):
         _refreshed(path, source, [retriever], None, retriever.encoder.device, SILENT)
     embeddings = read_store(source.store, index)
     require_same_encoder(retriever, embeddings)
@@ -169,9 +171,8 @@ def _require_index(index: str) -> None:
     try:
         milvus_address(index)
     except ValueError as fault:
-        expected = str(fault).removeprefix("expected ")
         known = ", ".join(SEARCH_INDEXES)
-        raise UsageError(f"`index` is {index!r}; expected {known}, or {expected}") from None
+        raise UsageError(f"`index` is {index!r}; expected {known}, or {fault}") from None
 
 
 def require_same_encoder(retriever: Retriever, embeddings: Embeddings) -> None:
@@ -207,7 +208,7 @@ def _refreshed(
     progress: Progress,
 ) -> FolderChanges | None:
     """Brings the store of a folder of photos up to date; what has changed, or None."""
-    store = read_images(source.store)
+    store = map_embeddings(source.store, verify=False)  # whoever searches it verifies it
     changes = folder_changes(photos, store)
     if not changes:
         return None

@@ -10,7 +10,7 @@ from cir.addresses import is_milvus, milvus_address
 from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, map_embeddings, read_images
 from cir.artefacts.vectors import normalised
-from cir.config import EXACT_PHOTOS, RUN_FILE
+from cir.config import EXACT_PHOTOS, RUN_FILE, STORE_SUFFIX
 from cir.data.dataset import SPLITS, Dataset
 from cir.errors import StoreError
 from cir.models.composer import CHECKPOINTS
@@ -24,7 +24,6 @@ from cir.search.proposing import Proposing
 from cir.search.rows import MappedRows
 from cir.sources.annotations import RECORD_FILES, read_records
 
-STORE_SUFFIX: Final = ".h5"
 FLAT: Final = "flat"
 """The index that compares every vector."""
 CODES: Final = "ivfpq"

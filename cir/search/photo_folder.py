@@ -9,7 +9,7 @@ import numpy as np
 from cir.artefacts.changes import Changes
 from cir.artefacts.photo_states import states_of
 from cir.artefacts.store import Embeddings
-from cir.config import EmbedConfig
+from cir.config import STORE_SUFFIX, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.data.images import read_image
 from cir.encoding.encoder import Encoder
@@ -48,9 +48,8 @@ class FolderChanges:
 def kept_folder(photos: Path) -> KeptFolder:
     """Where a folder of photos is made searchable: `photos-cir` and `photos-cir.h5`."""
     folder = photos.resolve()
-    return KeptFolder(
-        folder.with_name(f"{folder.name}{_KEPT}"), folder.with_name(f"{folder.name}{_KEPT}.h5")
-    )
+    name = f"{folder.name}{_KEPT}"
+    return KeptFolder(folder.with_name(name), folder.with_name(f"{name}{STORE_SUFFIX}"))
 
 
 def is_photo_folder(path: Path) -> bool:

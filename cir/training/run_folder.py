@@ -12,7 +12,6 @@ from cir.recognition import RUN_FILES, is_marked, write_marker
 from cir.run_settings import INPUTS, read_settings, same_place, write_settings
 from cir.training.metrics_log import METRICS_FILE, TIMES_FILE
 
-CONFIG_FILE: Final = RUN_FILE
 MANIFESTS: Final = "manifests"
 TENSORBOARD: Final = "tensorboard"
 
@@ -67,7 +66,7 @@ def make_ready(run: Path) -> bool:
     Raises:
         CheckpointError: there is none, though the run has saved one before.
     """
-    files = (CONFIG_FILE, METRICS_FILE, TIMES_FILE, REPORT_FILE)
+    files = (RUN_FILE, METRICS_FILE, TIMES_FILE, REPORT_FILE)
     manifests = (run / MANIFESTS).glob(".epoch-???-*.parquet")
     swept = {run / MANIFESTS / f"{file.name[1:10]}.parquet" for file in manifests}
     for path in (checkpoint(run, LAST), checkpoint(run, BEST), *map(run.joinpath, files), *swept):
@@ -100,10 +99,8 @@ def require_same_settings(run: Path, settings: Mapping[str, Any]) -> None:
         UsageError: there is no run.
         ConfigError: the run was started with other settings; each is named.
     """
-    if not (run / CONFIG_FILE).is_file():
-        raise UsageError(
-            f"no run to resume in {run}: it holds no {CONFIG_FILE}; leave out `resume`"
-        )
+    if not (run / RUN_FILE).is_file():
+        raise UsageError(f"no run to resume in {run}: it holds no {RUN_FILE}; leave out `resume`")
     of_run = read_settings(run)
     names = [name for name in settings if name not in _CHANGEABLE]
     faults = [

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import matplotlib.pyplot as plt
 import numpy as np
+from panels import INK, add_title, show_photo
 from PIL import Image
 
 import cir
@@ -29,9 +30,6 @@ from cir.search.query import SearchQuery
 
 _ROWS: Final = 5
 _SHOWN: Final = 5
-_INK: Final = "#1c2b33"
-_FAINT: Final = "#5f6f78"
-_TARGET: Final = "#1f8a5b"
 _WIDTH: Final = 24
 """Letters of a line of a query's text."""
 _QUALITY: Final = 82
@@ -111,31 +109,19 @@ def _draw(dataset: Dataset, rows: Sequence[Row], out: Path) -> None:
 
 def _draw_row(figure: Any, grid: Any, place: int, dataset: Dataset, row: Row) -> None:
     reference = figure.add_subplot(grid[place, 0])
-    _show(reference, dataset, row.query.reference_id, framed=False)
-    _title(reference, "a photo" if place == 0 else "")
+    show_photo(reference, dataset, row.query.reference_id, framed=False)
+    add_title(reference, "a photo" if place == 0 else "")
     words = figure.add_subplot(grid[place, 1])
     words.axis("off")
-    _title(words, "and a text" if place == 0 else "")
+    add_title(words, "and a text" if place == 0 else "")
     text = textwrap.fill(f"“{row.text}”", _WIDTH)
-    words.text(0.02, 0.97, text, ha="left", va="top", color=_INK, fontsize=9.5, linespacing=1.45)
+    words.text(0.02, 0.97, text, ha="left", va="top", color=INK, fontsize=9.5, linespacing=1.45)
     for column, result in enumerate(row.results):
         axes = figure.add_subplot(grid[place, 2 + column])
-        _show(axes, dataset, result.id, framed=result.id in row.query.target_ids)
+        show_photo(axes, dataset, result.id, framed=result.id in row.query.target_ids)
         if column == 0:
             told = "" if place else "the nearest five; the "
-            _title(axes, f"{told}target is at rank {row.rank:,} of {row.among:,}")
-
-
-def _show(axes: Any, dataset: Dataset, image_id: str, *, framed: bool) -> None:
-    with Image.open(dataset.image_path(image_id)) as photo:
-        axes.imshow(np.asarray(photo.convert("RGB")), interpolation="lanczos")
-    axes.set(xticks=[], yticks=[], anchor="NW")
-    for spine in axes.spines.values():
-        spine.set(color=_TARGET if framed else "#d5dde1", linewidth=4 if framed else 1)
-
-
-def _title(axes: Any, text: str) -> None:
-    axes.set_title(text, loc="left", fontsize=10, color=_FAINT, pad=6)
+            add_title(axes, f"{told}target is at rank {row.rank:,} of {row.among:,}")
 
 
 if __name__ == "__main__":

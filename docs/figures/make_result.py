@@ -16,6 +16,7 @@ from typing import Any, Final
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from panels import INK, add_title, show_photo
 from PIL import Image
 
 from cir.config import EvaluateConfig
@@ -23,9 +24,6 @@ from cir.data.dataset import Dataset
 from pipeline import evaluate
 
 _SHOWN: Final = 5
-_INK: Final = "#1c2b33"
-_FAINT: Final = "#5f6f78"
-_TARGET: Final = "#1f8a5b"
 _COLOURS: Final = 256
 
 
@@ -91,33 +89,21 @@ def _draw_found(figure: Any, cell: Any, dataset: Dataset, found: Any, title: str
     places = cell.subgridspec(1, _SHOWN, wspace=0.07)
     for place, image_id in enumerate(found["retrieved_ids"][:_SHOWN]):
         axes = figure.add_subplot(places[0, place])
-        _show(axes, dataset, image_id, framed=image_id in found["target_ids"])
+        show_photo(axes, dataset, image_id, framed=image_id in found["target_ids"])
         if place == 0:
-            _title(axes, f"{title}, target at rank {found['rank']}")
+            add_title(axes, f"{title}, target at rank {found['rank']}")
 
 
 def _draw_query(figure: Any, grid: Any, dataset: Dataset, query: Any) -> None:
     """The reference above, its text below."""
     axes = figure.add_subplot(grid[0, 0])
-    _show(axes, dataset, query["reference_id"], framed=False)
-    _title(axes, "query: a photo")
+    show_photo(axes, dataset, query["reference_id"], framed=False)
+    add_title(axes, "query: a photo")
     axes = figure.add_subplot(grid[1, 0])
     axes.axis("off")
-    _title(axes, "and a text")
+    add_title(axes, "and a text")
     text = "\n".join(textwrap.fill(f"“{caption}”", 24) for caption in query["captions"])
-    axes.text(0, 0.94, text, ha="left", va="top", color=_INK, fontsize=10.5, linespacing=1.5)
-
-
-def _show(axes: Any, dataset: Dataset, image_id: str, *, framed: bool) -> None:
-    with Image.open(dataset.image_path(image_id)) as photo:
-        axes.imshow(np.asarray(photo.convert("RGB")), interpolation="lanczos")
-    axes.set(xticks=[], yticks=[], anchor="NW")
-    for spine in axes.spines.values():
-        spine.set(color=_TARGET if framed else "#d5dde1", linewidth=4 if framed else 1)
-
-
-def _title(axes: Any, text: str) -> None:
-    axes.set_title(text, loc="left", fontsize=10, color=_FAINT, pad=7)
+    axes.text(0, 0.94, text, ha="left", va="top", color=INK, fontsize=10.5, linespacing=1.5)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ CIR = "pipeline.cli"
 CODE = "-c"
 _LOADED = [
     *(CIR, "pipeline.embed", "pipeline.mine", "pipeline.train", "pipeline.evaluate"),
-    *("pipeline.inspect", "pipeline.synth", "cir.encoding.foreign", "cir.mining.engine"),
+    *("pipeline.inspect", "pipeline.synth", "cir.mining.engine"),
     # What these load when they first need it.
     *("numba.core.registry", "pandas", "pydantic", "scipy.linalg", "torch.utils.tensorboard"),
     *("matplotlib.pyplot", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.WebPImagePlugin"),

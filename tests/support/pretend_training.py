@@ -43,6 +43,7 @@ ASKED: Final[dict[str, dict[str, Any]]] = {
         "batch_size": 8,
         "epochs": 2,
     },
+    "online": {"online_top_k": 4},
     "trust": {"weighting": "trust"},
     "hardness": {
         "weighting": "hardness",
@@ -51,6 +52,7 @@ ASKED: Final[dict[str, dict[str, Any]]] = {
         "guide_threshold": 0.2,
         "online_top_k": 3,
     },
+    "text": {"tune": "text"},
     "image": {"tune": "image"},
     "both": {"tune": "both", "epochs": 2},
     "in chunks": {"tune": "both", "encode_batch": 8},

@@ -13,8 +13,8 @@ from tests.support.forked import CODE, forked
 pytestmark = pytest.mark.slow
 
 RUNS = (
-    *("attention-fusion", "terms", "trust", "hardness"),
-    *("image", "both", "in chunks"),
+    *("attention-fusion", "terms", "online", "trust", "hardness"),
+    *("text", "image", "both", "in chunks"),
 )
 MIXED = """
 import torch

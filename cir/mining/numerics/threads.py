@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
 
 import torch
-from threadpoolctl import ThreadpoolController
 
 from cir.arithmetic import float32
-from cir.workers import pick_threads
+from cir.workers import blas_libraries, pick_threads
 
 
 @contextmanager
@@ -23,14 +21,8 @@ def scanning_threads(threads: int | None = None) -> Iterator[ThreadPoolExecutor]
     pool = ThreadPoolExecutor(
         pick_threads(threads), initializer=torch.set_num_threads, initargs=(1,)
     )
-    with _blas().limit(limits=1), float32(), pool:
+    with blas_libraries().limit(limits=1), float32(), pool:
         try:
             yield pool
         finally:
             torch.set_num_threads(before)
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """The libraries that multiply NumPy's matrices: to look for them takes 12 ms."""
-    return ThreadpoolController().select(user_api="blas")
