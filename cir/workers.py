@@ -1,7 +1,8 @@
 """How many processes and threads a stage may start: the cores that it may use decide."""
 
 import os
-from functools import cache
+import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cir.cpu_quota import cpu_quota
@@ -75,12 +76,16 @@ def pick_workers(workers: int | None) -> int:
     return workers
 
 
-@cache
 def blas_libraries() -> "ThreadpoolController":
     """The libraries that multiply NumPy's matrices, whose threads can be limited.
 
-    To look for them takes 12 ms, so that this is called once they are loaded and looks once.
+    To look for them takes 12 ms: they are looked for again where modules were imported since.
     """
+    return _blas_loaded_with(len(sys.modules))
+
+
+@lru_cache(maxsize=1)
+def _blas_loaded_with(modules: int) -> "ThreadpoolController":
     from threadpoolctl import ThreadpoolController  # a command that computes nothing starts sooner
 
     return ThreadpoolController().select(user_api="blas")
