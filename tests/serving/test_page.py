@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from cir.data.dataset import Dataset
 from cir.search.index import SearchIndex
@@ -77,8 +77,11 @@ def visit(browser: Browser, address: str) -> Iterator[Any]:
     """Opens the page in a fresh session; at the end no page may have complained."""
     visitors: list[Visitor] = []
 
-    def opened(at: str = "", **options: Any) -> Page:
+    def opened(at: str = "", held: list[Route] | None = None, **options: Any) -> Page:
+        """`held` keeps what the page asks first, unanswered."""
         visitors.append(Visitor(browser, address, **options))
+        if held is not None:
+            visitors[-1].page.route("**/api/info*", lambda route: held.append(route))
         visitors[-1].page.goto(at or address)
         return visitors[-1].page
 
@@ -207,6 +210,25 @@ def test_an_own_photo_is_searched_with_and_in_no_link(visit: Any, photos: Datase
     expect(page.locator("#reference img")).to_have_js_property("complete", True)
     other = visit(page.url)
     expect(other.locator("#fault")).to_contain_text("which no link holds")
+
+
+def test_what_is_done_before_the_server_has_answered_is_done_after_it(
+    visit: Any, photos: Dataset
+) -> None:
+    """A page that is still loading loses no text and no photo, and does not leave itself."""
+    held: list[Route] = []
+    page = visit(held=held)
+    page.fill("#text", "is red")
+    page.click("#search")
+    page.set_input_files("#upload", photos.image_path("s3"))
+    assert page.locator("#found li").count() == 0
+    held.pop().continue_()
+    page.wait_for_selector(RESULT)
+    expect(page.locator("#reference")).to_contain_text("Your own photo")
+    expect(page.locator("#text")).to_have_value("is red")
+    page.go_back()
+    expect(page.locator("#reference")).to_contain_text("None yet")
+    expect(page.locator("#text")).to_have_value("is red")
 
 
 def test_an_upload_that_is_no_image_is_refused_in_a_line(visit: Any, tmp_path: Path) -> None:

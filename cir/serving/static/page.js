@@ -140,8 +140,7 @@ function browse() {
   return picker.open();
 }
 
-function submit(event) {
-  event.preventDefault();
+function submit() {
   const values = {text: by("text").value.trim(), less: by("less").value.trim(), weight: Number(by("weight").value)};
   const now = current(trail);
   if (!now && !values.text) return fail(new Error("Pick a photo, or write what you look for."));
@@ -300,31 +299,36 @@ function ranked() {
   go({...trail, by: second && second !== first ? [first, second] : first === info.retrievers[0].name ? [] : [first]});
 }
 
+/** Once the server has told what it serves; what a user does before that waits for it. */
+const started = start();
+const then = act => (...given) => started.then(() => act(...given), () => {});
+
 function listen() {
-  by("ask").addEventListener("submit", submit);
-  by("browse").addEventListener("click", () => go({...empty(), category: trail.category, by: trail.by}));
-  by("home").addEventListener("click", event => { event.preventDefault(); go(empty()); });
-  by("random").addEventListener("click", random);
-  by("upload").addEventListener("change", event => { upload(event.target.files[0]); event.target.value = ""; });
-  by("share").addEventListener("click", share);
-  by("weight").addEventListener("input", sayWeight);
-  by("weight").addEventListener("change", () => current(trail) && submit(new Event("submit")));
-  by("category").addEventListener("change", () => {
+  const on = (name, kind, act) => by(name).addEventListener(kind, then(act));
+  by("ask").addEventListener("submit", event => { event.preventDefault(); then(submit)(); });
+  on("browse", "click", () => go({...empty(), category: trail.category, by: trail.by}));
+  by("home").addEventListener("click", event => { event.preventDefault(); then(go)(empty()); });
+  on("random", "click", random);
+  by("upload").addEventListener("change", event => { then(upload)(event.target.files[0]); event.target.value = ""; });
+  on("share", "click", share);
+  on("weight", "input", sayWeight);
+  on("weight", "change", () => current(trail) && submit());
+  on("category", "change", () => {
     const next = {...trail, category: by("category").value, top: 0};
     go(current(trail)?.query ? revised(next, {query: null}) : next);
   });
-  by("first").addEventListener("change", ranked);
-  by("second").addEventListener("change", ranked);
+  on("first", "change", ranked);
+  on("second", "change", ranked);
   by("text").addEventListener("keydown", event => {
     if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); by("ask").requestSubmit(); }
   });
-  addEventListener("popstate", () => { trail = fromHash(location.hash); run(); });
+  addEventListener("popstate", then(() => { trail = fromHash(location.hash); run(); }));
   addEventListener("dragover", event => { event.preventDefault(); document.body.classList.add("dropping"); });
   addEventListener("dragleave", () => document.body.classList.remove("dropping"));
   addEventListener("drop", event => {
     event.preventDefault();
     document.body.classList.remove("dropping");
-    upload(event.dataTransfer.files[0]);
+    then(upload)(event.dataTransfer.files[0]);
   });
 }
 
@@ -333,9 +337,15 @@ async function start() {
   by("about").textContent = `${count(info.images, "photo")} in ${count(info.categories.length, "category").replace("categorys", "categories")}`;
   picker = new Picker(info.categories, info.queries.filter(one => one.queries), {pick: begin, ask, fail});
   fillChoices();
-  listen();
   trail = fromHash(location.hash);
-  await run();
 }
 
-start().catch(fail);
+/** The first answer. A text that was typed before the server told what it serves is kept. */
+function first() {
+  const typed = by("text").value, answered = run();
+  if (!current(trail)) by("text").value = typed;
+  return answered;
+}
+
+listen();
+started.then(first).catch(fail);
