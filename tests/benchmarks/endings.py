@@ -211,6 +211,7 @@ def _ended_once(
     folder.mkdir()
     line = COMMANDS[name].format(f"{place}/{name}")
     process = _started(world.folder, line)
+    process.await_start()
     end = time.monotonic() + share * world.seconds[name]
     while process.poll() is None and time.monotonic() < end:
         time.sleep(0.005)

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -51,6 +52,11 @@ class Forked:
     def poll(self) -> int | None:
         """The exit code, or None while it runs."""
         return self._process.exitcode
+
+    def await_start(self) -> None:
+        """Waits until the program begins: what it is forked from hears signals in its own way."""
+        while self.poll() is None and not (self._said / "err").exists():
+            time.sleep(0.002)
 
     def send_signal(self, sent: signal.Signals) -> None:
         if self.poll() is None:
@@ -136,12 +142,12 @@ def _run(
     said: Path,
     prepare: Callable[[], object],
 ) -> None:
+    if module == CIR and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as of the program, from its first line
     # A child of the fork server would start its own by another one, which loads everything anew.
     multiprocessing.set_start_method(None, force=True)
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT), number)
-    if module == CIR and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as of the program, from its first line
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
