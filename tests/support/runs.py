@@ -34,7 +34,7 @@ SETTINGS = {
     "workers": 0,
     "learning_rate": 1e-2,
 }
-
+FUSION = {"combiner": "attention-fusion", "contrast": "batch", "other_targets": "ignored"}
 
 STAGES = {
     "train_epoch": trainer,
@@ -52,6 +52,10 @@ class Killed(BaseException):
 
 def config_of(out: Path, **changes: object) -> TrainConfig:
     return TrainConfig(**SETTINGS | {"out": out} | changes)
+
+
+def fusion_config(out: Path, **changes: object) -> TrainConfig:
+    return config_of(out, **FUSION | changes)
 
 
 def encoded_by(encoder: Encoder, dataset: Dataset) -> Embeddings:
@@ -96,6 +100,14 @@ def run(
 
 def metrics(out: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (out / METRICS_FILE).read_text().splitlines()]
+
+
+def fusion_metrics(
+    out: Path, dataset: Dataset, embeddings: Embeddings, **changes: object
+) -> list[dict[str, object]]:
+    """Trains an attention-fusion; the lines of metrics.jsonl."""
+    run(out, dataset, embeddings, **FUSION | changes)
+    return metrics(out)
 
 
 def state(out: Path) -> dict[str, bytes]:

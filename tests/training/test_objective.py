@@ -1,7 +1,5 @@
 """Whole runs under every objective."""
 
-import json
-from pathlib import Path
 
 import pytest
 
@@ -11,27 +9,13 @@ from cir.config import TrainConfig
 from cir.data.dataset import Dataset
 from cir.errors import ConfigError
 from cir.training.objective import COLDEST
-from cir.training.train import train
-from tests.support.mined import random_manifest
-from tests.support.runs import EPOCHS, SETTINGS
+from tests.support.runs import EPOCHS, fusion_metrics
 from tests.support.worlds import random_embeddings
 
 
 @pytest.fixture(scope="module")
 def embeddings(dataset: Dataset) -> Embeddings:
     return random_embeddings(dataset)
-
-
-def config_of(out: Path, **changes: object) -> TrainConfig:
-    named = {"combiner": "attention-fusion", "contrast": "batch", "other_targets": "ignored"}
-    return TrainConfig(**SETTINGS | named | {"out": out} | changes)
-
-
-def run(out: Path, dataset: Dataset, embeddings: Embeddings, **changes: object) -> list[dict]:
-    """Trains; the lines of metrics.jsonl."""
-    manifest = random_manifest(dataset, embeddings)
-    train(config_of(out, **changes), dataset, embeddings, manifest)
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.slow
@@ -51,7 +35,7 @@ def run(out: Path, dataset: Dataset, embeddings: Embeddings, **changes: object) 
 )
 def test_every_objective_is_learned(tmp_path, dataset, embeddings, changes):
     """What is learned by heart loses less and less: the vectors are noise."""
-    lines = run(tmp_path / "run", dataset, embeddings, remine=False, epochs=5, **changes)
+    lines = fusion_metrics(tmp_path / "run", dataset, embeddings, remine=False, epochs=5, **changes)
     assert lines[-1]["loss"] < 0.8 * lines[1]["loss"]
     for term in ("triplet", "contrastive"):
         assert (lines[1][term] is not None) == (term in changes["loss"])
@@ -60,7 +44,7 @@ def test_every_objective_is_learned(tmp_path, dataset, embeddings, changes):
 @pytest.mark.slow
 def test_the_total_is_the_weighted_sum_of_its_terms(tmp_path, dataset, embeddings):
     loss = "0.25*triplet+2*contrastive"
-    for line in run(tmp_path / "run", dataset, embeddings, loss=loss, remine=False)[1:]:
+    for line in fusion_metrics(tmp_path / "run", dataset, embeddings, loss=loss, remine=False)[1:]:
         expected = 0.25 * line["triplet"] + 2 * line["contrastive"]
         assert line["loss"] == pytest.approx(expected, rel=1e-5)
 
@@ -71,14 +55,16 @@ def test_the_total_is_the_weighted_sum_of_its_terms(tmp_path, dataset, embedding
 )
 def test_more_candidates_are_harder_to_tell_apart(tmp_path, dataset, embeddings, contrast):
     settings = {"loss": "contrastive", "remine": False, "epochs": 1, "learning_rate": 1e-9}
-    few = run(tmp_path / "few", dataset, embeddings, **settings)
-    many = run(tmp_path / "many", dataset, embeddings, contrast=contrast, **settings)
+    few = fusion_metrics(tmp_path / "few", dataset, embeddings, **settings)
+    many = fusion_metrics(tmp_path / "many", dataset, embeddings, contrast=contrast, **settings)
     assert many[1]["contrastive"] > few[1]["contrastive"] + 0.05
 
 
 @pytest.mark.slow
 def test_a_temperature_is_learned_and_saved(tmp_path, dataset, embeddings):
-    lines = run(tmp_path / "run", dataset, embeddings, learn_temperature=True, temperature=0.1)
+    lines = fusion_metrics(
+        tmp_path / "run", dataset, embeddings, learn_temperature=True, temperature=0.1
+    )
     assert lines[0]["temperature"] is None
     assert lines[1]["temperature"] != lines[2]["temperature"]
     assert all(COLDEST <= line["temperature"] < 1 for line in lines[1:])
@@ -88,7 +74,7 @@ def test_a_temperature_is_learned_and_saved(tmp_path, dataset, embeddings):
 
 @pytest.mark.slow
 def test_a_temperature_is_never_learned_below_the_coldest(tmp_path, dataset, embeddings):
-    lines = run(
+    lines = fusion_metrics(
         tmp_path / "run",
         dataset,
         embeddings,
@@ -102,7 +88,7 @@ def test_a_temperature_is_never_learned_below_the_coldest(tmp_path, dataset, emb
 
 @pytest.mark.slow
 def test_a_fixed_temperature_is_no_weight(tmp_path, dataset, embeddings):
-    lines = run(tmp_path / "run", dataset, embeddings, temperature=0.3)
+    lines = fusion_metrics(tmp_path / "run", dataset, embeddings, temperature=0.3)
     assert [line["temperature"] for line in lines[1:]] == [pytest.approx(0.3)] * EPOCHS
     assert not read_trainer(tmp_path / "run/checkpoints/last")["objective"]
 

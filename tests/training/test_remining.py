@@ -1,6 +1,5 @@
 """What each epoch trains on: a curriculum, and exclusions that follow the vectors."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +15,13 @@ from cir.models.trust import trust
 from cir.training import remining
 from cir.training.train import train
 from tests.support.mined import random_manifest
-from tests.support.runs import SETTINGS
+from tests.support.runs import fusion_config, fusion_metrics
 from tests.support.worlds import random_embeddings
 
 
 @pytest.fixture(scope="module")
 def embeddings(dataset: Dataset) -> Embeddings:
     return random_embeddings(dataset)
-
-
-def config_of(out: Path, **changes: object) -> TrainConfig:
-    named = {"combiner": "attention-fusion", "contrast": "batch", "other_targets": "ignored"}
-    return TrainConfig(**SETTINGS | named | {"out": out} | changes)
-
-
-def run(out: Path, dataset: Dataset, embeddings: Embeddings, **changes: object) -> list[dict]:
-    """Trains; the lines of metrics.jsonl."""
-    manifest = random_manifest(dataset, embeddings)
-    train(config_of(out, **changes), dataset, embeddings, manifest)
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
 def strategies(out: Path) -> list[str]:
@@ -44,7 +31,7 @@ def strategies(out: Path) -> list[str]:
 @pytest.mark.slow
 def test_a_curriculum_chooses_the_strategy_of_every_epoch(tmp_path, dataset, embeddings):
     spelled = "random:1,hard:1,semi-hard"
-    run(tmp_path / "run", dataset, embeddings, curriculum=spelled, epochs=3)
+    fusion_metrics(tmp_path / "run", dataset, embeddings, curriculum=spelled, epochs=3)
     assert strategies(tmp_path / "run") == ["random", "hard", "semi-hard", "semi-hard"]
     for file in (tmp_path / "run/manifests").iterdir():
         metadata = read_manifest(file).metadata
@@ -56,7 +43,7 @@ def test_a_curriculum_chooses_the_strategy_of_every_epoch(tmp_path, dataset, emb
 @pytest.mark.slow
 def test_a_stage_is_mined_once_where_nothing_is_mined_again(tmp_path, dataset, embeddings):
     out = tmp_path / "run"
-    run(out, dataset, embeddings, curriculum="semi-hard:1,hard", remine=False)
+    fusion_metrics(out, dataset, embeddings, curriculum="semi-hard:1,hard", remine=False)
     first = random_manifest(dataset, embeddings).metadata.strategy
     assert strategies(out) == ["semi-hard", "hard"]
     assert first == "semi-hard"
@@ -69,7 +56,7 @@ def test_a_stage_is_mined_once_where_nothing_is_mined_again(tmp_path, dataset, e
 @pytest.mark.slow
 def test_a_curriculum_goes_on_where_it_was(tmp_path, dataset, embeddings):
     spelled = "random:1,hard:1,semi-hard"
-    run(tmp_path / "whole", dataset, embeddings, curriculum=spelled, remine=False)
+    fusion_metrics(tmp_path / "whole", dataset, embeddings, curriculum=spelled, remine=False)
     out = tmp_path / "resumed"
 
     class Killed(BaseException):
@@ -82,8 +69,8 @@ def test_a_curriculum_goes_on_where_it_was(tmp_path, dataset, embeddings):
     settings = {"curriculum": spelled, "remine": False}
     manifest = random_manifest(dataset, embeddings)
     with pytest.raises(Killed):
-        train(config_of(out, **settings), dataset, embeddings, manifest, on_epoch=kill)
-    train(config_of(out, resume=True, **settings), dataset, embeddings, manifest)
+        train(fusion_config(out, **settings), dataset, embeddings, manifest, on_epoch=kill)
+    train(fusion_config(out, resume=True, **settings), dataset, embeddings, manifest)
     assert strategies(out) == strategies(tmp_path / "whole") == ["random", "hard", "semi-hard"]
     last = [
         read_checkpoint(folder / "checkpoints/last").sha256 for folder in (out, tmp_path / "whole")
@@ -106,14 +93,14 @@ def weighted(
 
     with monkeypatch.context() as patched:
         patched.setattr(remining, "trust", given)
-        return run(out, dataset, embeddings, weighting="trust")
+        return fusion_metrics(out, dataset, embeddings, weighting="trust")
 
 
 @pytest.mark.slow
 def test_the_pairs_of_every_manifest_of_the_model_are_weighed(
     tmp_path, dataset, embeddings, monkeypatch
 ):
-    plain = run(tmp_path / "plain", dataset, embeddings)
+    plain = fusion_metrics(tmp_path / "plain", dataset, embeddings)
     alike, unlike = (
         weighted(monkeypatch, tmp_path / f"odd-{odd}", dataset, embeddings, even=0.5, odd=odd)
         for odd in (0.5, 0.125)
@@ -126,7 +113,7 @@ def test_the_pairs_of_every_manifest_of_the_model_are_weighed(
 
 @pytest.mark.slow
 def test_trust_is_of_the_ranks_that_were_mined(tmp_path, dataset, embeddings):
-    lines = run(tmp_path / "run", dataset, embeddings, weighting="trust")
+    lines = fusion_metrics(tmp_path / "run", dataset, embeddings, weighting="trust")
     assert "trust" not in lines[0]["manifest"]
     sizes = {category: len(ids) for category, ids in dataset.galleries("train").items()}
     for line in lines[1:]:
