@@ -15,8 +15,8 @@ from jaxtyping import Float32, Int64
 from cir.mining.arguments import mining_device
 from cir.mining.device.near_pairs import near_pairs
 from cir.mining.numerics.bytemask import list_marked, unmarked
-from cir.mining.numerics.cosine import paired_cosines
 from cir.mining.numerics.codes import BITS, code_of, order_codes
+from cir.mining.numerics.cosine import paired_cosines
 from cir.mining.numerics.jit import compiled
 from cir.mining.numerics.ordering import count_above
 from cir.mining.numerics.threads import scanning_threads

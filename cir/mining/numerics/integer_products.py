@@ -96,7 +96,7 @@ def _summed(builder, lefts, panel, length):
 
 @no_type_check
 def _pair_sums(builder, pair, line):
-    """a x + b y for a pair (a, b) and every pair (x, y) of a line, in the pattern of PMADDWD."""
+    """A x + b y for a pair (a, b) and every pair (x, y) of a line, in the pattern of PMADDWD."""
     pairs = builder.bitcast(_everywhere(builder, pair, _SUMS), _PAIRS)
     products = builder.mul(builder.sext(pairs, _PRODUCTS), line)
     nothing = ir.Constant(_PRODUCTS, ir.Undefined)

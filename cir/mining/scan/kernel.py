@@ -11,7 +11,7 @@ would give, bit for bit, however queries and gallery are cut into blocks and til
     topk_pools        candidates of least key
 """
 
-from typing import Any, Final, NamedTuple, no_type_check
+from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int64, UInt8, UInt32
@@ -25,6 +25,7 @@ from cir.mining.scan.result import ScanResult
 from cir.mining.scan.threshold_counts import count_ambiguous_exactly, count_surely_below
 from cir.mining.scan.topk_pools import all_full, offer
 from cir.mining.sketch.product import Sketched
+
 
 class Tile(NamedTuple):
     """Some rows of the gallery."""

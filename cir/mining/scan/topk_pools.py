@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int, Int64
 
 from cir.mining.numerics.bytemask import list_marked
-from cir.mining.numerics.cosine import cosine, nearly_cosine
 from cir.mining.numerics.codes import code_of, number_of
+from cir.mining.numerics.cosine import cosine, nearly_cosine
 from cir.mining.numerics.jit import compiled
 from cir.mining.numerics.ordering import before, count_above
 from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, gumbel, gumbel_ceiling, hash_of
@@ -146,7 +146,7 @@ def _greatest_inside(pool, row, cell):
 @compiled
 @no_type_check
 def _offer_least_hashed_first(pool, row, tile, vector, scratch):
-    """Offers about twice as many as the pool keeps, those of least hash, until it is full; then others.
+    """Offers those of least hash, twice as many as the pool keeps, until it is full; then others.
 
     What earlier tiles gave may have greater hashes than the rest of this one.
     """

@@ -16,6 +16,9 @@ bfloat16 halves the product's time or better on processors that have it; sums ar
 rounding bears on the longest coordinates most, so the first few axes are kept as two numbers each,
 [Px] = a + b: the product then holds a_x a_y + a_x b_y + b_x a_y.
 
+16-bit integers (`cir.mining.sketch.integers`) halve it on those that lack bfloat16. Their sums are
+exact, the middle terms and the offset are added after them, and codes say the result in steps.
+
 Where only high similarities are looked for, |t| can be a column as well: the product is then a
 ceiling of the similarity, and far fewer axes are enough to rule a pair out.
 """
@@ -212,8 +215,9 @@ class Sketch:
     def _errors_of_sums(self, queries: Side, tile: Side) -> Float64[np.ndarray, " queries"]:
         """How far the product itself may be off, of what is in the columns."""
         if self.dtype == torch.int16:
-            return scaling_error(_magnitudes(queries, tile)) + _steps(queries, tile)
-        return (_magnitudes(queries, tile) + 1) * product_error(tile.columns.shape[1])
+            rounding = scaling_error(_magnitudes(queries, tile))
+            return np.asarray(rounding + _steps(queries, tile))
+        return np.asarray((_magnitudes(queries, tile) + 1) * product_error(tile.columns.shape[1]))
 
     def doubt(self, tile: Side) -> Float64[np.ndarray, " rows"]:
         """How far the similarity of each row with a mean query may be off."""
@@ -316,16 +320,14 @@ class Sketch:
 def _magnitudes(queries: Side, tile: Side) -> Float64[np.ndarray, " queries"]:
     """No product of a query with a tile is larger, nor any part of its sum."""
     magnitudes: Float64[np.ndarray, " queries"] = (
-        queries.length * tile.length.max()
-        + np.abs(queries.constant)
-        + np.abs(tile.constant).max()
+        queries.length * tile.length.max() + np.abs(queries.constant) + np.abs(tile.constant).max()
     )
     return magnitudes
 
 
 def _steps(queries: Side, tile: Side) -> Float64[np.ndarray, " queries"]:
     """Steps small enough for codes of 16 bits to say most of a product, and all of its size."""
-    return np.maximum(_magnitudes(queries, tile), _SMALLEST) / (MOST_STEPS - 1)
+    return np.asarray(np.maximum(_magnitudes(queries, tile), _SMALLEST) / (MOST_STEPS - 1))
 
 
 def _lengths(rows: Tensor) -> Tensor:
@@ -378,7 +380,8 @@ def fastest_dtype() -> torch.dtype:
     narrow, codes = out.bfloat16(), out.short().numpy()
     sides = [filled(side).columns.numpy() for side in (left, right)]
     panels, ones = panels_of(sides[1]), np.ones(_SAMPLE)
-    factors = scaling(*[ones[:_ROWS_TOGETHER]] * 2, 1e3 * ones[:_ROWS_TOGETHER], ones, ones)
+    some = ones[:_ROWS_TOGETHER]
+    factors = scaling(some, some, 1e3 * some, ones, ones)
     works: dict[torch.dtype, Callable[[], object]] = {
         torch.float32: lambda: np.matmul(left.numpy(), right.numpy().T, out=out.numpy()),
         torch.bfloat16: lambda: torch.mm(halves[0], halves[1].T, out=narrow),

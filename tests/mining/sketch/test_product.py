@@ -144,7 +144,9 @@ def test_the_bound_holds_for_rows_unlike_those_that_the_axes_were_fitted_to(
     strayed(queries, -gallery, sketched(queries, gallery, dtype, 16))
 
 
-@pytest.mark.parametrize(("dtype", "times"), [(torch.int16, 30), (torch.bfloat16, 30), (torch.float32, 200)])
+@pytest.mark.parametrize(
+    ("dtype", "times"), [(torch.int16, 30), (torch.bfloat16, 30), (torch.float32, 200)]
+)
 @pytest.mark.parametrize(("make", "width"), [(unit, 72), (unit, 40), (low_rank, 8), (clustered, 8)])
 def test_the_bound_is_not_vacuous(make: Make, width: int, dtype: torch.dtype, times: float) -> None:
     queries, gallery = made(make, 200, 1), made(make, 400, 2)
