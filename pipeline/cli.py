@@ -267,6 +267,3 @@ _add(data, "caption-pairs", config.CaptionPairsConfig, "caption_pairs")
 _add(data, "add-queries", config.AddQueriesConfig, "add_queries")
 _add(data, "merge", config.MergeConfig, "merge")
 _add(index, "push", config.PushConfig, "push")
-
-if __name__ == "__main__":
-    app()

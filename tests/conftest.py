@@ -3,16 +3,6 @@
 import gc
 from collections.abc import Sequence
 from functools import cache
-from signal import (
-    SIG_DFL,
-    SIG_IGN,
-    SIGHUP,
-    SIGINT,
-    SIGTERM,
-    default_int_handler,
-    getsignal,
-    signal,
-)
 
 import pytest
 import torch
@@ -20,6 +10,7 @@ import typer.testing
 from hypothesis import settings
 
 from cir.data.dataset import Dataset
+from tests.support.hearing import hear_signals
 from tests.support.undrawn import undrawn as undrawn_chart
 from tests.support.worlds import small_dataset
 
@@ -32,10 +23,8 @@ typer.testing._get_command = cache(typer.main.get_command)
 
 
 def pytest_configure() -> None:
-    """Hears the signals that whoever started the tests had ignored: nohup does, and `&` does."""
-    for number, usual in ((SIGINT, default_int_handler), (SIGHUP, SIG_DFL), (SIGTERM, SIG_DFL)):
-        if getsignal(number) is SIG_IGN:
-            signal(number, usual)
+    """Hears the signals that whoever started the tests had ignored."""
+    hear_signals()
 
 
 def pytest_collection_finish() -> None:

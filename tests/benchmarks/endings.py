@@ -39,6 +39,7 @@ from cir.locks import lock_file
 from cir.recognition import MARKER
 from tests.support.folders import contents
 from tests.support.forked import CIR, Forked, forked
+from tests.support.hearing import hear_signals
 
 WORLD: Final = "--dataset world/dataset --embeddings world/e.h5"
 COMMANDS: Final = {
@@ -65,6 +66,8 @@ GOES_ON: Final = {"train": " --resume", "demo": "", "embed": ""}
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 WITHIN: Final = 1.0
 """Seconds within which no worker is left."""
+LEAVES_WITHIN: Final = 5.0
+"""Seconds within which a command that was told to leave does, even where it first ends a write."""
 LONGEST: Final = 300.0
 _SIZES: Final = "--dress 120 --shirt 60 --toptee 60 --size 64 --workers 1"
 
@@ -215,6 +218,8 @@ def _ended_once(
     process.send_signal(sent)
     sent_at = time.monotonic()
     _, said = process.communicate(LONGEST)
+    heard = process.returncode != 0 or time.monotonic() < sent_at + LEAVES_WITHIN
+    _require(heard, f"{name}: {sent.name} was not heard")
     _require_none_left(name, sent, family, sent_at + within)
     ending = _checked_ending(name, sent, process.returncode, said)
     if sent != signal.SIGKILL:
@@ -334,5 +339,6 @@ def _write_csv(world: Path) -> None:
 
 
 if __name__ == "__main__":
+    hear_signals()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()

@@ -94,7 +94,7 @@ def main() -> None:
         cells = (name, *(f"{each:.1f}" for each in timed(index, references)))
         print(f"| {' | '.join(cells)} |")  # noqa: T201
     words = ["search", "--store", str(asked.store), "--image", store.images.keys[0]]
-    words = ["-m", "pipeline.cli", *words, "--text", TEXTS[0], "--json"]
+    words = ["-m", "pipeline", *words, "--text", TEXTS[0], "--json"]
     programs = {"search": words, "search by a run": [*words[:3], str(asked.run), *words[3:]]}
     for name, program in {"import torch": ["-c", "import torch"], **programs}.items():
         if asked.starts:

@@ -70,7 +70,7 @@ class Load:
 
 def served(*arguments: str) -> AbstractContextManager[tuple[int, int]]:
     """`cir serve`; its port and process id."""
-    command = [sys.executable, "-m", "pipeline.cli", "serve", *arguments, "--port"]
+    command = [sys.executable, "-m", "pipeline", "serve", *arguments, "--port"]
     return _started(command, "/api/health")
 
 

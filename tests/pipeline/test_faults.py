@@ -274,7 +274,7 @@ def slow(*values: object) -> ParameterSet:
 
 def shell(line: str) -> subprocess.CompletedProcess[str]:
     """Runs a line of bash in which `cir` is the program."""
-    program = f'cir() {{ {sys.executable} -m pipeline.cli "$@"; }}'
+    program = f'cir() {{ {sys.executable} -m pipeline "$@"; }}'
     return subprocess.run(
         ["bash", "-c", f"set -o pipefail; {program}; {line}"],
         capture_output=True,

@@ -51,6 +51,25 @@ def test_a_signal_ends_the_block_and_undoes_it(tmp_path: Path, sent: signal.Sign
     assert end(left.value, None) == 128 + sent
 
 
+_LOADING = """
+import os, signal, sys, time, types
+
+def app():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(5)
+
+sys.modules["pipeline.cli"] = types.SimpleNamespace(app=app)
+from pipeline.__main__ import main
+main()
+"""
+
+
+def test_an_interrupt_while_the_command_line_loads_ends_it_without_a_word() -> None:
+    process = forked(CODE, [_LOADING])
+    assert process.communicate(20) == ("", "")
+    assert process.returncode == -signal.SIGINT
+
+
 class Loud:
     """A signal meets its destructor, where Python swallows what is raised."""
 

@@ -21,11 +21,13 @@ from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from unittest import mock
 
+from pipeline.__main__ import main
+
 ROOT = Path(__file__).parents[2]
-CIR = "pipeline.cli"
+CIR = "pipeline"
 CODE = "-c"
 _LOADED = [
-    *(CIR, "pipeline.embed", "pipeline.mine", "pipeline.train", "pipeline.evaluate"),
+    *("pipeline.cli", "pipeline.embed", "pipeline.mine", "pipeline.train", "pipeline.evaluate"),
     *("pipeline.inspect", "pipeline.synth", "cir.mining.engine"),
     # What these load when they first need it.
     *("numba.core.registry", "pandas", "pydantic", "scipy.linalg", "torch.utils.tensorboard"),
@@ -138,6 +140,8 @@ def _run(
     multiprocessing.set_start_method(None, force=True)
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT), number)
+    if module == CIR and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as of the program, from its first line
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -145,9 +149,7 @@ def _run(
     code = words.pop(0) if module == CODE else ""
     sys.argv = [module, *words]
     if module == CIR:
-        from pipeline.cli import app
-
-        app()
+        main()
     elif module == CODE:
         exec(code, {"__name__": "__main__"})
     else:
