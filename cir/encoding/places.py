@@ -29,7 +29,8 @@ def gathered(
     of_table = np.array([place.table for place in places], np.int64)
     rows = np.array([place.row for place in places], np.int64)
     if len(places) and (of_table == of_table[0]).all() and (np.diff(rows) == 1).all():
-        return tables[of_table[0]][rows[0] : rows[0] + len(rows)]
+        first, table = places[0].row, tables[places[0].table]
+        return table[first : first + len(rows)]
     vectors = np.empty((len(places), dim), np.float32)
     for start in range(0, len(places), _AT_ONCE):
         span = slice(start, start + _AT_ONCE)
