@@ -2,12 +2,12 @@
 
     python -m tests.benchmarks.embedding --beside /path/to/python
 
-Product photos of 224 pixels, and mosaics of them of 1,120 to 2,016, are embedded on one core and on
-two. The encoder alone has its pixels in memory; the decoder alone is `cir`'s workers and nobody who
-encodes. Where both share the cores, one photo can take no less than its time in the one and its
-time in the other: that is the limit. `--beside` is an interpreter in which clip-retrieval is
-installed and in which cir can be imported. Processor time, all processes together, is what
-neighbours on the machine move less.
+Product photos of 224 pixels, and mosaics of them of 1,120 to 2,016, are embedded on two cores, or
+on as many as `--cores` says. The encoder alone has its pixels in memory; the decoder alone is
+`cir`'s workers and nobody who encodes. Where both share the cores, one photo can take no less than
+its time in the one and its time in the other: that is the limit. `--beside` is an interpreter in
+which clip-retrieval is installed and in which cir can be imported. Processor time, all processes
+together, is what neighbours on the machine move less.
 """
 
 import argparse
@@ -241,7 +241,9 @@ def main() -> None:
                     with on_cores(cores):
                         runs = contest(model, root, OWN, asked.beside, asked.repeats)
                     lines.append(Line(model, kind, cores, photos, runs))
-                    _say(lines[-1].speeds())
+                    _say(
+                        f"photos a second {lines[-1].speeds()}\nms of processor {lines[-1].costs()}"
+                    )
     _say("\nPhotos a second:\n\n" + "\n".join([SPEEDS, *(line.speeds() for line in lines)]))
     _say("\nProcessor time, ms a photo:\n\n" + "\n".join([COSTS, *(e.costs() for e in lines)]))
 
