@@ -16,6 +16,7 @@ from cir.encoding.loading import load_encoder, require_used
 from cir.encoding.ray_engine import RayEngine, require_ray
 from cir.encoding.staleness import Staleness, staleness
 from cir.errors import UsageError, some_of
+from cir.kept_memory import keep_freed_memory
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT
 from cir.runtime import pick_device
@@ -48,12 +49,15 @@ def run(config: EmbedConfig, processes: Processes = ALONE) -> Path | bool:
     dataset = Dataset(config.dataset)
     if config.check:
         return processes.broadcast_from_main(lambda: _check(config, dataset))
+    device = pick_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     encoder = load_encoder(
         config.model,
         pretrained=config.pretrained,
         weights=config.weights,
         preprocess=config.preprocess,
-        device=pick_device(config.device),
+        device=device,
         precision=config.precision,
     )
     done = embed_dataset(

@@ -57,9 +57,15 @@ class PhotoTransform:
         self, pixels: UInt8[Tensor, "batch size size 3"]
     ) -> Float[Tensor, "batch 3 size size"]:
         """The same as calling the transform, of what `pixels` gave, on whatever device it is."""
-        values = pixels.permute(0, 3, 1, 2).float()
+        # Along a row of pixels, all colours in turn: three numbers at a time fill no vector.
+        rows = pixels.flatten(2).float()
+        means, deviations = (
+            upload(np.tile(np.array(each, np.float32), pixels.shape[2]), rows.device)
+            for each in (self.mean, self.std)
+        )
         # By a tensor: a GPU multiplies by 1 / 255 where it is told a number, and rounds twice.
-        return normalise(values.div(values.new_full((), 255)), self.mean, self.std)
+        rows.div_(rows.new_full((), 255)).sub_(means).div_(deviations)
+        return rows.view(pixels.shape).permute(0, 3, 1, 2)
 
 
 def build_preprocess(
@@ -85,7 +91,7 @@ def squared(image: Image.Image, most_ratio: float | None, size: int) -> Image.Im
     growth = [
         (edge.bars, max(1.0, size / old)) for edge, old in zip(edges, image.size, strict=True)
     ]
-    resized = image.convert("RGB")
+    resized = image if image.mode == "RGB" else image.convert("RGB")
     for axis in sorted(range(2), key=growth.__getitem__):
         resized = _resized_along(resized, axis, edges[axis], size)
     return resized
@@ -122,15 +128,20 @@ def _edges(shape: tuple[int, int], most_ratio: float | None, size: int) -> list[
 
 def _resized_along(image: Image.Image, axis: int, edge: _Edge, size: int) -> Image.Image:
     """The image with the part of one edge that the square shows resized to `size` pixels."""
-    before, after = edge.bars // 2, edge.bars - edge.bars // 2
+    padded = _with_bars(image, axis, edge.bars) if edge.bars else image
     begin, end = edge.start, edge.start + edge.length
     if axis == 0:
-        padded = ImageOps.expand(image, (before, 0, after, 0), fill=0)
         shape, box = (size, image.height), (begin, 0.0, end, float(image.height))
     else:
-        padded = ImageOps.expand(image, (0, before, 0, after), fill=0)
         shape, box = (image.width, size), (0.0, begin, float(image.width), end)
     return padded.resize(shape, Image.Resampling.BICUBIC, box=box)
+
+
+def _with_bars(image: Image.Image, axis: int, bars: int) -> Image.Image:
+    """The image with so many black columns (`axis` 0) or rows more in all, half on each side."""
+    before, after = bars // 2, bars - bars // 2
+    border = (before, 0, after, 0) if axis == 0 else (0, before, 0, after)
+    return ImageOps.expand(image, border, fill=0)
 
 
 def normalise(

@@ -73,8 +73,8 @@ def mine(
         tile_size: Gallery rows in a tile; by default as many as suit the device.
         threads: How many threads scan on the CPU; by default one a usable core.
         arithmetic: Number format of the sketch on the CPU, the cheap products that rule most
-            candidates out: torch.bfloat16, torch.float32, or by default the faster here. The result
-            is the same.
+            candidates out: torch.int16, torch.bfloat16, torch.float32, or by default the fastest
+            here. The result is the same.
         progress: Shows gallery images per second.
         processes: Those that hold a shard each; all pass the same queries and plan, and all return
             the same.
@@ -154,10 +154,9 @@ class _Machine:
     search: Search | None
 
     def __post_init__(self) -> None:
-        known = self.arithmetic in (None, torch.bfloat16, torch.float32)
-        arguments.require(
-            "arithmetic", self.arithmetic, "torch.bfloat16 or torch.float32", holds=known
-        )
+        known = self.arithmetic in (None, torch.int16, torch.bfloat16, torch.float32)
+        formats = "torch.int16, torch.bfloat16 or torch.float32"
+        arguments.require("arithmetic", self.arithmetic, formats, holds=known)
         arguments.instance("progress", self.progress, Progress)
         arguments.instance("processes", self.processes, Processes)
         for name in ("propose", "search"):

@@ -8,7 +8,14 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.transforms import InterpolationMode, functional
 
-from cir.encoding.preprocess import TARGET_RATIO, build_preprocess, squared
+from cir.encoding.colours import OPENAI_COLOURS
+from cir.encoding.preprocess import (
+    TARGET_RATIO,
+    PhotoTransform,
+    build_preprocess,
+    normalise,
+    squared,
+)
 from cir.errors import UsageError
 from tests.support.photos import picture
 
@@ -32,6 +39,19 @@ def test_pixels_are_normalised_by_channel() -> None:
     pixels = build_preprocess("clip", 8, (0.5, 0.25, 0.2), (0.5, 0.25, 0.1))(image)
     expected = torch.tensor([1.0, -1.0, 0.0])
     torch.testing.assert_close(pixels, expected[:, None, None].expand(3, 8, 8))
+
+
+def test_pixels_of_a_batch_are_normalised_as_by_the_formula_bit_for_bit() -> None:
+    """Along whole rows or number by number: the same operations, each rounded once."""
+    transform = build_preprocess("clip", 24, OPENAI_COLOURS.mean, OPENAI_COLOURS.std)
+    assert isinstance(transform, PhotoTransform)
+    pixels = torch.randint(0, 256, (3, 24, 24, 3), dtype=torch.uint8)
+    expected = normalise(
+        pixels.permute(0, 3, 1, 2).float() / 255, OPENAI_COLOURS.mean, OPENAI_COLOURS.std
+    )
+    found = transform.normalised(pixels)
+    assert torch.equal(found, expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def padded_first(image: Image.Image, most_ratio: float | None, size: int) -> Image.Image:

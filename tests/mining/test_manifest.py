@@ -61,7 +61,7 @@ FILTERS["all"] = {name: value for own in FILTERS.values() for name, value in own
         {
             "block_size": st.integers(1, 13),
             "tile": st.sampled_from((1, 5, 16, 2048)),
-            "number": st.sampled_from((torch.float32, torch.bfloat16)),
+            "number": st.sampled_from((torch.int16, torch.float32, torch.bfloat16)),
         }
     ),
 )
@@ -139,7 +139,7 @@ def test_the_machine_does_not_change_a_byte(
     for block_size, tile, threads, number in (
         (8, 1500, 1, torch.float32),
         (17, 100, 2, torch.bfloat16),
-        (45, 2048, 4, torch.bfloat16),
+        (45, 2048, 4, torch.int16),
     ):
         file = tmp_path / f"{block_size}.parquet"
         with on_machine(tile=tile, number=number, threads=threads):

@@ -77,7 +77,9 @@ REFUSED: Final = {
     "mined(block_size='512')": "`block_size` is '512'; expected a whole number, at least 1",
     "mined(tile_size=1.5)": "`tile_size` is 1.5; expected a whole number, at least 1",
     "mined(threads=-2)": "`threads` is -2; expected a whole number, at least 1",
-    "mined(arithmetic='bf16')": "`arithmetic` is 'bf16'; expected torch.bfloat16 or torch.float32",
+    "mined(arithmetic='bf16')": (
+        "`arithmetic` is 'bf16'; expected torch.int16, torch.bfloat16 or torch.float32"
+    ),
     "mined(progress=None)": "`progress` is None; expected a Progress",
     "mined(processes=2)": "`processes` is 2; expected a Processes",
     "mined(propose=[])": "`propose` is a list; expected a function",

@@ -113,7 +113,7 @@ def assert_same(found: Manifest, expected: Manifest) -> None:
     st.fixed_dictionaries(
         {
             "tile": st.sampled_from((1, 5, 2048)),
-            "number": st.sampled_from((torch.float32, torch.bfloat16)),
+            "number": st.sampled_from((torch.int16, torch.float32, torch.bfloat16)),
         }
     ),
 )

@@ -33,7 +33,7 @@ def main() -> None:
     for sampling in get_args(Sampling):
         plan = Plan(draws, num_negatives=2, margin=0.2, sampling=sampling)
         mine(problem, plan, propose=lambda _: everything)
-        for arithmetic in (torch.float32, torch.bfloat16):
+        for arithmetic in (torch.int16, torch.float32, torch.bfloat16):
             mine(problem, plan, arithmetic=arithmetic)
 
 

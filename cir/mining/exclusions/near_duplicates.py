@@ -15,8 +15,8 @@ from jaxtyping import Float32, Int64
 from cir.mining.arguments import mining_device
 from cir.mining.device.near_pairs import near_pairs
 from cir.mining.numerics.bytemask import list_marked, unmarked
+from cir.mining.numerics.codes import BITS, code_of, order_codes
 from cir.mining.numerics.cosine import paired_cosines
-from cir.mining.numerics.float_codes import code_of, order_codes
 from cir.mining.numerics.jit import compiled
 from cir.mining.numerics.ordering import count_above
 from cir.mining.numerics.threads import scanning_threads
@@ -113,23 +113,22 @@ def _possible_pairs(
     codes, width = sketched.codes, sketched.codes.shape[1]
     counts, cell = np.empty(len(codes), dtype=np.int64), np.empty(1, dtype=np.float32)
     marked, positions = unmarked(width), np.empty(width, dtype=np.int64)
-    total = _count_possible(codes, sketched.errors, sketched.shift, counts, cell)
+    total = _count_possible(codes, sketched, counts, cell)
     columns = np.empty(total, dtype=np.int64)
     if total:
-        _list_possible(
-            codes, sketched.errors, sketched.shift, counts, cell, marked, positions, columns
-        )
+        _list_possible(codes, sketched, counts, cell, marked, positions, columns)
     return np.repeat(np.arange(len(codes)), counts), columns
 
 
 @compiled
 @no_type_check
-def _count_possible(codes, errors, shift, counts, cell):
+def _count_possible(codes, sketched, counts, cell):
     """Makes codes of the products, and counts those of each row that may reach 0; in all."""
     total = 0
     for row in range(codes.shape[0]):
-        order_codes(codes[row])
-        least = codes.dtype.type(code_of(-errors[row], shift, cell))
+        if sketched.steps[row] == BITS:
+            order_codes(codes[row])
+        least = _least(sketched, row, cell)
         counts[row] = count_above(codes[row], least, True)
         total += counts[row]
     return total
@@ -137,14 +136,22 @@ def _count_possible(codes, errors, shift, counts, cell):
 
 @compiled
 @no_type_check
-def _list_possible(codes, errors, shift, counts, cell, marked, positions, columns):
+def _list_possible(codes, sketched, counts, cell, marked, positions, columns):
     """Writes the columns of those, row after row."""
     start = 0
     for row in range(codes.shape[0]):
         if counts[row]:
-            least = codes.dtype.type(code_of(-errors[row], shift, cell))
+            least = _least(sketched, row, cell)
             for column in range(codes.shape[1]):
                 marked[column] = np.uint8(codes[row, column] >= least)
             for index in range(list_marked(marked, positions)):
                 columns[start + index] = positions[index]
             start += counts[row]
+
+
+@compiled
+@no_type_check
+def _least(sketched, row, cell):
+    """The least code of a similarity that may reach the limit."""
+    code = code_of(-sketched.errors[row], sketched.shift, sketched.steps[row], cell)
+    return sketched.codes.dtype.type(code)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, no_type_check
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt32
 
+from cir.mining.numerics.codes import BITS
 from cir.mining.numerics.cosine import nearly_cosine, product_error
 from cir.mining.numerics.jit import compiled
 from cir.mining.scan.kernel import Scratch, SketchedRow, Tile, scan_query, scratch_for
@@ -158,7 +159,7 @@ def _scan_queries(
                 valid[query, 1] += _gather_members(in_category, memory, count)
             # The similarities are no sketch: they are off by rounding alone.
             row = SketchedRow(
-                memory.codes[:count], 0, 0.0, product_error, product_error,
+                memory.codes[:count], 0, BITS, 0.0, product_error, product_error,
                 memory.members[:count], scoped,
             )  # fmt: skip
             tile = Tile(

@@ -8,7 +8,7 @@ from typing import no_type_check
 
 import numpy as np
 
-from cir.mining.numerics.float_codes import code_of
+from cir.mining.numerics.codes import code_of
 from cir.mining.numerics.jit import compiled
 
 
@@ -37,7 +37,11 @@ def _set_bounds(bounds, low, high, row, cell):
         bounds[0], bounds[1] = most, least
         return
     if high < np.inf:
-        bounds[0] = max(code_of(1.0 - high - row.offset - row.error, row.shift, cell), least)
+        bounds[0] = max(
+            code_of(1.0 - high - row.offset - row.error, row.shift, row.step, cell), least
+        )
     # `code_of` rounds down, so one more is surely enough.
     if low > -np.inf:
-        bounds[1] = min(code_of(1.0 - low - row.offset + row.error, row.shift, cell) + 1, most)
+        bounds[1] = min(
+            code_of(1.0 - low - row.offset + row.error, row.shift, row.step, cell) + 1, most
+        )

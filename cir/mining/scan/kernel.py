@@ -11,13 +11,13 @@ would give, bit for bit, however queries and gallery are cut into blocks and til
     topk_pools        candidates of least key
 """
 
-from typing import Any, Final, NamedTuple, no_type_check
+from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int64, UInt8, UInt32
 
 from cir.mining.numerics.bytemask import unmarked
-from cir.mining.numerics.float_codes import order_codes
+from cir.mining.numerics.codes import BITS, order_codes
 from cir.mining.numerics.jit import compiled
 from cir.mining.scan.code_bounds import set_code_bounds
 from cir.mining.scan.request import PoolRequest, ThresholdQueries
@@ -25,9 +25,6 @@ from cir.mining.scan.result import ScanResult
 from cir.mining.scan.threshold_counts import count_ambiguous_exactly, count_surely_below
 from cir.mining.scan.topk_pools import all_full, offer
 from cir.mining.sketch.product import Sketched
-
-EXCLUDED: Final = -1
-"""The bits that mark an excluded candidate: those of a NaN, which no product of vectors gives."""
 
 
 class Tile(NamedTuple):
@@ -46,7 +43,9 @@ class SketchedRow(NamedTuple):
     codes: Int[np.ndarray, " rows"]
     """Integers in the order of (similarity − offset)."""
     shift: int
-    """Bits of float32 that they lack."""
+    """Bits of float32 that they lack, if they are bits."""
+    step: float
+    """What they count, or `BITS`."""
     offset: float
     error: float
     """How far a similarity may be off, at most."""
@@ -127,6 +126,7 @@ def _scan_block(sketched, tile, members, thresholds, pools, result, scratch, pro
         row = SketchedRow(
             sketched.codes[query],
             sketched.shift,
+            sketched.steps[query],
             sketched.offsets[query],
             sketched.errors[query],
             product_error,
@@ -143,14 +143,15 @@ def scan_query(query, row, tile, thresholds, pools, result, scratch):
 
     Args:
         query: Which row of `thresholds`, `pools` and `result`.
-        row: A `SketchedRow` whose codes are still the bits of numbers; they are put in order.
+        row: A `SketchedRow` whose codes, if they are bits, are still to be put in order.
         tile: A `Tile`.
         thresholds: A `ThresholdQueries`.
         pools: A `PoolRequest`.
         result: A `ScanResult`, whose arrays are changed.
         scratch: A `Scratch`.
     """
-    order_codes(row.codes)
+    if row.step == BITS:
+        order_codes(row.codes)
     set_code_bounds(query, row, thresholds, pools, scratch)
     counts_below = result.counts_below[query]
     if count_surely_below(row, scratch.threshold_codes, counts_below, scratch.marked):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cir.mining.numerics.cosine import product_error
 from cir.mining.numerics.threads import scanning_threads
-from cir.mining.scan.kernel import EXCLUDED, Tile, scan_tile
+from cir.mining.scan.kernel import Tile, scan_tile
 from cir.mining.scan.request import ScanRequest
 from cir.mining.scan.result import ScanResult, empty_result
 from cir.mining.sketch.product import Side, Sketch, concatenated_sides
@@ -45,7 +45,7 @@ def stream(
 
     Args:
         request: The queries and the gallery.
-        dtype: Arithmetic of the sketch, torch.bfloat16 or torch.float32.
+        dtype: Arithmetic of the sketch, torch.int16, torch.bfloat16 or torch.float32.
         block_size: Queries to a block.
         progress: Shows gallery images per second.
         label: The name of the scan in `progress`.
@@ -171,7 +171,7 @@ class _StreamedScan:
         """Scans a tile for a block of queries."""
         memory = self._products(block, loaded.tile)
         sketched = self._sketch.multiply(block, loaded.side, memory)
-        sketched.codes[loaded.exclusions.of_block(block)] = EXCLUDED
+        sketched.exclude(*loaded.exclusions.of_block(block))
         scan_tile(
             sketched,
             loaded.tile,

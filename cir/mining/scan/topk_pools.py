@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int, Int64
 
 from cir.mining.numerics.bytemask import list_marked
+from cir.mining.numerics.codes import code_of, number_of
 from cir.mining.numerics.cosine import cosine, nearly_cosine
-from cir.mining.numerics.float_codes import code_of, number_of
 from cir.mining.numerics.jit import compiled
 from cir.mining.numerics.ordering import before, count_above
 from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, gumbel, gumbel_ceiling, hash_of
@@ -17,7 +17,9 @@ _ANY: Final = SCOPES.index("any")
 _SAME: Final = SCOPES.index("same-category")
 _LEAST_HASH: Final = 0.0
 _GREATEST_HASH: Final = 2.0**32 - 1
-_LIKELY: Final = 8
+_GROWTH: Final = 4
+"""How many times as many candidates a pool that is not full is offered next."""
+_LIKELY: Final = 2
 """A pool that samples evenly is first offered about so many times the candidates that it keeps."""
 
 
@@ -102,35 +104,60 @@ def offer(query, index, row, tile, vector, pools, result, scratch):
 @compiled
 @no_type_check
 def _offer_nearest_first(pool, row, tile, vector, scratch):
-    """Offers as many candidates as the pool keeps, those of greatest code, and then the rest."""
-    codes = pool.codes
-    first = _code_of_nearest(row.codes, codes, pool.keys.shape[0])
-    lowest = codes[0, 0], codes[1, 0]
-    for part in range(2):
-        codes[part, 0] = max(lowest[part], first)
-    _offer_range(pool, row, tile, vector, scratch, _LEAST_HASH, _GREATEST_HASH)
-    if first > min(lowest):
+    """Offers the likeliest candidates, those of greatest code, until the pool is full; then others.
+
+    So many as the pool keeps are surely beyond the beginning of its band. Should they be of another
+    scope, several times as many are offered next.
+    """
+    codes, kept = pool.codes, pool.keys.shape[0]
+    lowest, highest = (codes[0, 0], codes[1, 0]), _greatest_inside(pool, row, scratch.cell)
+    first, wanted = np.int64(np.iinfo(codes.dtype).max), kept
+    while first > min(lowest):
+        if pool.size[0] == kept:
+            first = np.int64(min(lowest))
+        else:
+            first = _code_of_nearest(row.codes, highest, min(lowest), wanted)
         for part in range(2):
-            codes[part, 0] = lowest[part]
-            codes[part, 1] = min(codes[part, 1], first - 1)
-        if pool.size[0] == pool.keys.shape[0]:
+            codes[part, 0] = max(lowest[part], first)
+        if pool.size[0] == kept:
             _narrow(pool, row, scratch.cell)
         _offer_range(pool, row, tile, vector, scratch, _LEAST_HASH, _GREATEST_HASH)
+        for part in range(2):
+            codes[part, 1] = min(codes[part, 1], first - 1)
+        wanted *= _GROWTH
+
+
+@compiled
+@no_type_check
+def _greatest_inside(pool, row, cell):
+    """The greatest code of a candidate that is surely beyond the beginning of an interval."""
+    greatest = np.int64(np.iinfo(pool.codes.dtype).min + 1)
+    for part in range(2):
+        inside, low = np.int64(pool.codes[part, 1]), pool.low_distances[part]
+        if pool.codes[part, 0] > pool.codes[part, 1]:
+            continue
+        if low > -np.inf:
+            number = 1.0 - low - row.offset - row.error
+            inside = min(inside, code_of(number, row.shift, row.step, cell))
+        greatest = max(greatest, inside)
+    return greatest
 
 
 @compiled
 @no_type_check
 def _offer_least_hashed_first(pool, row, tile, vector, scratch):
-    """Offers several times as many as the pool keeps, those of least hash, and then the rest."""
-    kept = pool.keys.shape[0]
-    likely = min(_GREATEST_HASH, np.floor(_GREATEST_HASH * _LIKELY * kept / row.codes.shape[0]))
-    _offer_range(pool, row, tile, vector, scratch, _LEAST_HASH, likely)
-    # What earlier tiles gave may have greater hashes than the rest of this one.
-    greatest = _GREATEST_HASH
-    if pool.size[0] == kept:
-        greatest = pool.keys[0]
-    if likely < greatest:
-        _offer_range(pool, row, tile, vector, scratch, likely + 1, greatest)
+    """Offers those of least hash, twice as many as the pool keeps, until it is full; then others.
+
+    What earlier tiles gave may have greater hashes than the rest of this one.
+    """
+    kept, least, likely = pool.keys.shape[0], _LEAST_HASH, _LIKELY / row.codes.shape[0]
+    greatest = _LEAST_HASH
+    while greatest < _GREATEST_HASH and pool.size[0] < kept:
+        greatest = min(_GREATEST_HASH, np.floor(_GREATEST_HASH * likely * kept))
+        _offer_range(pool, row, tile, vector, scratch, least, greatest)
+        least, likely = greatest + 1, likely * _GROWTH
+    if pool.size[0] == kept and least <= pool.keys[0]:
+        _offer_range(pool, row, tile, vector, scratch, least, pool.keys[0])
 
 
 @compiled
@@ -138,22 +165,21 @@ def _offer_least_hashed_first(pool, row, tile, vector, scratch):
 def _narrow(pool, row, cell):
     """Leaves out the codes of candidates that are surely farther than the worst in a full pool."""
     similarity = 1.0 - pool.keys[0] - row.offset - row.error
-    least = min(code_of(similarity, row.shift, cell), np.iinfo(pool.codes.dtype).max)
+    least = min(code_of(similarity, row.shift, row.step, cell), np.iinfo(pool.codes.dtype).max)
     for part in range(2):
         pool.codes[part, 0] = max(pool.codes[part, 0], least)
 
 
 @compiled
 @no_type_check
-def _code_of_nearest(codes, pool_codes, count):
-    """The greatest code that at least `count` of the codes in a pool's ranges reach.
+def _code_of_nearest(codes, highest, lowest, count):
+    """The greatest code that at least `count` of the codes up to `highest` reach.
 
-    It is the least code of the ranges where they hold fewer. The code is found by bisection; each
-    step counts over all codes once.
+    It is `lowest` where there are fewer from that on. The code is found by bisection; each step
+    counts over all codes once.
     """
-    high = max(pool_codes[0, 1], pool_codes[1, 1])
-    above = count_above(codes, high, False)
-    low, top = np.int64(min(pool_codes[0, 0], pool_codes[1, 0])), np.int64(high)
+    above = count_above(codes, codes.dtype.type(highest), False)
+    low, top = np.int64(lowest), np.int64(highest)
     while low < top:
         middle = (low + top + 1) // 2
         if count_above(codes, codes.dtype.type(middle), True) - above >= count:
@@ -248,7 +274,8 @@ def _insert_marked(pool, row, tile, vector, scratch):
             word = hash_of(tile.row_ids_u32[position], pool.first_hash_key, pool.second_hash_key)
         if size == kept:
             code = np.int64(row.codes[position]) + 1
-            greatest = number_of(code, row.shift, scratch.cell) + row.offset + row.error
+            greatest = number_of(code, row.shift, row.step, scratch.cell)
+            greatest += row.offset + row.error
             if keys[0] < _least_key(pool, vector, candidate, greatest, word, row.product_error):
                 continue
         distance = np.float32(1) - cosine(vector, candidate, scratch.terms)

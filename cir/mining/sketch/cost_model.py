@@ -16,11 +16,11 @@ from cir.mining.sketch.principal_axes import PrincipalAxes, turning_error
 _WIDTHS: Final = (16, 32, 64)
 """Widths that are tried, besides every multiple of the last."""
 _SPLIT_AXES: Final = (0, 16, 32, 64)
-_PAIR_COST: Final = {torch.bfloat16: 30000, torch.float32: 9000}
+_PAIR_COST: Final = {torch.int16: 10000, torch.bfloat16: 30000, torch.float32: 9000}
 """What comparing a pair exactly costs, in terms of the product."""
-_LOSS: Final = {torch.bfloat16: 1.7e-3, torch.float32: 3e-8}
+_LOSS: Final = {torch.int16: 1.6e-4, torch.bfloat16: 1.7e-3, torch.float32: 3e-8}
 """The part of a vector's length that rounding takes, about."""
-_TURNING_COST: Final = {torch.bfloat16: 4, torch.float32: 1}
+_TURNING_COST: Final = {torch.int16: 2, torch.bfloat16: 4, torch.float32: 1}
 """What an operation of the rotation costs in operations of the product."""
 SMALL_WORK: Final = 10_000_000
 """With fewer pairs, choosing a width costs more than it saves."""

@@ -16,24 +16,30 @@ bfloat16 halves the product's time or better on processors that have it; sums ar
 rounding bears on the longest coordinates most, so the first few axes are kept as two numbers each,
 [Px] = a + b: the product then holds a_x a_y + a_x b_y + b_x a_y.
 
+16-bit integers (`cir.mining.sketch.integers`) halve it on those that lack bfloat16. Their sums are
+exact, the middle terms and the offset are added after them, and codes say the result in steps.
+
 Where only high similarities are looked for, |t| can be a column as well: the product is then a
 ceiling of the similarity, and far fewer axes are enough to rule a pair out.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int, Int64, Shaped
+from jaxtyping import Float32, Float64, Int, Int16, Int64, Shaped
 from torch import Tensor
 
+from cir.mining.numerics.codes import BITS, MOST_STEPS
 from cir.mining.numerics.cosine import product_error
 from cir.mining.numerics.threads import scanning_threads
 from cir.mining.sketch.cost_model import SMALL_WORK, Width, cheapest_width
+from cir.mining.sketch.integers import filled, multiply, panels_of, scaling, scaling_error
 from cir.mining.sketch.principal_axes import Moments, PrincipalAxes, moments_of
 
 RunParts = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]
@@ -47,9 +53,21 @@ _TRIED: Final = 64, 512
 """Queries, and gallery rows, by which the width is chosen."""
 _SPLITS: Final = {torch.bfloat16: 3, torch.float32: 1}
 """Numbers that together hold a float32."""
-_INTEGERS: Final = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
+_INTEGERS: Final = {
+    torch.int16: torch.int16,
+    torch.bfloat16: torch.int16,
+    torch.float32: torch.int32,
+}
+_NO_NUMBER: Final = -1
+"""The bits of a NaN, which no product of vectors gives."""
 _SECOND_DIGITS: Final = 2.0**-8
 """How large the second of two numbers is, relative to the first, at most."""
+_TRIALS: Final = 6
+"""Runs by which the fastest arithmetic is found."""
+_HOPELESS: Final = 4
+"""How many times as long as the fastest the runs of another take that is tried no more."""
+_SMALLEST: Final = 1e-3
+"""Steps are no smaller than if products were of this size."""
 _MEASURING: Final = 1e-7
 """More than the rounding of a length measured in float64."""
 
@@ -58,12 +76,21 @@ class Sketched(NamedTuple):
     """The sketched similarities of some queries with some rows, and how far they may be off."""
 
     codes: Int[np.ndarray, "queries rows"]
-    """The bits of (similarity − offset) as signed integers of 16 or 32 bits."""
+    """(similarity − offset), as its bits in a signed integer of 16 or 32 bits, or in steps."""
     shift: int
-    """Bits of float32 that they lack: 16 for bfloat16, 0 for float32."""
+    """Bits of float32 that its bits lack: 16 for bfloat16, 0 for float32."""
+    steps: Float64[np.ndarray, " queries"]
+    """What codes count, or `BITS`."""
     offsets: Float64[np.ndarray, " queries"]
     errors: Float64[np.ndarray, " queries"]
     """How far a similarity may be off, at most."""
+
+    def exclude(
+        self, queries: Int64[np.ndarray, " pairs"], rows: Int64[np.ndarray, " pairs"]
+    ) -> None:
+        """Gives pairs a code that is below every similarity's once codes are in order."""
+        bits = self.steps.size and self.steps[0] == BITS
+        self.codes[queries, rows] = _NO_NUMBER if bits else np.iinfo(self.codes.dtype).min
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +105,19 @@ class Side:
     cut: Float64[np.ndarray, " rows"]
     """|t|."""
     constant: Float64[np.ndarray, " rows"]
-    """The size of the columns beside [Px]."""
+    """What is added to [Px]·[Py] for each row."""
+    unit: Float64[np.ndarray, " rows"]
+    """What one stands for in columns of integers."""
+
+    @cached_property
+    def panels(self) -> Int16[np.ndarray, "panels pairs lines two"]:
+        """Columns of integers, as their product reads them."""
+        return panels_of(self.columns.numpy())
 
     @property
     def lengths(self) -> tuple[Float64[np.ndarray, " rows"], ...]:
         """All fields but the columns."""
-        return self.length, self.rounded, self.cut, self.constant
+        return self.length, self.rounded, self.cut, self.constant, self.unit
 
     def block(self, rows: slice) -> "Side":
         """A view of some of the rows."""
@@ -170,14 +204,20 @@ class Sketch:
     def errors(self, queries: Side, tile: Side) -> Float64[np.ndarray, " queries"]:
         """How far `multiply` may be off for each query, at most."""
         reach, rest = tile.length.max(), tile.rounded.max()
-        summed = queries.length * reach + queries.constant + tile.constant.max() + 1
         return np.asarray(
             queries.rounded * reach
             + queries.length * rest
             + queries.cut * tile.cut.max()
             + queries.length * reach * self._second**2
-            + summed * product_error(tile.columns.shape[1])
+            + self._errors_of_sums(queries, tile)
         )
+
+    def _errors_of_sums(self, queries: Side, tile: Side) -> Float64[np.ndarray, " queries"]:
+        """How far the product itself may be off, of what is in the columns."""
+        if self.dtype == torch.int16:
+            rounding = scaling_error(_magnitudes(queries, tile))
+            return np.asarray(rounding + _steps(queries, tile))
+        return np.asarray((_magnitudes(queries, tile) + 1) * product_error(tile.columns.shape[1]))
 
     def doubt(self, tile: Side) -> Float64[np.ndarray, " rows"]:
         """How far the similarity of each row with a mean query may be off."""
@@ -196,15 +236,19 @@ class Sketch:
             tile: A result of `tile`.
             out: Memory of `dtype`, which is overwritten.
         """
-        queries = self.queries.block(block)
-        if self.dtype == torch.float32:
+        queries, steps = self.queries.block(block), np.full(block.stop - block.start, BITS)
+        if self.dtype == torch.int16:
+            steps = _steps(queries, tile)
+            factors = scaling(queries.unit, queries.constant, steps, tile.unit, tile.constant)
+            multiply(queries.columns.numpy(), tile.panels, factors, out.numpy())
+        elif self.dtype == torch.float32:
             # NumPy's BLAS was measured faster than torch's here.
             np.matmul(queries.columns.numpy(), tile.columns.numpy().T, out=out.numpy())
         else:
             torch.mm(queries.columns, tile.columns.T, out=out)
-        bits = out.view(_INTEGERS[self.dtype]).numpy()
-        shift = 32 - 8 * bits.itemsize
-        return Sketched(bits, shift, self.offsets[block], self.errors(queries, tile))
+        codes = out.view(_INTEGERS[self.dtype]).numpy()
+        shift = 32 - 8 * codes.itemsize
+        return Sketched(codes, shift, steps, self.offsets[block], self.errors(queries, tile))
 
     def _query_side(self, queries: Float32[np.ndarray, "queries dim"], part: slice) -> Side:
         """The side of some of the queries."""
@@ -225,7 +269,7 @@ class Sketch:
         *,
         of_queries: bool,
     ) -> Side:
-        """Centres, rotates, cuts, rounds; `vectors · other_mean + constants` is among columns."""
+        """Centres, rotates, cuts and rounds; `vectors · other_mean + constants` is to be added."""
         moments = moments_of(vectors, mean, other_mean)
         constant = torch.from_numpy(moments.along_other + constants)
         head, cut, error = self._head(vectors, moments, mean)
@@ -233,17 +277,27 @@ class Sketch:
         if self._ceiling:
             head = torch.cat([head, cut.to(head.dtype)[:, None]], dim=1)
             length, cut = length + cut, torch.zeros_like(cut)
+        if self.dtype == torch.int16:
+            columns, unit, lost = filled(head)
+        else:
+            columns, lost = self._rounded(head, constant, of_queries=of_queries)
+            unit = torch.ones_like(lost)
+        rounded = lost + error + _MEASURING
+        lengths = (length + rounded, rounded, cut, constant, unit)
+        return Side(columns, *(values.numpy() for values in lengths))
+
+    def _rounded(
+        self, head: Tensor, constant: Float64[Tensor, " rows"], *, of_queries: bool
+    ) -> tuple[Shaped[Tensor, "rows width"], Float64[Tensor, " rows"]]:
+        """Columns of floating-point numbers, the constant among them, and what rounding took."""
         kept, split = head.to(self.dtype), slice(0, self.width.split_axes)
         lost = head - kept
         second = lost[:, split].to(self.dtype)
         lost[:, split] -= second
-        rounded = _lengths(lost) + error + _MEASURING
         parts = _split(constant, self.dtype)
         ones, first = torch.ones_like(parts), kept[:, split]
         factors = (first, second, parts, ones) if of_queries else (second, first, ones, parts)
-        columns = torch.cat([kept, *factors], dim=1)
-        lengths = (length + rounded, rounded, cut, constant.abs())
-        return Side(columns.contiguous(), *(values.numpy() for values in lengths))
+        return torch.cat([kept, *factors], dim=1).contiguous(), _lengths(lost)
 
     def _head(
         self,
@@ -261,6 +315,19 @@ class Sketch:
         least = (_lengths(head) - error).clamp(min=0)
         rest = (whole - least.square()).clamp(min=0)
         return head, rest.sqrt() + _MEASURING, error
+
+
+def _magnitudes(queries: Side, tile: Side) -> Float64[np.ndarray, " queries"]:
+    """No product of a query with a tile is larger, nor any part of its sum."""
+    magnitudes: Float64[np.ndarray, " queries"] = (
+        queries.length * tile.length.max() + np.abs(queries.constant) + np.abs(tile.constant).max()
+    )
+    return magnitudes
+
+
+def _steps(queries: Side, tile: Side) -> Float64[np.ndarray, " queries"]:
+    """Steps small enough for codes of 16 bits to say most of a product, and all of its size."""
+    return np.asarray(np.maximum(_magnitudes(queries, tile), _SMALLEST) / (MOST_STEPS - 1))
 
 
 def _lengths(rows: Tensor) -> Tensor:
@@ -304,28 +371,36 @@ def _split(values: Float64[Tensor, " rows"], dtype: torch.dtype) -> Tensor:
 
 @cache
 def fastest_dtype() -> torch.dtype:
-    """The arithmetic in which this processor multiplies faster: bfloat16 or float32.
+    """The arithmetic in which this processor multiplies fastest: int16, bfloat16 or float32.
 
-    Both are tried for a moment, on one thread: mining gives the same with either.
+    All are tried for a moment, on one thread: mining gives the same with each.
     """
     left, right = torch.ones(_ROWS_TOGETHER, 256), torch.ones(_SAMPLE, 256)
     halves, out = (left.bfloat16(), right.bfloat16()), torch.empty(_ROWS_TOGETHER, _SAMPLE)
-    narrow = out.bfloat16()
+    narrow, codes = out.bfloat16(), out.short().numpy()
+    sides = [filled(side).columns.numpy() for side in (left, right)]
+    panels, ones = panels_of(sides[1]), np.ones(_SAMPLE)
+    some = ones[:_ROWS_TOGETHER]
+    factors = scaling(some, some, 1e3 * some, ones, ones)
     works: dict[torch.dtype, Callable[[], object]] = {
         torch.float32: lambda: np.matmul(left.numpy(), right.numpy().T, out=out.numpy()),
         torch.bfloat16: lambda: torch.mm(halves[0], halves[1].T, out=narrow),
+        torch.int16: lambda: multiply(sides[0], panels, factors, codes),
     }
     with scanning_threads() as pool:
-        seconds = {dtype: pool.submit(_seconds, work).result() for dtype, work in works.items()}
+        seconds = pool.submit(_seconds, works).result()
     return min(seconds, key=lambda dtype: seconds[dtype])
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    """The least of a few runs."""
-    work()
-    taken = []
-    for _ in range(5):
-        started = time.perf_counter()
+def _seconds(works: Mapping[torch.dtype, Callable[[], object]]) -> dict[torch.dtype, float]:
+    """The least of a few runs of each; they take turns, so that a busy machine hits all alike."""
+    seconds = dict.fromkeys(works, math.inf)
+    for work in works.values():
         work()
-        taken.append(time.perf_counter() - started)
-    return min(taken)
+    for _ in range(_TRIALS):
+        least = min(seconds.values())
+        for dtype in [each for each in works if seconds[each] <= _HOPELESS * least]:
+            started = time.perf_counter()
+            works[dtype]()
+            seconds[dtype] = min(seconds[dtype], time.perf_counter() - started)
+    return seconds

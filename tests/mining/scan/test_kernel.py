@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cir.artefacts.vectors import normalised
+from cir.mining.numerics.codes import BITS
 from cir.mining.numerics.cosine import product_error
-from cir.mining.scan.kernel import EXCLUDED, Tile, scan_tile
+from cir.mining.scan.kernel import Tile, scan_tile
 from cir.mining.scan.request import PoolRequest, ThresholdQueries
 from cir.mining.scan.result import ScanResult, empty_pools, merged
 from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, gumbel, hash_keys, hash_of
@@ -53,7 +54,7 @@ drawn = st.builds(
     kept=st.integers(1, 9),
     tile=st.sampled_from((1, 5, 16, 70)),
     wrong=st.sampled_from((0.0, 1e-3, 0.05, 0.6)),
-    dtype=st.sampled_from((torch.bfloat16, torch.float32)),
+    dtype=st.sampled_from((torch.int16, torch.bfloat16, torch.float32)),
 )
 
 
@@ -125,12 +126,17 @@ class World:
         shape = QUERIES, len(places)
         off = self.rng.choice([-1, 1], shape) * self.rng.choice([1, self.rng.random()], shape)
         products = self.similar[:, places].astype(np.float64) - self.offsets[:, None]
-        products = torch.from_numpy(products + off * self.drawn.wrong).float().to(self.drawn.dtype)
-        narrow = self.drawn.dtype == torch.bfloat16
+        products = torch.from_numpy(products + off * self.drawn.wrong)
+        narrow, steps = self.drawn.dtype != torch.float32, np.full(QUERIES, BITS)
+        if self.drawn.dtype == torch.int16:
+            steps = self.rng.uniform(1.5e-4, 1e-2, QUERIES)
+            products = products / torch.from_numpy(steps)[:, None]
+        products = products.float().to(self.drawn.dtype)
         codes = products.view(torch.int16 if narrow else torch.int32).numpy()
-        codes[self.excluded[:, places]] = EXCLUDED
-        error = self.drawn.wrong + product_error(self.drawn.dim)
-        return Sketched(codes, 16 if narrow else 0, self.offsets, np.full(QUERIES, error))
+        error = self.drawn.wrong + product_error(self.drawn.dim) + steps
+        sketched = Sketched(codes, 16 if narrow else 0, steps, self.offsets, error)
+        sketched.exclude(*np.nonzero(self.excluded[:, places]))
+        return sketched
 
     def scan(self, places: np.ndarray, found: ScanResult) -> None:
         """Scans some of the gallery, tile after tile."""
@@ -251,7 +257,7 @@ def test_a_heap_keeps_the_least_rows_of_one_distance(kept: int) -> None:
     found = empty_pools(1, 1, kept, 1)
     for names in np.split(rng.permutation(4 * count), 4):
         codes = np.zeros((1, count), np.int32)
-        sketched = Sketched(codes, 0, np.ones(1), np.full(1, product_error(2)))
+        sketched = Sketched(codes, 0, np.full(1, BITS), np.ones(1), np.full(1, product_error(2)))
         words, nobody = names.astype(np.uint32), np.zeros((0, count), np.bool_)
         tile = Tile(np.repeat(vector, count, axis=0), names, words)
         scan_tile(sketched, tile, nobody, asked, wanted, found, product_error(2))

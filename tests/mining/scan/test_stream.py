@@ -31,6 +31,7 @@ def usual(name: str) -> Mined:
     [
         (20, 7, 3, torch.float32),  # sketched together: 320 rows, and 13
         (5, 13, 1, torch.bfloat16),
+        (23, 9, 2, torch.int16),
     ],
 )
 def test_nothing_depends_on_how_the_work_is_cut(

@@ -10,10 +10,10 @@ import torch
 from cir.artefacts.vectors import normalised
 from cir.mining.numerics.cosine import product_error
 from cir.mining.sketch.cost_model import Width
-from cir.mining.sketch.product import Sketch, concatenated_sides, fastest_dtype
+from cir.mining.sketch.product import Sketch, Sketched, concatenated_sides, fastest_dtype
 from tests.support.vectors import unit
 
-DTYPES: Final = (torch.bfloat16, torch.float32)
+DTYPES: Final = (torch.int16, torch.bfloat16, torch.float32)
 DIM: Final = 72
 ROWS: Final = 150
 
@@ -70,14 +70,23 @@ def strayed(
     out = torch.empty(len(queries), len(gallery), dtype=sketch.dtype)
     sketched = sketch.multiply(slice(0, len(queries)), tile, out)
     truth = queries.astype(np.float64) @ gallery.T.astype(np.float64) - sketched.offsets[:, None]
-    product, bounds = out.float().numpy().astype(np.float64), sketched.errors[:, None]
-    low, high = (
-        torch.from_numpy(side).float().to(sketch.dtype).double().numpy()
-        for side in (truth - bounds, truth + bounds)
-    )
-    assert (low <= product).all()
-    assert (product <= high).all()
+    product, bounds = numbers(out, sketched), sketched.errors[:, None]
+    assert (last_rounded(truth - bounds, sketch) <= product).all()
+    assert (product <= last_rounded(truth + bounds, sketch)).all()
     return np.abs(product - truth), bounds
+
+
+def numbers(out: torch.Tensor, sketched: Sketched) -> np.ndarray:
+    """What the products in memory stand for."""
+    numbers = out.double().numpy()
+    return numbers * sketched.steps[:, None] if out.dtype == torch.int16 else numbers
+
+
+def last_rounded(values: np.ndarray, sketch: Sketch) -> np.ndarray:
+    """Values with the last rounding of a floating-point product; integers state theirs."""
+    if sketch.dtype == torch.int16:
+        return values
+    return torch.from_numpy(values).float().to(sketch.dtype).double().numpy()
 
 
 def sketched(
@@ -107,9 +116,9 @@ def test_no_similarity_is_above_its_ceiling(make: Make, width: int, dtype: torch
     sketch = Sketch(queries, gallery, borders, dtype, Width(width), ceiling=True)
     out = torch.empty(40, ROWS, dtype=dtype)
     sketched = sketch.multiply(slice(0, 40), sketch.tile(gallery), out)
-    least = queries.astype(np.float64) @ gallery.T.astype(np.float64) - 0.99
-    least = torch.from_numpy(least - sketched.errors[:, None]).float().to(dtype).double().numpy()
-    assert (out.double().numpy() >= least).all()
+    least = queries.astype(np.float64) @ gallery.T.astype(np.float64) - sketch.offsets[:, None]
+    least = last_rounded(least - sketched.errors[:, None], sketch)
+    assert (numbers(out, sketched) >= least).all()
 
 
 def test_two_numbers_for_split_axes_take_most_of_the_rounding_away() -> None:
@@ -135,7 +144,9 @@ def test_the_bound_holds_for_rows_unlike_those_that_the_axes_were_fitted_to(
     strayed(queries, -gallery, sketched(queries, gallery, dtype, 16))
 
 
-@pytest.mark.parametrize(("dtype", "times"), [(torch.bfloat16, 30), (torch.float32, 200)])
+@pytest.mark.parametrize(
+    ("dtype", "times"), [(torch.int16, 30), (torch.bfloat16, 30), (torch.float32, 200)]
+)
 @pytest.mark.parametrize(("make", "width"), [(unit, 72), (unit, 40), (low_rank, 8), (clustered, 8)])
 def test_the_bound_is_not_vacuous(make: Make, width: int, dtype: torch.dtype, times: float) -> None:
     queries, gallery = made(make, 200, 1), made(make, 400, 2)

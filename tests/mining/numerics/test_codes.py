@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cir.mining.numerics.float_codes import code_of, number_of, order_codes
+from cir.mining.numerics.codes import BITS, MOST_STEPS, code_of, number_of, order_codes
 
 SHIFTS = {16: np.int16, 0: np.int32}
 SPECIAL = (0.0, -0.0, 1.0, -1.0, 2.0**-149, -(2.0**-149), 2.0**-126, -(2.0**-126), np.inf, -np.inf)
@@ -58,8 +58,8 @@ def test_a_number_has_the_code_of_its_bits(shift: int) -> None:
     codes, cell = bits.copy(), np.empty(1, np.float32)
     order_codes(codes)
     values = numbers(bits).tolist()
-    assert [code_of(value, shift, cell) for value in values] == codes.tolist()
-    back = np.array([number_of(code, shift, cell) for code in codes.tolist()])
+    assert [code_of(value, shift, BITS, cell) for value in values] == codes.tolist()
+    back = np.array([number_of(code, shift, BITS, cell) for code in codes.tolist()])
     assert (
         back.astype(np.float32).view(np.int32) == np.array(values, np.float32).view(np.int32)
     ).all()
@@ -68,7 +68,19 @@ def test_a_number_has_the_code_of_its_bits(shift: int) -> None:
 def test_numbers_between_two_codes_get_the_lower() -> None:
     cell = np.empty(1, np.float32)
     for number in numbers(without_nan(many_float32()))[::4].tolist():
-        code = code_of(number, 16, cell)
-        assert number_of(code, 16, cell) <= number
+        code = code_of(number, 16, BITS, cell)
+        assert number_of(code, 16, BITS, cell) <= number
         if np.isfinite(number):
-            assert number_of(code + 1, 16, cell) > number or number == 0
+            assert number_of(code + 1, 16, BITS, cell) > number or number == 0
+
+
+@pytest.mark.parametrize("step", [2.0**-15, 1e-4, 3.0])
+def test_steps_are_counted_down_to_the_last_and_no_further(step: float) -> None:
+    cell = np.empty(1, np.float32)
+    for number in np.random.default_rng(0).uniform(-40_000, 40_000, 2000) * step:
+        code = code_of(number, 16, step, cell)
+        assert -MOST_STEPS <= code <= MOST_STEPS
+        if abs(number) < (MOST_STEPS - 1) * step:
+            assert number_of(code, 16, step, cell) <= number + 1e-9 * step
+            assert number < number_of(code + 1, 16, step, cell) + 1e-9 * step
+    assert code_of(1e30, 16, step, cell) == MOST_STEPS == -code_of(-1e30, 16, step, cell)
