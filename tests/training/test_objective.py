@@ -1,6 +1,5 @@
 """Whole runs under every objective."""
 
-
 import pytest
 
 from cir.artefacts.checkpoint import read_trainer
