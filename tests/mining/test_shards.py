@@ -43,7 +43,7 @@ from tests.support.worlds import random_embeddings, write_store
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "30"))
 
 
 def mined_in_shards(

@@ -297,16 +297,17 @@ def test_axe_finds_nothing_serious(visit: Any) -> None:
     page.click(f"{RESULT} >> nth=0 >> [aria-label^='More like this']")
     page.select_option("#second", "sum")
     expect(page.locator("#answers .answer")).to_have_count(2)
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        assert serious(page) == []
+    assert serious(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert serious(page, runOnly=["color-contrast"]) == []
     page.goto(page.url.split("#")[0] + "api/docs")
     assert serious(page) == []
 
 
-def serious(page: Page) -> list[str]:
+def serious(page: Page, **options: Any) -> list[str]:
     """What axe finds that keeps people out."""
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    options |= {"resultTypes": ["violations"]}
+    found = Axe().run(page, options=options).response["violations"]
     return [
         f"{one['id']}: {node['html'][:120]}"
         for one in found
