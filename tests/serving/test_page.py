@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,21 +93,30 @@ def visit(browser: Browser, address: str) -> Iterator[Any]:
 
 
 def pick(page: Page, image_id: str = "s0") -> None:
-    page.click(f'#found [data-id="{image_id}"] button')
+    with answered(page):
+        page.click(f'#found [data-id="{image_id}"] button')
     page.wait_for_selector(RESULT)
 
 
-def ids(page: Page, nth: int = 0) -> list[str | None]:
-    answer = page.locator("#answers .answer").nth(nth)
-    return [item.get_attribute("data-id") for item in answer.locator("li[data-id]").all()]
+@contextmanager
+def answered(page: Page) -> Iterator[None]:
+    """What is done inside asks the server; at the end the page shows the answer, whole."""
+    with page.expect_response("**/api/search"):
+        yield
+    expect(page.locator("#answers")).not_to_have_attribute("aria-busy", "true")
+
+
+def ids(page: Page) -> list[str | None]:
+    """The photos of the first answer, read at one moment."""
+    shown = page.locator("#answers .answer >> nth=0 >> li[data-id]")
+    return shown.evaluate_all("items => items.map(item => item.dataset.id)")
 
 
 def ask(page: Page, text: str) -> None:
     """Searches, and waits for the answer."""
     page.fill("#text", text)
-    with page.expect_response("**/api/search"):
+    with answered(page):
         page.click("#search")
-    expect(page.locator("#answers")).not_to_have_class(re.compile("waiting"))
 
 
 def test_pick_type_search_refine_and_share(visit: Any) -> None:
@@ -116,7 +126,8 @@ def test_pick_type_search_refine_and_share(visit: Any) -> None:
     ask(page, "is red")
     expect(page.locator("#status")).to_contain_text(re.compile(r"\d+ photos in \d+ ms"))
     second = ids(page)[1]
-    page.click(f"{RESULT} >> nth=1 >> .frame")
+    with answered(page):
+        page.click(f"{RESULT} >> nth=1 >> .frame")
     expect(page.locator("#steps li")).to_have_count(2)
     ask(page, "with stripes")
     assert second not in ids(page)
@@ -137,11 +148,11 @@ def test_more_and_less_like_a_result_can_be_taken_back(visit: Any) -> None:
     pick(page)
     before = ids(page)
     for word in ("More", "Less"):
-        with page.expect_response("**/api/search"):
+        with answered(page):
             page.click(f"{RESULT} >> nth=2 >> [aria-label^='{word} like this']")
     expect(page.locator("#tastes button")).to_have_count(2)
     for _ in range(2):
-        with page.expect_response("**/api/search"):
+        with answered(page):
             page.click("#tastes button >> nth=0")
     expect(page.locator("#tastes")).to_be_hidden()
     assert ids(page) == before
@@ -284,7 +295,7 @@ def test_the_keyboard_reaches_everything(visit: Any) -> None:
     page.wait_for_selector(RESULT)
     page.locator("#text").focus()
     page.keyboard.type("is red")
-    with page.expect_response("**/api/search"):
+    with answered(page):
         page.keyboard.press("Enter")
     assert "is+red" in page.url
 

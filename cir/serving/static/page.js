@@ -49,21 +49,23 @@ function answers(now, signal) {
 async function run() {
   running?.abort();
   running = new AbortController();
+  by("answers").ariaBusy = "false";
   const {signal} = running, now = current(trail);
   draw();
   if (!now) return browse();
   if (now.own && !own.has(trail.at)) {
     return fail(new Error("This step began with somebody's own photo, which no link holds: choose yours to go on."));
   }
-  by("answers").classList.add("waiting");
+  by("answers").ariaBusy = "true";
   try {
     const found = await answers(now, signal);
     if (!signal.aborted) display(found);
   } catch (fault) {
+    if (signal.aborted) return;
     by("answers").replaceChildren();
     fail(fault);
   } finally {
-    if (!signal.aborted) by("answers").classList.remove("waiting");
+    if (!signal.aborted) by("answers").ariaBusy = "false";
   }
 }
 
