@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,7 @@ from cir.encoding.inputs import require_photo, require_text
 from cir.encoding.retriever import Retriever
 from cir.errors import UsageError, VectorError
 from cir.search.composing import Encoded, compose_queries
-from cir.search.copies import Found, distinct
+from cir.search.copies import Folding, Found
 from cir.search.gallery import Gallery, ImageRecord
 from cir.search.one_thread import threads_to_compare
 from cir.search.proposing import Allowed
@@ -166,7 +167,7 @@ class SearchIndex:
             with seconds.measured("compose"):
                 composed = compose_queries(self.retriever, queries, encoded)
             with seconds.measured("search"):
-                scans = scans_of(self.gallery, composed)
+                scans = scans_of(self.gallery, composed, [self._allowed(q) for q in queries])
                 pairs = zip(queries, scans, strict=True)
                 return [self._results(query, scan, encoded) for query, scan in pairs]
 
@@ -191,24 +192,23 @@ class SearchIndex:
         return [_rank(target, place_of[target], similarities) for target in targets]
 
     def _results(self, query: SearchQuery, scan: Scan, encoded: Encoded) -> list[SearchResult]:
-        found = self._found(query, scan, encoded)[: query.top]
-        rows = np.array([each.row for each in found], dtype=np.int64)
-        scores = scan.similarities(rows).tolist()
-        pairs = enumerate(zip(found, scores, strict=True), start=1)
-        return [self._result(rank, each, score) for rank, (each, score) in pairs]
+        if query.copies:
+            nearest = scan.nearest(query.top)
+            pairs = zip(nearest.rows.tolist(), nearest.similarities.tolist(), strict=True)
+            found = list(starmap(Found, pairs))
+        else:
+            found = self._folded(query, scan, encoded)
+        return [self._result(rank, each) for rank, each in enumerate(found, start=1)]
 
-    def _found(self, query: SearchQuery, scan: Scan, encoded: Encoded) -> list[Found]:
-        """At least `top` results where the gallery has as many, looking ever farther."""
-        allowed = self._allowed(query)
-        most = int(np.count_nonzero(allowed.rows))
-        wanted = query.top if query.copies else max(_LEAST, _SPARE * query.top)
+    def _folded(self, query: SearchQuery, scan: Scan, encoded: Encoded) -> list[Found]:
+        """`top` results where the gallery has as many, looking ever farther."""
+        folding = Folding(self.gallery, *self._references(query, encoded), query.top)
+        wanted = max(_LEAST, _SPARE * query.top)
         while True:
-            rows = scan.nearest(wanted, allowed)
-            if query.copies:
-                return [Found(row) for row in rows.tolist()]
-            found = distinct(rows, self.gallery, *self._references(query, encoded))
-            if len(found) >= query.top or wanted >= most:
-                return found
+            nearest = scan.nearest(wanted)
+            folding.add(nearest)
+            if len(folding.found) >= query.top or len(nearest.rows) < wanted:
+                return folding.found
             wanted *= 2
 
     def _allowed(self, query: SearchQuery) -> Allowed:
@@ -230,10 +230,10 @@ class SearchIndex:
         stacked = np.stack(vectors) if vectors else np.zeros((0, self.gallery.dim), np.float32)
         return stacked, [self.gallery.digest(row) for row in rows]
 
-    def _result(self, rank: int, found: Found, score: float) -> SearchResult:
+    def _result(self, rank: int, found: Found) -> SearchResult:
         image = self.gallery.image(self.gallery.ids[found.row])
         copies = tuple(self.gallery.ids[row] for row in found.copies)
-        return SearchResult(rank, image.id, score, image.file, image.record, copies)
+        return SearchResult(rank, image.id, found.similarity, image.file, image.record, copies)
 
     def _examples(self, name: str, given: Examples) -> tuple[Example, ...]:
         """Photos as a query holds them: ids of the gallery as texts, files as paths."""

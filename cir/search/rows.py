@@ -52,7 +52,7 @@ class HeldRows:
         return self._buffer[: self._count]
 
     def take(self, rows: Int64[np.ndarray, " some"]) -> Float32[np.ndarray, "some dim"]:
-        taken: Float32[np.ndarray, "some dim"] = self._buffer[rows]
+        taken: Float32[np.ndarray, "some dim"] = self._buffer.take(rows, axis=0)
         return taken
 
     def append(self, vector: Float32[np.ndarray, " dim"]) -> None:
