@@ -4,7 +4,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Callable, Collection, Generator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -78,12 +78,34 @@ def image_batches(
         CirError: a worker was killed.
         StorageError: images lie at `s3://`, and the storage cannot be reached or refuses.
     """
+    decoded = _Images(images, preprocess, least)
+    read = _read_ahead if workers and batches else _read_here
+    with closing(read(decoded, batches, workers, pinned)) as stream:
+        for batch in stream:
+            if batch.ended:
+                raise StorageError(batch.ended)
+            yield batch
+
+
+def _read_here(
+    images: "_Images", batches: Sequence[Sequence[int]], _: int, pinned: bool
+) -> Generator[ImageBatch, None, None]:
+    """Batches that this process reads: a loader takes a millisecond to be made."""
+    for rows in batches:
+        batch = _collate([images[row] for row in rows])
+        yield batch.pin_memory() if pinned else batch
+
+
+def _read_ahead(
+    images: "_Images", batches: Sequence[Sequence[int]], workers: int, pinned: bool
+) -> Generator[ImageBatch, None, None]:
+    """Batches that worker processes read."""
     lifeline = Lifeline()
     loader: DataLoader[Any] = DataLoader(
-        _Images(images, preprocess, least),
+        images,
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of rows will do
-        num_workers=workers if batches else 0,
-        prefetch_factor=_AHEAD if batches and workers else None,
+        num_workers=workers,
+        prefetch_factor=_AHEAD,
         collate_fn=partial(_collated, workers=workers),
         pin_memory=pinned,
         worker_init_fn=partial(_begin, lifeline.end),
@@ -91,10 +113,7 @@ def image_batches(
     )
     stream = iter(loader)
     try:
-        for batch in stream:
-            if batch.ended:
-                raise StorageError(batch.ended)
-            yield batch
+        yield from stream
     except RuntimeError as fault:
         if not str(fault).startswith(_WORKER_DIED):
             raise
@@ -176,8 +195,6 @@ def _collated(images: Sequence[_DecodedImage], workers: int) -> ImageBatch | _Pi
     was waited for without end.
     """
     batch = _collate(images)
-    if not workers:
-        return batch
     if _shared_memory_holds(_AHEAD * workers * batch.pixels.nbytes):
         with suppress(RuntimeError):
             batch.pixels.share_memory_()  # type: ignore[no-untyped-call]

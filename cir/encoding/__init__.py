@@ -5,8 +5,8 @@ trained model that encodes and composes.
 
     encoder            a CLIP model with its preprocessing and tokens
     loading            one by its name, of what builds its `architecture`: `bundled`, which is
-                       ours (`clip`, `image_tower`, `tokens`), or `open_clip_models`; nothing else
-                       here loads open_clip, but `published` and `checkpointing`
+                       ours (`clip`, `image_tower`, `attention`, `tokens`), or `open_clip_models`;
+                       nothing else here loads open_clip, but `published` and `checkpointing`
     foreign            any other encoder, by two methods
     preprocess         a photo → pixels
     context            a text tower that computes no further than a text goes

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from cir.encoding.attention import attended
 from cir.encoding.image_tower import ModifiedResNet
 
 _MLP: Final = 4
@@ -61,10 +62,18 @@ class TextBlock(nn.Module):
         self, tokens: Float[Tensor, "batch context width"], mask: Float[Tensor, "context context"]
     ) -> Float[Tensor, "batch context width"]:
         """The tokens, each told of those that `mask` lets it see."""
-        seen, mask = self.ln_1(tokens), mask.to(tokens.dtype)
-        tokens = tokens + self.attn(seen, seen, seen, need_weights=False, attn_mask=mask)[0]
+        tokens = tokens + self._attended(self.ln_1(tokens), mask.to(tokens.dtype))
         told: Tensor = tokens + self.mlp(self.ln_2(tokens))
         return told
+
+    def _attended(
+        self, tokens: Float[Tensor, "batch context width"], mask: Float[Tensor, "context context"]
+    ) -> Float[Tensor, "batch context width"]:
+        attn = self.attn
+        places = functional.linear(tokens.transpose(0, 1), attn.in_proj_weight, attn.in_proj_bias)
+        queries, keys, values = places.chunk(3, dim=-1)
+        told: Tensor = attn.out_proj(attended(queries, keys, values, attn.num_heads, mask))
+        return told.transpose(0, 1)
 
 
 class TextBlocks(nn.Module):

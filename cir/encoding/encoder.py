@@ -151,11 +151,11 @@ class Encoder:
 
 
 def laid_out_for(device: torch.device, clip: nn.Module) -> nn.Module:
-    """A model whose convolutions on a GPU find their weights as cuDNN reads them: channels last.
+    """A model whose convolutions find their weights as they read them: channels last.
 
-    It would lay them out anew for every batch otherwise, for so are the pixels. Shapes and values
-    stay, and files hold them as ever.
+    cuDNN, and torch's own convolutions on a processor, would lay them out anew for every batch
+    otherwise, for so are the pixels. Shapes and values stay, and files hold them as ever.
     """
-    if device.type != "cuda":
+    if device.type not in ("cpu", "cuda"):
         return clip
     return clip.to(memory_format=torch.channels_last)

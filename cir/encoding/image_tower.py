@@ -13,7 +13,8 @@ from typing import Final
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
+
+from cir.encoding.attention import attended
 
 _EXPANSION: Final = 4
 """Channels that leave a block, to those inside it."""
@@ -101,27 +102,8 @@ class AttentionPool(nn.Module):
         places = features.flatten(2).permute(2, 0, 1)
         places = torch.cat([places.mean(dim=0, keepdim=True), places])
         places = places + self.positional_embedding[:, None, :].to(places.dtype)
-        pooled, _ = functional.multi_head_attention_forward(
-            query=places,
-            key=places,
-            value=places,
-            embed_dim_to_check=places.shape[-1],
-            num_heads=self.heads,
-            q_proj_weight=self.q_proj.weight,
-            k_proj_weight=self.k_proj.weight,
-            v_proj_weight=self.v_proj.weight,
-            in_proj_weight=None,
-            in_proj_bias=torch.cat([self.q_proj.bias, self.k_proj.bias, self.v_proj.bias]),
-            bias_k=None,
-            bias_v=None,
-            add_zero_attn=False,
-            dropout_p=0.0,
-            out_proj_weight=self.c_proj.weight,
-            out_proj_bias=self.c_proj.bias,
-            use_separate_proj_weight=True,
-            training=self.training,
-            need_weights=False,
-        )
+        queries, keys, values = self.q_proj(places), self.k_proj(places), self.v_proj(places)
+        pooled: Tensor = self.c_proj(attended(queries, keys, values, self.heads))
         return pooled[0]
 
 

@@ -62,19 +62,18 @@ class _Tokens:
         parts, lengths, self.context = [], [], 0
         for start in range(0, len(texts), _TOKENIZED):
             tokens = encoder.tokenize(texts[start : start + _TOKENIZED])
-            ends = encoder.text_ends(tokens)
-            inside = torch.arange(tokens.shape[1])[None] < ends[:, None]
-            parts.append(tokens[inside])
-            lengths.append(ends)
+            ends = encoder.text_ends(tokens).numpy()
             self.context = max(self.context, tokens.shape[1])
-        self.lengths = torch.cat(lengths).numpy() if lengths else np.zeros(0, np.int64)
+            parts.append(tokens.numpy()[np.arange(self.context) < ends[:, None]])
+            lengths.append(ends)
+        self.lengths = np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
         self._starts = np.cumsum(self.lengths) - self.lengths
-        self._flat = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)
+        self._flat = np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
     def of(self, rows: Int[np.ndarray, " batch"], context: int) -> torch.Tensor:
         """(batch, context) tokens of some texts, zeros behind their ends."""
-        made = torch.zeros((len(rows), context), dtype=self._flat.dtype)
+        made = np.zeros((len(rows), context), dtype=self._flat.dtype)
         for place, row in enumerate(rows):
             start, length = int(self._starts[row]), int(self.lengths[row])
             made[place, :length] = self._flat[start : start + length]
-        return made
+        return torch.from_numpy(made)

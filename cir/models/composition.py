@@ -71,7 +71,8 @@ def compose(
     device = torch.device("cpu" if first is None else device)
     if first is None or first.device != device:
         combiner.to(device)
-    combiner.eval()
+    if any(module.training for module in combiner.modules()):
+        combiner.eval()
     composed = np.empty(reference.shape, dtype=np.float32)
     with torch.inference_mode(), float32():
         for start in range(0, len(reference), batch_size):
@@ -79,7 +80,8 @@ def compose(
             image = torch.from_numpy(reference[rows]).to(device)
             words = torch.from_numpy(text[rows]).to(device)
             composed[rows] = combiner(image, words).float().cpu().numpy()
-    combiner.train(was_training)
+    if was_training:
+        combiner.train()
     _require_composed(composed, reference, text)
     return normalised(composed, "composed queries")
 

@@ -127,7 +127,6 @@ class _Trainer:
         self.steps = len(images) // schedule.batch_size
         sizes = [len(values) for values in corpus.values]
         self.classifier = FacetClassifier(encoder.dim, sizes).to(encoder.device)
-        encoder.clip.to(memory_format=torch.channels_last)
         self.parameters: list[nn.Parameter] = [
             *encoder.clip.parameters(),
             *self.classifier.parameters(),

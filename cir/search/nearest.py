@@ -88,7 +88,7 @@ class PrincipalCoordinates:
             self._coordinates[:, part] = self._turned(vectors[part] - self._mean).T
 
     def __len__(self) -> int:
-        return self._coordinates.shape[1]
+        return int(self._coordinates.shape[1])
 
     def bounds(
         self, queries: Float32[np.ndarray, "queries dim"]
@@ -117,23 +117,24 @@ class FirstRows:
 
     def __init__(
         self,
-        bounds: Float32[np.ndarray, " rows"],
+        bounds: Float32[np.ndarray, " bounded"],
+        allowed: Bool[np.ndarray, " rows"],
         compare: Callable[[Int64[np.ndarray, " some"]], Float32[np.ndarray, " some"]],
     ) -> None:
         """Compares the rows that nothing bounds.
 
         Args:
-            bounds: What the similarity of no row is above; -inf for those that may not be found,
-                inf where nothing is known. It is kept, and changed.
+            bounds: What the similarities of the first rows are not above. It is kept, and changed.
+            allowed: Rows that may be found; those behind the bounded ones have no bounds.
             compare: The similarities of some rows.
         """
+        bounded = len(bounds)
+        bounds[~allowed[:bounded]] = -np.inf
         self._bounds, self._compare = bounds, compare
-        self._left = int(np.count_nonzero(bounds > -np.inf))
-        self._rows = np.zeros(0, dtype=np.int64)
-        self._similarities = np.zeros(0, dtype=np.float32)
-        unbounded = np.flatnonzero(bounds == np.inf)
-        self._unbounded = len(unbounded)
-        self._look_at(unbounded)
+        self._left = int(np.count_nonzero(allowed[:bounded]))
+        self._rows = bounded + np.flatnonzero(allowed[bounded:])
+        self._similarities = compare(self._rows)
+        self._unbounded = len(self._rows)
 
     def first(self, k: int) -> NearestRows:
         """The k nearest rows, or all where there are fewer."""

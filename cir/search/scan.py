@@ -33,23 +33,14 @@ class _WholeScan:
         return NearestRows(rows, self.similarities[rows])
 
 
+@dataclass(frozen=True, eq=False)
 class _BoundedScan:
     """Every row's bound, and in full the rows that these leave possible."""
 
-    def __init__(
-        self,
-        gallery: Gallery,
-        query: Float32[np.ndarray, " dim"],
-        bounds: Float32[np.ndarray, " turned"],
-        allowed: Allowed,
-    ) -> None:
-        # Rows that were added since have no coordinates yet: nothing bounds them.
-        of_added = np.full(len(allowed.rows) - len(bounds), np.inf, dtype=np.float32)
-        possible = np.where(allowed.rows, np.concatenate([bounds, of_added]), -np.inf)
-        self._rows = FirstRows(possible, partial(gallery.similarities, query))
+    rows: FirstRows
 
     def nearest(self, k: int) -> NearestRows:
-        return self._rows.first(k)
+        return self.rows.first(k)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,4 +89,5 @@ def scans_of(
             yield _WholeScan(row, each)
     else:
         for query, row, each in zip(queries, coordinates.bounds(queries), allowed, strict=True):
-            yield _BoundedScan(gallery, query, row, each)
+            # Rows that were added since have no coordinates yet, and so no bounds.
+            yield _BoundedScan(FirstRows(row, each.rows, partial(gallery.similarities, query)))

@@ -1,5 +1,6 @@
 """Encoders: their vectors, their towers, and where their weights come from."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from cir.config import TINY
 from cir.encoding import loading as module
 from cir.encoding import published
 from cir.encoding.bundled import ASSETS
-from cir.encoding.encoder import Encoder, laid_out_for
+from cir.encoding.encoder import Encoder
 from cir.encoding.loading import load_encoder, require_used
 from cir.encoding.open_clip_models import build_clip
 from cir.errors import UsageError, WeightsError
@@ -112,19 +113,16 @@ def test_fp32_is_not_tf32_in_either_tower() -> None:
     assert conv.fp32_precision == "tf32"
 
 
-def test_weights_lie_on_a_gpu_as_convolutions_read_them() -> None:
-    """Here on the CPU, as if it were one; the last bits of a vector depend on the kernel."""
-    encoder, pixels = micro_encoder(), torch.rand(2, 3, 32, 32)
-    before, expected = encoder.clip.state_dict(), encoder.encode_images(pixels)
-    before = {name: tensor.clone() for name, tensor in before.items()}
-    encoder.clip = laid_out_for(torch.device("cuda"), encoder.clip)
-    weight = encoder.clip.visual.layer1[0].conv2.weight
+@pytest.mark.parametrize("photos", [1, 2])
+def test_weights_lie_as_convolutions_read_them(photos: int) -> None:
+    encoder, pixels = micro_encoder(), torch.rand(photos, 3, 32, 32)
+    weight, found = encoder.clip.visual.layer1[0].conv2.weight, encoder.encode_images(pixels)
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert not weight.is_contiguous()
-    torch.testing.assert_close(encoder.encode_images(pixels), expected)
-    now = encoder.clip.state_dict()
-    assert all(torch.equal(now[name], tensor) for name, tensor in before.items())
-    assert module.weights_sha256(now) == module.weights_sha256(before)
+    laid_out = encoder.clip.state_dict()
+    encoder.clip = copy.deepcopy(encoder.clip).to(memory_format=torch.contiguous_format)
+    assert torch.equal(encoder.encode_images(pixels), found)
+    assert module.weights_sha256(laid_out) == module.weights_sha256(encoder.clip.state_dict())
 
 
 def test_a_vector_does_not_depend_on_its_batch() -> None:

@@ -44,10 +44,8 @@ class Compared:
 
     def first(self, width: int, allowed: np.ndarray, turned: int = 2000) -> FirstRows:
         """Those of a scan; rows from `turned` on have no bound."""
-        bounds = np.full(2000, np.inf, np.float32)
         coordinates = PrincipalCoordinates(self.rows[:turned], width)
-        bounds[:turned] = coordinates.bounds(self.query[None])[0]
-        return FirstRows(np.where(allowed, bounds, -np.inf), self)
+        return FirstRows(coordinates.bounds(self.query[None])[0], allowed, self)
 
 
 @pytest.mark.parametrize("width", [2, 16])
