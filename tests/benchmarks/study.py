@@ -78,6 +78,11 @@ PLATEAU = {"epochs": 60, "patience": 6}
 """Trains until six epochs in a row have not bettered dev."""
 INFONCE = {**FUSION, "loss": "contrastive"}
 DEFAULTS = {"epochs": TrainConfig.epochs}
+TUNED = {"tune": "text", "clip_learning_rate": 1e-4, "epochs": 6}
+"""A rate that suits cir-tiny, which is small; the default is for OpenAI's weights."""
+IN_BATCH = {"loss": "contrastive", "contrast": "batch+reference"}
+UNBANKED = "batch+mined+reference"
+"""What the defaults contrast with, without the bank of every target."""
 OURS = {"combiner": "gated-sum", "learning_rate": 2e-3}
 
 
@@ -178,6 +183,12 @@ ROWS = (
     Row("the same, top of the band", DEFAULTS, {"sampling": "top"}),
     Row("the same, random negatives", DEFAULTS, {"strategy": "random"}),
     Row("the same, never mined again", {**DEFAULTS, "remine": False}),
+    Row("six epochs, frozen", {"epochs": TUNED["epochs"]}),
+    Row("text tuned, in-batch", {**TUNED, **IN_BATCH, "remine": False}),
+    Row("text tuned, random", {**TUNED, "contrast": UNBANKED}, {"strategy": "random"}),
+    Row("text tuned, semi-hard", {**TUNED, "contrast": UNBANKED}),
+    Row("text tuned, semi-hard and bank", TUNED),
+    Row("text tuned, not mined again", {**TUNED, "remine": False}),
 )
 
 
