@@ -30,7 +30,7 @@ from cir.data.dataset import Dataset, hold_out
 from cir.data.queries import Query
 from cir.files import folder_written_aside, write_json
 from tests.benchmarks.photos import prepared
-from tests.benchmarks.study import CLIP4CIR, Place, Row, figures, run, spread
+from tests.benchmarks.study import CLIP4CIR, COLUMNS, Place, Row, figures, run, spread
 
 ROWS = (
     Row("CLIP4Cir's recipe", {**CLIP4CIR, "learning_rate": 3e-4}),
@@ -39,7 +39,7 @@ ROWS = (
     Row("the same, pairs weighed by trust", {"weighting": "trust"}),
 )
 SHARES = (0.0, 0.2, 0.5, 0.8)
-_REPORTED = {"val R@10": 1, "test R@10": 3}
+_REPORTED = {f"{split} R@10": COLUMNS.index((split, "full", "R@10")) for split in ("val", "test")}
 """Positions in the study's figures."""
 _TARGETS = ("target", "targets")
 """Keys of a row of a captions file that its targets are under."""
