@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cir import arguments
 from cir.artefacts.changes import Changes
-from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.store import StoredEmbeddings, open_embeddings
 from cir.config import TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.data.image_files import outside_every_split
@@ -116,7 +116,7 @@ def _print_changes(changes: Changes) -> None:
 
 def _check(config: EmbedConfig, dataset: Dataset) -> bool:
     """Prints what is stale; whether nothing is."""
-    store = read_embeddings(config.out)
+    store = open_embeddings(config.out)
     found = staleness(dataset, store, progress=console.RichProgress())
     lines = [*_differences(config, store), *_stale(found)]
     if found.touched:
@@ -129,7 +129,7 @@ def _check(config: EmbedConfig, dataset: Dataset) -> bool:
     return not lines
 
 
-def _differences(config: EmbedConfig, store: Embeddings) -> Iterator[str]:
+def _differences(config: EmbedConfig, store: StoredEmbeddings) -> Iterator[str]:
     """How the encoder that is asked for differs from the store's, by name."""
     asked = {"model": config.model, "preprocess": config.preprocess}
     held = {"model": store.provenance.model, "preprocess": store.provenance.preprocess}

@@ -6,9 +6,9 @@
     query_ranks   per-query results of an evaluation
     columns       training examples for other libraries
 
-Begin with `read_embeddings` and `read_manifest`. `vectors` holds vectors by key,
-`manifest_statistics` and `manifest_comparison` are arithmetic on manifests, `parquet` is how
-Parquet files are written, `torch_file` how those of `torch.save` are read, `checksums` how a
-changed byte is noticed (`hdf5_trial`: of files without one), `photo_states` whether photos are
-still those that a store was made of.
+Begin with `read_embeddings` and `read_manifest`. `vectors` holds vectors by key, `rows` those that
+need not be in memory, `manifest_statistics` and `manifest_comparison` are arithmetic on manifests,
+`parquet` is how Parquet files are written, `torch_file` how those of `torch.save` are read,
+`checksums` how a changed byte is noticed (`hdf5_trial`: of files without one), `photo_states`
+whether photos are still those that a store was made of.
 """

@@ -1,7 +1,7 @@
 """Whether a dataset's photos are still those that a store was made of."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,9 +46,9 @@ def state_of(file: Path) -> tuple[int, int]:
         return UNKNOWN_STATE
 
 
-def states_of(files: Sequence[Path]) -> Int[np.ndarray, "files 2"]:
+def states_of(files: Collection[Path]) -> Int[np.ndarray, "files 2"]:
     """`state_of` of each file, a row a file."""
-    return np.array([state_of(file) for file in files], np.int64).reshape(len(files), 2)
+    return np.fromiter(map(state_of, files), np.dtype((np.int64, 2)), len(files))
 
 
 def require_fresh(embeddings: Embeddings, dataset: Dataset, *, stale_ok: bool) -> int:

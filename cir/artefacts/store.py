@@ -17,26 +17,33 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from functools import partial
 from io import BufferedIOBase, BufferedReader
 from pathlib import Path
 from typing import Any, Final
 
 import h5py
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 
 from cir import __version__
 from cir.artefacts import checksums, hdf5_trial
+from cir.artefacts.file_rows import FileRows
 from cir.artefacts.provenance import Provenance
+from cir.artefacts.rows import KeyedRows, Rows, blocks_of
 from cir.artefacts.sparse_file import SparseFile
 from cir.artefacts.vectors import VectorTable, require_directions
 from cir.errors import CirError, StoreError, is_of_the_system
 from cir.files import require_file, unreadable, written_aside
 
+_IMAGES: Final = "images/embedding"
+_CAPTIONS: Final = "captions/embedding"
+_Take = Callable[[Any], Rows]
+"""Gives the vectors of a dataset of HDF5."""
 SCHEMA_VERSION = 1
 """Version of the layout above; a reader accepts no other. Columns that earlier versions did not
 write may be missing."""
@@ -51,17 +58,15 @@ _MOST_COMPRESSION: Final = 1100
 """Deflate makes nothing smaller than to a 1032nd."""
 _UNVERIFIED: Final = checksums.Digest("", sealed=True)
 """Stands for the digest of a file that another process has verified."""
-_ROWS: Final = 1 << 14
-"""Vectors written at once."""
 
 
 @dataclass(frozen=True, eq=False)
-class Embeddings:
-    """What an embedding store holds."""
+class StoredEmbeddings:
+    """What an embedding store holds; its vectors may be in the file alone."""
 
-    images: VectorTable
+    images: KeyedRows
     """(N, D) float32 vectors by image id, not normalised."""
-    captions: VectorTable
+    captions: KeyedRows
     """(M, D) float32 vectors by text, not normalised; M = 0 for a dataset without captions."""
     image_sha256: tuple[str, ...]
     """SHA-256 of each image file, in the order of `images`."""
@@ -81,11 +86,19 @@ class Embeddings:
     """Versions of the libraries that made the vectors, by name."""
 
 
+@dataclass(frozen=True, eq=False)
+class Embeddings(StoredEmbeddings):
+    """The same with vectors as arrays, in memory or mapped into it."""
+
+    images: VectorTable
+    captions: VectorTable
+
+
 def write_embeddings(
     path: Path,
     *,
-    images: VectorTable,
-    captions: VectorTable,
+    images: KeyedRows,
+    captions: KeyedRows,
     image_sha256: Sequence[str],
     provenance: Provenance,
     skipped: Mapping[str, str],
@@ -93,7 +106,7 @@ def write_embeddings(
     precision: str | None = None,
     libraries: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes a store aside and moves it to `path`.
+    """Writes a store aside and moves it to `path`; vectors are read a block of rows at a time.
 
     Args:
         path: The HDF5 file; one that stands there is replaced.
@@ -132,7 +145,7 @@ def write_embeddings(
         attributes["precision"] = precision
     if libraries:
         attributes["libraries"] = json.dumps(dict(libraries), sort_keys=True)
-    vectors = {"images/embedding": images.vectors, "captions/embedding": captions.vectors}
+    vectors = {_IMAGES: images.vectors, _CAPTIONS: captions.vectors}
     with written_aside(path) as aside, aside.open("w+b") as file:
         _write(file, attributes, columns, states, vectors)
 
@@ -147,12 +160,9 @@ def read_embeddings(path: Path) -> Embeddings:
         VectorError: a vector is NaN, infinite or all zero.
     """
     with _opened(path) as (file, digest, _):
-        embeddings = _read(file, path, digest.sha256)
-        for table, name in ((embeddings.images, "images"), (embeddings.captions, "captions")):
-            require_directions(table.vectors, f"{path} ({name})")
-            if not digest.sealed:
-                _require_checksum(file, f"{name}/embedding", table.vectors)
-    return embeddings
+        stored = _read(file, path, digest.sha256, _whole)
+        _require_sound(file, stored, digest)
+    return _as_arrays(stored)
 
 
 def read_images(path: Path) -> Embeddings:
@@ -161,11 +171,9 @@ def read_images(path: Path) -> Embeddings:
     The checksum of the whole file is compared all the same.
     """
     with _opened(path) as (file, digest, _):
-        embeddings = _read(file, path, digest.sha256, captions=False)
-        require_directions(embeddings.images.vectors, f"{path} (images)")
-        if not digest.sealed:
-            _require_checksum(file, "images/embedding", embeddings.images.vectors)
-    return embeddings
+        stored = _read(file, path, digest.sha256, _whole, captions=False)
+        _require_sound(file, stored, digest)
+    return _as_arrays(stored)
 
 
 def map_embeddings(path: Path, *, verify: bool = True) -> Embeddings:
@@ -180,7 +188,18 @@ def map_embeddings(path: Path, *, verify: bool = True) -> Embeddings:
         StoreError: as of `read_embeddings`.
     """
     with _opened(path, verify=verify) as (file, digest, opened):
-        return _read(file, path, digest.sha256, opened)
+        return _as_arrays(_read(file, path, digest.sha256, partial(_mapped, opened)))
+
+
+def open_embeddings(path: Path) -> StoredEmbeddings:
+    """As `read_embeddings`, with vectors that stay in the file, for whoever reads each but once.
+
+    They come from the file that was opened, whatever is put in its place meanwhile.
+    """
+    with _opened(path) as (file, digest, opened):
+        stored = _read(file, path, digest.sha256, partial(_in_file, opened))
+        _require_sound(file, stored, digest)
+    return stored
 
 
 def try_to_read() -> None:
@@ -189,7 +208,7 @@ def try_to_read() -> None:
     hdf5_trial.limit_memory(os.fstat(file.fileno()).st_size)
     try:
         with h5py.File(file, "r") as store:
-            _read(store, Path(), "")
+            _read(store, Path(), "", _whole)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - the parent meets it again, and tells it
@@ -200,8 +219,8 @@ def try_to_read() -> None:
 
 
 def _require_shapes(
-    images: VectorTable,
-    captions: VectorTable,
+    images: KeyedRows,
+    captions: KeyedRows,
     digests: Sequence[str],
     states: Int[np.ndarray, "images 2"] | None,
     provenance: Provenance,
@@ -234,7 +253,7 @@ def _write(
     attributes: Mapping[str, Any],
     columns: Mapping[str, Sequence[str]],
     states: Mapping[str, Int[np.ndarray, " images"]],
-    vectors: Mapping[str, Float[np.ndarray, "_ dim"]],
+    vectors: Mapping[str, Rows],
 ) -> None:
     """Writes a store into an open, empty file.
 
@@ -255,14 +274,14 @@ def _write(
         file.write(page)
     for name, rows in vectors.items():
         file.seek(places[name])
-        for part in _parts(rows):
-            file.write(part.data)
+        for block in blocks_of(rows):
+            file.write(_as_stored(block))
     file.seek(frame.length)
     file.write(checksums.PLACE)
     checksums.seal(file)
 
 
-def _room_for(store: Any, name: str, rows: Float[np.ndarray, "_ dim"]) -> int:
+def _room_for(store: Any, name: str, rows: Rows) -> int:
     """Makes a dataset for vectors, which are not written; where they belong in the file."""
     how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     how.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -272,17 +291,16 @@ def _room_for(store: Any, name: str, rows: Float[np.ndarray, "_ dim"]) -> int:
     return int(dataset.id.get_offset() or 0)
 
 
-def _checksum(rows: Float[np.ndarray, "_ dim"]) -> str:
+def _checksum(rows: Rows) -> str:
     digest = hashlib.sha256()
-    for part in _parts(rows):
-        digest.update(part.data)
+    for block in blocks_of(rows):
+        digest.update(_as_stored(block))
     return digest.hexdigest()
 
 
-def _parts(rows: Float[np.ndarray, "_ dim"]) -> Iterator[Any]:
-    """The rows, some at a time, as they stand in the file."""
-    for start in range(0, len(rows), _ROWS):
-        yield np.ascontiguousarray(rows[start : start + _ROWS], dtype="<f4")
+def _as_stored(block: Float[np.ndarray, "_ dim"]) -> memoryview:
+    """The bytes of some rows, as they stand in the file."""
+    return np.ascontiguousarray(block, dtype="<f4").data
 
 
 # --------------------------------------------------------------------------------- reading
@@ -332,27 +350,22 @@ def _is_being_written(path: Path) -> bool:
 
 
 def _read(
-    file: Any,
-    path: Path,
-    sha256: str,
-    mapped: BufferedReader | None = None,
-    *,
-    captions: bool = True,
-) -> Embeddings:
-    """All of an open store; vectors stay in `mapped`, the open file itself, where it is given."""
+    file: Any, path: Path, sha256: str, take: _Take, *, captions: bool = True
+) -> StoredEmbeddings:
+    """All of an open store, with vectors as `take` gives those of a dataset."""
     _require_schema(file, path)
     provenance = _provenance(file, path)
     skipped = zip(
         _texts(file, "skipped/id", path), _texts(file, "skipped/reason", path), strict=False
     )
-    images = _table(file, "images/id", "images/embedding", provenance, path, mapped)
+    images = _table(file, "images/id", _IMAGES, provenance, path, take)
     digests = _texts(file, "images/sha256", path)
     _require_rows("images/sha256", len(digests), len(images.keys), path)
-    return Embeddings(
+    return StoredEmbeddings(
         images=images,
-        captions=_table(file, "captions/text", "captions/embedding", provenance, path, mapped)
+        captions=_table(file, "captions/text", _CAPTIONS, provenance, path, take)
         if captions
-        else VectorTable((), np.zeros((0, provenance.embed_dim), np.float32)),
+        else KeyedRows((), np.zeros((0, provenance.embed_dim), np.float32)),
         image_sha256=digests,
         provenance=provenance,
         skipped=dict(skipped),
@@ -362,6 +375,45 @@ def _read(
         precision=_precision(file, path),
         libraries=_libraries(file),
     )
+
+
+def _whole(rows: Any) -> Float32[np.ndarray, "rows dim"]:
+    """A dataset's vectors, read into memory."""
+    read: Float32[np.ndarray, "rows dim"] = rows[:]
+    return read
+
+
+def _mapped(opened: BufferedReader, rows: Any) -> Float32[np.ndarray, "rows dim"]:
+    """The same, mapped where they stand in the open file in one piece."""
+    place = rows.id.get_offset()
+    if place is None or not len(rows):
+        return _whole(rows)
+    return np.memmap(opened, np.dtype("<f4"), "r", offset=place, shape=rows.shape)
+
+
+def _in_file(opened: BufferedReader, rows: Any) -> Rows:
+    """The same, left in the open file where they stand there in one piece."""
+    place = rows.id.get_offset()
+    if place is None or not len(rows):
+        return _whole(rows)
+    return FileRows(opened.fileno(), place, rows.shape)
+
+
+def _as_arrays(stored: StoredEmbeddings) -> Embeddings:
+    """A store that was read by `_whole` or `_mapped`."""
+    tables = {
+        name: VectorTable(table.keys, np.asanyarray(table.vectors))
+        for name, table in (("images", stored.images), ("captions", stored.captions))
+    }
+    return Embeddings(**vars(stored) | tables)
+
+
+def _require_sound(file: Any, stored: StoredEmbeddings, digest: checksums.Digest) -> None:
+    """Raises VectorError or ValueError where vectors are not what somebody wrote."""
+    for name, table in ((_IMAGES, stored.images), (_CAPTIONS, stored.captions)):
+        require_directions(table.vectors, f"{stored.path} ({name.partition('/')[0]})")
+        if not digest.sealed and len(table.vectors):
+            _require_checksum(file, name, table.vectors)
 
 
 def _require_schema(file: Any, path: Path) -> None:
@@ -396,23 +448,14 @@ def _attribute(file: Any, name: str, path: Path) -> Any:
 
 
 def _table(
-    file: Any,
-    keys: str,
-    vectors: str,
-    provenance: Provenance,
-    path: Path,
-    mapped: BufferedReader | None,
-) -> VectorTable:
+    file: Any, keys: str, vectors: str, provenance: Provenance, path: Path, take: _Take
+) -> KeyedRows:
     """The vectors of one group by key; each key once, each vector of the encoder's width."""
     texts = _texts(file, keys, path)
     rows = _vectors(file, vectors, (len(texts), provenance.embed_dim), path)
     if len(set(texts)) != len(texts):
         raise StoreError(f"{path}: /{keys} names a row twice: {_MEND}")
-    place = rows.id.get_offset()
-    if mapped is None or place is None or not len(rows):
-        return VectorTable(texts, rows[:])
-    there = np.memmap(mapped, np.dtype("<f4"), "r", offset=place, shape=rows.shape)
-    return VectorTable(texts, there)
+    return KeyedRows(texts, take(rows))
 
 
 def _vectors(file: Any, name: str, expected: tuple[int, int], path: Path) -> Any:
@@ -465,7 +508,7 @@ def _dataset(file: Any, name: str, path: Path) -> Any:
     return dataset
 
 
-def _require_checksum(file: Any, name: str, vectors: Float[np.ndarray, "_ dim"]) -> None:
+def _require_checksum(file: Any, name: str, vectors: Rows) -> None:
     """Raises ValueError where vectors are not those that their checksum was made of."""
     expected = file[name].attrs.get(_CHECKSUM)
     if expected is not None and expected != _checksum(vectors):

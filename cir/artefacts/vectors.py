@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import repeat
 from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
+from cir.artefacts.rows import KeyedRows, Rows, blocks_of, require_texts
 from cir.errors import StoreError, VectorError
 from cir.types import NO_ROW
 from cir.workers import pick_threads
@@ -19,24 +19,10 @@ _BLOCK: Final = 1024
 
 
 @dataclass(frozen=True)
-class VectorTable:
-    """Vectors of which each row has a key: an image id, or a caption's text.
+class VectorTable(KeyedRows):
+    """Vectors by key, in memory or mapped into it."""
 
-    Raises:
-        VectorError: the keys are one text, or the vectors are not a row a key.
-    """
-
-    keys: tuple[str, ...]
     vectors: Float[np.ndarray, "rows dim"]
-
-    def __post_init__(self) -> None:
-        """Checks that keys and vectors belong together."""
-        require_texts(self.keys, "keys")
-        if self.vectors.ndim != 2 or len(self.vectors) != len(self.keys):
-            shape = tuple(self.vectors.shape)
-            raise VectorError(
-                f"`vectors` have shape {shape}; expected a row for each of {len(self.keys)} keys"
-            )
 
     def rows(self, keys: Sequence[str]) -> Int[np.ndarray, " keys"]:
         """The row of each key.
@@ -64,11 +50,6 @@ class VectorTable:
     def unit(self, keys: Sequence[str], what: str) -> Float32[np.ndarray, "keys dim"]:
         """The vectors of `keys` in their order, each of length 1; `what` names them in errors."""
         return normalised(self.vectors, what, self.rows(keys))
-
-    @cached_property
-    def row_of(self) -> dict[str, int]:
-        """Key to row."""
-        return {key: row for row, key in enumerate(self.keys)}
 
 
 def normalised(
@@ -111,23 +92,11 @@ def normalised(
     return unit
 
 
-def require_directions(
-    vectors: Float[np.ndarray, "rows dim"], what: str
-) -> Float[np.ndarray, " rows"]:
-    """The Euclidean length of each row.
-
-    Raises:
-        VectorError: a row is NaN, infinite or all zero; `what` names the vectors.
-    """
-    norms: Float[np.ndarray, " rows"] = np.linalg.norm(vectors, axis=1)
-    _require_finite(norms, what)
-    return norms
-
-
-def require_texts(texts: Sequence[str], name: str) -> None:
-    """Raises VectorError where one text stands in the place of several: its letters are no keys."""
-    if isinstance(texts, str):
-        raise VectorError(f"`{name}` is the text {texts!r}; expected a list of texts")
+def require_directions(vectors: Rows, what: str) -> None:
+    """Raises VectorError where a row is NaN, infinite or all zero; `what` names the vectors."""
+    lengths = [np.linalg.norm(block, axis=1) for block in blocks_of(vectors)]
+    if lengths:
+        _require_finite(np.concatenate(lengths), what)
 
 
 def _require_finite(norms: Float[np.ndarray, " rows"], what: str) -> None:

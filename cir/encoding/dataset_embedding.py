@@ -12,8 +12,8 @@ import numpy as np
 
 from cir import __version__
 from cir.artefacts.changes import Changes
-from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
-from cir.artefacts.vectors import VectorTable
+from cir.artefacts.rows import KeyedRows
+from cir.artefacts.store import StoredEmbeddings, open_embeddings, write_embeddings
 from cir.config import OnError
 from cir.data.captions import variants
 from cir.data.dataset import Dataset
@@ -133,9 +133,12 @@ def embed_dataset(
     run = EmbeddingRun(encoder, blocks, batch_size, workers, on_error, progress, processes, engine)
     if not processes.main:
         run.help(dataset.image_files)
-    return processes.broadcast_from_main(
+    summary = processes.broadcast_from_main(
         lambda: _embedded(dataset, run, out, overwrite=overwrite, any_precision=any_precision)
     )
+    if processes.main:
+        blocks.remove()
+    return summary
 
 
 def _embedded(
@@ -161,7 +164,6 @@ def _embedded(
     up_to_date = store is not None and made.is_in(store)
     if not up_to_date:
         made.write(out, encoder, store)
-    run.blocks.remove()
     return EmbedSummary(
         images=len(images.ids),
         captions=len(texts),
@@ -186,7 +188,7 @@ def _described(encoder: Encoder) -> dict[str, object]:
     return asdict(encoder.provenance) | how | {"normalized": False, "cir_version": __version__}
 
 
-def store_to_add_to(out: Path, encoder: Encoder, *, any_precision: bool) -> Embeddings | None:
+def store_to_add_to(out: Path, encoder: Encoder, *, any_precision: bool) -> StoredEmbeddings | None:
     """The store at `out`, whose vectors may be kept; None where there is none.
 
     Raises:
@@ -194,7 +196,7 @@ def store_to_add_to(out: Path, encoder: Encoder, *, any_precision: bool) -> Embe
     """
     if not out.exists():
         return None
-    store = read_embeddings(out)
+    store = open_embeddings(out)
     mend = "pass the encoder it was made with, another `out`, or `overwrite=True` to start afresh"
     try:
         encoder.provenance.require_same(store.provenance, "this encoder", str(out), StoreError)
@@ -233,10 +235,10 @@ class _Made:
     """What a store is to hold."""
 
     images: EmbeddedImages
-    captions: VectorTable
+    captions: KeyedRows
     skipped: dict[str, str]
 
-    def is_in(self, store: Embeddings) -> bool:
+    def is_in(self, store: StoredEmbeddings) -> bool:
         """Whether a store holds all of this already, and nothing else."""
         same_files = store.image_states is not None and np.array_equal(
             store.image_states, self.images.states
@@ -251,7 +253,7 @@ class _Made:
             and store.skipped == self.skipped
         )
 
-    def write(self, out: Path, encoder: Encoder, store: Embeddings | None) -> None:
+    def write(self, out: Path, encoder: Encoder, store: StoredEmbeddings | None) -> None:
         """Writes the store; vectors may have been kept of `store`."""
         held = {} if store is None else store.libraries
         precisions = [encoder.precision]
@@ -259,7 +261,7 @@ class _Made:
             precisions = [*(store.precision or _FORMERLY).split(_MIXED), *precisions]
         write_embeddings(
             out,
-            images=VectorTable(self.images.ids, self.images.vectors),
+            images=KeyedRows(self.images.ids, self.images.vectors),
             captions=self.captions,
             image_sha256=self.images.sha256,
             provenance=encoder.provenance,

@@ -1,35 +1,48 @@
 """One embedding of a dataset: what is known is kept, the rest is encoded and saved as it comes.
 
 Of several processes the main one plans, every one encodes a part, and the main one has the whole.
+Vectors stay on the disk: those of a store in its file, those that are encoded in a spool.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
-from cir.artefacts.store import Embeddings
+from cir.artefacts.gathered_rows import GatheredRows
+from cir.artefacts.rows import KeyedRows, Rows
+from cir.artefacts.store import StoredEmbeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import OnError
 from cir.encoding.batching import images_at_once, texts_at_once
-from cir.encoding.blocks import Blocks, SavedRows, as_bytes, as_texts, key_of
+from cir.encoding.blocks import Blocks, SavedRows, key_of
 from cir.encoding.encoder import Encoder
-from cir.encoding.known_images import EncodedImages, GatheredImages, KnownImages
+from cir.encoding.gathered_texts import GatheredTexts, from_arrays, to_arrays
+from cir.encoding.known_images import (
+    EncodedImages,
+    GatheredImages,
+    ImageFiles,
+    ImagePlan,
+    KnownImages,
+)
 from cir.encoding.libraries import versions
 from cir.encoding.photo_batches import EncodedBatch, PhotosToEncode, encoded_batches
-from cir.encoding.places import Place, gathered
+from cir.encoding.spool import Spool
 from cir.encoding.texts import encode_by_length
 from cir.errors import DatasetError, ImageError
 from cir.processes import ALONE, Processes
 from cir.progress import Progress
+from cir.types import NO_ROW
 
 _MEET_AFTER: Final = 16
 """Batches after which processes ask each other whether one has failed."""
+_HANDED: Final = 4096
+"""Vectors that each process hands over at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +52,7 @@ class EmbeddedImages:
     ids: tuple[str, ...]
     states: Int[np.ndarray, "images 2"]
     sha256: tuple[str, ...]
-    vectors: Float[np.ndarray, "images dim"]
+    vectors: Rows
     skipped: dict[str, str]
     encoded: int
     changed: int
@@ -51,7 +64,7 @@ class EmbeddedImages:
 class EmbeddedTexts:
     """All texts of a store to be."""
 
-    table: VectorTable
+    table: KeyedRows
     encoded: int
     """How many were encoded now."""
 
@@ -70,6 +83,20 @@ class PhotoEngine(Protocol):
         workers: int,
     ) -> Generator[EncodedBatch, None, None]:
         """As `encoded_batches`, of `batch_size` photos at most."""
+
+
+_Done = TypeVar("_Done")
+
+
+@runtime_checkable
+class _Gathered(Protocol[_Done]):
+    """What is done, as it comes."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> _Done: ...
+
+    def add(self, some: _Done, /) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -97,69 +124,68 @@ class EmbeddingRun:
             ImageError: a photo of this part cannot be read, under `fail`.
             CirError: another process failed, or was lost.
         """
-        self._encode_images(files, PhotosToEncode.none)
-        self._encode_texts(())
+        self._encode_images(files, PhotosToEncode.none, GatheredImages(self._spool()))
+        self._encode_texts((), GatheredTexts(self._spool()))
 
-    def images(self, files: Mapping[str, Path], store: Embeddings | None) -> EmbeddedImages:
+    def images(self, files: Mapping[str, Path], store: StoredEmbeddings | None) -> EmbeddedImages:
         """Every image that can be read, in order; only what is not known is encoded."""
-        of_store = [] if store is None else [EncodedImages.of_store(store)]
-        of_killed = [
-            EncodedImages.from_arrays(b) for b in self.blocks.load_all(self._key("images"))
-        ]
-        known = KnownImages([*of_store, *of_killed])
-        plan = known.plan(files, progress=self.progress)
-        new, skipped = self._encode_images(files, lambda: PhotosToEncode.of(plan))
-        tables = [*known.tables, *new]
-        places = dict(plan.kept)
-        for number, table in enumerate(new, len(known.tables)):
-            places |= {i: Place(number, row) for row, i in enumerate(table.ids)}
-        ids = tuple(i for i in files if i in places)
-        in_order = [places[i] for i in ids]
-        kept = sum(place.table < len(of_store) for place in plan.kept.values())
+        done = GatheredImages(self._spool())
+        for saved in self.blocks.load_all(self._key("images")):
+            done.add(EncodedImages.from_arrays(saved))
+        held, resumed = 0 if store is None else len(store.images.keys), len(done)
+        of_store = [] if store is None else [ImageFiles.of_store(store)]
+        plan = KnownImages([*of_store, done.files]).plan(files, progress=self.progress)
+        skipped = self._encode_images(files, lambda: PhotosToEncode.of(plan), done)
+        rows = _rows_of(plan, done.files.ids[resumed:], held + resumed)
+        there = np.flatnonzero(rows != NO_ROW)
+        digests = [*(() if store is None else store.image_sha256), *done.files.sha256]
+        kept = plan.rows[~plan.missing]
+        tables = [done.vectors] if store is None else [store.images.vectors, done.vectors]
         return EmbeddedImages(
-            ids=ids,
-            states=plan.states_of(ids),
-            sha256=tuple(tables[place.table].sha256[place.row] for place in in_order),
-            vectors=gathered([table.vectors for table in tables], in_order, self.encoder.dim),
+            ids=tuple(plan.ids[place] for place in there),
+            states=plan.states[there],
+            sha256=tuple(digests[row] for row in rows[there]),
+            vectors=GatheredRows(tables, rows[there], self.encoder.dim),
             skipped=skipped,
-            encoded=sum(len(table.ids) for table in new),
+            encoded=len(done) - resumed,
             changed=len(plan.changed),
-            resumed=len(plan.kept) - kept,
-            kept=kept,
+            resumed=int((kept >= held).sum()),
+            kept=int((kept < held).sum()),
         )
 
-    def captions(self, texts: Sequence[str], store: Embeddings | None) -> EmbeddedTexts:
+    def captions(self, texts: Sequence[str], store: StoredEmbeddings | None) -> EmbeddedTexts:
         """Every text, in order; only what is not known is encoded."""
-        tables = [] if store is None else [store.captions]
-        saved = self.blocks.load_all(self._key("captions"))
-        tables += [VectorTable(as_texts(batch["texts"]), batch["vectors"]) for batch in saved]
-        known = {text for table in tables for text in table.keys}
+        done = GatheredTexts(self._spool())
+        for saved in self.blocks.load_all(self._key("captions")):
+            done.add(from_arrays(saved))
+        of_store = () if store is None else store.captions.keys
+        known = {*of_store, *done.texts}
         left = [text for text in texts if text not in known]
-        tables += self._encode_texts(left)
-        places = {
-            text: Place(number, row)
-            for number, table in enumerate(tables)
-            for row, text in enumerate(table.keys)
-        }
-        held = [table.vectors for table in tables]
-        vectors = gathered(held, [places[text] for text in texts], self.encoder.dim)
-        return EmbeddedTexts(VectorTable(tuple(texts), vectors), len(left))
+        self._encode_texts(left, done)
+        row_of = {text: row for row, text in enumerate([*of_store, *done.texts])}
+        rows = np.array([row_of[text] for text in texts], np.int64)
+        tables = [done.vectors] if store is None else [store.captions.vectors, done.vectors]
+        vectors = GatheredRows(tables, rows, self.encoder.dim)
+        return EmbeddedTexts(KeyedRows(tuple(texts), vectors), len(left))
 
-    def _encode_texts(self, texts: Sequence[str]) -> list[VectorTable]:
+    def _encode_texts(self, texts: Sequence[str], done: GatheredTexts) -> None:
         """Encodes texts, those of the main process, batch by batch, saving what is done."""
         every = self.processes.broadcast_from_main(lambda: tuple(texts))
         own = every[self.processes.part(len(every))]
-        rows, done = texts_at_once(self.encoder, self.batch_size), []
+        rows = texts_at_once(self.encoder, self.batch_size)
         with (
             self.progress.task("captions", len(own), "captions") as task,
             SavedRows(self.blocks, self._key("captions")) as saved,
         ):
             for batch in encode_by_length(self.encoder, own, rows, padded=True):
                 table = VectorTable(tuple(own[row] for row in batch.rows), batch.vectors)
-                saved.add({"texts": as_bytes(table.keys), "vectors": table.vectors})
-                done.append(table)
+                saved.add(to_arrays(table))
+                done.add(table)
                 task.advance(len(table.keys))
-        return list(chain.from_iterable(self.processes.all_in_main(done)))
+        self._hand_over(done)
+
+    def _spool(self) -> Spool:
+        return Spool(self.blocks.folder, self.encoder.dim)
 
     def _key(self, kind: str) -> str:
         """Of all that vectors depend on beside their photo or text."""
@@ -167,17 +193,17 @@ class EmbeddingRun:
         return key_of(kind, how)
 
     def _encode_images(
-        self, files: Mapping[str, Path], plan: Callable[[], PhotosToEncode]
-    ) -> tuple[list[EncodedImages], dict[str, str]]:
-        """Encodes photos batch by batch, saving what is done; also those that are broken.
+        self, files: Mapping[str, Path], plan: Callable[[], PhotosToEncode], done: GatheredImages
+    ) -> dict[str, str]:
+        """Encodes photos batch by batch, saving what is done; gives those that are broken.
 
         Args:
             files: Each id's file.
             plan: What is to be encoded, asked of the main process alone.
+            done: Takes what this process encodes, and in the main one also what the others do.
         """
         every = self.processes.broadcast_from_main(plan)
         own = every[self.processes.part(len(every.ids))]
-        done = GatheredImages(len(own.ids), self.encoder.dim)
         skipped: dict[str, str] = {}
         with (
             self.progress.task("images", len(own.ids), "images") as task,
@@ -189,9 +215,18 @@ class EmbeddingRun:
                 saved.add(batch.images.to_arrays())
                 done.add(batch.images)
                 task.advance(batch.photos)
-        parts = self.processes.all_in_main((done.table(), skipped))
-        tables = [table for table, _ in parts]
-        return tables, {i: why for _, faults in parts for i, why in faults.items()}
+        self._hand_over(done)
+        return {
+            i: why for faults in self.processes.all_in_main(skipped) for i, why in faults.items()
+        }
+
+    def _hand_over(self, done: "_Gathered[Any]") -> None:
+        """Adds what the other processes have done to that of the main one, some at a time."""
+        most = max(self.processes.all_gather_object(0 if self.processes.main else len(done)))
+        for start in range(0, most, _HANDED):
+            part = None if self.processes.main else done[start : start + _HANDED]
+            for other in self.processes.all_in_main(part)[1:]:
+                done.add(other)
 
     def _batches(
         self, own: PhotosToEncode, paths: Sequence[Path]
@@ -225,3 +260,11 @@ def _files_of(ids: Sequence[str], files: Mapping[str, Path]) -> list[Path]:
             f"process 0 has: give every process the same `dataset`"
         )
     return [files[i] for i in ids]
+
+
+def _rows_of(plan: ImagePlan, encoded: Sequence[str], start: int) -> Int[np.ndarray, " photos"]:
+    """The row of each photo of a plan once some are encoded, whose rows begin at `start`."""
+    row_of = {image_id: row for row, image_id in enumerate(encoded, start)}
+    rows = plan.rows.copy()
+    rows[plan.missing] = [row_of.get(image_id, NO_ROW) for image_id in plan.to_encode]
+    return rows

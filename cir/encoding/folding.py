@@ -8,6 +8,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from cir.artefacts.changes import AddedPhoto, Changes
+from cir.artefacts.gathered_rows import GatheredRows
 from cir.artefacts.photo_states import UNKNOWN_STATE
 from cir.encoding.embedding import image_vectors
 from cir.encoding.embedding_run import EmbeddedImages
@@ -38,7 +39,9 @@ def with_added(images: EmbeddedImages, changes: Changes, encoder: Encoder) -> Em
         ids=(*images.ids, *(photo.id for photo in added)),
         states=np.concatenate([images.states, unknown]),
         sha256=(*images.sha256, *(photo.sha256 for photo in added)),
-        vectors=np.concatenate([images.vectors, vectors]),
+        vectors=GatheredRows(
+            [images.vectors, vectors], np.arange(len(images.ids) + len(added)), encoder.dim
+        ),
     )
 
 

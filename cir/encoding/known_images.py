@@ -1,27 +1,46 @@
 """Images that were encoded before, and which of a dataset's photos they still are."""
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from cir.artefacts.photo_states import UNKNOWN_STATE, digests_of, states_of
-from cir.artefacts.store import Embeddings
+from cir.artefacts.rows import Rows
+from cir.artefacts.store import StoredEmbeddings
 from cir.encoding.blocks import as_bytes, as_texts
-from cir.encoding.places import Place
+from cir.encoding.spool import Spool
 from cir.progress import SILENT, Progress
+from cir.types import NO_ROW
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedImages:
-    """Vectors of some images, and the files that they were made of."""
+class ImageFiles:
+    """Some images that have a vector each, and the files that these were made of."""
 
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     states: Int[np.ndarray, "images 2"]
     """Size and time of change of each file (`cir.artefacts.photo_states`)."""
-    sha256: tuple[str, ...]
+    sha256: Sequence[str]
+
+    @classmethod
+    def of_store(cls, store: StoredEmbeddings) -> "ImageFiles":
+        """All of a store; one of an earlier version does not tell the states of its files."""
+        states = store.image_states
+        if states is None:
+            states = np.full((len(store.images.keys), 2), UNKNOWN_STATE, np.int64)
+        return cls(store.images.keys, states, store.image_sha256)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImages(ImageFiles):
+    """The same with their vectors."""
+
     vectors: Float[np.ndarray, "images dim"]
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -39,84 +58,95 @@ class EncodedImages:
         texts = as_texts(saved["ids"]), as_texts(saved["sha256"])
         return cls(texts[0], saved["states"], texts[1], saved["vectors"])
 
-    @classmethod
-    def of_store(cls, store: Embeddings) -> "EncodedImages":
-        """All of a store; one of an earlier version does not tell the states of its files."""
-        states = store.image_states
-        if states is None:
-            states = np.full((len(store.images.keys), 2), UNKNOWN_STATE, np.int64)
-        return cls(store.images.keys, states, store.image_sha256, store.images.vectors)
-
 
 class GatheredImages:
-    """Encoded images as they come, in arrays that are made beforehand.
+    """Encoded images as they come; their vectors go to the disk.
 
-    Arrays that stay, a batch each, would keep the allocator from giving back what lies between
-    them, which was measured to be ten times as much.
+    What is known of the files grows in few pieces: arrays that stay, a batch each, would keep the
+    allocator from giving back what lies between them, which was measured to be ten times as much.
     """
 
-    def __init__(self, most: int, dim: int) -> None:
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
         self._ids: list[str] = []
         self._sha256: list[str] = []
-        self._states = np.empty((most, 2), np.int64)
-        self._vectors = np.empty((most, dim), np.float32)
+        self._states = array("q")
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, rows: slice) -> EncodedImages:
+        files = self.files
+        return EncodedImages(
+            files.ids[rows], files.states[rows], files.sha256[rows], self.vectors[rows]
+        )
 
     def add(self, images: EncodedImages) -> None:
-        """Takes some images."""
-        rows = slice(len(self._ids), len(self._ids) + len(images.ids))
-        self._states[rows], self._vectors[rows] = images.states, images.vectors
+        """Takes some images.
+
+        Raises:
+            CirError: the disk has no room for their vectors.
+        """
+        self._spool.append(images.vectors)
         self._ids += images.ids
         self._sha256 += images.sha256
+        self._states.frombytes(np.ascontiguousarray(images.states, np.int64).tobytes())
 
-    def table(self) -> EncodedImages:
-        """All of them."""
-        count = len(self._ids)
-        return EncodedImages(
-            tuple(self._ids), self._states[:count], tuple(self._sha256), self._vectors[:count]
-        )
+    @property
+    def files(self) -> ImageFiles:
+        """All of them that have come, without their vectors."""
+        states = np.array(self._states, np.int64).reshape(-1, 2)
+        return ImageFiles(self._ids, states, self._sha256)
+
+    @property
+    def vectors(self) -> Rows:
+        """Their vectors."""
+        return self._spool.rows()
 
 
 @dataclass(frozen=True)
 class ImagePlan:
     """What there is to do for the photos of a dataset."""
 
-    kept: Mapping[str, Place]
-    """Ids whose file is one that was encoded."""
-    touched: tuple[str, ...]
-    """Those of them whose name, size or time of change is another, but not their bytes."""
-    to_encode: tuple[str, ...]
-    """Ids whose file is new or changed, in order."""
-    changed: tuple[str, ...]
-    """Those of them that were encoded before, when their file was another."""
-    states: Mapping[str, tuple[int, int]]
+    ids: tuple[str, ...]
+    """Every photo that there is a file of, in order."""
+    states: Int[np.ndarray, "photos 2"]
     """Size and time of change of each file, before it is read."""
+    rows: Int[np.ndarray, " photos"]
+    """Among the known images, one of the same file; NO_ROW where it is to be encoded."""
+    touched: tuple[str, ...]
+    """Those of a known file whose name, size or time of change is another, but not their bytes."""
+    changed: tuple[str, ...]
+    """Those to be encoded that were before, when their file was another."""
 
-    def states_of(self, ids: Sequence[str]) -> Int[np.ndarray, "ids 2"]:
-        """`states` of some ids, a row each."""
-        return np.array([self.states[i] for i in ids], np.int64).reshape(len(ids), 2)
+    @property
+    def missing(self) -> Bool[np.ndarray, " photos"]:
+        """Which photos are to be encoded: their file is new or changed."""
+        missing: Bool[np.ndarray, " photos"] = self.rows == NO_ROW
+        return missing
+
+    @property
+    def to_encode(self) -> tuple[str, ...]:
+        """The ids of these, in order."""
+        return tuple(self.ids[place] for place in np.flatnonzero(self.missing))
+
+    @property
+    def kept(self) -> dict[str, int]:
+        """The row of each id that has one."""
+        return {
+            i: row for i, row in zip(self.ids, self.rows.tolist(), strict=True) if row != NO_ROW
+        }
 
 
 class KnownImages:
-    """Tables of encoded images, of which later ones win."""
+    """Tables of encoded images, of which later ones win; their rows are counted through."""
 
-    def __init__(self, tables: Sequence[EncodedImages]) -> None:
-        """Indexes the tables by id and by the bytes of the files."""
-        self.tables = tuple(tables)
-        self._by_id: dict[str, Place] = {}
-        self._by_bytes: dict[str, Place] = {}
-        self._states: dict[str, tuple[int, int]] = {}
-        for number, table in enumerate(self.tables):
-            rows = zip(table.ids, table.sha256, table.states.tolist(), strict=True)
-            for row, (image_id, digest, state) in enumerate(rows):
-                self._by_id[image_id] = Place(number, row)
-                self._by_bytes.setdefault(digest, Place(number, row))
-                self._states[image_id] = (state[0], state[1])
-        self._sizes = {int(size) for table in self.tables for size in table.states[:, 0]}
-
-    @property
-    def ids(self) -> list[str]:
-        """Every id that a table holds."""
-        return list(self._by_id)
+    def __init__(self, tables: Sequence[ImageFiles]) -> None:
+        """Indexes the tables by id."""
+        ids = (image_id for table in tables for image_id in table.ids)
+        self._row_of = {image_id: row for row, image_id in enumerate(ids)}
+        self._sha256 = [digest for table in tables for digest in table.sha256]
+        self._states = np.concatenate([np.zeros((0, 2), np.int64), *(t.states for t in tables)])
 
     def plan(self, files: Mapping[str, Path], *, progress: Progress = SILENT) -> ImagePlan:
         """Compares a dataset's photos with what is known, by size and time of change.
@@ -128,25 +158,43 @@ class KnownImages:
             files: Each id's file.
             progress: Shows the files that are read.
         """
-        found = map(tuple, states_of(tuple(files.values())).tolist())
-        states: dict[str, tuple[int, int]] = dict(zip(files, found, strict=True))
-        kept = {i: self._by_id[i] for i, state in states.items() if self._is_same(i, state)}
-        doubtful = {
-            i: file for i, file in files.items() if i not in kept and self._may_hold(states[i][0])
-        }
-        digests = digests_of(doubtful, progress=progress)
-        touched = {i: self._by_bytes[d] for i, d in digests.items() if d in self._by_bytes}
-        to_encode = tuple(i for i in files if i not in kept and i not in touched)
+        ids, states = tuple(files), states_of(files.values())
+        rows = np.fromiter(map(self._row_of.get, ids, repeat(NO_ROW)), np.int64, len(ids))
+        known, same = rows != NO_ROW, self._same(rows, states)
+        doubtful = np.flatnonzero(~same & self._may_hold(states[:, 0]))
+        digests = digests_of(
+            {ids[place]: files[ids[place]] for place in doubtful}, progress=progress
+        )
+        found = [self._row_of_bytes.get(digest, NO_ROW) for digest in digests.values()]
+        rows[~same] = NO_ROW
+        rows[doubtful] = found
         return ImagePlan(
-            kept=kept | touched,
-            touched=tuple(touched),
-            to_encode=to_encode,
-            changed=tuple(i for i in to_encode if i in self._by_id),
+            ids=ids,
             states=states,
+            rows=rows,
+            touched=tuple(ids[place] for place in doubtful if rows[place] != NO_ROW),
+            changed=tuple(ids[place] for place in np.flatnonzero(known & (rows == NO_ROW))),
         )
 
-    def _is_same(self, image_id: str, state: tuple[int, int]) -> bool:
-        return state != UNKNOWN_STATE and self._states.get(image_id) == state
+    @cached_property
+    def _row_of_bytes(self) -> dict[str, int]:
+        """The first row of each file's bytes."""
+        rows = range(len(self._sha256))
+        return dict(zip(reversed(self._sha256), reversed(rows), strict=True))
 
-    def _may_hold(self, size: int) -> bool:
-        return size in self._sizes or UNKNOWN_STATE[0] in self._sizes
+    def _same(
+        self, rows: Int[np.ndarray, " photos"], states: Int[np.ndarray, "photos 2"]
+    ) -> Bool[np.ndarray, " photos"]:
+        """Which photos have the size and the time of change of their row."""
+        same: Bool[np.ndarray, " photos"] = (states != UNKNOWN_STATE).any(axis=1)
+        same &= rows != NO_ROW
+        same[same] = (self._states[rows[same]] == states[same]).all(axis=1)
+        return same
+
+    def _may_hold(self, sizes: Int[np.ndarray, " photos"]) -> Bool[np.ndarray, " photos"]:
+        """Which photos have the size of a known file, as far as that is known."""
+        known = np.unique(self._states[:, 0])
+        if UNKNOWN_STATE[0] in known:
+            return np.ones(len(sizes), np.bool_)
+        found: Bool[np.ndarray, " photos"] = np.isin(sizes, known)
+        return found

@@ -24,7 +24,7 @@ class PhotosToEncode:
     @classmethod
     def of(cls, plan: ImagePlan) -> "PhotosToEncode":
         """Those that a plan names."""
-        return cls(plan.to_encode, plan.states_of(plan.to_encode))
+        return cls(plan.to_encode, plan.states[plan.missing])
 
     @classmethod
     def none(cls) -> "PhotosToEncode":

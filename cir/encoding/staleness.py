@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cir.artefacts.changes import Changes
-from cir.artefacts.store import Embeddings
+from cir.artefacts.store import StoredEmbeddings
 from cir.data.dataset import Dataset
 from cir.data.images import read_image
 from cir.encoding.dataset_embedding import caption_texts
-from cir.encoding.known_images import EncodedImages, KnownImages
+from cir.encoding.known_images import ImageFiles, KnownImages
 from cir.errors import ImageError
 from cir.progress import SILENT, Progress
 
@@ -36,7 +36,9 @@ class Staleness:
         )
 
 
-def staleness(dataset: Dataset, store: Embeddings, *, progress: Progress = SILENT) -> Staleness:
+def staleness(
+    dataset: Dataset, store: StoredEmbeddings, *, progress: Progress = SILENT
+) -> Staleness:
     """Compares a dataset with its store, without the encoder.
 
     Args:
@@ -48,15 +50,16 @@ def staleness(dataset: Dataset, store: Embeddings, *, progress: Progress = SILEN
     named, added = changes.named(), [photo.id for photo in changes.added()]
     ids = [i for i in dataset.image_ids() if i not in named]
     files = {i: dataset.image_files[i] for i in ids if i in dataset.image_files}
-    plan = KnownImages([EncodedImages.of_store(store)]).plan(files, progress=progress)
+    plan = KnownImages([ImageFiles.of_store(store)]).plan(files, progress=progress)
     broken = _still_broken(store, {i: files[i] for i in plan.to_encode})
     to_encode = [i for i in plan.to_encode if i not in broken]
-    here = frozenset([*plan.kept, *to_encode, *added])
+    kept = plan.kept
+    here = frozenset([*kept, *to_encode, *added])
     texts = caption_texts(dataset, here)
     row_of, digests = store.images.row_of, store.image_sha256
     known = [i for i in plan.touched if i in row_of]
     # Bytes that the store knows under another id are another photo all the same.
-    swapped = [i for i in known if digests[plan.kept[i].row] != digests[row_of[i]]]
+    swapped = [i for i in known if digests[kept[i]] != digests[row_of[i]]]
     touched = tuple(i for i in known if i not in swapped)
     return Staleness(
         new=tuple(i for i in (*ids, *added) if i in here and i not in row_of),
@@ -68,7 +71,7 @@ def staleness(dataset: Dataset, store: Embeddings, *, progress: Progress = SILEN
     )
 
 
-def _still_broken(store: Embeddings, files: Mapping[str, Path]) -> set[str]:
+def _still_broken(store: StoredEmbeddings, files: Mapping[str, Path]) -> set[str]:
     """The photos that were skipped and still cannot be read."""
     broken = set()
     for image_id in store.skipped.keys() & files.keys():

@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.file_rows import FileRows
+from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
 from cir.config import EmbedConfig
 from cir.data import image_batches
 from cir.data.captions import variants
@@ -323,6 +324,7 @@ def test_processes_write_the_store_of_one(
     world: Dataset, encoders: list[Encoder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cir.artefacts.store.datetime", Noon)
+    monkeypatch.setattr(embedding_run, "_HANDED", 4)
     world.image_path(world.image_ids()[20]).write_bytes(b"broken")
     alone, out = tmp_path / "alone.h5", tmp_path / "e.h5"
     embedded(world, encoders[0], alone, on_error="skip")
@@ -362,6 +364,47 @@ def test_what_processes_did_before_one_ended_is_kept(
     whole, resumed = read_embeddings(tmp_path / "whole.h5"), read_embeddings(out)
     np.testing.assert_array_equal(resumed.images.vectors, whole.images.vectors)
     assert resumed.images.keys == whole.images.keys
+
+
+@pytest.mark.slow
+def test_a_store_is_the_same_byte_for_byte_however_it_came(
+    pristine: Dataset, world: Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    """In one run, by a killed one and two more, and of arrays; three rows are read at a time."""
+    whole, grown, held = (tmp_path / name for name in "wgh")
+    half = with_ids(world, drop=set(world.image_ids()[1::2]), add=[])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("cir.artefacts.store.datetime", Noon)
+        patched.setattr("cir.artefacts.rows._AT_ONCE", 3)
+        asked = rows_asked_for(patched)
+        interrupted(half, encoder, grown, after=2)
+        assert embedded(half, encoder, grown).resumed == 2 * BATCH
+        shutil.copytree(pristine.root, world.root, dirs_exist_ok=True)
+        assert embedded(Dataset(world.root), encoder, grown).kept == IMAGES // 2
+        embedded(Dataset(world.root), encoder, whole)
+        assert max(asked) <= 3
+        store = read_embeddings(whole)
+        write_embeddings(held, **{name: getattr(store, name) for name in WRITTEN})
+    assert whole.read_bytes() == grown.read_bytes() == held.read_bytes()
+
+
+WRITTEN = [
+    *("images", "captions", "image_sha256", "provenance", "skipped", "image_states"),
+    *("precision", "libraries"),
+]
+
+
+def rows_asked_for(patched: pytest.MonkeyPatch) -> list[int]:
+    """Notes how many rows are read at a time from the disk."""
+    asked, genuine = [0], FileRows.__getitem__
+
+    def noting(rows: FileRows, wanted: Any) -> np.ndarray:
+        found = genuine(rows, wanted)
+        asked.append(len(found))
+        return found
+
+    patched.setattr(FileRows, "__getitem__", noting)
+    return asked
 
 
 KILLED = f"""
