@@ -1,7 +1,7 @@
 """Whether a dataset's photos are still those that a store was made of."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from jaxtyping import Int
 
 from cir.artefacts.store import Embeddings
 from cir.data.dataset import Dataset
+from cir.data.photo_paths import PathsOf
 from cir.data.shards import open_photo, photo_state
 from cir.errors import StoreError
 from cir.progress import SILENT, Progress
@@ -19,6 +20,8 @@ from cir.workers import pick_threads
 
 UNKNOWN_STATE: Final = (-1, -1)
 """The state of a file that is gone, or of which none was recorded."""
+_READ: Final = 1024
+"""Files that wait for a thread: each takes a kilobyte or two."""
 _NAMED: Final = 3
 """Ids that a message names."""
 
@@ -86,29 +89,33 @@ def compare_bytes(
         dataset: Every image that its splits name is compared.
         progress: Shows images per second.
     """
-    files = {i: dataset.image_files[i] for i in dataset.image_ids() if i in dataset.image_files}
+    files = dataset.image_files
+    here = dict.fromkeys(i for i in dataset.image_ids() if i in files)
     known = dict(zip(embeddings.images.keys, embeddings.image_sha256, strict=True))
-    both = {image_id: file for image_id, file in files.items() if image_id in known}
-    digests = digests_of(both, progress=progress)
+    digests = digests_of([i for i in here if i in known], files, progress=progress)
     return PhotoChanges(
         changed=tuple(i for i, digest in digests.items() if digest != known[i]),
-        gone=tuple(i for i in known if i not in files),
-        new=tuple(i for i in files if i not in known and i not in embeddings.skipped),
+        gone=tuple(i for i in known if i not in here),
+        new=tuple(i for i in here if i not in known and i not in embeddings.skipped),
     )
 
 
-def digests_of(files: Mapping[str, Path], *, progress: Progress = SILENT) -> dict[str, str]:
-    """The SHA-256 of each file, by id; an empty text of one that cannot be read."""
-    if not files:
+def digests_of(
+    ids: Sequence[str], files: Mapping[str, Path], *, progress: Progress = SILENT
+) -> dict[str, str]:
+    """The SHA-256 of the file of each id; an empty text of one that cannot be read."""
+    if not ids:
         return {}
+    digests: dict[str, str] = {}
     with (
-        progress.task("compare", len(files), "images") as task,
+        progress.task("compare", len(ids), "images") as task,
         ThreadPoolExecutor(pick_threads()) as pool,
     ):
-        digests = {}
-        for image_id, digest in zip(files, pool.map(_digest, files.values()), strict=True):
-            digests[image_id] = digest
-            task.advance()
+        for start in range(0, len(ids), _READ):
+            some = ids[start : start + _READ]
+            for image_id, digest in zip(some, pool.map(_digest, PathsOf(some, files)), strict=True):
+                digests[image_id] = digest
+                task.advance()
     return digests
 
 

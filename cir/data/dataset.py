@@ -20,6 +20,7 @@ import numpy as np
 from cir.data.formats import IMAGE_SUFFIXES
 from cir.data.forms import FormName, RowLocation, recognise_form
 from cir.data.image_files import Listing, by_id, list_images, require_one_each, why_missing
+from cir.data.photo_paths import PathsById
 from cir.data.queries import Query
 from cir.data.soundness import id_fault, outside_split, query_faults
 from cir.errors import DatasetError, printable
@@ -185,16 +186,16 @@ class Dataset:
         return list_images(self.image_folders)
 
     @cached_property
-    def image_files(self) -> dict[str, Path]:
+    def image_files(self) -> PathsById:
         """Image id to file, for every image file of the folder.
 
         Raises:
             DatasetError: an id of a split has several files that differ.
         """
         ids = self.image_ids()
-        files_of = by_id(self.image_listing.files, ids)
-        require_one_each(files_of, ids)
-        return {image_id: files[0] for image_id, files in files_of.items()}
+        paths_of = by_id(self.image_listing.paths, ids)
+        require_one_each(paths_of, ids)
+        return PathsById({image_id: paths[0] for image_id, paths in paths_of.items()})
 
     @property
     def unlisted(self) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import attrgetter
 from pathlib import Path
 
 from cir.data.formats import IMAGE_SUFFIXES
@@ -29,9 +28,15 @@ _CHUNK = 1 << 20
 class Listing:
     """Every image file that was found, and a line for each folder that was not looked into."""
 
-    files: tuple[Path, ...]
-    """Sorted. What has an image's suffix is listed whatever it is: reading it says so."""
+    paths: tuple[str, ...]
+    """Sorted as paths are, by their parts. What has an image's suffix is listed whatever it is:
+    reading it says so."""
     faults: tuple[str, ...]
+
+    @property
+    def files(self) -> Iterator[Path]:
+        """The same as paths, which take five times the memory of their texts."""
+        return map(Path, self.paths)
 
     @cached_property
     def by_name(self) -> dict[str, Path]:
@@ -52,16 +57,20 @@ def list_images(folders: Iterable[Path]) -> Listing:
     Raises:
         StorageError: what a pointer leads to cannot be listed.
     """
-    files: list[Path] = []
+    paths: list[str] = []
     faults: list[str] = []
     for folder in folders:
         for found in _walk(folder, frozenset()):
             if isinstance(found, Path):
-                files.append(found)
+                paths.append(str(found))
             else:
                 faults.append(found)
-    # By their parts, which is how paths compare, one call of Python for each instead of many.
-    return Listing(tuple(sorted(files, key=attrgetter("parts"))), tuple(sorted(faults)))
+    return Listing(tuple(sorted(paths, key=_by_parts)), tuple(sorted(faults)))
+
+
+def _by_parts(path: str) -> str:
+    """What makes the texts of paths compare as paths do: no character comes before NUL."""
+    return path.replace(os.sep, "\0")
 
 
 def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path | str]:
@@ -117,34 +126,34 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def by_id(files: Iterable[Path], ids: Iterable[str]) -> dict[str, list[Path]]:
+def by_id(paths: Iterable[str], ids: Iterable[str]) -> dict[str, list[str]]:
     """Files by the id that they are of: their name without suffix, in any Unicode normal form.
 
     A name in another normal form than its id in the annotations is that id, as where a Mac packed
     the photos.
 
     Args:
-        files: Image files.
+        paths: Of image files.
         ids: Those of the annotations; other names are ids of their own.
     """
-    named = [(file.stem, file) for file in files]
+    named = [(Path(path).stem, path) for path in paths]
     aliases: Mapping[str, str] = {}
     if not all(name.isascii() for name, _ in named):
         aliases = {unicodedata.normalize("NFC", image_id): image_id for image_id in ids}
     found = defaultdict(list)
-    for name, file in named:
-        found[aliases.get(unicodedata.normalize("NFC", name), name)].append(file)
+    for name, path in named:
+        found[aliases.get(unicodedata.normalize("NFC", name), name)].append(path)
     return dict(found)
 
 
-def require_one_each(files_of: Mapping[str, Sequence[Path]], ids: Collection[str]) -> None:
+def require_one_each(paths_of: Mapping[str, Sequence[str]], ids: Collection[str]) -> None:
     """Raises DatasetError, naming the first, where one of `ids` has files whose bytes differ."""
     for image_id in ids:
-        first, *others = files_of.get(image_id, (None,))
-        for other in others:
-            if first and not _same_bytes(first, other):
+        paths = paths_of.get(image_id, ())
+        for other in paths[1:]:
+            if not _same_bytes(Path(paths[0]), Path(other)):
                 raise DatasetError(
-                    f"the id {image_id!r} has several files, {first} and {other}, whose bytes "
+                    f"the id {image_id!r} has several files, {paths[0]} and {other}, whose bytes "
                     f"differ: remove or rename all but one"
                 )
 

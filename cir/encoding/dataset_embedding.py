@@ -152,8 +152,8 @@ def _embedded(
     named = changes.named()
     ids = [image_id for image_id in dataset.image_ids() if image_id not in named]
     missing = _missing(dataset, ids, run.on_error)
-    files = {i: dataset.image_files[i] for i in ids if i not in missing}
-    images = with_added(run.images(files, store), changes, encoder)
+    there = [image_id for image_id in ids if image_id not in missing]
+    images = with_added(run.images(there, dataset.image_files, store), changes, encoder)
     pace = time.perf_counter() - started
     if not images.ids:
         raise DatasetError(f"{dataset.root} has no image that can be read; run cir data check")

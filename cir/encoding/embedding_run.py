@@ -19,6 +19,7 @@ from cir.artefacts.rows import KeyedRows, Rows
 from cir.artefacts.store import StoredEmbeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import OnError
+from cir.data.photo_paths import PathsOf
 from cir.encoding.batching import images_at_once, texts_at_once
 from cir.encoding.blocks import Blocks, SavedRows, key_of
 from cir.encoding.encoder import Encoder
@@ -127,14 +128,22 @@ class EmbeddingRun:
         self._encode_images(files, PhotosToEncode.none, GatheredImages(self._spool()))
         self._encode_texts((), GatheredTexts(self._spool()))
 
-    def images(self, files: Mapping[str, Path], store: StoredEmbeddings | None) -> EmbeddedImages:
-        """Every image that can be read, in order; only what is not known is encoded."""
+    def images(
+        self, ids: Sequence[str], files: Mapping[str, Path], store: StoredEmbeddings | None
+    ) -> EmbeddedImages:
+        """Every image that can be read, in order; only what is not known is encoded.
+
+        Args:
+            ids: The photos.
+            files: The file of each, and perhaps of others.
+            store: What is known; None encodes all.
+        """
         done = GatheredImages(self._spool())
         for saved in self.blocks.load_all(self._key("images")):
             done.add(EncodedImages.from_arrays(saved))
         held, resumed = 0 if store is None else len(store.images.keys), len(done)
         of_store = [] if store is None else [ImageFiles.of_store(store)]
-        plan = KnownImages([*of_store, done.files]).plan(files, progress=self.progress)
+        plan = KnownImages([*of_store, done.files]).plan(ids, files, progress=self.progress)
         skipped = self._encode_images(files, lambda: PhotosToEncode.of(plan), done)
         rows = _rows_of(plan, done.files.ids[resumed:], held + resumed)
         there = np.flatnonzero(rows != NO_ROW)
@@ -252,14 +261,14 @@ class EmbeddingRun:
         return faults
 
 
-def _files_of(ids: Sequence[str], files: Mapping[str, Path]) -> list[Path]:
+def _files_of(ids: Sequence[str], files: Mapping[str, Path]) -> PathsOf:
     lacking = [i for i in ids if i not in files]
     if lacking:
         raise DatasetError(
             f"{len(lacking)} of {len(ids)} photos are not here, the first {lacking[0]}, which "
             f"process 0 has: give every process the same `dataset`"
         )
-    return [files[i] for i in ids]
+    return PathsOf(ids, files)
 
 
 def _rows_of(plan: ImagePlan, encoded: Sequence[str], start: int) -> Int[np.ndarray, " photos"]:

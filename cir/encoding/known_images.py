@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from cir.artefacts.photo_states import UNKNOWN_STATE, digests_of, states_of
 from cir.artefacts.rows import Rows
 from cir.artefacts.store import StoredEmbeddings
+from cir.data.photo_paths import PathsOf
 from cir.encoding.blocks import as_bytes, as_texts
 from cir.encoding.spool import Spool
 from cir.progress import SILENT, Progress
@@ -148,32 +149,35 @@ class KnownImages:
         self._sha256 = [digest for table in tables for digest in table.sha256]
         self._states = np.concatenate([np.zeros((0, 2), np.int64), *(t.states for t in tables)])
 
-    def plan(self, files: Mapping[str, Path], *, progress: Progress = SILENT) -> ImagePlan:
+    def plan(
+        self, ids: Sequence[str], files: Mapping[str, Path], *, progress: Progress = SILENT
+    ) -> ImagePlan:
         """Compares a dataset's photos with what is known, by size and time of change.
 
         Where these moved, or an id is new, the bytes decide; only files that have the size of a
         known one are read for that.
 
         Args:
-            files: Each id's file.
+            ids: The photos, in order.
+            files: The file of each, and perhaps of others.
             progress: Shows the files that are read.
         """
-        ids, states = tuple(files), states_of(files.values())
+        states = states_of(PathsOf(ids, files))
         rows = np.fromiter(map(self._row_of.get, ids, repeat(NO_ROW)), np.int64, len(ids))
         known, same = rows != NO_ROW, self._same(rows, states)
-        doubtful = np.flatnonzero(~same & self._may_hold(states[:, 0]))
-        digests = digests_of(
-            {ids[place]: files[ids[place]] for place in doubtful}, progress=progress
-        )
+        doubtful = np.flatnonzero(~same & self._may_hold(states[:, 0])).tolist()
+        digests = digests_of([ids[place] for place in doubtful], files, progress=progress)
         found = [self._row_of_bytes.get(digest, NO_ROW) for digest in digests.values()]
         rows[~same] = NO_ROW
         rows[doubtful] = found
         return ImagePlan(
-            ids=ids,
+            ids=tuple(ids),
             states=states,
             rows=rows,
             touched=tuple(ids[place] for place in doubtful if rows[place] != NO_ROW),
-            changed=tuple(ids[place] for place in np.flatnonzero(known & (rows == NO_ROW))),
+            changed=tuple(
+                ids[place] for place in np.flatnonzero(known & (rows == NO_ROW)).tolist()
+            ),
         )
 
     @cached_property

@@ -49,8 +49,9 @@ def staleness(
     changes = Changes(store.path)
     named, added = changes.named(), [photo.id for photo in changes.added()]
     ids = [i for i in dataset.image_ids() if i not in named]
-    files = {i: dataset.image_files[i] for i in ids if i in dataset.image_files}
-    plan = KnownImages([ImageFiles.of_store(store)]).plan(files, progress=progress)
+    files = dataset.image_files
+    there = [i for i in ids if i in files]
+    plan = KnownImages([ImageFiles.of_store(store)]).plan(there, files, progress=progress)
     broken = _still_broken(store, {i: files[i] for i in plan.to_encode})
     to_encode = [i for i in plan.to_encode if i not in broken]
     kept = plan.kept

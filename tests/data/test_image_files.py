@@ -35,7 +35,7 @@ def test_links_in_a_circle_are_one_fault_and_no_hang(world: Dataset) -> None:
     (images / "itself").symlink_to(images / "itself")
     found = list_images([images])
     assert found.faults == (f"{images}/round is a link to a folder around it: it is not followed",)
-    assert len(found.files) == before
+    assert len(found.paths) == before
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")

@@ -62,7 +62,7 @@ def test_a_dataset_in_shards_is_embedded_as_its_photos_are(tmp_path: Path) -> No
 def test_names_that_lead_out_of_a_shard_are_passed_over_and_told(tmp_path: Path) -> None:
     shard = pack(tmp_path / "a.tar", {"../b.jpg": b"b", "/c.jpg": b"c", "./d.JPG": b"d"})
     found = list_images([tmp_path])
-    assert found.files == (shard / "d.JPG",)
+    assert found.paths == (str(shard / "d.JPG"),)
     assert found.faults == (f"2 names in {shard} lead out of it: they are passed over",)
     with pytest.raises(FileNotFoundError):
         open_photo(shard / "b.jpg")
