@@ -141,20 +141,20 @@ class EmbeddingRun:
         done = GatheredImages(self._spool())
         for saved in self.blocks.load_all(self._key("images")):
             done.add(EncodedImages.from_arrays(saved))
-        held, resumed = 0 if store is None else len(store.images.keys), len(done)
-        of_store = [] if store is None else [ImageFiles.of_store(store)]
-        plan = KnownImages([*of_store, done.files]).plan(ids, files, progress=self.progress)
+        stored = ImageFiles.of_store(store)
+        held, resumed = len(stored.ids), len(done)
+        plan = KnownImages([stored, done.files]).plan(ids, files, progress=self.progress)
         skipped = self._encode_images(files, lambda: PhotosToEncode.of(plan), done)
         rows = _rows_of(plan, done.files.ids[resumed:], held + resumed)
         there = np.flatnonzero(rows != NO_ROW)
-        digests = [*(() if store is None else store.image_sha256), *done.files.sha256]
+        digests = [*stored.sha256, *done.files.sha256]
         kept = plan.rows[~plan.missing]
-        tables = [done.vectors] if store is None else [store.images.vectors, done.vectors]
+        table = None if store is None else store.images
         return EmbeddedImages(
             ids=tuple(plan.ids[place] for place in there),
             states=plan.states[there],
             sha256=tuple(digests[row] for row in rows[there]),
-            vectors=GatheredRows(tables, rows[there], self.encoder.dim),
+            vectors=self._gathered(table, done.vectors, rows[there]),
             skipped=skipped,
             encoded=len(done) - resumed,
             changed=len(plan.changed),
@@ -167,14 +167,14 @@ class EmbeddingRun:
         done = GatheredTexts(self._spool())
         for saved in self.blocks.load_all(self._key("captions")):
             done.add(from_arrays(saved))
-        of_store = () if store is None else store.captions.keys
+        held = None if store is None else store.captions
+        of_store = () if held is None else held.keys
         known = {*of_store, *done.texts}
         left = [text for text in texts if text not in known]
         self._encode_texts(left, done)
         row_of = {text: row for row, text in enumerate([*of_store, *done.texts])}
         rows = np.array([row_of[text] for text in texts], np.int64)
-        tables = [done.vectors] if store is None else [store.captions.vectors, done.vectors]
-        vectors = GatheredRows(tables, rows, self.encoder.dim)
+        vectors = self._gathered(held, done.vectors, rows)
         return EmbeddedTexts(KeyedRows(tuple(texts), vectors), len(left))
 
     def _encode_texts(self, texts: Sequence[str], done: GatheredTexts) -> None:
@@ -192,6 +192,13 @@ class EmbeddingRun:
                 done.add(table)
                 task.advance(len(table.keys))
         self._hand_over(done)
+
+    def _gathered(
+        self, stored: KeyedRows | None, done: Rows, rows: Int[np.ndarray, " rows"]
+    ) -> Rows:
+        """Chosen vectors of those that a store holds and, behind them, those that are done."""
+        tables = [done] if stored is None else [stored.vectors, done]
+        return GatheredRows(tables, rows, self.encoder.dim)
 
     def _spool(self) -> Spool:
         return Spool(self.blocks.folder, self.encoder.dim)

@@ -30,8 +30,10 @@ class ImageFiles:
     sha256: Sequence[str]
 
     @classmethod
-    def of_store(cls, store: StoredEmbeddings) -> "ImageFiles":
+    def of_store(cls, store: StoredEmbeddings | None) -> "ImageFiles":
         """All of a store; one of an earlier version does not tell the states of its files."""
+        if store is None:
+            return cls((), np.zeros((0, 2), np.int64), ())
         states = store.image_states
         if states is None:
             states = np.full((len(store.images.keys), 2), UNKNOWN_STATE, np.int64)
