@@ -41,6 +41,8 @@ ROWS = (
 SHARES = (0.0, 0.2, 0.5, 0.8)
 _REPORTED = {f"{split} R@10": COLUMNS.index((split, "full", "R@10")) for split in ("val", "test")}
 """Positions in the study's figures."""
+_REFERENCE = "candidate"
+"""A row's key for its reference."""
 _TARGETS = ("target", "targets")
 """Keys of a row of a captions file that its targets are under."""
 _DRAW = 0x4015E
@@ -108,13 +110,37 @@ def _exchanged(
 ) -> list[dict]:
     """The rows of a captions file, some of them with the targets of the next in a random circle."""
     order = np.random.default_rng([_DRAW, seed, len(rows)]).permutation(trained)
-    wrong = order[: round(share * len(order))]
+    wrong = order[: round(share * len(order))].tolist()
     changed = list(rows)
-    for row, other in zip(wrong.tolist(), np.roll(wrong, 1).tolist(), strict=True):
+    for row, other in zip(wrong, givers_of(rows, wrong), strict=True):
         question = {name: value for name, value in rows[row].items() if name not in _TARGETS}
         answer = {name: value for name, value in rows[other].items() if name in _TARGETS}
         changed[row] = question | answer
     return changed
+
+
+def givers_of(rows: Sequence[dict], wrong: Sequence[int]) -> list[int]:
+    """Whose targets each of some rows gets: those of the one before it, in a circle.
+
+    Where a row's own reference is among them, it exchanges givers with the first row that can.
+    """
+    givers = [*wrong[-1:], *wrong[:-1]]
+
+    def fits(place: int, giver: int) -> bool:
+        row = rows[giver]
+        return giver != wrong[place] and rows[wrong[place]][_REFERENCE] not in (
+            row["target"],
+            *row.get("targets", ()),
+        )
+
+    for place, giver in enumerate(givers):
+        if fits(place, giver):
+            continue
+        for other in range(len(givers)):
+            if fits(place, givers[other]) and fits(other, giver):
+                givers[place], givers[other] = givers[other], giver
+                break
+    return givers
 
 
 def table(out: Path, rows: Sequence[Row], shares: Sequence[float], seeds: int) -> Iterator[str]:

@@ -7,7 +7,7 @@ import pytest
 from cir.config import TrainConfig
 from cir.data.dataset import Dataset, hold_out
 from cir.data.queries import Query
-from tests.benchmarks.noise import exchange_targets
+from tests.benchmarks.noise import exchange_targets, givers_of
 from tests.support.worlds import small_dataset
 
 
@@ -64,3 +64,14 @@ def test_the_seed_decides_which(clean: Dataset, tmp_path: Path) -> None:
     one, same, other = (Dataset(tmp_path / n).queries("train") for n in ("one", "same", "other"))
     assert one == same
     assert one != other
+
+
+def test_no_query_gets_its_own_reference_as_target() -> None:
+    pairs = (("a", "b"), ("b", "c"), ("d", "e"), ("f", "g"), ("h", "a"))
+    rows = [{"candidate": reference, "target": target} for reference, target in pairs]
+    order = [4, 0, 1, 2, 3]
+    givers = givers_of(rows, order)
+    assert sorted(givers) == [0, 1, 2, 3, 4]
+    for own, giver in zip(order, givers, strict=True):
+        assert own != giver
+        assert rows[own]["candidate"] != rows[giver]["target"]
