@@ -1,10 +1,11 @@
 """Checksums that files carry within themselves, so that reading notices a changed byte anywhere.
 
-A sealed file holds, within its last mebibyte, `cir-sha256:` and 64 hexadecimal digits: the SHA-256
-of all its bytes with zeros in the place of those digits. Whatever writes the file puts `PLACE`
-where its format takes a text (among Parquet's metadata, in a JSON object, behind the end of HDF5's
-data) and then calls `seal`. A change of the label itself makes the file look unsealed, so a reader
-refuses what is not sealed, but for files of schemas that had no checksum yet.
+A sealed file holds `cir-sha256:` and 64 hexadecimal digits: the SHA-256 of all its bytes with zeros
+in the place of those digits; where the label stands several times, the last is meant. Whatever
+writes the file puts `PLACE` where its format takes a text (among Parquet's metadata, in a JSON
+object, behind the end of HDF5's data), near the end, from which it is looked for, and then calls
+`seal`. A change of the label itself makes the file look unsealed, so a reader refuses what is not
+sealed, but for files of schemas that had no checksum yet.
 """
 
 import hashlib
@@ -18,8 +19,8 @@ _LABEL: Final = b"cir-sha256:"
 _ZEROS: Final = b"0" * 64
 PLACE: Final = _LABEL + _ZEROS
 """What a writer puts where the checksum shall stand."""
-_TAIL: Final = 1 << 20
-"""Bytes at the end of a file in which the checksum is looked for."""
+_WINDOW: Final = 1 << 20
+"""Bytes in which the checksum is looked for at once, from the end of a file on."""
 _CHUNK: Final = 1 << 20
 """Bytes hashed at once."""
 
@@ -55,12 +56,12 @@ def seal(file: BufferedIOBase) -> None:
         file: Open for reading and writing; a `BytesIO` will do.
 
     Raises:
-        ValueError: the last mebibyte holds no `PLACE`, or another checksum behind it.
+        ValueError: the file holds no `PLACE`, or another checksum behind it.
     """
     place = _place_of_digits(file)
     file.seek(place or 0)
     if place is None or file.read(len(_ZEROS)) != _ZEROS:
-        raise ValueError("the last mebibyte holds no place for a checksum")
+        raise ValueError("the file holds no place for a checksum")
     digits = _hashed(file, place)[1]
     file.seek(place)
     file.write(digits.encode("ascii"))
@@ -89,10 +90,16 @@ def verified(file: BufferedIOBase) -> Digest:
 
 def _place_of_digits(file: BufferedIOBase) -> int | None:
     """Where the digits of the last checksum begin; None where there is no checksum."""
-    start = max(0, file.seek(0, os.SEEK_END) - _TAIL)
-    file.seek(start)
-    found = file.read(_TAIL).rfind(_LABEL)
-    return None if found < 0 else start + found + len(_LABEL)
+    end = file.seek(0, os.SEEK_END)
+    while end >= len(_LABEL):
+        start = max(0, end - _WINDOW)
+        file.seek(start)
+        found = file.read(end - start).rfind(_LABEL)
+        if found >= 0:
+            return start + found + len(_LABEL)
+        # A label may lie across two windows.
+        end = start + len(_LABEL) - 1 if start else 0
+    return None
 
 
 def _hashed(file: BufferedIOBase, place: int | None) -> tuple[str, str]:

@@ -60,6 +60,15 @@ def test_a_large_file_is_hashed_in_parts() -> None:
         verified(io.BytesIO(b"\1" + content[1:]))
 
 
+@pytest.mark.parametrize("behind", [(1 << 20) - 70, (1 << 20) - 5, (1 << 20) + 7, 5 << 20])
+def test_a_checksum_is_found_far_from_the_end(behind: int) -> None:
+    """Parquet's metadata stand behind it as well, and some are long."""
+    content = sealed(after=bytes(behind))
+    assert verified(io.BytesIO(content)).sealed
+    with pytest.raises(ChecksumError):
+        verified(io.BytesIO(content[:-1] + b"\1"))
+
+
 @pytest.mark.parametrize("content", [b"no place", b"cir-sha256:" + b"1" * 64])
 def test_what_has_no_place_is_not_sealed(content: bytes) -> None:
     with pytest.raises(ValueError, match="no place for a checksum"):

@@ -36,6 +36,13 @@ def test_pairs_are_read_as_they_were_written(suffix: str, tmp_path: Path) -> Non
     assert held.sha256 == sha256_of(path)
 
 
+def test_what_was_left_out_may_be_long(tmp_path: Path) -> None:
+    """As where 90,000 of 100,000 pairs could not be worded."""
+    left_out = {"the same attributes": [f"{number} to {number + 1}" for number in range(90_000)]}
+    write_pairs([MINED], tmp_path / "pairs.parquet", {"left_out": left_out})
+    assert read_pairs(tmp_path / "pairs.parquet").metadata == {"left_out": left_out}
+
+
 def test_pandas_reads_them_and_gives_them_back(tmp_path: Path) -> None:
     path = tmp_path / "pairs.parquet"
     write_pairs([MINED], path, {})
