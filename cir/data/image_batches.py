@@ -79,8 +79,12 @@ def image_batches(
         StorageError: images lie at `s3://`, and the storage cannot be reached or refuses.
     """
     decoded = _Images(images, preprocess, least)
-    read = _read_ahead if workers and batches else _read_here
-    with closing(read(decoded, batches, workers, pinned)) as stream:
+    stream = (
+        _read_ahead(decoded, batches, workers, pinned)
+        if workers and batches
+        else _read_here(decoded, batches, pinned)
+    )
+    with closing(stream):
         for batch in stream:
             if batch.ended:
                 raise StorageError(batch.ended)
@@ -88,7 +92,7 @@ def image_batches(
 
 
 def _read_here(
-    images: "_Images", batches: Sequence[Sequence[int]], _: int, pinned: bool
+    images: "_Images", batches: Sequence[Sequence[int]], pinned: bool
 ) -> Generator[ImageBatch, None, None]:
     """Batches that this process reads: a loader takes a millisecond to be made."""
     for rows in batches:

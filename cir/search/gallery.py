@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float32, Int64
 from cir.errors import UsageError, VectorError
 from cir.search.nearest import PrincipalCoordinates
 from cir.search.proposing import Proposing
-from cir.search.rows import HeldRows, Rows
+from cir.search.rows import HeldRows, UnitRows
 from cir.types import NO_ROW
 
 _LARGE: Final = 20_000
@@ -58,7 +58,7 @@ class Gallery:
     def __init__(
         self,
         ids: Sequence[str],
-        vectors: Float32[np.ndarray, "gallery dim"] | Rows,
+        vectors: Float32[np.ndarray, "gallery dim"] | UnitRows,
         *,
         sha256: Sequence[str] = (),
         records: Mapping[str, ImageRecord] | None = None,
@@ -68,7 +68,7 @@ class Gallery:
 
         Args:
             ids: One a row, each once.
-            vectors: Unit vectors, in memory or where `Rows` has them.
+            vectors: Unit vectors, in memory or where `UnitRows` has them.
             sha256: SHA-256 of each photo's file, in the order of `ids`; empty where unknown.
             records: What is known of photos, by id.
             file_of: Finds the file of a photo by its id; None where no file is known.
@@ -85,7 +85,7 @@ class Gallery:
         self._records = dict(records or {})
         self._file_of = file_of or _unknown_file
         self._digests = list(sha256) or [""] * len(ids)
-        self._rows: Rows = HeldRows(vectors) if isinstance(vectors, np.ndarray) else vectors
+        self._rows: UnitRows = HeldRows(vectors) if isinstance(vectors, np.ndarray) else vectors
         self._removed = np.zeros(len(ids), dtype=np.bool_)
         self._first_added = len(ids)
         self._coordinates: PrincipalCoordinates | None = None

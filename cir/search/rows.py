@@ -15,7 +15,7 @@ _ROOM: Final = 1024
 
 
 @runtime_checkable
-class Rows(Protocol):
+class UnitRows(Protocol):
     """Unit vectors by row."""
 
     @property
