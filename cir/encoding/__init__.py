@@ -11,7 +11,8 @@ trained model that encodes and composes.
     preprocess         a photo → pixels
     context            a text tower that computes no further than a text goes
     weights, published where CLIP's weights are read from: local files, or open_clip's releases
-    embedding, texts   files and texts → vectors, batch by batch (`batching`: of what size)
+    embedding, texts   files and texts → vectors, batch by batch (`batching`: of what size; `lanes`:
+                       how many at once)
     dataset_embedding  a dataset → an embedding store, or what is new into one that is there:
                        `known_images` what is to do, `embedding_run` doing it (`photo_batches`),
                        `ray_engine` doing it on a cluster, `blocks` what a killed run has saved

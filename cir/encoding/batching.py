@@ -30,7 +30,12 @@ def images_at_once(encoder: Encoder, batch_size: int) -> int:
     """How many photos make a batch, of `batch_size` at most; on a CPU a batch takes seconds."""
     if encoder.device.type != "cpu":
         return batch_size
-    return min(batch_size, _ON_CPU_HEAVY if work_of_photo(encoder) > _HEAVY else _ON_CPU)
+    return min(batch_size, _ON_CPU_HEAVY if is_heavy(encoder) else _ON_CPU)
+
+
+def is_heavy(encoder: Encoder) -> bool:
+    """Whether a CPU encodes about one photo a second."""
+    return work_of_photo(encoder) > _HEAVY
 
 
 def work_of_photo(encoder: Encoder) -> float:

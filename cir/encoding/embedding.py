@@ -1,6 +1,6 @@
 """Images and captions through the encoder, batch by batch."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from PIL import Image
 from cir.data.image_batches import ImageBatch, image_batches
 from cir.encoding.batching import images_at_once, padded_to, require_vectors, texts_at_once
 from cir.encoding.encoder import Encoder
+from cir.encoding.lanes import in_lanes
 from cir.encoding.preprocess import ENOUGH
 from cir.encoding.texts import encode_by_length
 from cir.errors import ImageError
@@ -53,10 +54,10 @@ def image_vectors(
         progress.task("images", len(photos), "images") as task,
         closing(photos_of(encoder, photos, batches, workers)) as stream,
     ):
-        for batch in stream:
+        for batch, vectors in encoded_photos(encoder, stream, names, len(batches), rows=filled):
             if batch.faults:
                 raise ImageError(next(iter(batch.faults.values())))
-            parts.append(encode_photos(encoder, filled_up(batch, filled), names))
+            parts.append(vectors)
             task.advance(len(batch.rows))
     return stacked(parts, encoder.dim)
 
@@ -115,6 +116,28 @@ def photos_of(
         pinned=encoder.device.type == "cuda",
         least=ENOUGH * encoder.image_size,
     )
+
+
+def encoded_photos(
+    encoder: Encoder, stream: Iterable[ImageBatch], names: Sequence[str], batches: int, *, rows: int
+) -> Iterator[tuple[ImageBatch, Float[np.ndarray, "batch dim"]]]:
+    """Batches with the vectors of their readable photos, in order.
+
+    Args:
+        encoder: Used in the mode (train or eval) that it is in.
+        stream: Read by `photos_of`.
+        names: What each row is called.
+        batches: How many batches the stream gives.
+        rows: Photos of a whole batch: a shorter one is filled up, so that it is computed alike.
+
+    Raises:
+        VectorError: an output has no direction.
+    """
+
+    def encode(batch: ImageBatch) -> tuple[ImageBatch, Float[np.ndarray, "batch dim"]]:
+        return batch, encode_photos(encoder, filled_up(batch, rows), names)
+
+    return in_lanes(encoder, encode, stream, batches)
 
 
 def filled_up(photos: ImageBatch, rows: int) -> ImageBatch:

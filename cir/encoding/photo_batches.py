@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from cir.encoding.embedding import encode_photos, filled_up, photos_of, spans_of
+from cir.encoding.embedding import encoded_photos, photos_of, spans_of
 from cir.encoding.encoder import Encoder
 from cir.encoding.known_images import EncodedImages, ImagePlan
 
@@ -67,11 +67,11 @@ def encoded_batches(
     """
     spans = spans_of(range(len(files)), rows)
     with closing(photos_of(encoder, files, spans, workers)) as stream:
-        for batch in stream:
+        for batch, vectors in encoded_photos(encoder, stream, photos.ids, len(spans), rows=rows):
             images = EncodedImages(
                 ids=tuple(photos.ids[row] for row in batch.rows),
                 states=photos.states[list(batch.rows)],
                 sha256=batch.sha256,
-                vectors=encode_photos(encoder, filled_up(batch, rows), photos.ids),
+                vectors=vectors,
             )
             yield EncodedBatch(images, {photos.ids[r]: why for r, why in batch.faults.items()})

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Float, Int
 
 from cir.encoding.batching import padded_to, require_vectors
 from cir.encoding.encoder import Encoder
+from cir.encoding.lanes import in_lanes
 
 _GRAIN = 4
 """Texts are cut at a multiple of this many tokens."""
@@ -42,17 +44,23 @@ def encode_by_length(
         VectorError: an output has no direction.
     """
     tokens = _Tokens(encoder, texts)
-    contexts = np.minimum(-(-tokens.lengths // _GRAIN) * _GRAIN, tokens.context)
-    for context in np.unique(contexts):
-        rows = np.flatnonzero(contexts == context)
-        for start in range(0, len(rows), batch_size):
-            part = rows[start : start + batch_size]
-            some = padded_to(tokens.of(part, int(context)), batch_size if padded else len(part))
-            with torch.inference_mode():
-                encoded = encoder.encode_texts(some.to(encoder.device))[: len(part)]
-            yield EncodedTexts(
-                part, require_vectors(encoded, [texts[row] for row in part], encoder)
-            )
+
+    def encode(batch: _TextBatch) -> EncodedTexts:
+        part = batch.rows
+        some = padded_to(tokens.of(part, batch.context), batch_size if padded else len(part))
+        with torch.inference_mode():
+            encoded = encoder.encode_texts(some.to(encoder.device))[: len(part)]
+        return EncodedTexts(part, require_vectors(encoded, [texts[row] for row in part], encoder))
+
+    batches = tokens.batches(batch_size)
+    return in_lanes(encoder, encode, batches, len(batches))
+
+
+class _TextBatch(NamedTuple):
+    """Texts whose tokens fit the same context."""
+
+    rows: Int[np.ndarray, " batch"]
+    context: int
 
 
 class _Tokens:
@@ -69,6 +77,16 @@ class _Tokens:
         self.lengths = np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
         self._starts = np.cumsum(self.lengths) - self.lengths
         self._flat = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+    def batches(self, size: int) -> list[_TextBatch]:
+        """All texts by their contexts, the shortest first, so many at once."""
+        contexts = np.minimum(-(-self.lengths // _GRAIN) * _GRAIN, self.context)
+        made = []
+        for context in np.unique(contexts).tolist():
+            rows = np.flatnonzero(contexts == context)
+            parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+            made += [_TextBatch(part, context) for part in parts]
+        return made
 
     def of(self, rows: Int[np.ndarray, " batch"], context: int) -> torch.Tensor:
         """(batch, context) tokens of some texts, zeros behind their ends."""

@@ -33,6 +33,7 @@ from cir.encoding.batching import images_at_once
 from cir.encoding.dataset_embedding import embed_dataset
 from cir.encoding.embedding import photos_of, spans_of
 from cir.encoding.encoder import Encoder
+from cir.encoding.lanes import in_lanes
 from cir.encoding.loading import load_encoder, untrained_encoder
 from cir.kept_memory import keep_freed_memory
 from cir.workers import pick_threads, pick_workers
@@ -110,10 +111,14 @@ def gallery(root: Path, photos: Sequence[Path]) -> Path:
 
 
 def bare_encoder(job: Job) -> Work:
-    """The encoder over normalised pixels that lie in memory, laid out as it wants them."""
+    """The encoder over normalised pixels that lie in memory, a batch to a core where `cir` does."""
     batches = [job.encoder.normalise(batch.pixels) for batch in _decoded(job)]
     _encoded(job.encoder, batches[:1])
-    return lambda: _encoded(job.encoder, batches)
+
+    def encode(batch: Tensor) -> Tensor:
+        return _encoded(job.encoder, [batch])
+
+    return lambda: torch.cat(list(in_lanes(job.encoder, encode, batches, len(batches))))
 
 
 def bare_decoder(job: Job) -> Work:

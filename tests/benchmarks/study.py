@@ -188,6 +188,8 @@ ROWS = (
     Row("text tuned, semi-hard", {**TUNED, "contrast": UNBANKED}),
     Row("text tuned, semi-hard and bank", TUNED),
     Row("text tuned, not mined again", {**TUNED, "remine": False}),
+    Row("text tuned, as long as the defaults", {**TUNED, **DEFAULTS}),
+    Row("both tuned, semi-hard and bank", {**TUNED, "tune": "both"}),
 )
 
 
