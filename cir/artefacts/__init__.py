@@ -7,8 +7,9 @@
     columns       training examples for other libraries
 
 Begin with `read_embeddings` and `read_manifest`. `vectors` holds vectors by key, `rows` those that
-need not be in memory, `manifest_statistics` and `manifest_comparison` are arithmetic on manifests,
-`parquet` is how Parquet files are written, `torch_file` how those of `torch.save` are read,
-`checksums` how a changed byte is noticed (`hdf5_trial`: of files without one), `photo_states`
-whether photos are still those that a store was made of.
+need not be in memory (`spool`: on the disk as they come), `manifest_statistics` and
+`manifest_comparison` are arithmetic on manifests, `parquet` is how Parquet files are written,
+`torch_file` how those of `torch.save` are read, `checksums` how a changed byte is noticed
+(`hdf5_trial`: of files without one), `photo_states` whether photos are still those that a store was
+made of.
 """

@@ -1,20 +1,27 @@
-"""Parquet parts of an embedding job as an embedding store, without an encoder."""
+"""Parquet parts of an embedding job as an embedding store, without an encoder.
 
-from collections.abc import Iterator, Mapping, Sequence
+Memory holds one part at a time: vectors go to the disk as they come, and ids, digests and places
+stay.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
+from cir.artefacts.gathered_rows import GatheredRows
 from cir.artefacts.provenance import Provenance
+from cir.artefacts.rows import KeyedRows
+from cir.artefacts.spool import Spool
 from cir.artefacts.store import write_embeddings
 from cir.artefacts.vector_parts import VectorPart, read_part
-from cir.artefacts.vectors import VectorTable
 from cir.errors import StoreError
 
 _SUFFIX: Final = "*.parquet"
+_PHOTO: Final = "id", "size", "mtime_ns", "sha256"
+"""Columns of photos."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +33,16 @@ class MergedParts:
     captions: int
 
 
-@dataclass(frozen=True, eq=False)
-class _Row:
-    """Where the row of a photo or a text is."""
+class _Photo(NamedTuple):
+    """What is known of a photo."""
 
-    part: VectorPart
     row: int
+    """Its vector among all that were gathered."""
+    size: int
+    mtime_ns: int
+    sha256: str
     folder: Path
-
-    @property
-    def vector(self) -> Float[np.ndarray, " dim"]:
-        vector: Float[np.ndarray, " dim"] = self.part.vectors[self.row]
-        return vector
-
-    def of(self, column: str) -> Any:
-        """Its value in a column."""
-        return self.part.columns[column][self.row]
+    """Of the part."""
 
 
 def merge_parts(folders: Sequence[Path], out: Path) -> MergedParts:
@@ -51,43 +52,20 @@ def merge_parts(folders: Sequence[Path], out: Path) -> MergedParts:
 
     Args:
         folders: Of parts (`cir.artefacts.vector_parts`), as `cir embed` on Ray leaves them.
-        out: The store to write; one that is there is replaced.
+        out: The store to write; one that is there is replaced. Until it is there, its folder holds
+            the vectors twice.
 
     Raises:
         StoreError: a folder holds no parts, a part is damaged, they are of several encoders, or two
             folders hold other photos under one id.
         CirError: the store cannot be written.
     """
-    parts = [(folder, file, read_part(file)) for folder in folders for file in _files(folder)]
-    made = _same_made([(file, part) for _, file, part in parts])
-    provenance = Provenance(**{item.name: made[item.name] for item in fields(Provenance)})
-    images = _rows("id", [(folder, part) for folder, _, part in parts])
-    captions = _rows("text", [(folder, part) for folder, _, part in parts])
-    states = [[row.of("size"), row.of("mtime_ns")] for row in images.values()]
-    write_embeddings(
-        out,
-        images=_table(images, provenance.embed_dim),
-        captions=_table(captions, provenance.embed_dim),
-        image_sha256=[row.of("sha256") for row in images.values()],
-        provenance=provenance,
-        skipped={},
-        image_states=np.array(states, np.int64).reshape(-1, 2),
-        precision=made["precision"],
-        libraries=made["libraries"],
-    )
-    return MergedParts(len(parts), len(images), len(captions))
-
-
-def _rows(key: str, parts: Sequence[tuple[Path, VectorPart]]) -> dict[str, _Row]:
-    """The row of each id or text, in the order of these."""
-    rows: dict[str, _Row] = {}
-    for folder, part in parts:
-        for number, name in enumerate(part.columns.get(key, ())):
-            found = _Row(part, number, folder)
-            if key == "id" and name in rows:
-                _require_same_photo(name, rows[name], found)
-            rows[name] = found
-    return {name: rows[name] for name in sorted(rows)}
+    files = [(folder, file) for folder in folders for file in _files(folder)]
+    gathered = _Gathered(files[0][1], out.parent)
+    for folder, file in files:
+        gathered.add(folder, file, read_part(file))
+    gathered.write(out)
+    return MergedParts(len(files), len(gathered.photos), len(gathered.texts))
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -100,30 +78,78 @@ def _files(folder: Path) -> Iterator[Path]:
     yield from files
 
 
-def _same_made(parts: Sequence[tuple[Path, VectorPart]]) -> Mapping[str, Any]:
-    """The encoder that all parts are of, and how it computed."""
-    first, known = parts[0]
-    for file, part in parts[1:]:
-        for name in known.made.keys() - {"cir_version"}:
-            if part.made.get(name) != known.made[name]:
-                raise StoreError(
-                    f"{file} is of {name} {part.made.get(name)}, and {first} of "
-                    f"{known.made[name]}: expected parts of one encoder; move those of the other"
-                )
-    return known.made
+class _Gathered:
+    """The rows of the parts so far."""
 
+    def __init__(self, first: Path, folder: Path) -> None:
+        """Begins with nothing.
 
-def _require_same_photo(image_id: str, one: _Row, other: _Row) -> None:
-    """Raises StoreError where two folders hold other photos under one id."""
-    if one.folder != other.folder and one.of("sha256") != other.of("sha256"):
-        raise StoreError(
-            f"{one.folder} and {other.folder} hold other photos under the id {image_id!r}: "
-            f"expected parts of one dataset"
+        Args:
+            first: The part whose encoder all others must be of.
+            folder: Where vectors wait.
+        """
+        self._first, self._made = first, read_part(first).made
+        self._provenance = Provenance(**{it.name: self._made[it.name] for it in fields(Provenance)})
+        self._spool, self._count = Spool(folder, self._provenance.embed_dim), 0
+        self.photos: dict[str, _Photo] = {}
+        self.texts: dict[str, int] = {}
+
+    def add(self, folder: Path, file: Path, part: VectorPart) -> None:
+        """Takes the rows of a part that lies in a folder."""
+        self._require_same_encoder(file, part)
+        columns = (part.columns.get(name, ()) for name in _PHOTO)
+        known = zip(*columns, strict=True)
+        for row, (image_id, size, mtime_ns, sha256) in enumerate(known, self._count):
+            photo = _Photo(row, size, mtime_ns, sha256, folder)
+            self._require_same_photo(image_id, photo)
+            self.photos[image_id] = photo
+        for row, text in enumerate(part.columns.get("text", ()), self._count):
+            self.texts[text] = row
+        self._spool.append(part.vectors)
+        self._count += len(part.vectors)
+
+    def write(self, out: Path) -> None:
+        """Writes the store."""
+        ids = sorted(self.photos)
+        photos, texts = [self.photos[image_id] for image_id in ids], sorted(self.texts)
+        states = [(photo.size, photo.mtime_ns) for photo in photos]
+        write_embeddings(
+            out,
+            images=self._table(ids, (photo.row for photo in photos)),
+            captions=self._table(texts, (self.texts[text] for text in texts)),
+            image_sha256=[photo.sha256 for photo in photos],
+            provenance=self._provenance,
+            skipped={},
+            image_states=np.array(states, np.int64).reshape(-1, 2),
+            precision=self._made["precision"],
+            libraries=self._made["libraries"],
         )
 
+    def _table(self, keys: Sequence[str], rows: Iterable[int]) -> KeyedRows:
+        chosen = np.fromiter(rows, np.int64, len(keys))
+        tables = [self._spool.rows()]
+        return KeyedRows(tuple(keys), GatheredRows(tables, chosen, self._provenance.embed_dim))
 
-def _table(rows: Mapping[str, _Row], dim: int) -> VectorTable:
-    vectors = np.zeros((len(rows), dim), np.float32)
-    for place, row in enumerate(rows.values()):
-        vectors[place] = row.vector
-    return VectorTable(tuple(rows), vectors)
+    def _require_same_encoder(self, file: Path, part: VectorPart) -> None:
+        known: Mapping[str, Any] = self._made
+        for name in known.keys() - {"cir_version"}:
+            if part.made.get(name) != known[name]:
+                raise StoreError(
+                    f"{file} is of {name} {part.made.get(name)}, and {self._first} of "
+                    f"{known[name]}: expected parts of one encoder; move those of the other"
+                )
+        dim = self._provenance.embed_dim
+        if part.vectors.shape[1] != dim:
+            raise StoreError(
+                f"{file} holds vectors of {part.vectors.shape[1]} components; expected {dim}, as "
+                f"its encoder gives them: move it away"
+            )
+
+    def _require_same_photo(self, image_id: str, found: _Photo) -> None:
+        """Raises StoreError where two folders hold other photos under one id."""
+        known = self.photos.get(image_id, found)
+        if known.folder != found.folder and known.sha256 != found.sha256:
+            raise StoreError(
+                f"{known.folder} and {found.folder} hold other photos under the id {image_id!r}: "
+                f"expected parts of one dataset"
+            )

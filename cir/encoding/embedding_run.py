@@ -16,6 +16,7 @@ from jaxtyping import Int
 
 from cir.artefacts.gathered_rows import GatheredRows
 from cir.artefacts.rows import KeyedRows, Rows
+from cir.artefacts.spool import Spool
 from cir.artefacts.store import StoredEmbeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import OnError
@@ -33,7 +34,6 @@ from cir.encoding.known_images import (
 )
 from cir.encoding.libraries import versions
 from cir.encoding.photo_batches import EncodedBatch, PhotosToEncode, encoded_batches
-from cir.encoding.spool import Spool
 from cir.encoding.texts import encode_by_length
 from cir.errors import DatasetError, ImageError
 from cir.processes import ALONE, Processes

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from cir.artefacts.rows import Rows
+from cir.artefacts.spool import Spool
 from cir.artefacts.vectors import VectorTable
 from cir.encoding.blocks import as_bytes, as_texts
-from cir.encoding.spool import Spool
 
 
 class GatheredTexts:

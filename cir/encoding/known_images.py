@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float, Int
 
 from cir.artefacts.photo_states import UNKNOWN_STATE, digests_of, states_of
 from cir.artefacts.rows import Rows
+from cir.artefacts.spool import Spool
 from cir.artefacts.store import StoredEmbeddings
 from cir.data.photo_paths import PathsOf
 from cir.encoding.blocks import as_bytes, as_texts
-from cir.encoding.spool import Spool
 from cir.progress import SILENT, Progress
 from cir.types import NO_ROW
 

@@ -189,7 +189,7 @@ ROWS = (
     Row("text tuned, semi-hard and bank", TUNED),
     Row("text tuned, not mined again", {**TUNED, "remine": False}),
     Row("text tuned, as long as the defaults", {**TUNED, **DEFAULTS}),
-    Row("both tuned, semi-hard and bank", {**TUNED, "tune": "both"}),
+    Row("both tuned, in-batch", {**TUNED, **IN_BATCH, "tune": "both", "remine": False}),
 )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cir.encoding.spool import Spool
+from cir.artefacts.spool import Spool
 from cir.errors import CirError
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3)
