@@ -784,6 +784,10 @@ _COMBINER_RATES: Final[dict[CombinerName, float]] = {
 }
 """Of those tried on the photos, the peak learning rates that did best (tests/benchmarks/study.py);
 with sum, that of a learned temperature alone."""
+_TOWER_RATES: Final = {TINY: 1e-4}
+_TOWER_RATE: Final = 2e-6
+"""Peak learning rates of tuned towers. The code of Baldrati et al. (2022) has the latter, for the
+published weights of CLIP; an encoder as small as the bundled one hardly moves at it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -884,8 +888,9 @@ class TrainConfig(Config):
     learning_rate: float | None = option(None, "Optimisation")
     """AdamW's peak learning rate of the combiner; by default 2e-3 for gated-sum, 1e-3 for
     attention-fusion, 3e-4 for clip4cir."""
-    clip_learning_rate: float = option(2e-6, "Optimisation")
-    """AdamW's peak learning rate of tuned CLIP towers."""
+    clip_learning_rate: float | None = option(None, "Optimisation")
+    """AdamW's peak learning rate of tuned CLIP towers; by default 1e-4 for cir-tiny, 2e-6 for
+    others."""
     weight_decay: float = option(0.01, "Optimisation")
     """AdamW's decoupled weight decay."""
     schedule: Schedule = option("cosine", "Optimisation")
@@ -961,6 +966,17 @@ class TrainConfig(Config):
         """The peak learning rate that suits a combiner."""
         return _COMBINER_RATES[combiner]
 
+    def clip_rate(self, model: str) -> float:
+        """The peak learning rate of an encoder's towers, where none is given that which suits."""
+        if self.clip_learning_rate is not None:
+            return self.clip_learning_rate
+        return self.default_clip_rate(model)
+
+    @staticmethod
+    def default_clip_rate(model: str) -> float:
+        """The peak learning rate that suits an encoder's towers."""
+        return _TOWER_RATES.get(model, _TOWER_RATE)
+
     def _masking_faults(self) -> Iterator[str]:
         yield from _outside(self, -1, 1, "guide_threshold")
         if self.guide_threshold is not None and "contrastive" not in self.loss:
@@ -983,6 +999,7 @@ class TrainConfig(Config):
             yield f"`ema` is {self.ema}; expected 0 or more, less than 1"
         if self.tune == "none":
             named = {
+                "clip_learning_rate": self.clip_learning_rate is not None,
                 "layer_decay": self.layer_decay != 1,
                 "encode_batch": self.encode_batch is not None,
                 "checkpoint_activations": self.checkpoint_activations,

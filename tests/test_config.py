@@ -67,6 +67,7 @@ def test_all_faults_are_named_at_once() -> None:
             "concern tuned towers: pass `tune`",
         ),
         (config.TrainConfig, {"checkpoint_activations": True}, "`checkpoint_activations` concern"),
+        (config.TrainConfig, {"clip_learning_rate": 1e-4}, "`clip_learning_rate` concern"),
         (config.TrainConfig, {"ema": 1.0}, "`ema` is 1.0; expected 0 or more, less than 1"),
         (
             config.EvaluateConfig,

@@ -100,10 +100,10 @@ def build_learner(
     """Makes the loss, and the optimiser of all that is trained."""
     objective = build_objective(config).to(accelerator.device)
     beside_clip = [*model.combiner.parameters(), *objective.parameters()]
-    groups = [
-        ParameterGroup(beside_clip, config.combiner_rate),
-        *model.clip_groups(config.clip_learning_rate, config.layer_decay),
-    ]
+    groups = [ParameterGroup(beside_clip, config.combiner_rate)]
+    if model.encoder is not None:
+        rate = config.clip_rate(model.encoder.provenance.model)
+        groups += model.clip_groups(rate, config.layer_decay)
     return Learner(
         model.combiner,
         objective,

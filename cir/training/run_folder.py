@@ -31,6 +31,8 @@ _CHANGEABLE: Final = (
     ),
 )
 """Settings that a resumed run may change: where it lies, what it runs on, how it is watched."""
+_TOWERS_RATE: Final = "clip_learning_rate"
+"""Of a run that tunes no tower it says nothing; older versions recorded one all the same."""
 
 
 def manifest_file(run: Path, epoch: int) -> Path:
@@ -115,5 +117,7 @@ def require_same_settings(run: Path, settings: Mapping[str, Any]) -> None:
 def _same(run: Path, of_run: Mapping[str, Any], settings: Mapping[str, Any], name: str) -> bool:
     """Whether a setting is the run's: of an input, whether it is the same file or folder."""
     if of_run.get(name) == settings[name]:
+        return True
+    if name == _TOWERS_RATE and of_run.get("tune") == settings["tune"] == "none":
         return True
     return name in INPUTS and same_place(run, of_run, name, settings[name])

@@ -77,8 +77,7 @@ PLATEAU = {"epochs": 60, "patience": 6}
 """Trains until six epochs in a row have not bettered dev."""
 INFONCE = {**FUSION, "loss": "contrastive"}
 DEFAULTS = {"epochs": TrainConfig.epochs}
-TUNED = {"tune": "text", "clip_learning_rate": 1e-4, "epochs": 6}
-"""A rate that suits cir-tiny, which is small; the default is for OpenAI's weights."""
+TUNED = {"tune": "text", "epochs": 6}
 IN_BATCH = {"loss": "contrastive", "contrast": "batch+reference"}
 UNBANKED = "batch+mined+reference"
 """What the defaults contrast with, without the bank of every target."""

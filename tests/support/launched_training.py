@@ -21,7 +21,7 @@ from cir.training.step import Learner
 from cir.training.train import train
 from tests.support.micro import micro_encoder
 from tests.support.mined import random_manifest
-from tests.support.runs import config_of, encoded_by
+from tests.support.runs import config_of, encoded_by, tower_rate
 
 ASKED: Final[dict[str, dict[str, Any]]] = {
     "combiner": {"combiner": "gated-sum", "dropout": 0.5, "online_top_k": 4},
@@ -54,7 +54,7 @@ def trained(
     embeddings = _encoded(dataset.root)
     with mock.patch("cir.encoding.loading.load_encoder", _micro):
         train(
-            config_of(out, clip_learning_rate=1e-3, **settings),
+            config_of(out, **tower_rate(1e-3, **settings), **settings),
             dataset,
             embeddings,
             random_manifest(dataset, embeddings),

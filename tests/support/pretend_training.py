@@ -29,7 +29,7 @@ from cir.training.train import train
 from tests.support import pretend_device
 from tests.support.micro import micro_encoder
 from tests.support.mined import random_manifest
-from tests.support.runs import config_of, encoded_by, metrics
+from tests.support.runs import config_of, encoded_by, metrics, tower_rate
 
 CPU = torch.device("cpu")
 ASKED: Final[dict[str, dict[str, Any]]] = {
@@ -81,8 +81,8 @@ def trained(
     dataset: Dataset, embeddings: Embeddings, out: Path, settings: dict[str, Any]
 ) -> list[Any]:
     """The loss and the recalls on dev of each epoch."""
-    given = {"combiner": "gated-sum", "clip_learning_rate": 1e-3, "epochs": 1, "batch_size": 24}
-    given |= settings
+    given = {"combiner": "gated-sum", "epochs": 1, "batch_size": 24}
+    given |= tower_rate(1e-3, **settings) | settings
     with mock.patch("cir.encoding.loading.load_encoder", _micro):
         train(config_of(out, **given), dataset, embeddings, random_manifest(dataset, embeddings))
     return [[line["loss"], line["dev"]] for line in metrics(out)]

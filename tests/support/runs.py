@@ -50,6 +50,11 @@ class Killed(BaseException):
     """Stands for a signal: nothing may catch it."""
 
 
+def tower_rate(rate: float, tune: str = "none", **_: object) -> dict[str, float]:
+    """The setting of the towers' rate, which is refused where no tower is tuned."""
+    return {} if tune == "none" else {"clip_learning_rate": rate}
+
+
 def config_of(out: Path, **changes: object) -> TrainConfig:
     return TrainConfig(**SETTINGS | {"out": out} | changes)
 

@@ -41,6 +41,7 @@ from tests.support.runs import (
     metrics,
     run,
     state,
+    tower_rate,
     weights,
 )
 
@@ -215,7 +216,7 @@ def test_a_step_moves_what_it_should_and_nothing_else(tmp_path, dataset, encoded
 
     out = run(
         tmp_path / "run", dataset, encoded, on_epoch=keep, tune=tune, epochs=1,
-        clip_learning_rate=1e-2,
+        **tower_rate(1e-2, tune),
     )  # fmt: skip
     after = before | weights(out)
     moved = {name for name in after if not torch.equal(after[name], (before | first)[name])}

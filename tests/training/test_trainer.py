@@ -1,5 +1,6 @@
 """Runs killed anywhere and resumed: they end as those that were never killed."""
 
+import json
 import shutil
 from contextlib import suppress
 from functools import partial
@@ -129,6 +130,15 @@ def test_a_finished_run_resumed_trains_nothing(tmp_path, straight, dataset, embe
     before, told = state(out), []
     assert run(out, dataset, embeddings, told.append, resume=True) == out
     assert (state(out), told) == (before, [])
+
+
+def test_a_run_of_a_version_that_gave_towers_a_rate_in_vain_is_resumed(
+    tmp_path, straight, dataset, embeddings
+):
+    out = shutil.copytree(straight, tmp_path / "run")
+    recorded = json.loads((out / "config.json").read_text()) | {"clip_learning_rate": 2e-6}
+    (out / "config.json").write_text(json.dumps(recorded))
+    assert run(out, dataset, embeddings, resume=True) == out
 
 
 def test_what_a_kill_left_aside_is_swept_away(tmp_path, straight, dataset, embeddings):

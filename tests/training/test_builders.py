@@ -1,0 +1,34 @@
+"""What a run is made of, by its settings."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from cir.artefacts.store import Embeddings
+from cir.config import TINY, TrainConfig
+from cir.encoding.encoder import Encoder
+from cir.training.builders import build_accelerator, build_learner, build_model
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "expected"),
+    [(TINY, None, 1e-4), ("another", None, 2e-6), (TINY, 3e-5, 3e-5)],
+)
+def test_towers_learn_at_the_rate_that_suits_their_encoder(
+    model: str,
+    given: float | None,
+    expected: float,
+    encoder: Encoder,
+    encoded: Embeddings,
+    tmp_path: Path,
+) -> None:
+    config = TrainConfig(tune="text", clip_learning_rate=given, out=tmp_path)
+    made = build_model(config, encoded, CPU)
+    encoder.provenance = dataclasses.replace(encoder.provenance, model=model)
+    learner = build_learner(config, made, build_accelerator(tmp_path, CPU, "fp32"))
+    groups = learner.state()["optimiser"]["param_groups"]
+    assert {group["peak"] for group in groups} == {config.combiner_rate, expected}
