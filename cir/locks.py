@@ -26,10 +26,14 @@ from cir.files import real, unwritable
 _held: Final[dict[Path, tuple[int, int]]] = {}
 """The outputs that are held: the lock's file descriptor, and the thread that took it."""
 
-_TRIES: Final = 5
-"""How often a lock is tried, and the name of its holder looked for."""
+_LOOKS: Final = 5
+"""How often the name of a lock's holder is looked for."""
 _BETWEEN_TRIES: Final = 0.02
-"""Seconds from one look to the next."""
+"""Seconds from one look, or try, to the next."""
+_SIGNED: Final = 0.1
+_UNSIGNED: Final = 3.0
+"""Seconds for which a lock is tried whose holder has signed, and for which one whose has not: who
+removes what a killed process left holds it for a moment, and does not sign."""
 
 
 @contextmanager
@@ -101,7 +105,7 @@ def _hold(path: Path, place: Path, field: str) -> None:
 
 def _locked(path: Path, file: Path, field: str) -> int:
     """A descriptor of the lock's file, which is locked."""
-    tries = _TRIES
+    started = time.monotonic()
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
@@ -109,13 +113,12 @@ def _locked(path: Path, file: Path, field: str) -> int:
         except BlockingIOError:
             holder = _holder(descriptor)
             os.close(descriptor)
-            tries -= 1
-            if tries:  # who removes what a killed process left holds it for a moment
+            if time.monotonic() - started < (_SIGNED if holder else _UNSIGNED):
                 time.sleep(_BETWEEN_TRIES)
                 continue
             raise UsageError(
-                f"{path} is being written by {holder}: wait until it ends, or choose another "
-                f"`{field}`"
+                f"{path} is being written by {holder or 'another process'}: wait until it ends, or "
+                f"choose another `{field}`"
             ) from None
         except OSError:
             return descriptor  # this file system has no locks
@@ -152,15 +155,15 @@ def _command() -> Iterator[str]:
     yield from takewhile(lambda word: not word.startswith("-"), sys.argv[1:3])
 
 
-def _holder(descriptor: int) -> str:
-    """Who holds the lock, as far as its file tells; a holder signs as soon as it has locked."""
-    for _ in range(_TRIES):
+def _holder(descriptor: int) -> str | None:
+    """Who holds the lock, if its file tells: a writer signs as soon as it has locked."""
+    for _ in range(_LOOKS):
         with suppress(OSError, ValueError, KeyError, TypeError):
             who = json.loads(os.pread(descriptor, 1 << 16, 0))
             since = datetime.fromisoformat(who["since"]).strftime("%Y-%m-%d %H:%M:%S")
             return f"process {who['pid']} on {who['host']} since {since} ({who['command']})"
         time.sleep(_BETWEEN_TRIES)
-    return "another process"
+    return None
 
 
 def _release(path: Path) -> None:
