@@ -295,3 +295,18 @@ def test_an_index_that_is_none_is_refused(text: str) -> None:
         match=r"`index` is .*; expected auto, flat, ivf, hnsw, ivfpq, or milvus://HOST:PORT",
     ):
         cir.index("shop.h5", index=text)
+
+
+def test_a_server_that_is_slow_to_start_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from milvus_lite.server import Server
+
+    real = Server(str(tmp_path / "any.db")).milvus_bin
+    slow = tmp_path / "slow"
+    slow.write_text(f'#!/bin/sh\nsleep 3\nexec "{real}" "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setattr(Server, "milvus_bin", str(slow))
+    collection = Collection(milvus_address(f"milvus://{tmp_path}/slow.db/photos"))
+    assert collection.description("photos") is None
+    collection.close()

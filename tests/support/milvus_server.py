@@ -1,9 +1,10 @@
 """Milvus behind an address: Milvus Lite's server on a port, which speaks as a cluster does."""
 
 import socket
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -16,11 +17,21 @@ def milvus_server(file: Path) -> Iterator[str]:
         from milvus_lite.server import Server
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+        port = free.getsockname()[1]
+    address = f"127.0.0.1:{port}"
     server = Server(str(file), address)
     assert server.init()
     assert server.start()
     try:
+        _await(port)
         yield address
     finally:
         server.stop()
+
+
+def _await(port: int) -> None:
+    """Waits until somebody answers at a port."""
+    for _ in range(600):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.05)

@@ -30,9 +30,13 @@ _MOST_CATEGORIES: Final = 1024
 """Of one photo."""
 _SECONDS: Final = 10.0
 """How long a call that reads may take."""
+_START_SECONDS: Final = 30.0
+"""How long Milvus Lite's server may take to start: from a cold disk, seconds."""
 _WRITE_SECONDS: Final = 120.0
 _BUILD_SECONDS: Final = 3600.0
 """How long a server may take to build an index over what it was given."""
+_LOOK: Final = 0.02
+"""Seconds from one look for that to the next."""
 _PAGE: Final = 10_000
 """Rows that are listed at once."""
 _LISTS: Final = 65_536
@@ -297,6 +301,7 @@ def _connected(address: MilvusAddress) -> Any:
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
     if address.is_file:
         _require_lite(address)
+        _start_lite(address)
     token = os.environ.get(TOKEN, "")
     try:
         return MilvusClient(address.uri, token=token, timeout=_SECONDS)
@@ -323,6 +328,20 @@ def _require_lite(address: MilvusAddress) -> None:
             raise UsageError(
                 f"{address} is a file of Milvus Lite: pip install 'cir[milvus]' 'milvus-lite<3'"
             ) from fault
+
+
+def _start_lite(address: MilvusAddress) -> None:
+    """Starts Milvus Lite's server, and waits for its socket, as pymilvus does not.
+
+    One that does not start is told by whoever connects.
+    """
+    from milvus_lite.server_manager import server_manager_instance
+
+    uri, started = server_manager_instance.start_and_get_uri(address.uri), time.monotonic()
+    while uri and time.monotonic() - started < _START_SECONDS:
+        if Path(uri.removeprefix("unix:")).exists():
+            return
+        time.sleep(_LOOK)
 
 
 def _quoted(text: str) -> str:
