@@ -84,6 +84,7 @@ def remove_unheld(path: Path) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_same(descriptor, file):
+                os.ftruncate(descriptor, 0)  # who was killed signed it, and holds it no more
                 file.unlink()
         finally:
             os.close(descriptor)

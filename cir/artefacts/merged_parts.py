@@ -60,12 +60,12 @@ def merge_parts(folders: Sequence[Path], out: Path) -> MergedParts:
             folders hold other photos under one id.
         CirError: the store cannot be written.
     """
-    files = [(folder, file) for folder in folders for file in _files(folder)]
-    gathered = _Gathered(files[0][1], out.parent)
-    for folder, file in files:
+    (folder, first), *rest = ((folder, file) for folder in folders for file in _files(folder))
+    gathered = _Gathered(first, read_part(first), folder, out.parent)
+    for folder, file in rest:
         gathered.add(folder, file, read_part(file))
     gathered.write(out)
-    return MergedParts(len(files), len(gathered.photos), len(gathered.texts))
+    return MergedParts(1 + len(rest), len(gathered.photos), len(gathered.texts))
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -81,18 +81,21 @@ def _files(folder: Path) -> Iterator[Path]:
 class _Gathered:
     """The rows of the parts so far."""
 
-    def __init__(self, first: Path, folder: Path) -> None:
-        """Begins with nothing.
+    def __init__(self, file: Path, first: VectorPart, folder: Path, waiting: Path) -> None:
+        """Begins with the part whose encoder all others must be of.
 
         Args:
-            first: The part whose encoder all others must be of.
-            folder: Where vectors wait.
+            file: Its file.
+            first: The part.
+            folder: Where it lies.
+            waiting: Where vectors wait.
         """
-        self._first, self._made = first, read_part(first).made
+        self._first, self._made = file, first.made
         self._provenance = Provenance(**{it.name: self._made[it.name] for it in fields(Provenance)})
-        self._spool, self._count = Spool(folder, self._provenance.embed_dim), 0
+        self._spool, self._count = Spool(waiting, self._provenance.embed_dim), 0
         self.photos: dict[str, _Photo] = {}
         self.texts: dict[str, int] = {}
+        self.add(folder, file, first)
 
     def add(self, folder: Path, file: Path, part: VectorPart) -> None:
         """Takes the rows of a part that lies in a folder."""

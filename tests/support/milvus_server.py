@@ -35,3 +35,4 @@ def _await(port: int) -> None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
             return
         time.sleep(0.05)
+    raise TimeoutError(f"nobody answers at port {port}")
