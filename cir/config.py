@@ -784,6 +784,9 @@ _COMBINER_RATES: Final[dict[CombinerName, float]] = {
 }
 """Of those tried on the photos, the peak learning rates that did best (tests/benchmarks/study.py);
 with sum, that of a learned temperature alone."""
+_TUNED: Final[dict[str, Tune]] = {TINY: "text"}
+"""Towers that are tuned where no more is asked for: what published weights of CLIP gain or lose by
+it was not measured, and their text tower takes hours on a CPU."""
 _TOWER_RATES: Final = {TINY: 1e-4}
 _TOWER_RATE: Final = 2e-6
 """Peak learning rates of tuned towers. The code of Baldrati et al. (2022) has the latter, for the
@@ -792,7 +795,7 @@ published weights of CLIP; an encoder as small as the bundled one hardly moves a
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Config):
-    """Train a combiner, and CLIP if asked, on a manifest, mining again after each epoch."""
+    """Train a combiner, and CLIP's towers, on a manifest, mining again after each epoch."""
 
     manifest: Path = option(MANIFEST, "Files")
     """Manifest of `cir mine`."""
@@ -824,8 +827,9 @@ class TrainConfig(Config):
     """Share of components that gated-sum drops while training; clip4cir always drops half."""
     text_share: float = option(0.5, "Model")
     """Share of the text in the sum that gated-sum starts as."""
-    tune: Tune = option("none", "Model")
-    """Towers of CLIP that are fine-tuned beside the combiner."""
+    tune: Tune | None = option(None, "Model")
+    """Towers of CLIP that are fine-tuned beside the combiner; by default text for the bundled
+    cir-tiny, none for others."""
     weights: Path | None = option(None, "Model")
     """Encoder weights to fine-tune from, where the store was embedded with --weights."""
     layer_decay: float = option(1.0, "Model")
@@ -965,6 +969,17 @@ class TrainConfig(Config):
     def default_rate(combiner: CombinerName) -> float:
         """The peak learning rate that suits a combiner."""
         return _COMBINER_RATES[combiner]
+
+    def towers(self, model: str, *, bundled: bool) -> Tune:
+        """The towers of an encoder that are tuned, where none are named those that are worth it.
+
+        Args:
+            model: The encoder of the store.
+            bundled: Whether its weights come with cir, so that no file has to be named.
+        """
+        if self.tune is not None:
+            return self.tune
+        return _TUNED.get(model, "none") if bundled or self.weights else "none"
 
     def clip_rate(self, model: str) -> float:
         """The peak learning rate of an encoder's towers, where none is given that which suits."""

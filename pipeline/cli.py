@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 from rich.markup import escape
@@ -192,7 +192,9 @@ def _accepted(hint: Any) -> Any:
     """The type that typer parses: choices are texts, which the configuration itself checks."""
     if get_origin(hint) is tuple:
         return list[str]
-    return str if get_origin(hint) is Literal else hint
+    if not config.choices(hint):
+        return hint
+    return str | None if type(None) in get_args(hint) else str
 
 
 def _declared(item: dataclasses.Field[Any], hint: Any, help_text: str) -> Any:

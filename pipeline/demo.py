@@ -7,7 +7,7 @@ this demo, since `demo.json` says what the folder is made with.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.encoding.dataset_embedding import embed_dataset
 from cir.encoding.loading import load_encoder
+from cir.encoding.tuned import as_tuned
 from cir.errors import UsageError
 from cir.evaluation.recall import Evaluation, Protocol, evaluate
 from cir.files import folder_written_aside, read_json, write_json
@@ -256,18 +257,24 @@ def _evaluate(
 ) -> list[Evaluation]:
     """Step five: queries of the val split, which nothing has seen, without and with training."""
     console.note("5/6 evaluate on queries that nothing has seen")
+    queries, galleries = dataset.queries(_VAL), dataset.galleries(_VAL)
     trained = load_composer(folder.run)
+    tuned = as_tuned(
+        embeddings,
+        trained.checkpoint,
+        dataset,
+        queries,
+        chain(*galleries.values()),
+        device=device,
+        workers=pick_workers(None),
+        progress=console.RichProgress(),
+    )
     judged = [
-        evaluate(
-            dataset.queries(_VAL),
-            dataset.galleries(_VAL),
-            embeddings,
-            combiner,
-            Protocol(_VAL),
-            query=name,
-            device=device,
+        evaluate(queries, galleries, vectors, combiner, Protocol(_VAL), query=name, device=device)
+        for name, vectors, combiner in (
+            ("plain sum", embeddings, SumCombiner()),
+            ("trained combiner", tuned, trained.combiner),
         )
-        for name, combiner in (("plain sum", SumCombiner()), ("trained combiner", trained.combiner))
     ]
     _print(judged)
     return judged

@@ -21,7 +21,7 @@ from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.data.pairs import ProposedPair
 from cir.data.queries import Query
-from cir.encoding.tuned import made_by_tuned
+from cir.encoding.tuned import as_tuned, made_by_tuned
 from cir.errors import CheckpointError, ManifestError
 from cir.mining.advice import advise
 from cir.mining.manifest import mine_manifest, usable_queries
@@ -99,6 +99,17 @@ def _open(config: MineConfig, processes: Processes) -> _Inputs:
     )
     composer = _composer(config, embeddings)
     queries, left_out = usable_queries(every, embeddings)
+    # Past `_require_encoder`, captions alone can have to be encoded again.
+    embeddings = as_tuned(
+        embeddings,
+        composer.checkpoint,
+        dataset,
+        queries,
+        (),
+        device=device,
+        workers=0,
+        progress=console.RichProgress() if processes.main else SILENT,
+    )
     texts = [joined(query.captions) for query in queries]
     # Composed once: processors may differ in the last bits of a combiner's products.
     vectors = processes.broadcast_from_main(
@@ -238,20 +249,22 @@ def _composer(config: MineConfig, embeddings: Embeddings) -> Composer:
 def _require_encoder(checkpoint: Checkpoint, embeddings: Embeddings) -> None:
     """Raises CheckpointError unless the store is of the encoder that the combiner was trained with.
 
-    That is the encoder of its training store, or CLIP as the checkpoint tuned it.
+    That is the encoder of its training store, or CLIP as the checkpoint tuned it. A tuned text
+    tower leaves the images of the training store as they are.
     """
     metadata = checkpoint.metadata
-    if checkpoint.clip is None:
+    if made_by_tuned(checkpoint, embeddings):
+        return
+    if metadata.tune in ("none", "text"):
         metadata.provenance.require_same(
             embeddings.provenance, str(checkpoint.folder), str(embeddings.path), CheckpointError
         )
         return
-    if not made_by_tuned(checkpoint, embeddings):
-        raise CheckpointError(
-            f"{checkpoint.folder} tuned CLIP ({metadata.tune}) and {embeddings.path} is of another "
-            f"encoder: embed again with cir embed --model {metadata.provenance.model} "
-            f"--weights {checkpoint.folder}, and pass that store"
-        )
+    raise CheckpointError(
+        f"{checkpoint.folder} tuned CLIP ({metadata.tune}) and {embeddings.path} is of another "
+        f"encoder: embed again with cir embed --model {metadata.provenance.model} "
+        f"--weights {checkpoint.folder}, and pass that store"
+    )
 
 
 def _require_rows(manifest: Manifest, config: MineConfig) -> None:

@@ -37,7 +37,7 @@ def test_all_faults_are_named_at_once() -> None:
         (config.MiningOptions, {"temperature": 0.0}, "`temperature` is 0.0; expected more than 0"),
         (config.MiningOptions, {"temperature": float("nan")}, "`temperature` is nan; expected"),
         (config.TrainConfig, {"resume": True, "overwrite": True}, "exclude each other"),
-        (config.TrainConfig, {"combiner": "sum"}, "nothing to train"),
+        (config.TrainConfig, {"combiner": "sum", "tune": "none"}, "nothing to train"),
         (
             config.TrainConfig,
             {"combiner": "sum", "tune": "text", "hidden": 8},
@@ -63,11 +63,19 @@ def test_all_faults_are_named_at_once() -> None:
         ),
         (
             config.TrainConfig,
-            {"layer_decay": 0.5, "encode_batch": 8},
+            {"tune": "none", "layer_decay": 0.5, "encode_batch": 8},
             "concern tuned towers: pass `tune`",
         ),
-        (config.TrainConfig, {"checkpoint_activations": True}, "`checkpoint_activations` concern"),
-        (config.TrainConfig, {"clip_learning_rate": 1e-4}, "`clip_learning_rate` concern"),
+        (
+            config.TrainConfig,
+            {"tune": "none", "checkpoint_activations": True},
+            "`checkpoint_activations` concern",
+        ),
+        (
+            config.TrainConfig,
+            {"tune": "none", "clip_learning_rate": 1e-4},
+            "`clip_learning_rate` concern",
+        ),
         (config.TrainConfig, {"ema": 1.0}, "`ema` is 1.0; expected 0 or more, less than 1"),
         (
             config.EvaluateConfig,

@@ -9,7 +9,8 @@ from accelerate.state import AcceleratorState
 
 from cir.arithmetic import require_precision
 from cir.artefacts.store import Embeddings
-from cir.config import TrainConfig
+from cir.config import TrainConfig, Tune
+from cir.encoding.bundled import BUNDLED
 from cir.encoding.origin import encoder_of_store
 from cir.errors import UsageError
 from cir.models.combiner import build_combiner
@@ -61,8 +62,8 @@ def build_model(config: TrainConfig, embeddings: Embeddings, device: torch.devic
         dropout=config.dropout,
         text_share=config.text_share,
     ).to(device)
-    encoder = None
-    if config.tune != "none":
+    encoder, tune = None, towers_to_tune(config, embeddings)
+    if tune != "none":
         encoder = encoder_of_store(
             embeddings, weights=config.weights, device=device, precision=config.precision
         )
@@ -73,10 +74,16 @@ def build_model(config: TrainConfig, embeddings: Embeddings, device: torch.devic
     return Model(
         combiner,
         encoder,
-        tunes_image=config.tune in ("image", "both"),
-        tunes_text=config.tune in ("text", "both"),
+        tunes_image=tune in ("image", "both"),
+        tunes_text=tune in ("text", "both"),
         encode_batch=config.encode_batch,
     )
+
+
+def towers_to_tune(config: TrainConfig, embeddings: Embeddings) -> Tune:
+    """The towers that a run on a store tunes: those asked for, or those that suit its encoder."""
+    origin = embeddings.provenance
+    return config.towers(origin.model, bundled=origin.pretrained == BUNDLED)
 
 
 def build_objective(config: TrainConfig) -> Objective:

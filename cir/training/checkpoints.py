@@ -170,7 +170,7 @@ class Checkpoints:
                 dim=self._store.provenance.embed_dim,
                 hidden=getattr(combiner, "hidden", None),
                 projection=getattr(combiner, "projection", None),
-                tune=config.tune,
+                tune=self._model.tune,
                 epoch=state.epoch,
                 step=state.progress.step if state.progress else 0,
                 provenance=self._store.provenance,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.store import Embeddings
+from cir.config import Tune
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
 from cir.encoding.refresh import with_captions, with_images
@@ -30,6 +31,13 @@ class Model:
     encode_batch: int | None = None
     """Images or texts that a tuned tower encodes at once; None encodes a step's all at once. A run
     that was not told finds it at its first step (`cir.training.encode_batch`)."""
+
+    @property
+    def tune(self) -> Tune:
+        """The towers that are tuned, in one word."""
+        if self.tunes_image:
+            return "both" if self.tunes_text else "image"
+        return "text" if self.tunes_text else "none"
 
     def clip_groups(self, learning_rate: float, layer_decay: float) -> list[ParameterGroup]:
         """Groups the parameters of the tuned towers by layer, and freezes all others of CLIP.

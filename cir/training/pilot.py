@@ -151,6 +151,7 @@ def _recipe(run: Path, seed: int, device: torch.device) -> TrainConfig:
         out=run,
         combiner="attention-fusion",
         loss="triplet",
+        tune="none",
         epochs=EPOCHS,
         batch_size=128,
         tracker=("none",),

@@ -114,6 +114,15 @@ def require_same_settings(run: Path, settings: Mapping[str, Any]) -> None:
         raise ConfigError([*faults, "a run is resumed with its own settings"])
 
 
+def towers(run: Path) -> Any:
+    """The towers that a run tunes, as it recorded them; None where there is no run.
+
+    Raises:
+        CheckpointError: what it recorded is damaged.
+    """
+    return read_settings(run).get("tune") if (run / RUN_FILE).is_file() else None
+
+
 def _same(run: Path, of_run: Mapping[str, Any], settings: Mapping[str, Any], name: str) -> bool:
     """Whether a setting is the run's: of an input, whether it is the same file or folder."""
     if of_run.get(name) == settings[name]:

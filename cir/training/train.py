@@ -1,6 +1,7 @@
 """Training as one call: checks the inputs against one another, then starts or resumes a run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cir.artefacts.manifest import Manifest
@@ -13,6 +14,7 @@ from cir.outputs import Output, claimed
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.training import run_folder
+from cir.training.builders import towers_to_tune
 from cir.training.signals import handle_stop_signals
 from cir.training.train_data import SPLIT, TrainSet, build_train_set
 from cir.training.trainer import EpochListener, Trainer
@@ -56,10 +58,21 @@ def train(
     """
     output = Output("out", config.out, "run", config.overwrite, config.resume)
     with claimed([output] if processes.main else [], config.read()):
+        config = _settled(config, embeddings)
         if config.resume and processes.main:
             run_folder.require_same_settings(config.out, config.to_json())
         _run(config, dataset, embeddings, manifest, progress, on_epoch, processes)
     return config.out
+
+
+def _settled(config: TrainConfig, embeddings: Embeddings) -> TrainConfig:
+    """The configuration with the towers to tune, where it leaves them open: a begun run's own.
+
+    Raises:
+        ConfigError: a setting is of tuned towers, and none is tuned.
+    """
+    begun = run_folder.towers(config.out) if config.resume and config.tune is None else None
+    return replace(config, tune=begun or towers_to_tune(config, embeddings))
 
 
 def _run(

@@ -30,13 +30,15 @@ from cir.data.dataset import Dataset, hold_out
 from cir.data.queries import Query
 from cir.files import folder_written_aside, write_json
 from tests.benchmarks.photos import prepared
-from tests.benchmarks.study import CLIP4CIR, COLUMNS, Place, Row, figures, run, spread
+from tests.benchmarks.study import CLIP4CIR, COLUMNS, FROZEN, Place, Row, figures, run, spread
 
 ROWS = (
     Row("CLIP4Cir's recipe", {**CLIP4CIR, "learning_rate": 3e-4}),
     Row("the defaults of cir train", {}),
-    Row("the same, hardness weighting", {"weighting": "hardness"}),
     Row("the same, pairs weighed by trust", {"weighting": "trust"}),
+    Row("frozen", FROZEN),
+    Row("frozen, hardness weighting", {**FROZEN, "weighting": "hardness"}),
+    Row("frozen, pairs weighed by trust", {**FROZEN, "weighting": "trust"}),
 )
 SHARES = (0.0, 0.2, 0.5, 0.8)
 _REPORTED = {f"{split} R@10": COLUMNS.index((split, "full", "R@10")) for split in ("val", "test")}

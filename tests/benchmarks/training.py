@@ -74,7 +74,9 @@ def main() -> None:
 
     device = pick_device(options.device)
     world = opened(options.dataset, options.embeddings, options.manifest, device)
-    config = TrainConfig(combiner=options.combiner, precision=options.precision, out=Path("unused"))
+    config = TrainConfig(
+        combiner=options.combiner, precision=options.precision, tune="none", out=Path("unused")
+    )
     accelerator = build_accelerator(config.out, device, config.precision)
     learner = build_learner(config, build_model(config, world.embeddings, device), accelerator)
     alone, epochs = interleaved(world, learner, config, options.repeats)

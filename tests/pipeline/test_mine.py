@@ -26,6 +26,7 @@ from cir.artefacts.vectors import VectorTable
 from cir.config import MineConfig, MiningOptions
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
+from cir.encoding.refresh import with_captions
 from cir.encoding.weights import weights_sha256
 from cir.errors import CheckpointError, UsageError
 from cir.models.combiner import build_combiner
@@ -38,6 +39,7 @@ from pipeline.faults import FAILED, MISUSED
 from pipeline.flags import flag
 from pipeline.mine import run
 from tests.support.checkpoints import HIDDEN, saved
+from tests.support.micro import micro_encoder
 from tests.support.oracle import check_manifest
 from tests.support.worlds import random_embeddings, write_store
 
@@ -306,6 +308,29 @@ def test_a_tuned_combiner_asks_for_vectors_of_the_tuned_encoder(
     )
     write_store(dataclasses.replace(embeddings, provenance=tuned))
     assert len(read_manifest(run(asked))) == 32
+
+
+def test_a_tuned_text_tower_mines_over_the_store_of_its_training(
+    config: dict[str, Any],
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Queries are composed of captions as the tuned tower sees them; images are the store's."""
+    encoder = micro_encoder(seed=1)
+    store = random_embeddings(dataset, dim=encoder.dim, path=config["embeddings"])
+    write_store(store)
+    torch.manual_seed(0)
+    combiner = build_combiner("attention-fusion", dim=encoder.dim, hidden=HIDDEN)
+    folder = saved(tmp_path / "best", combiner, store.provenance, clip=encoder.clip, tune="text")
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: encoder)
+    asked = MineConfig(**config, query="combiner", checkpoint=folder)
+    mined = read_manifest(run(asked))
+    queries = dataset.queries("train")
+    texts = [joined(query.captions) for query in queries]
+    seen = with_captions(store, encoder, texts)
+    vectors = composed_queries(queries, texts, seen, combiner, CPU)
+    check_manifest(mined, queries, store, dataset.galleries("train"), vectors, asked.options())
 
 
 def refused(config: dict[str, Any], **changes: Any) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,12 @@ import torch
 from cir.artefacts.store import Embeddings
 from cir.config import TINY, TrainConfig
 from cir.encoding.encoder import Encoder
-from cir.training.builders import build_accelerator, build_learner, build_model
+from cir.training.builders import (
+    build_accelerator,
+    build_learner,
+    build_model,
+    towers_to_tune,
+)
 
 CPU = torch.device("cpu")
 
@@ -32,3 +38,22 @@ def test_towers_learn_at_the_rate_that_suits_their_encoder(
     learner = build_learner(config, made, build_accelerator(tmp_path, CPU, "fp32"))
     groups = learner.state()["optimiser"]["param_groups"]
     assert {group["peak"] for group in groups} == {config.combiner_rate, expected}
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "changes", "expected"),
+    [
+        (TINY, "bundled", {}, "text"),
+        (TINY, "bundled", {"tune": "none"}, "none"),
+        (TINY, "mine.safetensors", {}, "none"),
+        (TINY, "mine.safetensors", {"weights": Path("mine.safetensors")}, "text"),
+        ("RN50x4", "openai", {}, "none"),
+        ("RN50x4", "openai", {"tune": "both"}, "both"),
+    ],
+)
+def test_the_bundled_encoder_has_its_text_tower_tuned_unless_told_otherwise(
+    model: str, pretrained: str, changes: dict[str, Any], expected: str, encoded: Embeddings
+) -> None:
+    origin = dataclasses.replace(encoded.provenance, model=model, pretrained=pretrained)
+    store = dataclasses.replace(encoded, provenance=origin)
+    assert towers_to_tune(TrainConfig(**changes), store) == expected

@@ -66,7 +66,7 @@ def test_a_run_fits_its_memory_and_keeps_what_it_chose(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, "pass a smaller `batch_size` than 8; the last"),
+        ({"tune": "none"}, "pass a smaller `batch_size` than 8; the last"),
         ({"tune": "text"}, "pass a smaller `encode_batch` or `checkpoint_activations=True` or a s"),
         (
             {"tune": "text", "checkpoint_activations": True, "encode_batch": 3},

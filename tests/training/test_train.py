@@ -12,8 +12,10 @@ import torch
 from cir import locks
 from cir.artefacts.checkpoint import read_checkpoint, read_trainer
 from cir.artefacts.manifest import read_manifest
+from cir.config import TINY
 from cir.data.captions import joined, variants
 from cir.data.dataset import hold_out
+from cir.encoding.bundled import BUNDLED
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.errors import (
     CheckpointError,
@@ -205,6 +207,23 @@ def tower_of(name: str) -> str:
 
 
 @pytest.mark.slow
+def test_what_is_tuned_by_default_is_recorded_and_resumed(tmp_path, dataset, encoded, encoder):
+    """Also a run of a version that tuned nothing by default goes on as it began."""
+    origin = dataclasses.replace(encoded.provenance, model=TINY, pretrained=BUNDLED)
+    encoder.provenance, store = origin, dataclasses.replace(encoded, provenance=origin)
+    tuned = run(tmp_path / "tuned", dataset, store, epochs=1)
+    frozen = run(tmp_path / "frozen", dataset, store, epochs=1, tune="none")
+    for out, tune in ((tuned, "text"), (frozen, "none")):
+        assert json.loads((out / "config.json").read_text())["tune"] == tune
+        assert read_checkpoint(out / "checkpoints/best").metadata.tune == tune
+        assert run(out, dataset, store, epochs=1, resume=True) == out
+    with pytest.raises(ConfigError, match="`tune` is none, the run in"):
+        run(tuned, dataset, store, epochs=1, tune="none", resume=True)
+    with pytest.raises(ConfigError, match="`layer_decay` concern tuned towers"):
+        run(tmp_path / "other", dataset, encoded, epochs=1, layer_decay=0.5)
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize("tune", TOWERS)
 def test_a_step_moves_what_it_should_and_nothing_else(tmp_path, dataset, encoded, encoder, tune):
     before = {f"clip.{n}": t.clone() for n, t in encoder.clip.state_dict().items()}
