@@ -1,4 +1,4 @@
-"""`cir train`: train a combiner, and CLIP if asked, on a manifest."""
+"""`cir train`: train a combiner, and CLIP's towers, on a manifest."""
 
 from collections.abc import Mapping
 from dataclasses import replace

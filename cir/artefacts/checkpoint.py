@@ -124,7 +124,7 @@ def save_checkpoint(
     return _weights_id(weights)
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
+def read_checkpoint(folder: Path | str) -> Checkpoint:
     """Reads the weights and metadata of a checkpoint, on the CPU.
 
     Args:
@@ -133,7 +133,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: the folder is missing, damaged, or of another schema.
     """
-    return _read_whole(folder, _read_weights)
+    return _read_whole(Path(folder), _read_weights)
 
 
 def read_trainer(folder: Path) -> dict[str, Any]:

@@ -120,13 +120,14 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     write_parquet(table, path, key=METADATA_KEY, metadata=manifest.metadata.to_json())
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path | str) -> Manifest:
     """Reads a manifest.
 
     Raises:
         ManifestError: the file is missing, damaged, no manifest of cir, of another schema, lacks a
             column, or holds something else in one.
     """
+    path = Path(path)
     require_file(path, ManifestError, f"no manifest at {path}: make it with cir mine")
     try:
         with verified_parquet(path) as (file, digest):

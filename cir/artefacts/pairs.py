@@ -73,12 +73,13 @@ def write_pairs(pairs: Sequence[ProposedPair], path: Path, metadata: Mapping[str
     write_parquet(table, path, key=METADATA_KEY, metadata=metadata)
 
 
-def read_pairs(path: Path) -> PairFile:
+def read_pairs(path: Path | str) -> PairFile:
     """Reads pairs; columns that are missing are empty, and those of other names are passed over.
 
     Raises:
         DatasetError: the file is missing or damaged, or a row is malformed.
     """
+    path = Path(path)
     require_file(path, DatasetError, f"no pairs at {path}: make them with cir mine, `propose=FILE`")
     rows, metadata, sha256 = _json_lines(path) if path.suffix == JSON_LINES else _parquet(path)
     pairs = tuple(_pair(row, f"{path}, row {number}") for number, row in enumerate(rows))

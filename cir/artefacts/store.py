@@ -150,7 +150,7 @@ def write_embeddings(
         _write(file, attributes, columns, states, vectors)
 
 
-def read_embeddings(path: Path) -> Embeddings:
+def read_embeddings(path: Path | str) -> Embeddings:
     """Reads a whole store and checks everything that can be checked without the encoder.
 
     All of it comes from one open file, whatever is put in its place meanwhile.
@@ -159,6 +159,7 @@ def read_embeddings(path: Path) -> Embeddings:
         StoreError: the file is missing, damaged, of another schema, or at odds with itself.
         VectorError: a vector is NaN, infinite or all zero.
     """
+    path = Path(path)
     with _opened(path) as (file, digest, _):
         stored = _read(file, path, digest.sha256, _whole)
         _require_sound(file, stored, digest)
@@ -176,7 +177,7 @@ def read_images(path: Path) -> Embeddings:
     return _as_arrays(stored)
 
 
-def map_embeddings(path: Path, *, verify: bool = True) -> Embeddings:
+def map_embeddings(path: Path | str, *, verify: bool = True) -> Embeddings:
     """As `read_embeddings`, with vectors that stay in the file and are read where they are used.
 
     Args:
@@ -187,6 +188,7 @@ def map_embeddings(path: Path, *, verify: bool = True) -> Embeddings:
     Raises:
         StoreError: as of `read_embeddings`.
     """
+    path = Path(path)
     with _opened(path, verify=verify) as (file, digest, opened):
         return _as_arrays(_read(file, path, digest.sha256, partial(_mapped, opened)))
 

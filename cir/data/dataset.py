@@ -35,13 +35,13 @@ _INNER = "cirr"
 class Dataset:
     """Reads annotations when they are asked for, and finds image files by id."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path | str) -> None:
         """Opens the folder `root`.
 
         Raises:
             DatasetError: the folder or its annotations are missing.
         """
-        self.root = root
+        self.root = root = Path(root)
         expected = "expected images/, captions/, image_splits/"
         require_folder(root, DatasetError, f"no dataset folder at {root}: {expected}")
         inner = root / _INNER

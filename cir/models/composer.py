@@ -65,13 +65,13 @@ def untrained_composer(name: Composition, text_share: float = 0.5) -> Composer:
     return Composer(name, baseline(name, text_share).eval(), None)
 
 
-def load_composer(path: Path) -> Composer:
+def load_composer(path: Path | str) -> Composer:
     """The composer of a checkpoint folder, or of a run folder's best checkpoint.
 
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, or its weights do not fit.
     """
-    return composer_of(find_checkpoint(path))
+    return composer_of(find_checkpoint(Path(path)))
 
 
 def composer_of(checkpoint: Checkpoint) -> Composer:
