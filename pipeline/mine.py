@@ -17,7 +17,7 @@ from cir.artefacts.manifest_metadata import Pilot
 from cir.artefacts.pairs import write_pairs
 from cir.artefacts.store import Embeddings
 from cir.config import APPROXIMATE_INDEXES, MineConfig, MiningOptions
-from cir.data.captions import joined
+from cir.data.captions import joined, variants
 from cir.data.dataset import Dataset
 from cir.data.pairs import ProposedPair
 from cir.data.queries import Query
@@ -106,6 +106,7 @@ def _open(config: MineConfig, processes: Processes) -> _Inputs:
         dataset,
         queries,
         (),
+        texts_of=variants,  # a pilot trains on these
         device=device,
         workers=0,
         progress=console.RichProgress() if processes.main else SILENT,

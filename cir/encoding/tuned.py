@@ -1,7 +1,7 @@
 """A store's vectors as the encoder of a checkpoint sees them."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
@@ -24,6 +24,7 @@ def as_tuned(
     queries: Sequence[Query],
     image_ids: Iterable[str],
     *,
+    texts_of: Callable[[Sequence[str]], tuple[str, ...]] = both_orders,
     device: torch.device,
     workers: int,
     progress: Progress = SILENT,
@@ -38,6 +39,8 @@ def as_tuned(
         dataset: Where the image files are.
         queries: Whose references, targets and captions are encoded.
         image_ids: The images that are encoded as well: the galleries.
+        texts_of: The texts of a query's captions that are encoded: by default those that evaluation
+            ranks by; `cir.data.captions.variants` are those that training draws from.
         device: Where it is encoded.
         workers: Processes that decode images.
         progress: Shows images and captions per second.
@@ -59,7 +62,7 @@ def as_tuned(
         ids = named.union(image_ids)
         now = with_images(now, encoder, dataset, ids, workers=workers, progress=progress)
     if tune in ("text", "both"):
-        texts = (text for q in queries for text in both_orders(q.captions))
+        texts = (text for q in queries for text in texts_of(q.captions))
         now = with_captions(now, encoder, texts, progress=progress)
     return now
 

@@ -32,6 +32,7 @@ from cir.errors import CheckpointError, UsageError
 from cir.models.combiner import build_combiner
 from cir.models.composition import baseline, composed_queries
 from cir.processes import Processes
+from cir.training import pilot
 from cir.training.pilot import WITHOUT_PILOT, SamplingPilot
 from cir.types import KINDS, Strategy
 from pipeline.cli import app
@@ -316,7 +317,12 @@ def test_a_tuned_text_tower_mines_over_the_store_of_its_training(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Queries are composed of captions as the tuned tower sees them; images are the store's."""
+    """Queries are composed of captions as the tuned tower sees them; images are the store's.
+
+    So is what the pilot trains on, of which each caption alone is a part.
+    """
+    monkeypatch.setattr(pilot, "EPOCHS", 1)
+    monkeypatch.setattr(pilot, "FEWEST_DEV", 1)
     encoder = micro_encoder(seed=1)
     store = random_embeddings(dataset, dim=encoder.dim, path=config["embeddings"])
     write_store(store)
@@ -324,13 +330,17 @@ def test_a_tuned_text_tower_mines_over_the_store_of_its_training(
     combiner = build_combiner("attention-fusion", dim=encoder.dim, hidden=HIDDEN)
     folder = saved(tmp_path / "best", combiner, store.provenance, clip=encoder.clip, tune="text")
     monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: encoder)
-    asked = MineConfig(**config, query="combiner", checkpoint=folder)
+    asked = MineConfig(
+        **config | {"sampling": "auto"}, query="combiner", checkpoint=folder, on_starved="nearest"
+    )
     mined = read_manifest(run(asked))
+    assert mined.metadata.pilot is not None
     queries = dataset.queries("train")
     texts = [joined(query.captions) for query in queries]
     seen = with_captions(store, encoder, texts)
     vectors = composed_queries(queries, texts, seen, combiner, CPU)
-    check_manifest(mined, queries, store, dataset.galleries("train"), vectors, asked.options())
+    options = MiningOptions(**mined.metadata.options)
+    check_manifest(mined, queries, store, dataset.galleries("train"), vectors, options)
 
 
 def refused(config: dict[str, Any], **changes: Any) -> tuple[int, str]:
