@@ -1014,6 +1014,7 @@ class TrainConfig(Config):
             yield f"`ema` is {self.ema}; expected 0 or more, less than 1"
         if self.tune == "none":
             named = {
+                "weights": self.weights is not None,
                 "clip_learning_rate": self.clip_learning_rate is not None,
                 "layer_decay": self.layer_decay != 1,
                 "encode_batch": self.encode_batch is not None,

@@ -73,8 +73,8 @@ def test_all_faults_are_named_at_once() -> None:
         ),
         (
             config.TrainConfig,
-            {"tune": "none", "clip_learning_rate": 1e-4},
-            "`clip_learning_rate` concern",
+            {"tune": "none", "clip_learning_rate": 1e-4, "weights": "clip.pt"},
+            "`weights` and `clip_learning_rate` concern",
         ),
         (config.TrainConfig, {"ema": 1.0}, "`ema` is 1.0; expected 0 or more, less than 1"),
         (

@@ -31,8 +31,8 @@ _CHANGEABLE: Final = (
     ),
 )
 """Settings that a resumed run may change: where it lies, what it runs on, how it is watched."""
-_TOWERS_RATE: Final = "clip_learning_rate"
-"""Of a run that tunes no tower it says nothing; older versions recorded one all the same."""
+_OF_TOWERS: Final = ("clip_learning_rate", "weights")
+"""Of a run that tunes no tower they say nothing; older versions recorded them all the same."""
 
 
 def manifest_file(run: Path, epoch: int) -> Path:
@@ -127,6 +127,6 @@ def _same(run: Path, of_run: Mapping[str, Any], settings: Mapping[str, Any], nam
     """Whether a setting is the run's: of an input, whether it is the same file or folder."""
     if of_run.get(name) == settings[name]:
         return True
-    if name == _TOWERS_RATE and of_run.get("tune") == settings["tune"] == "none":
+    if name in _OF_TOWERS and of_run.get("tune") == settings["tune"] == "none":
         return True
     return name in INPUTS and same_place(run, of_run, name, settings[name])

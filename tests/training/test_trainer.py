@@ -132,11 +132,14 @@ def test_a_finished_run_resumed_trains_nothing(tmp_path, straight, dataset, embe
     assert (state(out), told) == (before, [])
 
 
-def test_a_run_of_a_version_that_gave_towers_a_rate_in_vain_is_resumed(
+def test_a_run_of_a_version_that_took_settings_of_towers_in_vain_is_resumed(
     tmp_path, straight, dataset, embeddings
 ):
     out = shutil.copytree(straight, tmp_path / "run")
-    recorded = json.loads((out / "config.json").read_text()) | {"clip_learning_rate": 2e-6}
+    recorded = json.loads((out / "config.json").read_text()) | {
+        "clip_learning_rate": 2e-6,
+        "weights": "clip.safetensors",
+    }
     (out / "config.json").write_text(json.dumps(recorded))
     assert run(out, dataset, embeddings, resume=True) == out
 
