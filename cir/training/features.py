@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cir.data.image_batches import ImageBatch
+from cir.encoding.batching import texts_at_once
 from cir.encoding.embedding import photos_of
 from cir.encoding.encoder import Encoder
 from cir.errors import ImageError
@@ -79,12 +80,15 @@ class EncodedFeatures:
     def __init__(
         self, rows: Int64[np.ndarray, " distinct"], features: Float[Tensor, "distinct dim"]
     ) -> None:
-        self._rows = rows
+        """Keeps the features of some rows of the store, which may be in any order."""
+        self._order = np.argsort(rows)
+        self._rows = rows[self._order]
         self._features = features
 
     def __call__(self, rows: Int64[np.ndarray, "*shape"]) -> Float[Tensor, "*shape dim"]:
         """An embedding look-up, whose backward adds up in a fixed order, unlike indexing's."""
-        indices = upload(np.searchsorted(self._rows, rows), self._features.device)
+        found = self._order[np.searchsorted(self._rows, rows)]
+        indices = upload(found, self._features.device)
         return functional.embedding(indices, self._features)
 
     def backward(self, last: LastPass = nullcontext) -> None:
@@ -177,7 +181,11 @@ class FrozenTower:
 
 
 class TextTower:
-    """The text tower, tuned: every distinct text of a step is encoded."""
+    """The text tower, tuned: every distinct text of a step is encoded.
+
+    Texts of like length go together, none further than the longest of them: the vectors are those
+    of the whole context within rounding, and most of it is padding.
+    """
 
     def __init__(
         self, encoder: Encoder, texts: Sequence[str], encode_batch: int | None = None
@@ -187,18 +195,27 @@ class TextTower:
         Args:
             encoder: Its text tower is tuned.
             texts: The text of each row of the store's table.
-            encode_batch: Texts encoded at once, at most; None encodes a step's all at once.
+            encode_batch: Texts encoded at once, at most; None keeps the graph of a step's all.
         """
         self._encoder = encoder
         self._tokens = encoder.tokenize(texts)
+        self._ends = encoder.text_ends(self._tokens).numpy()
         self._encode_batch = encode_batch
 
     def steps(self, rows_of_steps: Sequence[Rows]) -> Iterator[Features]:
         """Encodes when its turn comes, with the weights of that moment."""
-        for rows in map(np.unique, rows_of_steps):
-            cut = _cut(rows, self._encode_batch)
-            chunks = [[self._tokens[torch.from_numpy(part)]] for part in cut]
-            yield _encoded(rows, chunks, self._encoder.encode_texts, self._encoder.device)
+        for distinct in map(np.unique, rows_of_steps):
+            rows = distinct[np.argsort(self._ends[distinct], kind="stable")]
+            cached = self._encode_batch is not None and len(rows) > self._encode_batch
+            at_once = self._encode_batch if cached else texts_at_once(self._encoder, len(rows))
+            chunks = [[self._beginnings(part)] for part in _cut(rows, at_once)]
+            encode, device = self._encoder.encode_texts, self._encoder.device
+            yield _encoded(rows, chunks, encode, device, cached=cached)
+
+    def _beginnings(self, rows: Rows) -> Tensor:
+        """(texts, context) tokens of some texts, as far as the longest goes."""
+        tokens: Tensor = self._tokens[torch.from_numpy(rows), : int(self._ends[rows].max())]
+        return tokens
 
 
 class ImageTower:
@@ -240,7 +257,8 @@ class ImageTower:
         photos: Iterator[ImageBatch],
     ) -> Features:
         chunks = [[_pixels(next(photos)) for _ in chunk] for chunk in chunked]
-        return _encoded(rows, chunks, self._encode, self._encoder.device)
+        device, cached = self._encoder.device, len(chunks) > 1
+        return _encoded(rows, chunks, self._encode, device, cached=cached)
 
     def _encode(self, pixels: UInt8[Tensor, "chunk size size 3"] | Tensor) -> Tensor:
         """Normalised where it is encoded: what is sent there is a byte a colour."""
@@ -268,11 +286,14 @@ def _encoded(
     chunks: Sequence[Chunk],
     encode: Encode,
     device: torch.device,
+    *,
+    cached: bool,
 ) -> Features:
-    """Features in the loss's graph where all fit into one chunk, else cached."""
-    if len(chunks) > 1:
+    """Features in the loss's graph, or cached."""
+    if cached:
         return CachedFeatures(rows, chunks, encode, device)
-    return EncodedFeatures(rows, encode(joined_chunk(chunks[0], device)))
+    encoded = [encode(joined_chunk(chunk, device)) for chunk in chunks]
+    return EncodedFeatures(rows, torch.cat(encoded))
 
 
 def _pixels(photos: ImageBatch) -> Tensor:

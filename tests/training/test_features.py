@@ -236,6 +236,31 @@ def test_tuned_texts_are_what_the_encoder_gives(still_encoder):
         assert features(rows).requires_grad
 
 
+def test_texts_of_like_length_go_together_and_no_further_than_the_longest(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vectors and gradients are those of the whole context."""
+    texts = [" ".join(["red"] * (1 + 5 * number % 13)) for number in range(IMAGES)]
+    rows = np.arange(IMAGES)
+    encoder.clip.zero_grad()
+    expected = encoder.encode_texts(encoder.tokenize(texts))
+    contrast(expected).backward()
+    direct = {n: p.grad.clone() for n, p in encoder.text_parameters().items()}
+    shapes: list[tuple[int, ...]] = []
+    genuine = encoder.encode_texts
+    monkeypatch.setattr(encoder, "encode_texts", lambda t: shapes.append(t.shape) or genuine(t))
+    monkeypatch.setattr("cir.training.features.texts_at_once", lambda *_: 8)
+    found = only_step(TextTower(encoder, texts), rows)
+    torch.testing.assert_close(found(rows), expected, rtol=1e-4, atol=1e-5)
+    encoder.clip.zero_grad()
+    contrast(found(rows)).backward()
+    assert_alike({n: p.grad for n, p in encoder.text_parameters().items()}, direct, 1e-4)
+    assert [count for count, _ in shapes] == [8, 8, 8, 8, 5]
+    contexts = [context for _, context in shapes]
+    assert contexts == sorted(contexts)
+    assert contexts[0] < contexts[-1] < encoder.tokenize(["red"]).shape[1]
+
+
 def test_texts_are_encoded_with_the_weights_of_their_step():
     encoder = micro_encoder(tower="vit")
     steps = TextTower(encoder, ["a", "b"]).steps([np.array([0]), np.array([0])])
