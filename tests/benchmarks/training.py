@@ -8,6 +8,8 @@ Times, in one process and one run, the median of `--repeats`:
   batches alone, their vectors gathered beforehand: gathering, masking, clipping, the optimiser and
   the progress are what is added;
 * what follows an epoch: evaluation of the val split, and mining again;
+* where the store is of the bundled encoder, an epoch that tunes its text tower, as `cir train` does
+  by default, and that tower's own passes, every text as far as the whole context;
 * an update as CLIP4Cir makes it, each batch's photos and texts encoded again by a frozen RN50x4
   (random weights, pixels given for nothing), against the same update from the store.
 """
@@ -15,18 +17,21 @@ Times, in one process and one run, the median of `--repeats`:
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, get_args
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from cir.artefacts.manifest import Manifest, read_manifest
 from cir.artefacts.store import Embeddings, read_embeddings
-from cir.config import MiningOptions, Precision, TrainConfig
+from cir.config import TINY, MiningOptions, Precision, TrainConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
+from cir.encoding.bundled import BUNDLED
 from cir.encoding.loading import untrained_encoder
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol
@@ -77,8 +82,7 @@ def main() -> None:
     config = TrainConfig(
         combiner=options.combiner, precision=options.precision, tune="none", out=Path("unused")
     )
-    accelerator = build_accelerator(config.out, device, config.precision)
-    learner = build_learner(config, build_model(config, world.embeddings, device), accelerator)
+    learner, _ = built(world, config)
     alone, epochs = interleaved(world, learner, config, options.repeats)
     judge, mine = judging(world, learner), mining(world, learner)
     judged = [seconds(judge) for _ in range(options.repeats)]
@@ -92,6 +96,10 @@ def main() -> None:
     row("epoch", epochs, alone)
     row("evaluation of val", judged, epochs, "of an epoch")
     row("mining again", mined, epochs, "of an epoch")
+    if world.embeddings.provenance.pretrained == BUNDLED:
+        tower, tuned = tuned_epochs(world, replace(config, tune="text"), options.repeats)
+        row("the text tower's passes over whole contexts", tower, alone)
+        row("epoch, the text tower tuned", tuned, alone)
     encoded, stored = encoding_again(world, learner, options.sample, options.repeats)
     row(f"an update of {options.sample} rows from the store", stored, stored)
     row("the same, encoded again by RN50x4", encoded, stored)
@@ -124,6 +132,36 @@ def interleaved(
         alone.append(sum(passes(world, learner, batches)))
         epochs.append(seconds(lambda: train(world, learner, batches, epoch, repeats + 1)))  # noqa: B023
     return alone[1:], epochs[1:]
+
+
+def built(world: World, config: TrainConfig) -> tuple[Learner, Towers]:
+    """What a run of these settings trains, and the towers that its features come from."""
+    accelerator = build_accelerator(config.out, world.device, config.precision)
+    model = build_model(config, world.embeddings, world.device)
+    learner = build_learner(config, model, accelerator)
+    return learner, model.towers(world.embeddings, world.dataset, device=world.device, workers=0)
+
+
+def tuned_epochs(
+    world: World, config: TrainConfig, repeats: int
+) -> tuple[list[float], list[float]]:
+    """Seconds of the text tower's own passes and of whole epochs that tune it, in turn."""
+    learner, towers = built(world, config)
+    tuned = world._replace(towers=towers)
+    encoder = untrained_encoder(TINY, preprocess="targetpad", device=world.device)
+    tokens = encoder.tokenize(world.embeddings.captions.keys)
+
+    def alone(batches: list[Batch]) -> None:
+        for batch in batches:
+            texts = tokens[torch.from_numpy(np.unique(batch.text))]
+            encoder.encode_texts(texts.to(world.device)).sum().backward()
+
+    tower, epochs = [], []
+    for epoch in range(repeats + 1):
+        batches = world.batches(epoch, config.batch_size)
+        tower.append(seconds(lambda: alone(batches)))  # noqa: B023
+        epochs.append(seconds(lambda: train(tuned, learner, batches, epoch, repeats + 1)))  # noqa: B023
+    return tower[1:], epochs[1:]
 
 
 def passes(world: World, learner: Learner, batches: list[Batch]) -> Iterator[float]:
