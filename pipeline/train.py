@@ -16,6 +16,7 @@ from cir.reporting.doubts import doubts
 from cir.reporting.held_out import held_out
 from cir.reporting.report import write_report
 from cir.run_settings import INPUTS, read_settings, recorded_path
+from cir.training.builders import towers_to_tune
 from cir.training.metrics_log import RunLog
 from cir.training.train import train
 from pipeline import console
@@ -38,6 +39,8 @@ def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
     embeddings = read_fresh(
         config.embeddings, dataset, stale_ok=config.stale_ok, main=processes.main
     )
+    if processes.main:
+        _say_what_is_tuned(config, embeddings)
     progress: Progress = console.RichProgress() if processes.main else SILENT
     epochs: list[int] = []
 
@@ -60,6 +63,16 @@ def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
         console.note(f"{folder} had finished its {config.epochs} epochs: nothing was left to train")
     _print_results(folder, dataset, embeddings, progress)
     return folder
+
+
+def _say_what_is_tuned(config: TrainConfig, embeddings: Embeddings) -> None:
+    """Says which towers a run tunes that was not asked to."""
+    towers = towers_to_tune(config, embeddings)
+    if config.tune is None and towers != "none" and not config.resume:
+        model = embeddings.provenance.model
+        console.note(
+            f"tunes the {towers} tower of {model} beside the combiner; --tune none leaves it frozen"
+        )
 
 
 def _found_again(config: TrainConfig) -> TrainConfig:
