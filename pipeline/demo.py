@@ -237,8 +237,10 @@ def _train(
     embeddings: Embeddings,
     manifest: Manifest,
 ) -> None:
-    """Step four: the combiner, mining again after each epoch; a killed run is resumed."""
-    console.note(f"4/6 train the combiner, {config.epochs} epochs, mining again after each")
+    """Step four: a run of the defaults, mining again after each epoch; a killed one is resumed."""
+    console.note(
+        f"4/6 train combiner and text tower, {config.epochs} epochs, mining again after each"
+    )
     settings = TrainConfig(
         manifest=folder.manifest,
         dataset=folder.dataset,
