@@ -37,7 +37,7 @@ class CaptionedPairs:
 def caption_pairs(
     pairs: Sequence[ProposedPair], records: Mapping[str, PhotoRecord], *, seed: int
 ) -> CaptionedPairs:
-    """Words pairs by what their photos' records say.
+    """Words pairs by what their photos' records say; of those that make one query, the first.
 
     Args:
         pairs: Captions that they have are replaced.
@@ -53,12 +53,16 @@ def caption_pairs(
     for photo in sorted(records):
         alike[_key(records[photo])].append(photo)
     rng = np.random.default_rng(seed)
-    worded, left_out = [], []
+    worded, left_out, asked = [], [], set[tuple[str, _Key]]()
     for pair in pairs:
         reason = _reason(pair, records, alike)
-        if reason:
+        query = None if reason else (pair.reference_id, _key(records[pair.target_id]))
+        if query in asked:
+            reason = "the query of an earlier pair: its reference, and the same photos fit"
+        if reason or query is None:
             left_out.append(LeftOutPair(pair, reason))
         else:
+            asked.add(query)
             worded.append(_worded(pair, records, alike, rng))
     return CaptionedPairs(tuple(worded), tuple(left_out))
 

@@ -75,6 +75,23 @@ def test_a_pair_that_cannot_be_worded_is_left_out_with_the_reason(
     assert [each.target_id for each in made.pairs] == ["blue"]
 
 
+def test_of_pairs_that_make_one_query_the_first_is_worded() -> None:
+    made = caption_pairs(
+        [ProposedPair(*pair) for pair in (("red", "blue"), ("red", "blue_too"), ("plain", "blue"))],
+        RECORDS,
+        seed=0,
+    )
+    assert [(p.reference_id, p.target_id) for p in made.pairs] == [
+        ("red", "blue"),
+        ("plain", "blue"),
+    ]
+    ((left, reason),) = ((each.pair, each.reason) for each in made.left_out)
+    assert (left.target_id, reason.partition(":")[0]) == (
+        "blue_too",
+        "the query of an earlier pair",
+    )
+
+
 def test_the_seed_decides_the_words() -> None:
     pairs = [ProposedPair("red", "blue"), ProposedPair("red", "blue_checked")]
     made = [caption_pairs(pairs, RECORDS, seed=seed) for seed in (0, 0, 1)]
