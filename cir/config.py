@@ -1022,7 +1022,11 @@ class TrainConfig(Config):
             }
             given = [f"`{name}`" for name, is_given in named.items() if is_given]
             if given:
-                yield f"{' and '.join(given)} concern tuned towers: pass `tune` text, image or both"
+                verb, them = ("is", "it") if len(given) == 1 else ("are", "them")
+                yield (
+                    f"{' and '.join(given)} {verb} of tuned towers, and none is: leave {them} out, "
+                    f"or pass `tune` text, image or both"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

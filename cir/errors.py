@@ -28,6 +28,8 @@ _REMEDIES: Final = {
     errno.ENOMEM: "free some memory",
 }
 """What to do about each fault of the operating system."""
+_LONGEST_QUOTED: Final = 80
+"""Characters of a text that a message repeats."""
 
 
 def reason_of(error: OSError) -> str:
@@ -45,6 +47,11 @@ def one_line(error: BaseException) -> str:
 def printable(text: str) -> str:
     """A text that any file takes: bytes of a path that are no UTF-8 stand as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def quoted(text: str) -> str:
+    """A text between quotes, of a long one the beginning."""
+    return repr(text) if len(text) <= _LONGEST_QUOTED else f"{text[:_LONGEST_QUOTED]!r}…"
 
 
 def some_of(names: Sequence[str], most: int = 5) -> str:

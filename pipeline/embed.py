@@ -15,7 +15,7 @@ from cir.encoding.encoder import Encoder
 from cir.encoding.loading import load_encoder, require_used
 from cir.encoding.ray_engine import RayEngine, require_ray
 from cir.encoding.staleness import Staleness, staleness
-from cir.errors import UsageError, some_of
+from cir.errors import UsageError, quoted, some_of
 from cir.kept_memory import keep_freed_memory
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT
@@ -179,7 +179,7 @@ def _print(out: Path, encoder: Encoder, done: EmbedSummary) -> None:
     if done.cut:
         console.note(
             f"{len(done.cut):,} texts are longer than the encoder's context and were cut there: "
-            f"{some_of([repr(text) for text in done.cut])}"
+            f"{some_of([quoted(text) for text in done.cut])}"
         )
     if done.skipped:
         _print_skipped(out, done)

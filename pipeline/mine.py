@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 
 from cir import arguments
-from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.manifest import Manifest, write_manifest
 from cir.artefacts.manifest_metadata import Pilot
 from cir.artefacts.pairs import write_pairs
@@ -21,7 +20,7 @@ from cir.data.captions import joined, variants
 from cir.data.dataset import Dataset
 from cir.data.pairs import ProposedPair
 from cir.data.queries import Query
-from cir.encoding.tuned import as_tuned, made_by_tuned
+from cir.encoding.tuned import as_tuned, require_images_of
 from cir.errors import CheckpointError, ManifestError
 from cir.mining.advice import advise
 from cir.mining.manifest import mine_manifest, usable_queries
@@ -99,7 +98,9 @@ def _open(config: MineConfig, processes: Processes) -> _Inputs:
     )
     composer = _composer(config, embeddings)
     queries, left_out = usable_queries(every, embeddings)
-    # Past `_require_encoder`, captions alone can have to be encoded again.
+    texts = [joined(query.captions) for query in queries]
+    embeddings.captions.rows(texts)  # training on the manifest will want them of this store
+    # The images are the store's in any case; of a tuned text tower captions are encoded again.
     embeddings = as_tuned(
         embeddings,
         composer.checkpoint,
@@ -111,7 +112,6 @@ def _open(config: MineConfig, processes: Processes) -> _Inputs:
         workers=0,
         progress=console.RichProgress() if processes.main else SILENT,
     )
-    texts = [joined(query.captions) for query in queries]
     # Composed once: processors may differ in the last bits of a combiner's products.
     vectors = processes.broadcast_from_main(
         lambda: composed_queries(queries, texts, embeddings, composer.combiner, device)
@@ -243,29 +243,8 @@ def _composer(config: MineConfig, embeddings: Embeddings) -> Composer:
     if config.checkpoint is None:
         return untrained_composer(config.query, config.text_share)
     checkpoint = find_checkpoint(config.checkpoint)
-    _require_encoder(checkpoint, embeddings)
+    require_images_of(checkpoint, embeddings, CheckpointError)
     return composer_of(checkpoint)
-
-
-def _require_encoder(checkpoint: Checkpoint, embeddings: Embeddings) -> None:
-    """Raises CheckpointError unless the store is of the encoder that the combiner was trained with.
-
-    That is the encoder of its training store, or CLIP as the checkpoint tuned it. A tuned text
-    tower leaves the images of the training store as they are.
-    """
-    metadata = checkpoint.metadata
-    if made_by_tuned(checkpoint, embeddings):
-        return
-    if metadata.tune in ("none", "text"):
-        metadata.provenance.require_same(
-            embeddings.provenance, str(checkpoint.folder), str(embeddings.path), CheckpointError
-        )
-        return
-    raise CheckpointError(
-        f"{checkpoint.folder} tuned CLIP ({metadata.tune}) and {embeddings.path} is of another "
-        f"encoder: embed again with cir embed --model {metadata.provenance.model} "
-        f"--weights {checkpoint.folder}, and pass that store"
-    )
 
 
 def _require_rows(manifest: Manifest, config: MineConfig) -> None:

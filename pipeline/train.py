@@ -39,12 +39,12 @@ def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
     embeddings = read_fresh(
         config.embeddings, dataset, stale_ok=config.stale_ok, main=processes.main
     )
-    if processes.main:
-        _say_what_is_tuned(config, embeddings)
     progress: Progress = console.RichProgress() if processes.main else SILENT
     epochs: list[int] = []
 
     def show(line: Mapping[str, Any]) -> None:
+        if not epochs:
+            _say_what_is_tuned(config, embeddings)
         epochs.append(line["epoch"])
         console.note(_sentence(line, config.epochs))
 

@@ -64,17 +64,17 @@ def test_all_faults_are_named_at_once() -> None:
         (
             config.TrainConfig,
             {"tune": "none", "layer_decay": 0.5, "encode_batch": 8},
-            "concern tuned towers: pass `tune`",
+            "`layer_decay` and `encode_batch` are of tuned towers, and none is: leave them out",
         ),
         (
             config.TrainConfig,
             {"tune": "none", "checkpoint_activations": True},
-            "`checkpoint_activations` concern",
+            "`checkpoint_activations` is of tuned towers, and none is: leave it out",
         ),
         (
             config.TrainConfig,
             {"tune": "none", "clip_learning_rate": 1e-4, "weights": "clip.pt"},
-            "`weights` and `clip_learning_rate` concern",
+            "`weights` and `clip_learning_rate` are of",
         ),
         (config.TrainConfig, {"ema": 1.0}, "`ema` is 1.0; expected 0 or more, less than 1"),
         (

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from cir.artefacts.rows import KeyedRows, Rows, blocks_of, require_texts
-from cir.errors import StoreError, VectorError
+from cir.errors import StoreError, VectorError, quoted
 from cir.types import NO_ROW
 from cir.workers import pick_threads
 
@@ -38,7 +38,7 @@ class VectorTable(KeyedRows):
         if missing.size:
             raise StoreError(
                 f"the embedding store lacks {missing.size} of {len(keys)} wanted rows, the first "
-                f"{keys[missing[0]]!r}: it was made from another dataset; run cir embed again"
+                f"{quoted(keys[missing[0]])}: it was made from another dataset; run cir embed again"
             )
         return rows
 

@@ -290,6 +290,6 @@ def hold_out(
     if not train or not dev:
         raise DatasetError(
             f"a dev split of {fraction:g} leaves {len(train)} queries to train on and {len(dev)} "
-            f"to choose the best epoch by: expected both above 0"
+            f"to choose the best epoch by: expected both above 0; pass another `dev_fraction`"
         )
     return train, dev

@@ -14,7 +14,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from cir.encoding.encoder import Encoder
-from cir.errors import VectorError
+from cir.errors import VectorError, quoted
 
 _ON_CPU: Final = 32
 """Photos or texts a batch on a CPU: larger ones were measured slower, as they leave the caches."""
@@ -66,7 +66,7 @@ def require_vectors(
     norms = np.linalg.norm(vectors, axis=1)
     wrong = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
     if wrong.size:
-        named = ", ".join(repr(names[row]) for row in wrong[:_NAMED])
+        named = ", ".join(quoted(names[row]) for row in wrong[:_NAMED])
         raise VectorError(
             f"{encoder.provenance.model} in {encoder.precision} gives NaN, infinite or all-zero "
             f"vectors for {wrong.size} of a batch of {len(names)}, as for {named}: "

@@ -33,9 +33,22 @@ def encoder_of_store(
     """
     origin = embeddings.provenance
     encoder = _load(origin, weights, device, precision)
+    found = encoder.provenance
+    if weights is None and (found.model, found.embed_dim) == (origin.model, origin.embed_dim):
+        _require_own_weights(found, embeddings)
     weights_name = str(weights or f"{origin.model} {origin.pretrained}")
     encoder.provenance.require_same(origin, weights_name, str(embeddings.path), StoreError)
     return encoder
+
+
+def _require_own_weights(found: Provenance, embeddings: Embeddings) -> None:
+    """Raises StoreError where a store's weights are not those that its names lead to."""
+    origin = embeddings.provenance
+    if found.weights_sha256 != origin.weights_sha256:
+        raise StoreError(
+            f"{embeddings.path} was embedded with {origin}, which is not {found}: pass the weight "
+            f"file, or the run, that it was embedded with as `weights`"
+        )
 
 
 def require_embedded_with(embeddings: Embeddings, weights: Path, device: torch.device) -> None:

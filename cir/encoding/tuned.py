@@ -13,7 +13,7 @@ from cir.data.queries import Query
 from cir.encoding.origin import encoder_of_checkpoint
 from cir.encoding.refresh import with_captions, with_images
 from cir.encoding.weights import weights_sha256
-from cir.errors import CheckpointError
+from cir.errors import CheckpointError, CirError
 from cir.progress import SILENT, Progress
 
 
@@ -51,9 +51,7 @@ def as_tuned(
     if checkpoint is None or made_by_tuned(checkpoint, embeddings):
         return embeddings
     tune = checkpoint.metadata.tune
-    checkpoint.metadata.provenance.require_same(
-        embeddings.provenance, str(checkpoint.folder), str(embeddings.path), CheckpointError
-    )
+    _require_trained_over(checkpoint, embeddings, CheckpointError)
     if tune == "none":
         return embeddings
     encoder, now = encoder_of_checkpoint(checkpoint, device=device), embeddings
@@ -65,6 +63,44 @@ def as_tuned(
         texts = (text for q in queries for text in texts_of(q.captions))
         now = with_captions(now, encoder, texts, progress=progress)
     return now
+
+
+def require_images_of(
+    checkpoint: Checkpoint, embeddings: Embeddings, error: type[CirError]
+) -> None:
+    """Raises `error` unless a store's images are what a checkpoint's encoder sees.
+
+    A tuned text tower leaves the images of its run's store as they are; a tuned image tower takes
+    a store of its own.
+    """
+    if made_by_tuned(checkpoint, embeddings):
+        return
+    if checkpoint.metadata.tune in ("image", "both"):
+        raise error(
+            f"{checkpoint.folder} has tuned CLIP's image tower, and {embeddings.path} was not "
+            f"embedded with it: {_own_store(checkpoint)}"
+        )
+    _require_trained_over(checkpoint, embeddings, error)
+
+
+def _require_trained_over(
+    checkpoint: Checkpoint, embeddings: Embeddings, error: type[CirError]
+) -> None:
+    """Raises `error` unless a store is of the encoder that a checkpoint was trained over."""
+    origin, store = checkpoint.metadata.provenance, embeddings.provenance
+    if checkpoint.clip is not None and origin != store:
+        raise error(
+            f"{checkpoint.folder} has tuned the {checkpoint.metadata.tune} tower of {origin}, and "
+            f"{embeddings.path} is of {store}: pass the store that it was trained on, or "
+            f"{_own_store(checkpoint)}"
+        )
+    origin.require_same(store, str(checkpoint.folder), str(embeddings.path), error)
+
+
+def _own_store(checkpoint: Checkpoint) -> str:
+    """How to make a store with a checkpoint's encoder."""
+    model, folder = checkpoint.metadata.provenance.model, str(checkpoint.folder)
+    return f"make a store with cir embed `model={model!r}` `weights={folder!r}`"
 
 
 def made_by_tuned(checkpoint: Checkpoint, embeddings: Embeddings) -> bool:

@@ -16,7 +16,7 @@ from cir.encoding.encoder import Encoder
 from cir.encoding.inputs import require_path
 from cir.encoding.origin import encoder_of_store
 from cir.encoding.retriever import Retriever, retriever_of
-from cir.encoding.tuned import made_by_tuned
+from cir.encoding.tuned import made_by_tuned, require_images_of
 from cir.errors import StoreError, UsageError
 from cir.models.composer import find_checkpoint, untrained_composer
 from cir.progress import SILENT, Progress
@@ -176,27 +176,13 @@ def _require_index(index: str) -> None:
 
 
 def require_same_encoder(retriever: Retriever, embeddings: Embeddings) -> None:
-    """Raises StoreError unless a store's images are what the retriever's encoder sees.
-
-    A tuned text tower leaves the images of its run's store as they are; a tuned image tower takes
-    a store of its own.
-    """
+    """Raises StoreError unless a store's images are what the retriever's encoder sees."""
     checkpoint, store = retriever.checkpoint, str(embeddings.path)
     if checkpoint is None or checkpoint.clip is None:
         ours = str(checkpoint.folder) if checkpoint else "the retriever"
         retriever.encoder.provenance.require_same(embeddings.provenance, ours, store, StoreError)
-        return
-    if made_by_tuned(checkpoint, embeddings):
-        return
-    if checkpoint.metadata.tune != "text":
-        raise StoreError(
-            f"{checkpoint.folder} has tuned CLIP's image tower, and {store} was not embedded with "
-            f"it: make a store with cir embed `model={checkpoint.metadata.provenance.model!r}` "
-            f"`weights={str(checkpoint.folder)!r}`"
-        )
-    checkpoint.metadata.provenance.require_same(
-        embeddings.provenance, str(checkpoint.folder), store, StoreError
-    )
+    else:
+        require_images_of(checkpoint, embeddings, StoreError)
 
 
 def _refreshed(

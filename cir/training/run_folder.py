@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from cir.config import REPORT_FILE, RUN_FILE
+from cir.config import REPORT_FILE, RUN_FILE, Tune
 from cir.errors import CheckpointError, ConfigError, UsageError
 from cir.files import folder_written_aside, sweep
 from cir.models.composer import BEST, CHECKPOINTS, LAST
@@ -104,6 +104,8 @@ def require_same_settings(run: Path, settings: Mapping[str, Any]) -> None:
     if not (run / RUN_FILE).is_file():
         raise UsageError(f"no run to resume in {run}: it holds no {RUN_FILE}; leave out `resume`")
     of_run = read_settings(run)
+    if not of_run:
+        raise CheckpointError(f"{run / RUN_FILE} is damaged: it holds no settings of a run")
     names = [name for name in settings if name not in _CHANGEABLE]
     faults = [
         f"`{name}` is {settings[name]}, the run in {run} has {of_run.get(name)}"
@@ -114,13 +116,22 @@ def require_same_settings(run: Path, settings: Mapping[str, Any]) -> None:
         raise ConfigError([*faults, "a run is resumed with its own settings"])
 
 
-def towers(run: Path) -> Any:
+def towers(run: Path) -> Tune | None:
     """The towers that a run tunes, as it recorded them; None where there is no run.
 
     Raises:
         CheckpointError: what it recorded is damaged.
     """
-    return read_settings(run).get("tune") if (run / RUN_FILE).is_file() else None
+    if not (run / RUN_FILE).is_file():
+        return None
+    recorded: Any = read_settings(run).get("tune")
+    if recorded not in get_args(Tune):
+        raise CheckpointError(
+            f"{run / RUN_FILE} is damaged: its `tune` is {recorded!r}; expected one of "
+            f"{', '.join(get_args(Tune))}"
+        )
+    chosen: Tune = recorded
+    return chosen
 
 
 def _same(run: Path, of_run: Mapping[str, Any], settings: Mapping[str, Any], name: str) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
+from cir.data.captions import variants
 from cir.data.dataset import Dataset, hold_out
 from cir.data.queries import Query
 from cir.errors import ConfigError, ManifestError
@@ -48,6 +49,7 @@ def build_train_set(
     Raises:
         ManifestError: the manifest belongs to another store, split or dataset.
         DatasetError: the dataset has no training split, or no query is left for dev or train.
+        StoreError: the store lacks a text that training draws from.
     """
     _require_same_store(manifest, embeddings)
     known, _ = usable_queries(dataset.queries(SPLIT), embeddings)
@@ -61,6 +63,8 @@ def build_train_set(
             f"split: {_MINE_AGAIN} on the whole training split"
         )
     kept = manifest.subset(rows)
+    texts = {text for query in known for text in variants(query.captions)}
+    embeddings.captions.rows(sorted(texts))  # before anything is written
     return TrainSet(
         queries=tuple(by_id[query_id] for query_id in kept.query_ids),
         dev=tuple(dev),

@@ -11,8 +11,9 @@ from cir.artefacts.store import Embeddings
 from cir.data.dataset import Dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
-from cir.encoding.tuned import as_tuned
+from cir.encoding.tuned import as_tuned, require_images_of
 from cir.encoding.weights import weights_sha256
+from cir.errors import CheckpointError, StoreError
 from cir.evaluation.recall import Protocol, evaluate
 from cir.models.combiner import SumCombiner
 from tests.support.checkpoints import saved
@@ -73,6 +74,35 @@ def test_a_store_of_the_tuned_encoder_is_taken_as_it_is(dataset: Dataset, tmp_pa
     store = dataclasses.replace(before, provenance=of_tuned)
     found = as_tuned(store, read_checkpoint(folder), dataset, [], [], device=CPU, workers=0)
     assert found is store
+
+
+@pytest.mark.parametrize("tune", ["text", "both"])
+def test_a_store_of_a_third_encoder_is_refused_with_what_fits(
+    dataset: Dataset, tmp_path: Path, tune: str
+) -> None:
+    encoder = micro_encoder(seed=1)
+    trained_on = random_embeddings(dataset, dim=encoder.dim)
+    folder = saved(
+        tmp_path / "best",
+        SumCombiner(),
+        trained_on.provenance,
+        name="sum",
+        tune=tune,
+        clip=encoder.clip,
+    )
+    other = dataclasses.replace(trained_on.provenance, weights_sha256="f" * 64)
+    store, checkpoint = dataclasses.replace(trained_on, provenance=other), read_checkpoint(folder)
+    own = f"`model='micro'` `weights='{folder}'`"
+    with pytest.raises(CheckpointError, match="pass the store that it was trained on, or") as told:
+        as_tuned(store, checkpoint, dataset, [], [], device=CPU, workers=0)
+    assert str(told.value).endswith(own)
+    assert "f" * 13 not in str(told.value)
+    for of_images in (store, trained_on) if tune == "both" else (store,):
+        with pytest.raises(StoreError) as told_images:
+            require_images_of(checkpoint, of_images, StoreError)
+        assert str(told_images.value).endswith(own)
+    if tune == "text":
+        require_images_of(checkpoint, trained_on, StoreError)
 
 
 def _evaluates(embeddings: Embeddings, dataset: Dataset) -> None:

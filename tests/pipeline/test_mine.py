@@ -300,7 +300,7 @@ def test_a_tuned_combiner_asks_for_vectors_of_the_tuned_encoder(
     combiner, clip = build_combiner("attention-fusion", dim=DIM, hidden=HIDDEN), nn.Linear(3, 2)
     folder = saved(tmp_path / "tuned", combiner, embeddings.provenance, clip=clip)
     asked = MineConfig(**config, query="combiner", checkpoint=folder)
-    with pytest.raises(CheckpointError, match=f"embed again with .* --weights {folder}"):
+    with pytest.raises(CheckpointError, match=f"cir embed .* `weights='{folder}'`"):
         run(asked)
     tuned = dataclasses.replace(
         embeddings.provenance,

@@ -219,9 +219,36 @@ def test_what_is_tuned_by_default_is_recorded_and_resumed(tmp_path, dataset, enc
         assert run(out, dataset, store, epochs=1, resume=True) == out
     with pytest.raises(ConfigError, match="`tune` is none, the run in"):
         run(tuned, dataset, store, epochs=1, tune="none", resume=True)
-    with pytest.raises(ConfigError, match="`layer_decay` concern tuned towers"):
+    with pytest.raises(ConfigError, match="`layer_decay` is of tuned towers, and none is"):
         run(tmp_path / "other", dataset, encoded, epochs=1, layer_decay=0.5)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("recorded", [{"tune": 7}, {"tune": None}, {}, []], ids=str)
+def test_damaged_settings_of_a_run_are_told(tmp_path, straight, dataset, embeddings, recorded):
+    out = shutil.copytree(straight, tmp_path / "run")
+    whole = json.loads((out / "config.json").read_text())
+    damaged = whole | recorded if recorded else recorded
+    (out / "config.json").write_text(json.dumps(damaged))
+    before = contents(out)
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged: "):
+        run(out, dataset, embeddings, resume=True)
+    with pytest.raises((CheckpointError, ConfigError)):
+        run(out, dataset, embeddings, resume=True, tune="none")
+    assert contents(out) == before
+
+
+def test_a_store_without_some_captions_is_refused_before_anything_is_written(
+    tmp_path, dataset, embeddings
+):
+    keys = embeddings.captions.keys[3:]
+    captions = dataclasses.replace(
+        embeddings.captions, keys=keys, vectors=embeddings.captions.vectors[3:]
+    )
+    lacking = dataclasses.replace(embeddings, captions=captions)
+    with pytest.raises(StoreError, match=r"lacks \d of \d+ wanted rows"):
+        run(tmp_path / "run", dataset, lacking)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("tune", TOWERS)
