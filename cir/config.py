@@ -828,8 +828,8 @@ class TrainConfig(Config):
     text_share: float = option(0.5, "Model")
     """Share of the text in the sum that gated-sum starts as."""
     tune: Tune | None = option(None, "Model")
-    """Towers of CLIP that are fine-tuned beside the combiner; by default text for the bundled
-    cir-tiny, none for others."""
+    """Towers of CLIP that are fine-tuned beside the combiner; by default text where the store is of
+    the bundled cir-tiny (or of another cir-tiny whose --weights are given), none for others."""
     weights: Path | None = option(None, "Model")
     """Encoder weights to fine-tune from, where the store was embedded with --weights."""
     layer_decay: float = option(1.0, "Model")

@@ -34,7 +34,7 @@ from tests.benchmarks.study import CLIP4CIR, COLUMNS, FROZEN, Place, Row, figure
 
 ROWS = (
     Row("CLIP4Cir's recipe", {**CLIP4CIR, "learning_rate": 3e-4}),
-    Row("the defaults of cir train", {}),
+    Row("the defaults", {}),
     Row("the same, pairs weighed by trust", {"weighting": "trust"}),
     Row("frozen", FROZEN),
     Row("frozen, hardness weighting", {**FROZEN, "weighting": "hardness"}),

@@ -194,7 +194,7 @@ ROWS = (
         "gated-sum, InfoNCE + bank",
         {**OURS, "loss": "contrastive", "contrast": "batch+bank+reference", "remine": False},
     ),
-    Row("the defaults of cir train", DEFAULTS),
+    Row("the defaults", DEFAULTS),
     Row("the same, top of the band", DEFAULTS, {"sampling": "top"}),
     Row("the same, random negatives", DEFAULTS, {"strategy": "random"}),
     Row("the same, never mined again", {**DEFAULTS, "remine": False}),
