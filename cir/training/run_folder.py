@@ -127,7 +127,7 @@ def towers(run: Path) -> Tune | None:
     recorded: Any = read_settings(run).get("tune")
     if recorded not in get_args(Tune):
         raise CheckpointError(
-            f"{run / RUN_FILE} is damaged: its `tune` is {recorded!r}; expected one of "
+            f"{run / RUN_FILE} is damaged: its tune is {recorded!r}; expected one of "
             f"{', '.join(get_args(Tune))}"
         )
     chosen: Tune = recorded
