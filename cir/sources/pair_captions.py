@@ -24,6 +24,8 @@ _MOST_CHANGES: Final = 2
 
 _Key = tuple[str, frozenset[tuple[str, str]]]
 """Category and attributes of a photo."""
+_Query = tuple[str, _Key]
+"""The reference, and what the photos that fit have."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +55,25 @@ def caption_pairs(
     for photo in sorted(records):
         alike[_key(records[photo])].append(photo)
     rng = np.random.default_rng(seed)
-    worded, left_out, asked = [], [], set[tuple[str, _Key]]()
+    worded, left_out, asked = [], [], set[_Query]()
     for pair in pairs:
         reason = _reason(pair, records, alike)
-        query = None if reason else (pair.reference_id, _key(records[pair.target_id]))
-        if query in asked:
+        if not reason and _query(pair, records) in asked:
             reason = "the query of an earlier pair: its reference, and the same photos fit"
-        if reason or query is None:
+        if reason:
             left_out.append(LeftOutPair(pair, reason))
         else:
-            asked.add(query)
+            asked.add(_query(pair, records))
             worded.append(_worded(pair, records, alike, rng))
     return CaptionedPairs(tuple(worded), tuple(left_out))
 
 
 def _key(record: PhotoRecord) -> _Key:
     return record.category, frozenset(record.attributes.items())
+
+
+def _query(pair: ProposedPair, records: Mapping[str, PhotoRecord]) -> _Query:
+    return pair.reference_id, _key(records[pair.target_id])
 
 
 def _reason(

@@ -195,7 +195,7 @@ class TextTower:
         Args:
             encoder: Its text tower is tuned.
             texts: The text of each row of the store's table.
-            encode_batch: Texts encoded at once, at most; None keeps the graph of a step's all.
+            encode_batch: Texts encoded at once, at most; None keeps one graph of a step's.
         """
         self._encoder = encoder
         self._tokens = encoder.tokenize(texts)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, cast, get_args
 
 from cir.config import REPORT_FILE, RUN_FILE, Tune
 from cir.errors import CheckpointError, ConfigError, UsageError
@@ -124,14 +124,13 @@ def towers(run: Path) -> Tune | None:
     """
     if not (run / RUN_FILE).is_file():
         return None
-    recorded: Any = read_settings(run).get("tune")
+    recorded = read_settings(run).get("tune")
     if recorded not in get_args(Tune):
         raise CheckpointError(
             f"{run / RUN_FILE} is damaged: its tune is {recorded!r}; expected one of "
             f"{', '.join(get_args(Tune))}"
         )
-    chosen: Tune = recorded
-    return chosen
+    return cast("Tune", recorded)
 
 
 def _same(run: Path, of_run: Mapping[str, Any], settings: Mapping[str, Any], name: str) -> bool:

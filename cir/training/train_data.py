@@ -9,7 +9,7 @@ import numpy as np
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
-from cir.data.captions import variants
+from cir.data.captions import joined, variants
 from cir.data.dataset import Dataset, hold_out
 from cir.data.queries import Query
 from cir.errors import ConfigError, ManifestError
@@ -49,7 +49,7 @@ def build_train_set(
     Raises:
         ManifestError: the manifest belongs to another store, split or dataset.
         DatasetError: the dataset has no training split, or no query is left for dev or train.
-        StoreError: the store lacks a text that training draws from.
+        StoreError: the store lacks a text that training draws from, or dev is judged by.
     """
     _require_same_store(manifest, embeddings)
     known, _ = usable_queries(dataset.queries(SPLIT), embeddings)
@@ -63,15 +63,22 @@ def build_train_set(
             f"split: {_MINE_AGAIN} on the whole training split"
         )
     kept = manifest.subset(rows)
-    texts = {text for query in known for text in variants(query.captions)}
-    embeddings.captions.rows(sorted(texts))  # before anything is written
+    queries = tuple(by_id[query_id] for query_id in kept.query_ids)
+    _require_texts(queries, dev, embeddings)
     return TrainSet(
-        queries=tuple(by_id[query_id] for query_id in kept.query_ids),
+        queries=queries,
         dev=tuple(dev),
         galleries=dataset.galleries(SPLIT),
         manifest=kept,
         mining=_mining_options(manifest),
     )
+
+
+def _require_texts(train: Sequence[Query], dev: Sequence[Query], embeddings: Embeddings) -> None:
+    """Raises StoreError where a text is missing that training draws from, or dev is judged by."""
+    drawn = {text for query in train for text in variants(query.captions)}
+    judged = {joined(query.captions) for query in dev}
+    embeddings.captions.rows(sorted(drawn | judged))
 
 
 def _mining_options(manifest: Manifest) -> MiningOptions:

@@ -22,6 +22,18 @@ from tests.support.micro import micro_encoder
 from tests.support.worlds import random_embeddings
 
 
+def tuned_checkpoint(folder: Path, store: Embeddings, encoder: Encoder, tune: str) -> Path:
+    """A checkpoint trained on a store, with what its encoder became."""
+    return saved(
+        folder / "best",
+        SumCombiner(),
+        store.provenance,
+        name="sum",
+        tune=tune,
+        clip=encoder.clip,
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tune", ["text", "image", "both"])
 def test_a_tuned_encoder_gives_the_vectors_anew(
@@ -30,14 +42,7 @@ def test_a_tuned_encoder_gives_the_vectors_anew(
     """Only the tuned tower's vectors change, and they are the tuned encoder's own."""
     encoder = micro_encoder(seed=1)
     embeddings = random_embeddings(dataset, dim=encoder.dim)
-    folder = saved(
-        tmp_path / "best",
-        SumCombiner(),
-        embeddings.provenance,
-        name="sum",
-        tune=tune,
-        clip=encoder.clip,
-    )
+    folder = tuned_checkpoint(tmp_path, embeddings, encoder, tune)
     asked: list[Path] = []
 
     def load(model: str, *, weights: Path, **_: object) -> Encoder:
@@ -62,13 +67,7 @@ def test_a_tuned_encoder_gives_the_vectors_anew(
 def test_a_store_of_the_tuned_encoder_is_taken_as_it_is(dataset: Dataset, tmp_path: Path) -> None:
     encoder = micro_encoder(seed=1)
     before = random_embeddings(dataset, dim=encoder.dim)
-    folder = saved(
-        tmp_path / "best",
-        SumCombiner(),
-        before.provenance,
-        name="sum",
-        clip=encoder.clip,
-    )
+    folder = tuned_checkpoint(tmp_path, before, encoder, "both")
     digest = weights_sha256(encoder.clip.state_dict())
     of_tuned = dataclasses.replace(before.provenance, pretrained="best", weights_sha256=digest)
     store = dataclasses.replace(before, provenance=of_tuned)
@@ -82,14 +81,7 @@ def test_a_store_of_a_third_encoder_is_refused_with_what_fits(
 ) -> None:
     encoder = micro_encoder(seed=1)
     trained_on = random_embeddings(dataset, dim=encoder.dim)
-    folder = saved(
-        tmp_path / "best",
-        SumCombiner(),
-        trained_on.provenance,
-        name="sum",
-        tune=tune,
-        clip=encoder.clip,
-    )
+    folder = tuned_checkpoint(tmp_path, trained_on, encoder, tune)
     other = dataclasses.replace(trained_on.provenance, weights_sha256="f" * 64)
     store, checkpoint = dataclasses.replace(trained_on, provenance=other), read_checkpoint(folder)
     own = f"`model='micro'` `weights='{folder}'`"
