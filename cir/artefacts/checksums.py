@@ -23,6 +23,10 @@ _WINDOW: Final = 1 << 20
 """Bytes in which the checksum is looked for at once, from the end of a file on."""
 _CHUNK: Final = 1 << 20
 """Bytes hashed at once."""
+_DIGITS: Final = 64
+"""Of a SHA-256, in hexadecimal."""
+_DIGITS_SHOWN: Final = 12
+"""Enough for a reader to tell files apart."""
 
 
 class ChecksumError(ValueError):
@@ -127,3 +131,9 @@ def _chunks(file: BufferedIOBase, start: int, end: int) -> Iterator[bytes]:
     while left and (chunk := file.read(min(_CHUNK, left))):
         left -= len(chunk)
         yield chunk
+
+
+def shortened(value: object) -> str:
+    """A value for people to read: of a SHA-256 the first digits, of anything else all of it."""
+    text = str(value)
+    return f"{text[:_DIGITS_SHOWN]}…" if len(text) == _DIGITS else text

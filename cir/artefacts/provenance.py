@@ -1,13 +1,9 @@
 """Where vectors come from: enough to notice those of another encoder."""
 
 from dataclasses import asdict, dataclass
-from typing import Final
 
+from cir.artefacts.checksums import shortened
 from cir.errors import CirError
-
-_SHOWN: Final = 12
-"""Digits of a digest that messages show."""
-_DIGEST: Final = 64
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,7 @@ class Provenance:
     """Components of a vector."""
 
     def __str__(self) -> str:
-        return f"{self.model} {self.pretrained} (weights {self.weights_sha256[:_SHOWN]}…)"
+        return f"{self.model} {self.pretrained} (weights {shortened(self.weights_sha256)})"
 
     def require_same(
         self, other: "Provenance", ours: str, theirs: str, error: type[CirError]
@@ -43,13 +39,7 @@ class Provenance:
         differing = [name for name in here if here[name] != there[name]]
         if differing:
             values = ", ".join(
-                f"{name} {_shown(here[name])} here and {_shown(there[name])} there"
+                f"{name} {shortened(here[name])} here and {shortened(there[name])} there"
                 for name in differing
             )
             raise error(f"{ours} and {theirs} come from different encoders: {values}")
-
-
-def _shown(value: object) -> str:
-    """A value, of a digest the beginning."""
-    text = str(value)
-    return f"{text[:_SHOWN]}…" if len(text) == _DIGEST else text

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from cir.artefacts.checkpoint import Checkpoint
+from cir.artefacts.checksums import shortened
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
 from cir.encoding.encoder import Encoder
@@ -67,9 +68,9 @@ def require_embedded_with(embeddings: Embeddings, weights: Path, device: torch.d
     found = _load(origin, weights, device).provenance
     if found.weights_sha256 != origin.weights_sha256:
         raise StoreError(
-            f"{embeddings.path} was embedded with weights {origin.weights_sha256[:12]}… "
+            f"{embeddings.path} was embedded with weights {shortened(origin.weights_sha256)} "
             f"({origin.model} {origin.pretrained}), not with those of {weights}, "
-            f"{found.weights_sha256[:12]}…: make a store with "
+            f"{shortened(found.weights_sha256)}: make a store with "
             f"cir embed `model={origin.model!r}` `weights={str(weights)!r}`"
         )
 
@@ -97,9 +98,9 @@ def encoder_of_checkpoint(
     if encoder.provenance.weights_sha256 != origin.weights_sha256:
         raise CheckpointError(
             f"{checkpoint.folder} was trained over {origin.model} {origin.pretrained} with weights "
-            f"{origin.weights_sha256[:12]}…, and {weights or 'those published'} are "
-            f"{encoder.provenance.weights_sha256[:12]}…: pass the file that the store was embedded "
-            f"with as `weights`"
+            f"{shortened(origin.weights_sha256)}, and {weights or 'those published'} are "
+            f"{shortened(encoder.provenance.weights_sha256)}: pass the file that the store was "
+            f"embedded with as `weights`"
         )
     return encoder
 

@@ -17,7 +17,7 @@ from cir.reporting.manifest_tables import (
     shares_row,
     spread,
 )
-from cir.reporting.pages import SHA_SHOWN, PageTable, shown
+from cir.reporting.pages import PageTable, shown
 from cir.reporting.text_bars import text_histogram
 from cir.types import KINDS
 
@@ -27,7 +27,6 @@ MOST_CHANGED: Final = 10
 CHANGE: Final = "change of distance"
 _OUTER: Final = PERCENTILES[::2]
 """Percentiles that leave room for the means before and after."""
-_SHA_LENGTH: Final = 64
 _WORTH_A_NOTE: Final = {
     "split": "mined from different splits",
     "embeddings_sha256": "mined from different embedding stores",
@@ -58,7 +57,7 @@ def comparison_notes(first: Manifest, second: Manifest) -> list[str]:
     """What makes the two less than comparable, a line each."""
     differing = differences(first.metadata, second.metadata)
     return [
-        f"note: {text} ({_setting(differing[name][0])}, then {_setting(differing[name][1])})"
+        f"note: {text} ({shown(differing[name][0])}, then {shown(differing[name][1])})"
         for name, text in _WORTH_A_NOTE.items()
         if name in differing
     ]
@@ -77,7 +76,7 @@ def queries_table(first: Manifest, second: Manifest, joined: ManifestComparison)
 def differences_table(first: Manifest, second: Manifest) -> PageTable:
     """Where the metadata differ."""
     differing = differences(first.metadata, second.metadata)
-    rows = [(name, _setting(was), _setting(now)) for name, (was, now) in differing.items()]
+    rows = [(name, shown(was), shown(now)) for name, (was, now) in differing.items()]
     notes = () if rows else ("Mined with the same options from the same vectors.",)
     return PageTable("What they were mined with", ("option", BEFORE, AFTER), rows, notes)
 
@@ -172,9 +171,3 @@ def _moved(
     figures = (moved.mean(), *np.percentile(moved, _OUTER))
     means = (f"{values.mean():,.{digits}f}" for values in (was, now))
     return (name, *means, *(f"{figure:+,.{digits}f}" for figure in figures))
-
-
-def _setting(value: Any) -> str:
-    """A setting; of a SHA-256 the first digits."""
-    text = shown(value)
-    return text[:SHA_SHOWN] if len(text) == _SHA_LENGTH else text

@@ -19,7 +19,7 @@ from cir.reporting.album import Album, Photo
 from cir.reporting.cards import Card
 from cir.reporting.manifest_charts import comparison_charts, manifest_charts
 from cir.reporting.manifest_tables import MOST_USED, described, percent
-from cir.reporting.pages import SHA_SHOWN, Figure, counted, shown, write_page
+from cir.reporting.pages import Figure, counted, shown, write_page
 from cir.reporting.triplets import (
     CHANGED_TAG,
     HARDEST_TAG,
@@ -278,8 +278,8 @@ def _origin(metadata: ManifestMetadata) -> dict[str, Any]:
         "epoch": metadata.epoch,
         "encoder": metadata.provenance.model,
         "pretrained": metadata.provenance.pretrained,
-        "embedding store": metadata.embeddings_sha256[:SHA_SHOWN],
-        "checkpoint": (metadata.checkpoint_sha256 or "–")[:SHA_SHOWN],
+        "embedding store": metadata.embeddings_sha256,
+        "checkpoint": metadata.checkpoint_sha256,
         "cir": metadata.cir_version,
     }
 

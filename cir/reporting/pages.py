@@ -10,12 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from cir import __version__
+from cir.artefacts.checksums import shortened
 from cir.files import written_aside
 
 PARTS_CSS: Final = Path(__file__).parent / "templates" / "parts.css"
 """The style of what all pages share, that of the server among them."""
-SHA_SHOWN: Final = 12
-"""Digits of a SHA-256 that tell files apart well enough for a reader."""
 
 
 _SEPARATORS: Final = re.compile(r"(?<=[/+,_=:|])(?=\S)|(?<=\w)(?=-\w)")
@@ -74,14 +73,14 @@ def percents(figures: Mapping[str, float]) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """A setting as text for a reader."""
+    """A setting as text for a reader; of a SHA-256 the first digits."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(shown(each) for each in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else shortened(value)
 
 
 def breakable(text: str) -> Markup:

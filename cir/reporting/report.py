@@ -28,7 +28,6 @@ from cir.reporting.examples import OUTCOMES, SHOWN_IMAGES, Examples, draw_exampl
 from cir.reporting.held_out import held_out
 from cir.reporting.judged import PLAIN_SUM, Judged, judged, judged_in, judged_tables
 from cir.reporting.pages import (
-    SHA_SHOWN,
     Figure,
     PageTable,
     counted,
@@ -271,9 +270,9 @@ def _settings(run: RunRecord, embeddings: Embeddings) -> list[tuple[str, list[tu
         "pretrained": metadata.provenance.pretrained,
         "preprocess": metadata.provenance.preprocess,
         "dimension": metadata.dim,
-        "encoder weights": metadata.provenance.weights_sha256[:SHA_SHOWN],
-        "embedding store": embeddings.sha256[:SHA_SHOWN],
-        "best checkpoint": run.checkpoint.sha256[:SHA_SHOWN],
+        "encoder weights": metadata.provenance.weights_sha256,
+        "embedding store": embeddings.sha256,
+        "best checkpoint": run.checkpoint.sha256,
         "images skipped": len(embeddings.skipped),
         "cir": metadata.cir_version,
     }

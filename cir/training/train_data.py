@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from cir.artefacts.checksums import shortened
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
@@ -98,9 +99,10 @@ def _require_same_store(manifest: Manifest, embeddings: Embeddings) -> None:
     )
     if metadata.embeddings_sha256 != embeddings.sha256:
         raise ManifestError(
-            f"the manifest was mined from a store with SHA-256 {metadata.embeddings_sha256[:12]}…; "
-            f"{embeddings.path} has {embeddings.sha256[:12]}…: {_MINE_AGAIN} on it, or pass the "
-            f"store it came from as `embeddings`"
+            f"the manifest was mined from a store with SHA-256 "
+            f"{shortened(metadata.embeddings_sha256)}; {embeddings.path} has "
+            f"{shortened(embeddings.sha256)}: {_MINE_AGAIN} on it, or pass the store it came from "
+            f"as `embeddings`"
         )
     if metadata.split != SPLIT:
         raise ManifestError(

@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Final, get_args
 
+from cir.artefacts.checksums import shortened
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
 from cir.config import MilvusKind
@@ -119,7 +120,8 @@ def require_filled(collection: Collection, embeddings: Embeddings, gallery: Gall
     if record.store_sha256 != embeddings.sha256:
         raise StoreError(
             f"{address} was filled from another store than {store} (SHA-256 "
-            f"{record.store_sha256[:12]} there, {embeddings.sha256[:12]} here): run {push}"
+            f"{shortened(record.store_sha256)} there, {shortened(embeddings.sha256)} here): "
+            f"run {push}"
         )
     if record.categories_sha256 != categories_sha256(gallery):
         raise StoreError(
