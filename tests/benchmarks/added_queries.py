@@ -1,14 +1,15 @@
 """What new queries from mined pairs are worth, beside as many from random pairs, and none.
 
     python -m tests.benchmarks.added_queries --out runs/added [--count 9000] [--seeds 5] [--jobs 2]
+    python -m tests.benchmarks.added_queries --out runs/added --count 30000 --offered 6 --uses 40
 
 Needs the photo catalogue, as tests.benchmarks.study does. For each seed: the defaults of `cir
 train` on the dataset as it is; pairs mined with that run's combiner, and random pairs (a reference
 of the queries, and any photo of its category in the training split that is no target of it yet);
 both worded from the catalogue's attributes by `cir data caption-pairs`, and the first --count of
-each added by `cir data add-queries`; the same training on each dataset, mined anew. Vectors are
-those of cir-tiny, frozen. Added queries make epochs longer, by the same for both. What is done is
-not done again.
+each added by `cir data add-queries`; the same training on each dataset, mined anew. The encoder is
+cir-tiny, whose text tower the defaults tune. Added queries make epochs longer, by the same for
+both. What is done is not done again.
 
 Prints a Markdown table: `targets` are photos that fit an added query, on average, and `worded` is
 the share of pairs whose attributes can be put into words. Recalls are means and standard deviations
@@ -38,11 +39,9 @@ from tests.benchmarks.photos import prepared
 from tests.benchmarks.study import COLUMNS, Place, Row, at_once, figures, run, spread
 
 DEFAULTS = Row("defaults", {})
-RANDOM, MINED = "random", "mined"
-OFFERED = {RANDOM: 12, MINED: 4}
-"""Pairs for each query that is to be added: the attributes of many cannot be worded."""
-USES = 8
-"""Pairs that a photo may be in: the first of every reference come before the second of any."""
+SOURCES = RANDOM, MINED = "random", "mined"
+RANDOM_OFFERED = 12
+"""Random pairs for each query that is to be added: the attributes of most cannot be worded."""
 
 
 def main() -> None:
@@ -50,6 +49,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=9000, help="queries to add")
+    parser.add_argument("--offered", type=int, help="mined pairs for each of them", default=4)
+    parser.add_argument("--uses", type=int, help="mined pairs that a photo may be in", default=8)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, a thread each")
@@ -60,7 +61,12 @@ def main() -> None:
     plain = Place(options.out / "none", dataset, embeddings, options.epochs, options.device)
     seeds = range(options.seeds)
     at_once(options.jobs, run, [(plain, DEFAULTS, seed) for seed in seeds])
-    added = [Added(plain, source, options.count, seed) for seed in seeds for source in OFFERED]
+    offered = {RANDOM: RANDOM_OFFERED * options.count, MINED: options.offered * options.count}
+    added = [
+        Added(plain, source, options.count, seed, offered[source], options.uses)
+        for seed in seeds
+        for source in SOURCES
+    ]
     for each in added:
         each.make()
     store = with_captions(plain, added)
@@ -82,6 +88,11 @@ class Added:
     source: str
     count: int
     seed: int
+    offered: int
+    """Pairs that are to be worded."""
+    uses: int
+    """Mined pairs that a photo may be in: the first of every reference come before the second of
+    any."""
 
     @property
     def folder(self) -> Path:
@@ -90,11 +101,6 @@ class Added:
     @property
     def dataset(self) -> Path:
         return self.folder / f"dataset-{self.seed}"
-
-    @property
-    def offered(self) -> int:
-        """Pairs that are to be worded."""
-        return OFFERED[self.source] * self.count
 
     def file(self, name: str) -> Path:
         """A file of pairs."""
@@ -120,7 +126,9 @@ class Added:
         )
         held = read_pairs(worded)
         if len(held.pairs) < self.count:
-            raise SystemExit(f"{worded} holds {len(held.pairs)} pairs: pass a lower --count")
+            raise SystemExit(
+                f"{worded} holds {len(held.pairs)} pairs: pass a lower --count or more --offered"
+            )
         write_pairs(held.pairs[: self.count], first, held.metadata)
         add_queries.run(
             AddQueriesConfig(
@@ -137,7 +145,7 @@ def propose(added: Added, out: Path) -> None:
         out=added.file("mined"),
         propose=out,
         propose_count=added.offered,
-        propose_uses=USES,
+        propose_uses=added.uses,
         seed=added.seed,
         sampling="top",
         device=added.plain.device,
@@ -196,7 +204,7 @@ def table(plain: Place, added: Sequence[Added]) -> Iterator[str]:
     yield "|---|" + "---:|" * (len(heads) + 2)
     seeds = sorted({each.seed for each in added})
     yield f"| none | | | {recalls(plain.out, seeds)} |"
-    for source in OFFERED:
+    for source in SOURCES:
         own = [each for each in added if each.source == source]
         worded = [read_pairs(each.file("worded")).pairs for each in own]
         firsts = [read_pairs(each.file("added")).pairs for each in own]
