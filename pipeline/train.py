@@ -10,6 +10,7 @@ from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import Embeddings
 from cir.config import REPORT_FILE, RUN_FILE, TrainConfig
 from cir.data.dataset import Dataset
+from cir.models.composer import find_checkpoint
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.reporting.doubts import doubts
@@ -96,8 +97,8 @@ def _print_results(
     folder: Path, dataset: Dataset, embeddings: Embeddings, progress: Progress
 ) -> None:
     """Prints the table of the epochs and writes the report."""
-    lines, settings = RunLog(folder).lines, read_settings(folder)
-    _print_epochs(lines)
+    settings, best = read_settings(folder), find_checkpoint(folder).metadata.epoch
+    _print_epochs(RunLog(folder).lines, best)
     report = write_report(
         folder / REPORT_FILE,
         folder,
@@ -107,7 +108,6 @@ def _print_results(
         command=command(TrainConfig, settings),
         progress=progress,
     )
-    best = _best(lines)
     console.note(f"best epoch: {best}, in {folder}/checkpoints/best; report: {report}")
     for doubt in doubts(best, len(held_out(settings, dataset, embeddings))):
         console.note(f"note: {doubt}")
@@ -119,8 +119,7 @@ def _sentence(line: Mapping[str, Any], epochs: int) -> str:
     return f"epoch {line['epoch']}/{epochs}{loss}  dev {recalls}  {_seconds(line)} s"
 
 
-def _print_epochs(lines: list[dict[str, Any]]) -> None:
-    best = _best(lines)
+def _print_epochs(lines: list[dict[str, Any]], best: int) -> None:
     columns = ("epoch", "loss", "active", *(f"dev {name}" for name in _SHOWN))
     console.table(
         "Epochs",
@@ -150,8 +149,3 @@ def _seconds(line: Mapping[str, Any]) -> str:
 
 def _recalls(dev: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(f"{dev[name]:.2f}" for name in _SHOWN)
-
-
-def _best(lines: list[dict[str, Any]]) -> int:
-    """The epoch whose weights are in checkpoints/best: the first of the best."""
-    return max(range(len(lines)), key=lambda epoch: float(lines[epoch]["dev"]["headline"]))

@@ -5,7 +5,6 @@ of a machine and a day, and are kept with both in a file of their own.
 """
 
 import json
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -81,6 +80,11 @@ class EpochMetrics:
 _LOSSES: Final = tuple(field.name for field in fields(EpochLosses))
 
 
+def _standing(dev: Mapping[str, float]) -> tuple[float, float]:
+    """By what epochs are compared: the headline, and of equal ones, as where it is full, R@1."""
+    return dev["headline"], dev["R@1"]
+
+
 class RunLog:
     """The lines of a run's `metrics.jsonl`, one an epoch from epoch 0 on, and its `times.jsonl`."""
 
@@ -105,14 +109,17 @@ class RunLog:
         """Epochs on record, epoch 0 included."""
         return len(self._figures)
 
-    def best_headline(self) -> float:
-        """The best dev headline so far; minus infinity where nothing is on record."""
-        return max((line["dev"]["headline"] for line in self._figures), default=-math.inf)
+    def is_best(self, dev: Mapping[str, float]) -> bool:
+        """Whether an epoch with these figures is better than every epoch on record."""
+        return all(_standing(dev) > standing for standing in self._standings())
 
     def epochs_since_best(self) -> int:
-        """Epochs on record after the first with the best dev headline."""
-        headlines = [line["dev"]["headline"] for line in self._figures]
-        return len(headlines) - 1 - headlines.index(max(headlines)) if headlines else 0
+        """Epochs on record after the first of the best."""
+        standings = self._standings()
+        return len(standings) - 1 - standings.index(max(standings)) if standings else 0
+
+    def _standings(self) -> list[tuple[float, float]]:
+        return [_standing(line["dev"]) for line in self._figures]
 
     def keep(self, epochs: int) -> None:
         """Drops the lines of later epochs, which are about to be trained again."""

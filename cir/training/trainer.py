@@ -313,7 +313,7 @@ class Trainer:
     def _complete_epoch(self, metrics: EpochMetrics) -> None:
         """Saves the best checkpoint, mines, and writes the line of an epoch that is saved."""
         epoch = metrics.epoch
-        if metrics.dev["headline"] > self._log.best_headline():
+        if self._log.is_best(metrics.dev):
             self._checkpoints.save(BEST, ResumeState(epoch, self._clock.seconds(), metrics))
         manifest = self._mine(epoch)
         plain = self._evaluate(SumCombiner(), "sum") if epoch == 0 else None

@@ -1,11 +1,17 @@
-"""What the seconds of an epoch go to, across interruptions."""
+"""Which epoch is the best, and what the seconds of one go to, across interruptions."""
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from cir.training import metrics_log
-from cir.training.metrics_log import Clock
+from cir.training.metrics_log import Clock, EpochMetrics, RunLog
+
+BETTER = {
+    "a higher headline, whatever R@1": ((90.0, 50.0), (90.1, 40.0)),
+    "the same headline, and more found first": ((100.0, 50.0), (100.0, 50.1)),
+}
 
 
 @pytest.fixture
@@ -45,3 +51,39 @@ def test_a_part_that_fails_is_counted(now: list[float]) -> None:
         now[0] += 2
         raise KeyError
     assert clock.seconds()["parts"]["evaluate"] == 2.0
+
+
+def log_of(folder: Path, *standings: tuple[float, float]) -> RunLog:
+    """The log of a run whose epochs have these headlines and R@1."""
+    log = RunLog(folder)
+    for epoch, standing in enumerate(standings):
+        line = EpochMetrics(epoch, losses=None, dev=dev_of(standing), manifest=None)
+        log.append(line, Clock().seconds(), machine="")
+    return log
+
+
+def dev_of(standing: tuple[float, float]) -> dict[str, float]:
+    return dict(zip(("headline", "R@1"), standing, strict=True))
+
+
+@pytest.mark.parametrize("name", BETTER)
+def test_an_epoch_is_better_by(tmp_path: Path, name: str) -> None:
+    before, after = BETTER[name]
+    assert log_of(tmp_path / "one", before).is_best(dev_of(after))
+    assert not log_of(tmp_path / "other", after).is_best(dev_of(before))
+
+
+def test_an_equal_epoch_is_no_better(tmp_path: Path) -> None:
+    log = log_of(tmp_path, (90.0, 50.0), (80.0, 60.0), (90.0, 50.0))
+    assert not log.is_best(dev_of((90.0, 50.0)))
+    assert log.epochs_since_best() == 2
+
+
+def test_patience_counts_from_the_epoch_that_finds_more_first(tmp_path: Path) -> None:
+    assert log_of(tmp_path, (100.0, 50.0), (100.0, 55.0), (100.0, 52.0)).epochs_since_best() == 1
+
+
+def test_the_first_epoch_is_the_best_of_none(tmp_path: Path) -> None:
+    log = log_of(tmp_path)
+    assert log.is_best(dev_of((0.0, 0.0)))
+    assert log.epochs_since_best() == 0
