@@ -4,8 +4,6 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
-
 from cir import arguments
 from cir.config import TINY, PretrainConfig
 from cir.data.dataset import Dataset
@@ -35,12 +33,16 @@ def run(config: PretrainConfig) -> Path:
     device = pick_device(config.device)
     seed_all(config.seed)
     encoder = untrained_encoder(TINY, preprocess=_PREPROCESS, device=device)
-    _train(encoder, config)
-    _print(config.out, _measure(config, device))
+    train(encoder, config)
+    written = load_encoder(
+        TINY, pretrained=None, weights=config.out, preprocess=_PREPROCESS, device=device
+    )
+    _print(config.out, measure(written, config))
     return config.out
 
 
-def _train(encoder: Encoder, config: PretrainConfig) -> None:
+def train(encoder: Encoder, config: PretrainConfig) -> None:
+    """Trains an encoder of any architecture, and writes its weights after each epoch."""
     started = time.perf_counter()
     files, corpus = _training_photos(config)
     photos = read_squares(
@@ -90,11 +92,8 @@ def _schedule(config: PretrainConfig) -> PretrainingSchedule:
     )
 
 
-def _measure(config: PretrainConfig, device: torch.device) -> TitleRecall:
-    """The recall of the file that was written, on the catalogue photos that were held out."""
-    encoder = load_encoder(
-        TINY, pretrained=None, weights=config.out, preprocess=_PREPROCESS, device=device
-    )
+def measure(encoder: Encoder, config: PretrainConfig) -> TitleRecall:
+    """The recall of an encoder on the catalogue photos that were held out."""
     records, dataset = read_records(config.catalog, _HELD_OUT), Dataset(config.catalog)
     return title_recall(
         encoder,
