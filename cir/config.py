@@ -1151,6 +1151,14 @@ class ReportConfig(Config):
     """HTML file; report.html in the run folder, replacing any, by default."""
     overwrite: bool = option(False, "Files")
     """Replace a file in --out that exists."""
+    device: Device = option("auto", "Machine")
+    """auto takes the GPU where there is one."""
+    workers: int | None = option(None, "Machine")
+    """Processes that decode images where a tuned encoder re-embeds; one a core, at most 8."""
+
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
+        yield from _below(self, 0, "workers")
 
     def written(self) -> dict[str, tuple[Path, Artefact]]:
         """What the command writes: by default the page in the run folder."""

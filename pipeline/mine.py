@@ -31,6 +31,7 @@ from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.runtime import pick_device
 from cir.training.pilot import WITHOUT_PILOT, SamplingPilot
+from cir.training.train_data import SPLIT
 from pipeline import console, mined_tables
 from pipeline.claims import claims_outputs
 from pipeline.stores import read_fresh
@@ -74,15 +75,15 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
     if config.advise:
         _advise(config, inputs)
         return config.embeddings
+    pairs = _proposed(config, inputs)
     pilot = _pilot(config, inputs)
     started = time.perf_counter()
     manifest = _mine(config, inputs, pilot)
     seconds = time.perf_counter() - started
-    pairs = _proposed(config, inputs)
     if processes.main:
+        write_manifest(manifest, config.out)
         if config.propose:
             write_pairs(pairs, config.propose, _origin(config, manifest))
-        write_manifest(manifest, config.out)
         mined_tables.print_manifest(manifest, config, seconds, inputs.skipped, inputs.device)
         if config.propose:
             mined_tables.print_pairs(pairs, config)
@@ -99,7 +100,8 @@ def _open(config: MineConfig, processes: Processes) -> _Inputs:
     composer = _composer(config, embeddings)
     queries, left_out = usable_queries(every, embeddings)
     texts = [joined(query.captions) for query in queries]
-    embeddings.captions.rows(texts)  # training on the manifest will want them of this store
+    if config.split == SPLIT:  # training on the manifest will want them all of this store
+        embeddings.captions.rows([text for q in queries for text in variants(q.captions)])
     # The images are the store's in any case; of a tuned text tower captions are encoded again.
     embeddings = as_tuned(
         embeddings,
@@ -107,7 +109,7 @@ def _open(config: MineConfig, processes: Processes) -> _Inputs:
         dataset,
         queries,
         (),
-        texts_of=variants,  # a pilot trains on these
+        texts_of=variants if _is_open(config) and not config.advise else _alone,
         device=device,
         workers=0,
         progress=console.RichProgress() if processes.main else SILENT,
@@ -119,6 +121,11 @@ def _open(config: MineConfig, processes: Processes) -> _Inputs:
     return _Inputs(
         dataset, queries, left_out, galleries, embeddings, composer, vectors, device, processes
     )
+
+
+def _alone(captions: Sequence[str]) -> tuple[str]:
+    """The one text that a query is composed of; a pilot trains on all `variants`."""
+    return (joined(captions),)
 
 
 def _mine(config: MineConfig, inputs: _Inputs, pilot: Pilot | None) -> Manifest:
@@ -181,7 +188,7 @@ def _is_open(config: MineConfig) -> bool:
     a pilot trains on the split that training will.
     """
     settled = config.strategy == "random" or config.index in APPROXIMATE_INDEXES
-    return config.sampling == "auto" and config.split == "train" and not settled
+    return config.sampling == "auto" and config.split == SPLIT and not settled
 
 
 def _advise(config: MineConfig, inputs: _Inputs) -> None:

@@ -27,6 +27,8 @@ def run(config: ReportConfig) -> Path:
         read_embeddings(config.embeddings or recorded_path(config.run, settings, "embeddings")),
         title=f"Training run {config.run.resolve().name}",
         command=command(TrainConfig, settings),
+        device=config.device,
+        workers=config.workers,
         progress=console.RichProgress(),
     )
     console.note(f"report: {report}")

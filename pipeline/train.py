@@ -61,8 +61,9 @@ def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
     if not processes.main:
         return folder
     if config.resume and not epochs:
-        console.note(f"{folder} had finished its {config.epochs} epochs: nothing was left to train")
-    _print_results(folder, dataset, embeddings, progress)
+        done = RunLog(folder).epochs - 1
+        console.note(f"{folder} is at its end after {done} epochs: nothing was left to train")
+    _print_results(config, dataset, embeddings, progress)
     return folder
 
 
@@ -94,9 +95,10 @@ def _found_again(config: TrainConfig) -> TrainConfig:
 
 
 def _print_results(
-    folder: Path, dataset: Dataset, embeddings: Embeddings, progress: Progress
+    config: TrainConfig, dataset: Dataset, embeddings: Embeddings, progress: Progress
 ) -> None:
     """Prints the table of the epochs and writes the report."""
+    folder = config.out
     settings, best = read_settings(folder), find_checkpoint(folder).metadata.epoch
     _print_epochs(RunLog(folder).lines, best)
     report = write_report(
@@ -106,6 +108,8 @@ def _print_results(
         embeddings,
         title=f"Training run {folder.resolve().name}",
         command=command(TrainConfig, settings),
+        device=config.device,
+        workers=config.workers,
         progress=progress,
     )
     console.note(f"best epoch: {best}, in {folder}/checkpoints/best; report: {report}")

@@ -40,6 +40,8 @@ _COLUMNS: Final = {
 _NEEDED: Final = ("reference_id", "target_id")
 _LISTS: Final = tuple(name for name, kind in _COLUMNS.items() if kind == TEXTS)
 _TEXTS: Final = tuple(name for name, kind in _COLUMNS.items() if kind == TEXT)
+_RANKS: Final = tuple(name for name, kind in _COLUMNS.items() if kind == pa.int32())
+_HIGHEST_RANK: Final = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -82,26 +84,33 @@ def read_pairs(path: Path | str) -> PairFile:
     path = Path(path)
     require_file(path, DatasetError, f"no pairs at {path}: make them with cir mine, `propose=FILE`")
     rows, metadata, sha256 = _json_lines(path) if path.suffix == JSON_LINES else _parquet(path)
-    pairs = tuple(_pair(row, f"{path}, row {number}") for number, row in enumerate(rows))
+    pairs = tuple(_pair(row, f"{path}, {place}") for place, row in rows.items())
     return PairFile(pairs, metadata, sha256)
 
 
-def _json_lines(path: Path) -> tuple[list[Any], dict[str, Any], str]:
+_Rows = dict[str, Any]
+"""What a file holds, by the name of its place there."""
+
+
+def _json_lines(path: Path) -> tuple[_Rows, dict[str, Any], str]:
     try:
         content = read_bytes(path)
-        rows = [json.loads(line) for line in content.decode("utf-8").splitlines() if line.strip()]
+        # By line feeds alone: texts may hold what Unicode calls the end of a line.
+        lines = enumerate(content.decode("utf-8").split("\n"), start=1)
+        rows = {f"line {number}": json.loads(line) for number, line in lines if line.strip()}
         return rows, {}, hashlib.sha256(content).hexdigest()
     except (OSError, ValueError, RecursionError) as fault:
         raise DatasetError(unreadable(path, fault, "is not readable JSON lines: {}")) from fault
 
 
-def _parquet(path: Path) -> tuple[list[Any], dict[str, Any], str]:
+def _parquet(path: Path) -> tuple[_Rows, dict[str, Any], str]:
     try:
         with verified_parquet(path) as (file, digest):
             names = file.schema_arrow.names
             held = file.read([name for name in _COLUMNS if name in names]).to_pylist()
             metadata = json.loads((file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
-            return held, metadata, digest.sha256
+            rows = {f"row {number}": row for number, row in enumerate(held)}
+            return rows, metadata, digest.sha256
     except (pa.ArrowException, OSError, ValueError) as fault:
         raise DatasetError(unreadable(path, fault, "is damaged or no Parquet: {}")) from fault
 
@@ -115,7 +124,9 @@ def _pair(row: Any, where: str) -> ProposedPair:
         raise DatasetError(f"{where}: lacks {' and '.join(lacking)}")
     for fault in _faults(given):
         raise DatasetError(f"{where}: {fault}")
-    return ProposedPair(**given | {name: tuple(given[name]) for name in _LISTS if name in given})
+    lists = {name: tuple(given[name]) for name in _LISTS if name in given}
+    ranks = {name: int(given[name]) for name in _RANKS if name in given}
+    return ProposedPair(**given | lists | ranks)
 
 
 def _faults(given: Mapping[str, Any]) -> Iterator[str]:
@@ -125,8 +136,15 @@ def _faults(given: Mapping[str, Any]) -> Iterator[str]:
             yield f"expected `{name}` as a text, found {value!r}"
         elif name in _LISTS and not _are_texts(value):
             yield f"expected `{name}` as a list of texts, found {value!r}"
-        elif name not in (*_TEXTS, *_LISTS) and not isinstance(value, int | float):
+        elif name in _RANKS and not _is_rank(value):
+            yield f"expected `{name}` as a whole number up to {_HIGHEST_RANK:,}, found {value!r}"
+        elif name not in (*_TEXTS, *_LISTS) and type(value) not in (int, float):
             yield f"expected `{name}` as a number, found {value!r}"
+
+
+def _is_rank(value: Any) -> bool:
+    """Whether it is a whole number; pandas makes 7.0 of 7 where other rows have none."""
+    return type(value) in (int, float) and 0 <= value <= _HIGHEST_RANK and value == int(value)
 
 
 def _are_texts(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import torch
 
@@ -15,6 +16,8 @@ from cir.encoding.refresh import with_captions, with_images
 from cir.encoding.weights import weights_sha256
 from cir.errors import CheckpointError, CirError
 from cir.progress import SILENT, Progress
+
+_TOWERS: Final = {"text": "the text tower", "image": "the image tower", "both": "both towers"}
 
 
 def as_tuned(
@@ -90,7 +93,7 @@ def _require_trained_over(
     origin, store = checkpoint.metadata.provenance, embeddings.provenance
     if checkpoint.clip is not None and origin != store:
         raise error(
-            f"{checkpoint.folder} has tuned the {checkpoint.metadata.tune} tower of {origin}, and "
+            f"{checkpoint.folder} has tuned {_TOWERS[checkpoint.metadata.tune]} of {origin}, and "
             f"{embeddings.path} is of {store}: pass the store that it was trained on, or "
             f"{_own_store(checkpoint)}"
         )

@@ -7,9 +7,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
-from cir.config import TrainConfig
+from cir.config import Device, TrainConfig
 from cir.data.dataset import Dataset
 from cir.encoding.tuned import as_tuned
 from cir.evaluation.evaluator import Evaluator
@@ -69,6 +71,8 @@ def write_report(
     title: str,
     evaluation: Sequence[Evaluation] = (),
     command: str = "",
+    device: Device = "auto",
+    workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Path:
     """Writes the page of a run, of which an epoch is finished, and returns its path.
@@ -83,6 +87,9 @@ def write_report(
         evaluation: Recalls of the plain sum and of the trained combiner, in place of those that
             lie in the run folder.
         command: What repeats the run, for the reader.
+        device: Where held-out queries are ranked.
+        workers: Processes that decode images where a tuned encoder encodes again; one a core, at
+            most 8, by default.
         progress: Shows work on examples where a tuned encoder encodes again.
 
     Raises:
@@ -90,11 +97,12 @@ def write_report(
         ManifestError: its manifests are damaged.
     """
     record, album = read_run(run), Album(dataset)
-    ranked = _rank_held_out(record, dataset, embeddings, progress)
+    where = pick_device(device)
+    ranked = _rank_held_out(record, dataset, embeddings, where, pick_workers(workers), progress)
     pairs, notes = judged(evaluation), list[str]()
     if not pairs:
         sha256 = record.checkpoint.sha256
-        pairs, notes = judged_in(run, sha256, dataset, embeddings, pick_device("auto"))
+        pairs, notes = judged_in(run, sha256, dataset, embeddings, where)
     targets = {query.id: query.target_ids for query in dataset.queries("train")}
     write_page(
         path,
@@ -304,10 +312,14 @@ def _effective(run: RunRecord) -> dict[str, Any]:
 
 
 def _rank_held_out(
-    run: RunRecord, dataset: Dataset, embeddings: Embeddings, progress: Progress
+    run: RunRecord,
+    dataset: Dataset,
+    embeddings: Embeddings,
+    device: torch.device,
+    workers: int,
+    progress: Progress,
 ) -> _HeldOut:
     """Ranks the dev queries, which training has seen nothing of."""
-    device = pick_device("auto")
     dev = held_out(run.config, dataset, embeddings)
     galleries = dataset.galleries("train")
     evaluator = Evaluator(dev, galleries, embeddings, [Protocol("train")], device=device)
@@ -318,7 +330,7 @@ def _rank_held_out(
         dev,
         chain(*galleries.values()),
         device=device,
-        workers=pick_workers(None),
+        workers=workers,
         progress=progress,
     )
     trained = composer_of(run.checkpoint).combiner

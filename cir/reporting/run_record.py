@@ -28,6 +28,8 @@ class RunRecord:
     mined: MinedEpochs
     checkpoint: Checkpoint
     """The best."""
+    at_plateau: bool = False
+    """Whether its patience ended it before its last epoch."""
 
     @property
     def first(self) -> Manifest:
@@ -53,7 +55,8 @@ class RunRecord:
     def unfinished(self) -> str | None:
         """How many epochs are finished of a run that goes on or was stopped; None at its end."""
         done, planned = self.epochs[-1].epoch, self.config.get("epochs", 0)
-        return f"{done} of {planned} epochs so far" if done < planned else None
+        left = done < planned and not self.at_plateau
+        return f"{done} of {planned} epochs so far" if left else None
 
 
 def read_run(run: Path) -> RunRecord:
@@ -63,16 +66,20 @@ def read_run(run: Path) -> RunRecord:
         CheckpointError: the folder is no run, or no epoch of it is finished.
         ManifestError: a manifest is damaged.
     """
-    lines = RunLog(run).lines
+    log = RunLog(run)
+    lines = log.lines
     manifests = sorted((run / MANIFESTS).glob("epoch-*.parquet"))
     if not lines or not manifests:
         raise CheckpointError(f"{run} holds no finished epoch: expected a run folder of cir train")
+    config = read_json(run / RUN_FILE, CheckpointError)
+    patience = config.get("patience")
     return RunRecord(
-        config=read_json(run / RUN_FILE, CheckpointError),
+        config=config,
         epochs=[epoch_figures(line) for line in lines],
         plain_sum=lines[0]["sum"],
         mined=read_mined(manifests),
         checkpoint=find_checkpoint(run),
+        at_plateau=patience is not None and log.is_at_plateau(patience),
     )
 
 

@@ -76,15 +76,21 @@ class PhotoRecord:
     attributes: Mapping[str, str]
     file: str = ""
     """Where the photo lay in the folder that it came from; empty where it was drawn."""
+    own_category: str = ""
+    """The catalogue's category, where `category` is shared by small ones; empty where it is not."""
+    product: str = ""
+    """The first of the photo's near-copies, where that is another; empty where it is the photo."""
 
     def to_json(self) -> dict[str, Any]:
-        """The record's fields."""
+        """The record's fields, but for what is empty of the last three."""
+        told = {"file": self.file, "own_category": self.own_category, "product": self.product}
         return {
             "category": self.category,
             "split": self.split,
             "title": self.title,
             "attributes": dict(self.attributes),
-        } | ({"file": self.file} if self.file else {})
+            **{name: value for name, value in told.items() if value},
+        }
 
 
 def write_annotations(root: Path, splits: Sequence[CategorySplit]) -> None:

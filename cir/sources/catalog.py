@@ -266,6 +266,8 @@ def _records(photos: Sequence[CatalogPhoto], source: Path) -> dict[str, PhotoRec
             photo.title,
             photo.attributes,
             shown(PurePosixPath(photo.file.relative_to(source))),
+            own_category=photo.own_category if photo.category == POOLED else "",
+            product=photo.product if photo.product != photo.id else "",
         )
         for photo in photos
     }

@@ -6,7 +6,7 @@ datasets under one id would be one photo: they are refused, unless prefixes tell
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -128,7 +128,8 @@ class _Part:
         """What a catalogue knows about its photos; nothing where it is of none."""
         if any((self.dataset.root / name).is_file() for name in RECORD_FILES):
             for photo, record in read_records(self.dataset.root, SPLITS).items():
-                yield self.prefix + photo, record
+                product = self.prefix + record.product if record.product else ""
+                yield self.prefix + photo, replace(record, product=product)
 
     def summary(self) -> MergedDataset:
         """What it gives."""

@@ -1,7 +1,9 @@
 """Proposed pairs of a catalogue's photos in words: their attributes write the captions.
 
-The protocol is that of `cir.sources.pairing`: reference and target differ in one or two attributes
-that the target's record states, and every photo with the target's attributes is a target too.
+The protocol is that of `cir.sources.pairing`: reference and target are of one category of the
+catalogue and show two products; they differ in one or two attributes that the target's record
+states, and every photo with the target's attributes, but for those of the reference's product, is a
+target too.
 """
 
 from collections import defaultdict
@@ -14,6 +16,7 @@ import numpy as np
 from cir.data.pairs import LeftOutPair, ProposedPair
 from cir.errors import UsageError
 from cir.sources.annotations import PhotoRecord
+from cir.sources.catalog_splits import POOLED
 from cir.sources.pairing import MOST_TARGETS
 from cir.sources.wording import Change, captions
 
@@ -23,7 +26,7 @@ _MOST_CHANGES: Final = 2
 """Attributes in which the photos of a query differ, as in `cir.sources.pairing`."""
 
 _Key = tuple[str, frozenset[tuple[str, str]]]
-"""Category and attributes of a photo."""
+"""The catalogue's category of a photo, and its attributes."""
 _Query = tuple[str, _Key]
 """The reference, and what the photos that fit have."""
 
@@ -69,7 +72,7 @@ def caption_pairs(
 
 
 def _key(record: PhotoRecord) -> _Key:
-    return record.category, frozenset(record.attributes.items())
+    return record.own_category or record.category, frozenset(record.attributes.items())
 
 
 def _query(pair: ProposedPair, records: Mapping[str, PhotoRecord]) -> _Query:
@@ -83,8 +86,12 @@ def _reason(
     if not {pair.reference_id, pair.target_id} <= records.keys():
         return "a photo that the training split has no record of"
     reference, target = records[pair.reference_id], records[pair.target_id]
-    if reference.category != target.category:
+    if _key(reference)[0] != _key(target)[0]:
         return "photos of two categories"
+    if target.category == POOLED and not target.own_category:
+        return f"of {POOLED!r}, and the dataset does not record of which category: make it again"
+    if _product(pair.reference_id, records) == _product(pair.target_id, records):
+        return "two photos of one product"
     changes = _changes(reference, target)
     if reference.attributes.keys() - target.attributes.keys():
         return "an attribute that the target does not state"
@@ -92,9 +99,25 @@ def _reason(
         return "the same attributes"
     if len(changes) > _MOST_CHANGES:
         return f"more than {_MOST_CHANGES} attributes differ"
-    if len(alike[_key(target)]) > MOST_TARGETS:
+    if len(_fitting(pair, records, alike)) > MOST_TARGETS:
         return f"more than {MOST_TARGETS} photos fit"
     return ""
+
+
+def _product(photo: str, records: Mapping[str, PhotoRecord]) -> str:
+    return records[photo].product or photo
+
+
+def _fitting(
+    pair: ProposedPair, records: Mapping[str, PhotoRecord], alike: Mapping[_Key, Sequence[str]]
+) -> list[str]:
+    """The photos that have what the target has, and show another product than the reference."""
+    product = _product(pair.reference_id, records)
+    return [
+        photo
+        for photo in alike[_key(records[pair.target_id])]
+        if _product(photo, records) != product
+    ]
 
 
 def _changes(reference: PhotoRecord, target: PhotoRecord) -> list[Change]:
@@ -114,11 +137,10 @@ def _worded(
     rng: np.random.Generator,
 ) -> ProposedPair:
     reference, target = records[pair.reference_id], records[pair.target_id]
-    fitting = (pair.target_id, *alike[_key(target)])
     return replace(
         pair,
         category=target.category,
         captions=captions(_changes(reference, target), rng),
-        target_ids=tuple(dict.fromkeys(fitting)),
+        target_ids=tuple(dict.fromkeys((pair.target_id, *_fitting(pair, records, alike)))),
         source=SOURCE,
     )

@@ -92,17 +92,17 @@ class RunLog:
         """Reads the lines that are there.
 
         Raises:
-            CheckpointError: a file is damaged.
+            CheckpointError: the figures are damaged. Seconds that are lost or damaged are not on
+                record; no epoch hangs on them.
         """
         self._metrics_file, self._times_file = run / METRICS_FILE, run / TIMES_FILE
-        self._figures = _read_lines(self._metrics_file)
-        self._times = _read_lines(self._times_file)[: len(self._figures)]
+        self._figures = _read_figures(self._metrics_file)
+        self._times = _read_times(self._times_file)
 
     @property
     def lines(self) -> list[dict[str, Any]]:
         """The figures of every epoch, with the seconds that it took where they are on record."""
-        times = [*self._times, *[{}] * (len(self._figures) - len(self._times))]
-        return [line | seconds for line, seconds in zip(self._figures, times, strict=True)]
+        return [line | self._times.get(line["epoch"], {}) for line in self._figures]
 
     @property
     def epochs(self) -> int:
@@ -117,6 +117,10 @@ class RunLog:
         """Epochs on record after the first of the best."""
         standings = self._standings()
         return len(standings) - 1 - standings.index(max(standings)) if standings else 0
+
+    def is_at_plateau(self, patience: int) -> bool:
+        """Whether so many epochs on record, or more, have not bettered the best."""
+        return self.epochs_since_best() >= patience
 
     def _standings(self) -> list[tuple[float, float]]:
         return [_standing(line["dev"]) for line in self._figures]
@@ -137,8 +141,9 @@ class RunLog:
         """
         ended = datetime.now(UTC).isoformat(timespec="seconds")
         took = {"epoch": metrics.epoch, **seconds, "ended": ended, "machine": machine}
-        self._times = [*self._times[: self.epochs], took]
-        _write_lines(self._times_file, self._times)
+        earlier = {number: line for number, line in self._times.items() if number < metrics.epoch}
+        self._times = {**earlier, metrics.epoch: took}
+        _write_lines(self._times_file, list(self._times.values()))
         self._figures = [*self._figures, metrics.to_json()]
         _write_lines(self._metrics_file, self._figures)
 
@@ -205,15 +210,27 @@ def _write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
         aside.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
+def _read_times(path: Path) -> dict[int, dict[str, Any]]:
+    """The seconds of each epoch that they are on record of, by its number."""
+    try:
+        return {line["epoch"]: line for line in _read_lines(path)}
+    except (CheckpointError, KeyError, TypeError):
+        return {}
+
+
 def _read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        lines = [json.loads(line) for line in read_text(path).splitlines()]
+        return [json.loads(line) for line in read_text(path).splitlines()]
     except (OSError, ValueError, RecursionError) as fault:
         raise CheckpointError(
             f"{path} is damaged ({fault}): train again with `overwrite=True`"
         ) from fault
+
+
+def _read_figures(path: Path) -> list[dict[str, Any]]:
+    lines = _read_lines(path)
     if any(line.get("epoch") != number for number, line in enumerate(lines)):
         raise CheckpointError(f"{path} lacks an epoch: train again with `overwrite=True`")
     return lines

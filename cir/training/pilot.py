@@ -21,7 +21,7 @@ from cir.config import Device, MiningOptions, TrainConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset, hold_out
 from cir.data.queries import Query
-from cir.errors import DatasetError
+from cir.errors import DatasetError, ManifestError, TrainingError
 from cir.mining.manifest import mine_manifest
 from cir.models.composition import composed_queries
 from cir.processes import ALONE
@@ -85,7 +85,7 @@ class SamplingPilot:
         self._progress = progress
 
     def run(self, options: MiningOptions) -> Pilot | None:
-        """Tries the arms; None where there are too few queries to judge by.
+        """Tries the arms; None where there are too few queries to judge by, or none can train.
 
         Args:
             options: How to mine, but for sampling and temperature.
@@ -96,23 +96,33 @@ class SamplingPilot:
         train, dev = parts
         # Training moves the queries, so that bands starve which do not when mining begins.
         options = dataclasses.replace(options, on_starved="nearest")
-        arms = tuple(
-            PilotArm(sampling, temperature, self._recall(train, dev, arm))
-            for sampling, temperature in ARMS
-            for arm in [dataclasses.replace(options, sampling=sampling, temperature=temperature)]
-        )
-        return Pilot(arms, len(train), len(dev), EPOCHS)
+        arms = []
+        for sampling, temperature in ARMS:
+            tried = dataclasses.replace(options, sampling=sampling, temperature=temperature)
+            recall = self._recall(train, dev, tried)
+            if recall is not None:
+                arms.append(PilotArm(sampling, temperature, recall))
+        return Pilot(tuple(arms), len(train), len(dev), EPOCHS) if arms else None
 
     def _recall(
         self, train: Sequence[Query], dev: Sequence[Query], options: MiningOptions
-    ) -> float:
-        """The best R@10 on `dev` after any epoch of training on `train`, in percent."""
+    ) -> float | None:
+        """The best R@10 on `dev` after any epoch of training on `train`, in percent.
+
+        None where filters leave no query a negative, at first or after an epoch, or it diverges.
+        """
         manifest = self._manifest(train, options)
+        if not len(manifest):
+            return None
         mined = set(manifest.query_ids)
         queries = tuple(query for query in train if query.id in mined)
         data = TrainSet(queries, tuple(dev), self._galleries, manifest, options)
         with TemporaryDirectory() as folder:
-            epochs = self._trained(data, _recipe(Path(folder) / "run", options.seed, self._device))
+            recipe = _recipe(Path(folder) / "run", options.seed, self._device)
+            try:
+                epochs = self._trained(data, recipe)
+            except (ManifestError, TrainingError):
+                return None
         return max(float(line["dev"]["R@10"]) for line in epochs[1:])
 
     def _trained(self, data: TrainSet, config: TrainConfig) -> list[Mapping[str, Any]]:
@@ -162,10 +172,18 @@ def _recipe(run: Path, seed: int, device: torch.device) -> TrainConfig:
 
 def _parts(queries: Sequence[Query], seed: int) -> tuple[list[Query], list[Query]] | None:
     """Queries to train on and to judge by, cut by reference; None where they are too few."""
-    if len(queries) > MOST_QUERIES:
-        _, queries = hold_out(queries, MOST_QUERIES / len(queries), seed)
     try:
-        train, dev = hold_out(queries, _DEV, seed)
+        train, dev = hold_out(_sample(queries, seed), _DEV, seed)
     except DatasetError:
         return None
     return (train, dev) if len(dev) >= FEWEST_DEV else None
+
+
+def _sample(queries: Sequence[Query], seed: int) -> Sequence[Query]:
+    """The queries of some references, about `MOST_QUERIES` of more."""
+    if len(queries) <= MOST_QUERIES:
+        return queries
+    try:
+        return hold_out(queries, MOST_QUERIES / len(queries), seed)[1]
+    except DatasetError:
+        return queries  # so few more that the share of every category rounds to all of it

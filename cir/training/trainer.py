@@ -150,10 +150,9 @@ class Trainer:
     def _at_plateau(self) -> bool:
         """Whether so many epochs have not bettered the best that the run shall end."""
         patience = self._config.patience
-        if patience is None:
-            return False
-        since = self._processes.broadcast_from_main(lambda: self._log.epochs_since_best())
-        return since >= patience
+        return patience is not None and self._processes.broadcast_from_main(
+            lambda: self._log.is_at_plateau(patience)
+        )
 
     def close(self) -> None:
         """Closes the trackers."""

@@ -22,7 +22,12 @@ MINED = ProposedPair(
     target_distance=0.5,
     target_rank=7,
 )
-WORDED = replace(MINED, captions=("is red", "is ”längst”"), target_ids=("b", "c"), source="Ada")
+WORDED = replace(
+    MINED,
+    captions=("is red", "is ”längst”", "of\u2028two\x85lines"),
+    target_ids=("b", "c"),
+    source="Ada",
+)
 BY_HAND = ProposedPair("a", "c", captions=("is blue",))
 
 
@@ -52,6 +57,18 @@ def test_pandas_reads_them_and_gives_them_back(tmp_path: Path) -> None:
     assert read_pairs(path).pairs == (replace(MINED, captions=("is red", "is longer")),)
 
 
+def test_pandas_may_have_made_ranks_fractions(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.parquet"
+    write_pairs([MINED, BY_HAND], path, {})
+    frame = pd.read_parquet(path)
+    assert frame["rank"].dtype == float
+    frame.to_parquet(path)
+    held = read_pairs(path).pairs
+    assert held == (MINED, BY_HAND)
+    write_pairs(held, path, {})
+    assert read_pairs(path).pairs == (MINED, BY_HAND)
+
+
 def test_a_file_by_hand_needs_ids_and_captions_alone(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     row = {"reference_id": "a", "target_id": "c", "captions": ["is blue"], "note": 3}
@@ -62,8 +79,8 @@ def test_a_file_by_hand_needs_ids_and_captions_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        ([1], "row 1: expected an object, found list"),
-        ({"reference_id": "a"}, "row 1: lacks target_id"),
+        ([1], "line 3: expected an object, found list"),
+        ({"reference_id": "a"}, "line 3: lacks target_id"),
         ({"reference_id": 1, "target_id": "b"}, "`reference_id` as a text, found 1"),
         (
             {"reference_id": "a", "target_id": "b", "captions": "is red"},
@@ -71,14 +88,18 @@ def test_a_file_by_hand_needs_ids_and_captions_alone(tmp_path: Path) -> None:
         ),
         (
             {"reference_id": "a", "target_id": "b", "rank": "first"},
-            "`rank` as a number, found 'first'",
+            "`rank` as a whole number up to 2,147,483,647, found 'first'",
         ),
+        ({"reference_id": "a", "target_id": "b", "rank": 1.5}, "a whole number .*, found 1.5"),
+        ({"reference_id": "a", "target_id": "b", "rank": True}, "a whole number .*, found True"),
+        ({"reference_id": "a", "target_id": "b", "target_rank": 1e12}, "a whole number .*, found"),
+        ({"reference_id": "a", "target_id": "b", "distance": True}, "a number, found True"),
     ],
 )
 def test_a_malformed_row_is_named(row: object, fault: str, tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     good = {"reference_id": "a", "target_id": "c"}
-    path.write_text(f"{json.dumps(good)}\n{json.dumps(row)}\n")
+    path.write_text(f"{json.dumps(good)}\n\n{json.dumps(row)}\n")
     with pytest.raises(DatasetError, match=fault):
         read_pairs(path)
 

@@ -209,7 +209,8 @@ def table(plain: Place, added: Sequence[Added]) -> Iterator[str]:
         worded = [read_pairs(each.file("worded")).pairs for each in own]
         firsts = [read_pairs(each.file("added")).pairs for each in own]
         targets = mean(len(pair.every_target_id) for pairs in firsts for pair in pairs)
-        share = mean(len(pairs) / each.offered for pairs, each in zip(worded, own, strict=True))
+        offered = [read_pairs(each.file("offered")).pairs for each in own]
+        share = mean(len(some) / len(all_) for some, all_ in zip(worded, offered, strict=True))
         cells = recalls(own[0].folder, seeds)
         yield f"| {source} pairs | {targets:.1f} | {share:.0%} | {cells} |"
 

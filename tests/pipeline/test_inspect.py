@@ -172,7 +172,7 @@ def test_what_makes_two_less_comparable_is_noted(
     run(InspectConfig(manifest=paths[0], other=tmp_path / "other.parquet", html=page))
     for line in (
         "note: mined from different splits (train, then val)",
-        f"note: mined from different embedding stores ({'e' * 12}, then {'f' * 12})",
+        f"note: mined from different embedding stores ({'e' * 12}…, then {'f' * 12}…)",
         "note: queries are composed differently (sum, then combiner)",
         "note: margins differ, so kinds mean different bands (0.5, then 0.3)",
     ):

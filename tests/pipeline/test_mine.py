@@ -25,7 +25,7 @@ from cir.artefacts.store import Embeddings, read_embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import MineConfig, MiningOptions
 from cir.data.captions import joined
-from cir.data.dataset import Dataset
+from cir.data.dataset import SPLITS, Dataset
 from cir.encoding.refresh import with_captions
 from cir.encoding.weights import weights_sha256
 from cir.errors import CheckpointError, UsageError
@@ -431,6 +431,19 @@ def test_a_store_of_another_dataset_is_refused(
     code, told = refused(config)
     assert code == FAILED
     assert re.search(f"lacks .* wanted rows, the first '{lost}'.*; run cir embed again", told)
+
+
+def test_a_store_that_training_could_not_use_is_refused_before_anything_is_mined(
+    config: dict[str, Any], embeddings: Embeddings, dataset: Dataset
+) -> None:
+    """Mining composes queries of both captions alone; training reads each of them, too."""
+    joint = sorted({joined(q.captions) for split in SPLITS[:2] for q in dataset.queries(split)})
+    few = VectorTable(tuple(joint), embeddings.captions.take(joint))
+    write_store(dataclasses.replace(embeddings, captions=few))
+    code, told = refused(config)
+    assert code == FAILED
+    assert re.search(r"lacks \d+ of \d+ wanted rows, the first .*; run cir embed again", told)
+    assert run(MineConfig(**config | {"split": "val"})).is_file()
 
 
 def _with_two_dresses(dataset: Dataset, root: Path) -> Path:

@@ -150,10 +150,13 @@ def test_pairs_that_make_nothing_end_in_one_line(drawn: Path, tmp_path: Path) ->
 def test_no_near_image_ends_in_one_line(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    mining: list[object] = []
     monkeypatch.setattr("pipeline.mine.propose_pairs", lambda *_, **__: [])
+    monkeypatch.setattr("pipeline.mine.mine_manifest", lambda *_, **__: mining.append(1))
     code, said = mined(drawn, tmp_path, "--propose", tmp_path / "pairs.jsonl")
     assert (code, "has a wrong image of its category near it: pass" in said) == (FAILED, True)
     assert not list(tmp_path.iterdir())
+    assert not mining, "what is refused in the end is not mined for hours before"
 
 
 def file_of(path: Path, reference: str, target: str) -> Path:

@@ -247,6 +247,21 @@ def test_a_run_that_still_goes_on_says_how_far_it_is(
     assert "so far" not in (run / "report.html").read_text()
 
 
+def test_a_run_that_its_patience_ended_is_at_its_end(
+    run: Path, nasty: Dataset, embeddings: Embeddings, tmp_path: Path
+) -> None:
+    ended = shutil.copytree(run, tmp_path / "run")
+    lines = [json.loads(line) for line in (ended / "metrics.jsonl").read_text().splitlines()]
+    for line, headline in zip(lines, (*[1.0] * (len(lines) - 2), 3.0, 2.0), strict=True):
+        line["dev"]["headline"] = headline
+    (ended / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    settings = json.loads((ended / "config.json").read_text()) | {"epochs": 10}
+    for patience, told in ((1, False), (2, True), (None, True)):
+        (ended / "config.json").write_text(json.dumps(settings | {"patience": patience}))
+        html = write_report(tmp_path / "r.html", ended, nasty, embeddings, title="A").read_text()
+        assert ("of 10 epochs so far" in html) == told
+
+
 def test_equal_runs_give_equal_pages(
     page: str,
     run: Path,

@@ -16,11 +16,14 @@ from PIL import Image
 
 from cir.config import CatalogConfig
 from cir.data.dataset import SPLITS, Dataset
+from cir.data.pairs import ProposedPair
 from cir.errors import CirError, UsageError
+from cir.sources.annotations import read_records
 from cir.sources.catalog import CatalogSummary, make_catalog
 from cir.sources.catalog_photos import safe_name
 from cir.sources.column_guess import AskedColumns
 from cir.sources.facets import facet_of, facet_value, read_facets
+from cir.sources.pair_captions import caption_pairs
 from cir.sources.thumbnails import near_identical
 from pipeline import catalog as catalog_stage
 from tests.support.folders import contents
@@ -197,6 +200,21 @@ def test_small_categories_share_a_gallery_but_not_queries(shop: Path, tmp_path: 
     for query in dataset.queries("train"):
         shoes = [int(i) >= 300 for i in (query.reference_id, *query.target_ids)]
         assert len(set(shoes)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("min_category", [20, 1000])
+def test_pairs_are_worded_by_the_protocol_of_its_own_queries(
+    min_category: int, shop: Path, tmp_path: Path
+) -> None:
+    make(shop, tmp_path / "out", min_category=min_category)
+    queries = Dataset(tmp_path / "out").queries("train")
+    pairs = [ProposedPair(query.reference_id, query.target_id) for query in queries]
+    made = caption_pairs(pairs, read_records(tmp_path / "out", ("train",)), seed=0)
+    assert not made.left_out
+    assert [(p.category, set(p.every_target_id)) for p in made.pairs] == [
+        (query.category, set(query.target_ids)) for query in queries
+    ]
 
 
 def test_a_category_without_queries_is_a_gallery(shop: Path, tmp_path: Path) -> None:

@@ -26,8 +26,9 @@ def two(tmp_path: Path) -> list[Dataset]:
     rows = json.loads(file.read_text())
     also = [row | {"targets": [row["target"]], "source": "Ada"} for row in rows]
     file.write_text(json.dumps(also))
+    photo, copied = other.image_ids()[:2]
     record = {"category": "dress", "split": "train", "title": "Red", "attributes": {}}
-    held = {"photos": {other.image_ids()[0]: record}}
+    held = {"photos": {photo: record | {"product": copied}}}
     (other.root / "catalog.json").write_text(json.dumps(held))
     return [one, other]
 
@@ -60,6 +61,13 @@ def test_photos_queries_and_splits_of_all_are_kept(two: list[Dataset], tmp_path:
     last = json.loads(merged.captions_file("dress", "train").read_text())[-1]
     assert last["source"] == "Ada"
     assert [record.title for record in read_records(merged.root, ("train",)).values()] == ["Red"]
+
+
+def test_a_product_is_named_as_its_photos_are(two: list[Dataset], tmp_path: Path) -> None:
+    merge_datasets(two, tmp_path / "all", prefixes=("", "b-"))
+    photo, copied = two[1].image_ids()[:2]
+    ((known, record),) = read_records(tmp_path / "all", ("train",)).items()
+    assert (known, record.product) == (f"b-{photo}", f"b-{copied}")
 
 
 def test_ids_that_two_datasets_share_are_refused(two: list[Dataset], tmp_path: Path) -> None:

@@ -75,6 +75,47 @@ def test_a_pair_that_cannot_be_worded_is_left_out_with_the_reason(
     assert [each.target_id for each in made.pairs] == ["blue"]
 
 
+def of_other(own_category: str, colour: str, product: str = "") -> PhotoRecord:
+    return PhotoRecord(
+        "other", "train", "A thing", {"colour": colour}, own_category=own_category, product=product
+    )
+
+
+def test_small_categories_that_share_a_gallery_answer_for_themselves() -> None:
+    records = {
+        "red_belt": of_other("belts", "red"),
+        "blue_belt": of_other("belts", "blue"),
+        "red_bag": of_other("bags", "red"),
+        "blue_bag": of_other("bags", "blue"),
+    }
+    pairs = [ProposedPair("red_belt", "blue_bag"), ProposedPair("red_belt", "blue_belt")]
+    made = caption_pairs(pairs, records, seed=0)
+    assert made.left_out == (LeftOutPair(pairs[0], "photos of two categories"),)
+    assert [pair.every_target_id for pair in made.pairs] == [("blue_belt",)]
+    assert made.pairs[0].category == "other"
+
+
+def test_a_dataset_that_does_not_record_small_categories_words_none_of_them() -> None:
+    records = {"red": of_other("", "red"), "blue": of_other("", "blue")}
+    made = caption_pairs([ProposedPair("red", "blue")], records, seed=0)
+    assert not made.pairs
+    assert "make it again" in made.left_out[0].reason
+
+
+def test_near_copies_of_the_reference_are_no_targets() -> None:
+    """As where a photo and its near-copy are told to be of two colours."""
+    records = {
+        "red": of_other("belts", "red"),
+        "copy": of_other("belts", "blue", product="red"),
+        "blue": of_other("belts", "blue"),
+        "blue_copy": of_other("belts", "blue", product="blue"),
+    }
+    pairs = [ProposedPair("red", "copy"), ProposedPair("red", "blue_copy")]
+    made = caption_pairs(pairs, records, seed=0)
+    assert made.left_out == (LeftOutPair(pairs[0], "two photos of one product"),)
+    assert [pair.every_target_id for pair in made.pairs] == [("blue_copy", "blue")]
+
+
 def test_of_pairs_that_make_one_query_the_first_is_worded() -> None:
     made = caption_pairs(
         [ProposedPair(*pair) for pair in (("red", "blue"), ("red", "blue_too"), ("plain", "blue"))],

@@ -87,3 +87,28 @@ def test_the_first_epoch_is_the_best_of_none(tmp_path: Path) -> None:
     log = log_of(tmp_path)
     assert log.is_best(dev_of((0.0, 0.0)))
     assert log.epochs_since_best() == 0
+
+
+@pytest.mark.parametrize("times", [None, "", "{", '{"seconds": 1}\n', "[]\n"])
+def test_seconds_that_are_lost_cost_no_epoch(tmp_path: Path, times: str | None) -> None:
+    log_of(tmp_path, (1.0, 1.0), (2.0, 2.0))
+    file = tmp_path / "times.jsonl"
+    file.unlink() if times is None else file.write_text(times)
+    log = RunLog(tmp_path)
+    assert [line["epoch"] for line in log.lines] == [0, 1]
+    assert not any("seconds" in line for line in log.lines)
+    line = EpochMetrics(2, losses=None, dev=dev_of((3.0, 3.0)), manifest=None)
+    log.append(line, {"seconds": 7.0}, machine="")
+    again = RunLog(tmp_path).lines
+    assert [each["epoch"] for each in again] == [0, 1, 2]
+    assert [each.get("seconds") for each in again] == [None, None, 7.0]
+
+
+def test_an_epoch_that_is_trained_again_has_its_new_seconds(tmp_path: Path) -> None:
+    log = log_of(tmp_path, (1.0, 1.0), (2.0, 2.0), (3.0, 3.0))
+    log.keep(1)
+    assert [line["epoch"] for line in log.lines] == [0]
+    line = EpochMetrics(1, losses=None, dev=dev_of((2.0, 2.0)), manifest=None)
+    log.append(line, {"seconds": 7.0}, machine="")
+    assert RunLog(tmp_path).lines[1]["seconds"] == 7.0
+    assert len((tmp_path / "times.jsonl").read_text().splitlines()) == 2

@@ -10,6 +10,7 @@ from cir.artefacts.manifest_metadata import Pilot, PilotArm
 from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
 from cir.data.dataset import Dataset
+from cir.errors import ManifestError, TrainingError
 from cir.models.combiner import SumCombiner
 from cir.training import pilot
 from cir.training.pilot import ARMS, SamplingPilot
@@ -78,6 +79,44 @@ def test_no_reference_trains_and_judges(count: int, larger: Dataset) -> None:
     assert 0.3 < len(dev) / (len(train) + len(dev)) < 0.5
     assert len(train) + len(dev) <= 1.1 * pilot.MOST_QUERIES
     assert len(train) + len(dev) == count or count > pilot.MOST_QUERIES
+
+
+@pytest.mark.parametrize("more", [1, 20])
+def test_a_few_queries_more_than_a_pilot_takes_are_piloted(more: int, larger: Dataset) -> None:
+    """The share of a category's references that takes part rounds to all of them."""
+    some = larger.queries("train")[0]
+    queries = [
+        dataclasses.replace(some, id=f"q{number}", reference_id=f"r{number % 100}")
+        for number in range(pilot.MOST_QUERIES + more)
+    ]
+    parts = pilot._parts(queries, seed=0)
+    assert parts is not None
+    assert sum(map(len, parts)) == len(queries)
+
+
+@pytest.mark.slow
+def test_filters_that_leave_no_negative_leave_no_pilot(
+    larger: Dataset, vectors: Embeddings
+) -> None:
+    assert piloted(larger, vectors, MiningOptions(max_similarity=-1.0)) is None
+
+
+@pytest.mark.slow
+def test_an_arm_that_cannot_train_is_left_out(
+    larger: Dataset, vectors: Embeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pilot, "EPOCHS", 1)
+    trained, faults = SamplingPilot._trained, [ManifestError("starved"), TrainingError("diverged")]
+
+    def failing(self, data, config):
+        if faults:
+            raise faults.pop()
+        return trained(self, data, config)
+
+    monkeypatch.setattr(SamplingPilot, "_trained", failing)
+    found = piloted(larger, vectors, MiningOptions(margin=0.5, num_negatives=2))
+    assert found is not None
+    assert [(arm.sampling, arm.temperature) for arm in found.arms] == list(ARMS[2:])
 
 
 def test_too_few_queries_are_not_piloted(dataset: Dataset) -> None:
