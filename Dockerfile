@@ -1,12 +1,13 @@
 # cir serve in a container: CPU by default, CUDA by one argument.
 #
 #   docker build -t cir-serve .
-#   docker build -t cir-serve --build-arg TORCH_INDEX=https://pypi.org/simple .
-#   docker run --rm -p 7860:7860 -v $PWD/data:/data:ro cir-serve serve --store /data/shop.h5
+#   docker build -t cir-serve --build-arg TORCH_INDEX= .
+#   docker run --rm -p 127.0.0.1:7860:7860 -v "$PWD/data:/data:ro" cir-serve \
+#       serve --host 0.0.0.0 --store /data/shop.h5
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim AS built
-# Where torch's wheels come from: those of this index need no GPU, those of PyPI bring CUDA.
+# Where torch's wheels come from: those of this index need no GPU; empty, pip's own brings CUDA.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
@@ -14,7 +15,7 @@ RUN python -m venv /opt/cir
 COPY constraints.txt ./
 # torch first: it is the largest layer, and changes least.
 RUN /opt/cir/bin/pip install --constraint constraints.txt \
-        --index-url "${TORCH_INDEX}" torch torchvision
+        ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} torch torchvision
 COPY pyproject.toml README.md LICENSE ./
 COPY cir ./cir
 COPY pipeline ./pipeline

@@ -506,7 +506,7 @@ class EncoderConfig(Config):
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
     batch_size: int = option(128, "Machine")
-    """Images or captions encoded at once."""
+    """Images or captions encoded at once, at most; a CPU takes 32, of a heavy encoder 8 images."""
     workers: int | None = option(None, "Machine")
     """Processes that decode images; one a core, at most 8, by default."""
 
@@ -1254,8 +1254,9 @@ class ServeConfig(GalleryConfig):
     port: int = option(7860, "Server")
     """Port to listen at; 0 takes a free one."""
     hostname: tuple[str, ...] = option((), "Server")
-    """A further name that requests may be addressed to, as a proxy in front passes it on; can be
-    given more than once. On the default address only names of this machine are answered."""
+    """A name that requests may be addressed to, as a proxy in front passes it on; can be given more
+    than once. On the default address names of this machine are answered as well; on another address
+    any name is, unless this names the only ones."""
     queue: int = option(256, "Server")
     """Requests that may wait; beyond them the answer is 503 with Retry-After."""
     writable: bool = option(False, "Server")

@@ -22,7 +22,7 @@ from cir.config import (
     ReferenceRule,
     TrainConfig,
 )
-from cir.data.dataset import Dataset, hold_out
+from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.encoding.origin import require_embedded_with
 from cir.encoding.tuned import as_tuned
@@ -37,11 +37,11 @@ from cir.evaluation.recall import Evaluation, recalls
 from cir.evaluation.submission import SUBMITTED, submission
 from cir.evaluation.text_share import choose_text_share
 from cir.files import folder_written_aside, write_json
-from cir.mining.manifest import usable_queries
 from cir.models.clip4cir_checkpoint import load_clip4cir_combiner
 from cir.models.combiner import SumCombiner
 from cir.models.composer import Composer, load_composer, untrained_composer
 from cir.runtime import pick_device
+from cir.training.train_data import dev_cut
 from cir.types import Split
 from cir.workers import pick_workers
 from pipeline import console
@@ -173,8 +173,7 @@ def _doubts(origin: Provenance, *, checked: bool) -> Iterator[str]:
 
 def _chosen_text_share(inputs: _Inputs) -> float:
     """The share of the text that is best on the dev split which training would hold out."""
-    known, _ = usable_queries(inputs.dataset.queries("train"), inputs.store)
-    _, dev = hold_out(known, TrainConfig.dev_fraction, TrainConfig.seed)
+    _, dev = dev_cut(inputs.dataset, inputs.store, TrainConfig.dev_fraction, TrainConfig.seed)
     share = choose_text_share(
         dev, inputs.dataset.galleries("train"), inputs.store, split="train", device=inputs.device
     )

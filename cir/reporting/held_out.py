@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cir.artefacts.store import Embeddings
-from cir.data.dataset import Dataset, hold_out
+from cir.data.dataset import Dataset
 from cir.data.queries import Query
-from cir.mining.manifest import usable_queries
-from cir.training.train_data import SPLIT
+from cir.training.train_data import dev_cut
 
 
 def held_out(config: Mapping[str, Any], dataset: Dataset, embeddings: Embeddings) -> list[Query]:
@@ -18,6 +17,4 @@ def held_out(config: Mapping[str, Any], dataset: Dataset, embeddings: Embeddings
         dataset: What it was trained on.
         embeddings: The store it was trained on.
     """
-    known, _ = usable_queries(dataset.queries(SPLIT), embeddings)
-    _, dev = hold_out(known, config["dev_fraction"], config["seed"])
-    return dev
+    return dev_cut(dataset, embeddings, config["dev_fraction"], config["seed"])[1]

@@ -53,9 +53,8 @@ def build_train_set(
         StoreError: the store lacks a text that training draws from, or dev is judged by.
     """
     _require_same_store(manifest, embeddings)
-    known, _ = usable_queries(dataset.queries(SPLIT), embeddings)
-    _require_known(manifest, {query.id: query for query in known}, dataset)
-    train, dev = hold_out(known, dev_fraction, seed)
+    train, dev = dev_cut(dataset, embeddings, dev_fraction, seed)
+    _require_known(manifest, {query.id: query for query in (*train, *dev)}, dataset)
     by_id = {query.id: query for query in train}
     rows = np.flatnonzero([query_id in by_id for query_id in manifest.query_ids])
     if not len(rows):
@@ -73,6 +72,24 @@ def build_train_set(
         manifest=kept,
         mining=_mining_options(manifest),
     )
+
+
+def dev_cut(
+    dataset: Dataset, embeddings: Embeddings, fraction: float, seed: int
+) -> tuple[list[Query], list[Query]]:
+    """(train, dev): the queries of the training split whose photos were embedded, by reference.
+
+    Args:
+        dataset: Has the training split.
+        embeddings: The store that is trained on.
+        fraction: Share of each category's references that go to dev.
+        seed: Decides which.
+
+    Raises:
+        DatasetError: the dataset has no training split, or no query is left for one of the two.
+    """
+    known, _ = usable_queries(dataset.queries(SPLIT), embeddings)
+    return hold_out(known, fraction, seed)
 
 
 def _require_texts(train: Sequence[Query], dev: Sequence[Query], embeddings: Embeddings) -> None:

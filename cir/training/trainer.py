@@ -121,7 +121,7 @@ class Trainer:
             self._resume_within_epoch(state.progress, state)
             return
         with self._learner.average.in_place():
-            if self._finished:
+            if self._finished and not (complete and self._at_end()):
                 self._encode_again(self._finished)
             if state.metrics is not None and not complete:
                 self._complete_epoch(state.metrics)
@@ -134,7 +134,7 @@ class Trainer:
             StoppedError: a signal stopped the run, which is saved.
         """
         left = range(self._finished + 1, self._config.epochs + 1)
-        if not left:
+        if self._at_end():
             return
         done = self._interrupted.means.queries if self._interrupted else 0
         queries = len(left) * len(self._negatives.manifest) - done
@@ -146,6 +146,10 @@ class Trainer:
                 with self._learner.average.in_place():
                     self._encode_again(epoch)
                     self._end_epoch(epoch, losses)
+
+    def _at_end(self) -> bool:
+        """Whether no epoch is left to train."""
+        return self._finished >= self._config.epochs or self._at_plateau()
 
     def _at_plateau(self) -> bool:
         """Whether so many epochs have not bettered the best that the run shall end."""
