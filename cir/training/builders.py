@@ -1,4 +1,4 @@
-"""The parts of a run that its configuration alone decides, each built by one function."""
+"""The parts of a run that its configuration and its store decide, each built by one function."""
 
 from pathlib import Path
 from typing import Final

@@ -242,7 +242,7 @@ class Trainer:
             if begins and self._config.encode_batch is None:
                 chosen = choose_encode_batch(self._model, batches, self._processes)
                 self._model.encode_batch = chosen
-            self._towers = self._vectors.towers(self._device)
+            self._towers = self._vectors.towers()
         return self._towers
 
     def _draw_batches(self, rows: TrainingRows, epoch: int) -> list[Batch]:

@@ -73,9 +73,11 @@ class CurrentVectors:
             self._excluded = self._find_excluded()
         return self._excluded
 
-    def towers(self, device: torch.device) -> Towers:
+    def towers(self) -> Towers:
         """The towers that give features by row of the store, as the steps of an epoch use them."""
-        return self._model.towers(self.store, self._dataset, device=device, workers=self._workers)
+        return self._model.towers(
+            self.store, self._dataset, device=self._device, workers=self._workers
+        )
 
     def encode_again(self, *, mined: bool) -> None:
         """Brings the vectors up to date with the tuned towers.

@@ -96,7 +96,8 @@ class Added:
 
     @property
     def folder(self) -> Path:
-        return self.plain.out.with_name(f"{self.count}-{self.source}")
+        uses = f"-in-{self.uses}" if self.source == MINED else ""
+        return self.plain.out.with_name(f"{self.count}-{self.source}-of-{self.offered}{uses}")
 
     @property
     def dataset(self) -> Path:
@@ -172,7 +173,8 @@ def random_pairs(added: Added) -> list[ProposedPair]:
 
 def with_captions(plain: Place, added: Sequence[Added]) -> Path:
     """The store with the vectors of all new captions; photos need not be embedded again."""
-    path = plain.out.with_name(f"embeddings-{added[0].count}-{len(added)}.h5")
+    named = "-".join(sorted({each.folder.name for each in added}))
+    path = plain.out.with_name(f"embeddings-{named}-{len(added)}.h5")
     if path.exists():
         return path
     store = read_embeddings(plain.embeddings)
