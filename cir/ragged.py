@@ -78,13 +78,13 @@ class RowOf:
 
     def __init__(self, numbers: Int64[np.ndarray, " rows"]) -> None:
         """Looks none of them up twice: each stands once."""
-        self._rows = np.full(numbers.max(initial=-1) + 2, NO_ROW, dtype=np.int64)
+        self.rows = np.full(numbers.max(initial=-1) + 2, NO_ROW, dtype=np.int64)
         """By number, and once more for those beyond the last."""
-        self._rows[numbers] = np.arange(len(numbers))
+        self.rows[numbers] = np.arange(len(numbers))
 
     def __call__(self, numbers: Int64[np.ndarray, " asked"]) -> Int64[np.ndarray, " asked"]:
         """The row of each number."""
-        rows: Int64[np.ndarray, " asked"] = self._rows[np.minimum(numbers, len(self._rows) - 1)]
+        rows: Int64[np.ndarray, " asked"] = self.rows[np.minimum(numbers, len(self.rows) - 1)]
         return rows
 
 

@@ -90,9 +90,16 @@ class Bank:
         self.images = images
         """Rows of the store."""
         self._row_of = RowOf(images)
+        self._rows = torch.from_numpy(self._row_of.rows).to(device)
 
     def candidates(
-        self, rows: TrainingRows, part: Batch, batch: Batch, *, mined: bool, positive: bool
+        self,
+        rows: TrainingRows,
+        part: Batch,
+        batch: Batch,
+        *,
+        negatives: Negatives | None,
+        positive: bool,
     ) -> ContrastCandidates:
         """The bank as candidates of some queries; the images of their batch are excluded.
 
@@ -100,7 +107,7 @@ class Bank:
             rows: Hold the images that are no negatives of a query, and those that answer it.
             part: The queries.
             batch: The whole batch, whose targets are candidates already.
-            mined: Whether the queries' negatives are candidates already, too.
+            negatives: Those of the queries, where they are candidates already, too.
             positive: Whether an answer of a query is a positive, and not excluded.
         """
         excluded = self._among(*rows.excluded.take(part.queries).pairs(), len(part))
@@ -110,12 +117,20 @@ class Bank:
             excluded &= ~answers
         in_batch = self._row_of(batch.target)
         excluded.index_fill_(1, upload(in_batch[in_batch != NO_ROW], excluded.device), True)
-        if mined:
-            query, slot = np.nonzero(part.present)
-            excluded |= self._among(query, part.negatives[query, slot], len(part))
+        if negatives is not None:
+            excluded |= self._held(negatives)
         if answers is not None:
             answers &= ~excluded
         return ContrastCandidates(self._vectors, excluded, answers)
+
+    def _held(self, negatives: Negatives) -> Bool[Tensor, "batch bank"]:
+        """[i, j] is true where image j of the bank is a negative of query i; nothing waits."""
+        images, device = negatives.images, self._vectors.device
+        images = images if isinstance(images, Tensor) else upload(images, device)
+        rows, nowhere = self._rows[images.clamp(max=len(self._rows) - 1)], len(self._vectors)
+        rows = rows.masked_fill((rows == NO_ROW) | ~negatives.present, nowhere)
+        held = torch.zeros(len(rows), nowhere + 1, dtype=torch.bool, device=device)
+        return held.scatter_(1, rows, value=True)[:, :nowhere]
 
     def _among(
         self,

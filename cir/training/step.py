@@ -136,7 +136,7 @@ class Learner:
         negatives = None
         if self.objective.needs_negatives:
             negatives = _guided(sources, part, sources.negatives(part, images, query.detach()))
-        candidates = self._candidates(target, part, batch, sources, images)
+        candidates = self._candidates(target, part, batch, sources, images, negatives)
         weights = None
         if sources.trust is not None:
             weights = upload(sources.trust[part.queries], target.device).to(target)
@@ -202,6 +202,7 @@ class Learner:
         batch: Batch,
         sources: CandidateSources,
         images: Features,
+        negatives: Negatives | None,
     ) -> list[ContrastCandidates]:
         """The candidates of the contrastive term, without the negatives."""
         objective, rows = self.objective, sources.rows
@@ -215,8 +216,10 @@ class Learner:
             reference = functional.normalize(images(part.reference), dim=-1)
             groups.append(reference_candidates(reference, target, sources.duplicate_threshold))
         if sources.bank is not None:
-            mined = "mined" in objective.candidates
-            banked = sources.bank.candidates(rows, part, batch, mined=mined, positive=positive)
+            counted = negatives if "mined" in objective.candidates else None
+            banked = sources.bank.candidates(
+                rows, part, batch, negatives=counted, positive=positive
+            )
             groups.append(_masked(sources, banked, part, sources.bank.images))
         return groups
 

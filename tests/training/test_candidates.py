@@ -11,6 +11,7 @@ from cir.ragged import Ragged
 from cir.training.batches import Batch, TrainingRows, draw_batches
 from cir.training.candidates import (
     Bank,
+    Negatives,
     batch_candidates,
     online_negatives,
     reference_candidates,
@@ -73,20 +74,26 @@ def test_batch_candidates_are_the_definition(seed, positive):
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=60)
-@given(st.integers(0, 10_000), st.booleans(), st.booleans())
-def test_bank_candidates_are_the_definition(seed, positive, mined):
+@given(st.integers(0, 10_000), st.booleans(), st.sampled_from(["none", "manifest", "online"]))
+def test_bank_candidates_are_the_definition(seed, positive, source):
     rows = rows_of(seed)
     held = np.unique(rows.target)
     whole = draw_batches(rows, batch_size=4, seed=seed, epoch=1)[0]
     own = whole.part(slice(1, len(whole)))
     bank = Bank(np.random.default_rng(seed).standard_normal((len(held), 5)), held, CPU)
-    found = bank.candidates(rows, own, whole, mined=mined, positive=positive)
+    vectors, present = torch.zeros(*own.negatives.shape, 5), torch.from_numpy(own.present)
+    negatives = {
+        "none": None,
+        "manifest": Negatives(vectors, present, own.negatives),
+        "online": Negatives(vectors, present, torch.from_numpy(own.negatives)),
+    }[source]
+    found = bank.candidates(rows, own, whole, negatives=negatives, positive=positive)
     assert (found.positive is not None) == positive
     for i, query in enumerate(own.queries):
         own_negatives = set(own.negatives[i][own.present[i]].tolist())
         for j, image in enumerate(held.tolist()):
             answer = positive and image in images_of(rows.answers, query)
-            counted = image in whole.target or (mined and image in own_negatives)
+            counted = image in whole.target or (source != "none" and image in own_negatives)
             no_negative = image in images_of(rows.excluded, query) and not answer
             assert found.excluded[i, j] == (counted or no_negative)
             if positive:
@@ -97,7 +104,7 @@ def test_the_bank_holds_unit_vectors():
     bank = Bank(np.array([[3.0, 4.0], [0.0, 2.0]]), np.array([5, 9]), CPU)
     rows = rows_of(0)
     batch = draw_batches(rows, batch_size=4, seed=0, epoch=1)[0]
-    found = bank.candidates(rows, batch, batch, mined=False, positive=False)
+    found = bank.candidates(rows, batch, batch, negatives=None, positive=False)
     torch.testing.assert_close(found.vectors, torch.tensor([[0.6, 0.8], [0.0, 1.0]]))
 
 
