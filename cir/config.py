@@ -1241,6 +1241,8 @@ class SearchConfig(GalleryConfig):
         yield from _outside(self, 0, 1, "weight")
         if not (self.image or self.text or self.like):
             yield "nothing to search for: pass `image`, `text`, or both"
+        if self.weight is not None and not (self.image and self.text):
+            yield "`weight` weighs `text` against `image`: pass both, or leave it out"
 
 
 @dataclass(frozen=True, kw_only=True)

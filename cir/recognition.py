@@ -5,10 +5,11 @@ which version, when. A file is cir's where it reads as the artefact that it shal
 older versions, which wrote no marker, are told by their files.
 """
 
+import hashlib
 import json
 import mmap
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,8 @@ WORDS: Final[Mapping[Artefact, str]] = {
 
 _MADE: Final = "made"
 _HOLDS: Final = "holds"
+_INSIDE: Final = "inside"
+"""Of a dataset: what tells the names in each of its folders, which may be many thousands."""
 _WHILE_WRITTEN: Final = re.compile(
     r"\..+(\.lock|\.parts|-retired|-[0-9a-f]{8}(\.[^.]*)?)|\.DS_Store"
 )
@@ -61,6 +64,7 @@ def write_marker(folder: Path, made: FolderArtefact, holds: Iterable[str] | None
     marker = {
         _MADE: made,
         _HOLDS: sorted(holds),
+        **({_INSIDE: _names_inside(folder)} if made == "dataset" else {}),
         "cir_version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -96,7 +100,35 @@ def foreign(folder: Path, made: Artefact) -> list[str]:
     """The names in an artefact's folder that cir did not put there."""
     known = {MARKER, *(_names_of_cir(folder, made) or ())}
     names = sorted(entry.name for entry in folder.iterdir() if entry.name not in known)
+    others = [name for name in names if not _WHILE_WRITTEN.fullmatch(name)]
+    return [*others, *_changed_inside(folder, others)]
+
+
+def _changed_inside(folder: Path, others: Collection[str]) -> list[str]:
+    """The folders of a dataset that hold other names than cir put there, and not merely fewer."""
+    then = _marker(folder).get(_INSIDE)
+    if not isinstance(then, dict):
+        return []
+    return [
+        f"other files in {name}"
+        for name, now in _names_inside(folder).items()
+        if name not in others and now != then.get(name) and now[0] >= then.get(name, [0])[0]
+    ]
+
+
+def _names_inside(folder: Path) -> dict[str, list[Any]]:
+    """How many names each folder of a folder holds, and a digest of them."""
+    inside = {entry.name: _names_in(entry) for entry in folder.iterdir() if entry.is_dir()}
+    return {name: [len(held), _digest("/".join(held))] for name, held in sorted(inside.items())}
+
+
+def _names_in(folder: Path) -> list[str]:
+    names = sorted(entry.name for entry in folder.iterdir())
     return [name for name in names if not _WHILE_WRITTEN.fullmatch(name)]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _names_of_cir(folder: Path, made: Artefact) -> Iterable[str] | None:

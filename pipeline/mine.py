@@ -84,7 +84,14 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
         write_manifest(manifest, config.out)
         if config.propose:
             write_pairs(pairs, config.propose, _origin(config, manifest))
-        mined_tables.print_manifest(manifest, config, seconds, inputs.skipped, inputs.device)
+        mined_tables.print_manifest(
+            manifest,
+            config,
+            seconds,
+            skipped=inputs.skipped,
+            left_out=inputs.left_out,
+            device=inputs.device,
+        )
         if config.propose:
             mined_tables.print_pairs(pairs, config)
     return config.out

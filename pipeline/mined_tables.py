@@ -1,6 +1,7 @@
 """What `cir mine` says: figures of a manifest, of proposed pairs, and advice."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,18 +22,39 @@ _PERCENTILES = (5, 50, 95)
 
 
 def print_manifest(
-    manifest: Manifest, config: MineConfig, seconds: float, skipped: int, device: torch.device
+    manifest: Manifest,
+    config: MineConfig,
+    seconds: float,
+    *,
+    skipped: int,
+    left_out: int,
+    device: torch.device,
 ) -> None:
-    """Everything about a manifest that was just mined."""
+    """Everything about a manifest that was just mined.
+
+    Args:
+        manifest: What was mined.
+        config: How.
+        seconds: How long it took.
+        skipped: Images of the galleries that the store left out.
+        left_out: Queries that lack such an image; the manifest counts them as dropped.
+        device: Where candidates were compared.
+    """
+    counts = manifest.metadata.counts
+    counts = replace(counts, dropped=counts.dropped - left_out)
     _print_distances(manifest, config, seconds)
     _print_shares(manifest)
-    _print_excluded(manifest.metadata.counts, config)
+    _print_excluded(counts, config)
     if config.sampling == "auto":
         console.note(_sampling_line(manifest))
-    console.note(_starved_line(manifest, config))
+    console.note(_starved_line(manifest, counts, config))
     console.note(_searched_line(manifest.metadata.approximation, config, device))
     if skipped:
         console.note(f"{skipped:,} images are left out of the gallery: embedding skipped them")
+    if left_out:
+        console.note(
+            f"{left_out:,} queries are left out: embedding skipped their reference or target"
+        )
 
 
 def _print_distances(manifest: Manifest, config: MineConfig, seconds: float) -> None:
@@ -105,9 +127,8 @@ def _excluded(counts: ManifestCounts, config: MineConfig) -> Iterator[tuple[str,
         yield f"rank not {config.range_min + 1:,} to {last}", counts.excluded_by_ranks
 
 
-def _starved_line(manifest: Manifest, config: MineConfig) -> str:
+def _starved_line(manifest: Manifest, counts: ManifestCounts, config: MineConfig) -> str:
     """How many queries are starved, why, what they were filled with, and how many were dropped."""
-    counts = manifest.metadata.counts
     empty, short = counts.starved_empty, counts.starved - counts.starved_empty
     told = f"{counts.starved:,} of {counts.queries + counts.dropped:,} queries starved"
     why = f" ({empty:,} by an empty band, {short:,} by one too small)" if counts.starved else ""
@@ -150,6 +171,8 @@ def _searched_line(measured: Approximation | None, config: MineConfig, device: t
 
 def _filled_with(manifest: Manifest, config: MineConfig) -> str:
     """The kinds that starved queries got in place of the wanted one; empty where none did."""
+    if not manifest.metadata.counts.starved:
+        return ""
     codes = manifest.negative_kinds[_fills(manifest, config)]
     kinds = [f"{_share(codes == code)} {KINDS[code]}" for code in np.unique(codes)]
     return f", filled with {', '.join(kinds)}" if kinds else ""
@@ -160,7 +183,10 @@ def _fills(manifest: Manifest, config: MineConfig) -> Bool[np.ndarray, " negativ
     wanted = np.zeros((len(SCOPES), len(KINDS)), dtype=np.bool_)
     for draw in plan_of(config.options()).draws:
         if draw.share:
-            wanted[SCOPES.index(draw.scope)] |= [draw.band in ("any", kind) for kind in KINDS]
+            # An adaptive band may hold any kind: by the kind no fill is told from what it gave.
+            wanted[SCOPES.index(draw.scope)] |= [
+                draw.band in ("any", "adaptive", kind) for kind in KINDS
+            ]
     unwanted: Bool[np.ndarray, " negatives"] = ~wanted[
         manifest.negative_scopes, manifest.negative_kinds
     ]

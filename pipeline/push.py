@@ -17,7 +17,10 @@ def run(config: PushConfig) -> None:
     address = milvus_address(config.to)
     source = find_source(config.store, config.dataset)
     if source is None:
-        raise StoreError(f"{config.store} has no embedding store yet: make it with cir embed")
+        raise StoreError(
+            f"{config.store} is a folder of photos that is not embedded yet: search it once by "
+            f"cir search `store={str(config.store)!r}`, which makes a store beside it"
+        )
     embeddings = map_embeddings(source.store)
     pushed = push(
         embeddings,

@@ -79,7 +79,10 @@ def _as_json(result: SearchResult) -> dict[str, Any]:
 
 def _print(config: SearchConfig, results: Sequence[SearchResult]) -> None:
     if not results:
-        console.note("Nothing found: `category` and `without` leave no photo")
+        console.note(
+            "Nothing found: no photo is left beside the reference and its copies (`copies`), those "
+            "of other categories and of `without`"
+        )
         return
     columns = {
         "rank": [str(result.rank) for result in results],

@@ -1,6 +1,8 @@
 """`cir serve`: a page and a JSON API over a gallery."""
 
 import os
+import socket
+from contextlib import suppress
 from typing import Final
 
 import uvicorn
@@ -46,15 +48,34 @@ def run(config: ServeConfig) -> None:
         console.note(f"index: {gallery.proposing.name} {gallery.proposing.recall}")
     engine = Engine(_served(opened), opened.source.dataset, opened.living)
     app = create_app(engine, queue=config.queue, token=token, hosts=_hosts(config))
-    console.note(f"{len(engine.gallery):,} photos of {opened.source.store}: {_address(config)}")
-    uvicorn.run(
-        app,
-        host=config.host,
-        port=config.port,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
+    with _bound(config) as taken:
+        address = _address(config, taken.getsockname()[1])
+        console.note(f"{len(engine.gallery):,} photos of {opened.source.store}: {address}")
+        settings = uvicorn.Config(
+            app,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        with suppress(KeyboardInterrupt):  # a signal, once requests under way are finished
+            uvicorn.Server(settings).run(sockets=[taken])
+
+
+def _bound(config: ServeConfig) -> socket.socket:
+    """The socket at the address; raises UsageError where it cannot be had."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    taken = socket.socket(family)
+    try:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((config.host, config.port))
+        taken.listen()  # from now on nobody else takes it
+    except OSError as fault:
+        taken.close()
+        raise UsageError(
+            f"`host` {config.host} and `port` {config.port} cannot be listened at "
+            f"({fault.strerror or fault}): pass another `port`, or 0 for a free one"
+        ) from fault
+    return taken
 
 
 def _served(opened: Opened) -> list[Served]:
@@ -83,9 +104,9 @@ def _hosts(config: ServeConfig) -> tuple[str, ...]:
     return config.hostname or ("*",)
 
 
-def _address(config: ServeConfig) -> str:
+def _address(config: ServeConfig, port: int) -> str:
     host = f"[{config.host}]" if ":" in config.host else config.host
-    return f"http://{host}:{config.port}"
+    return f"http://{host}:{port}"
 
 
 def _token(config: ServeConfig) -> str | None:
@@ -95,10 +116,11 @@ def _token(config: ServeConfig) -> str | None:
     token = os.environ.get(_TOKEN, "")
     if config.token_file:
         require_file(config.token_file, UsageError, f"no token file at {config.token_file}")
-        token = next(iter(config.token_file.read_text(encoding="utf-8").splitlines()), "").strip()
-    if len(token) < _SHORTEST_TOKEN:
+        held = config.token_file.read_bytes().decode("utf-8", "replace")
+        token = next(iter(held.splitlines()), "").strip()
+    if len(token) < _SHORTEST_TOKEN or not token.isascii():
         raise UsageError(
-            f"`writable` takes a token of {_SHORTEST_TOKEN} characters or more: put it into "
-            f"{_TOKEN}, or into a file that `token_file` names"
+            f"`writable` takes a token of {_SHORTEST_TOKEN} ASCII characters or more: put it into "
+            f"{_TOKEN}, or into the first line of a file that `token_file` names"
         )
     return token

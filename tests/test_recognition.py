@@ -63,6 +63,23 @@ def test_a_marker_says_what_the_folder_is_and_what_it_holds(tmp_path: Path) -> N
     assert foreign(tmp_path, "dataset") == ["thesis.txt"]
 
 
+def test_what_stands_in_a_folder_of_a_dataset_is_not_cirs_either(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("1.jpg", "2.jpg", "3.jpg"):
+        (images / name).touch()
+    write_marker(tmp_path, "dataset")
+    (images / ".DS_Store").touch()
+    assert foreign(tmp_path, "dataset") == []
+    (images / "3.jpg").unlink()
+    assert foreign(tmp_path, "dataset") == []
+    (images / "mine.jpg").touch()
+    assert foreign(tmp_path, "dataset") == ["other files in images"]
+    (images / "mine.jpg").unlink()
+    (tmp_path / "captions").mkdir()
+    assert foreign(tmp_path, "dataset") == ["captions"]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"made": 3}', '{"made": "run"}', "[" * 9999])
 def test_a_marker_that_does_not_read_as_one_marks_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / MARKER).write_text(text)

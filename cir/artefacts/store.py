@@ -48,8 +48,9 @@ SCHEMA_VERSION = 1
 """Version of the layout above; a reader accepts no other. Columns that earlier versions did not
 write may be missing."""
 
-_MEND: Final = "run cir embed again"
-_DAMAGED: Final = f"is damaged or no HDF5 file ({{}}): {_MEND}"
+MEND: Final = "run cir embed again"
+"""How the messages of a damaged store end."""
+_DAMAGED: Final = f"is damaged or no HDF5 file ({{}}): {MEND}"
 _CHECKSUM: Final = "sha256"
 """Attribute of a table of vectors: the SHA-256 of its bytes."""
 _TEXT_ON_DISK: Final = 16
@@ -239,6 +240,8 @@ def _require_shapes(
             f"time of change of each image"
         )
     for table, what in ((images, "images"), (captions, "captions")):
+        if len(set(table.keys)) != len(table.keys):
+            raise StoreError(f"`{what}` name a row twice; expected every key once")
         if table.vectors.shape[1] != provenance.embed_dim:
             raise StoreError(
                 f"`{what}` are {table.vectors.shape[1]}-d vectors; {provenance.model} gives "
@@ -422,10 +425,10 @@ def _require_schema(file: Any, path: Path) -> None:
     version = _attribute(file, "schema_version", path)
     if version != SCHEMA_VERSION:
         raise StoreError(
-            f"{path} has schema version {version}, expected {SCHEMA_VERSION}: {_MEND} with this cir"
+            f"{path} has schema version {version}, expected {SCHEMA_VERSION}: {MEND} with this cir"
         )
     if bool(_attribute(file, "normalized", path)):
-        raise StoreError(f"{path} holds normalised vectors, expected the encoder's output: {_MEND}")
+        raise StoreError(f"{path} holds normalised vectors, expected the encoder's output: {MEND}")
 
 
 def _provenance(file: Any, path: Path) -> Provenance:
@@ -444,7 +447,7 @@ def _libraries(file: Any) -> dict[str, str]:
 
 def _attribute(file: Any, name: str, path: Path) -> Any:
     if name not in file.attrs:
-        raise StoreError(f"{path} lacks the attribute {name}: it is no store of cir; {_MEND}")
+        raise StoreError(f"{path} lacks the attribute {name}: it is no store of cir; {MEND}")
     value = file.attrs[name]
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
@@ -456,7 +459,7 @@ def _table(
     texts = _texts(file, keys, path)
     rows = _vectors(file, vectors, (len(texts), provenance.embed_dim), path)
     if len(set(texts)) != len(texts):
-        raise StoreError(f"{path}: /{keys} names a row twice: {_MEND}")
+        raise StoreError(f"{path}: /{keys} names a row twice: {MEND}")
     return KeyedRows(texts, take(rows))
 
 
@@ -465,7 +468,7 @@ def _vectors(file: Any, name: str, expected: tuple[int, int], path: Path) -> Any
     rows = _dataset(file, name, path)
     if rows.shape != expected or rows.dtype != np.float32:
         raise StoreError(
-            f"{path}: /{name} is {rows.shape} {rows.dtype}, expected {expected} float32: {_MEND}"
+            f"{path}: /{name} is {rows.shape} {rows.dtype}, expected {expected} float32: {MEND}"
         )
     return rows
 
@@ -484,14 +487,14 @@ def _states(file: Any, count: int, path: Path) -> Int[np.ndarray, "images 2"] | 
 
 def _require_rows(name: str, found: int, expected: int, path: Path) -> None:
     if found != expected:
-        raise StoreError(f"{path}: /{name} holds {found} rows, expected {expected}: {_MEND}")
+        raise StoreError(f"{path}: /{name} holds {found} rows, expected {expected}: {MEND}")
 
 
 def _texts(file: Any, name: str, path: Path) -> tuple[str, ...]:
     """A column of texts, of variable or fixed length."""
     column = _dataset(file, name, path)
     if column.ndim != 1 or h5py.check_string_dtype(column.dtype) is None:
-        raise StoreError(f"{path}: /{name} is no column of texts: {_MEND}")
+        raise StoreError(f"{path}: /{name} is no column of texts: {MEND}")
     return tuple(column.asstr("utf-8")[:].tolist())
 
 
@@ -499,13 +502,13 @@ def _dataset(file: Any, name: str, path: Path) -> Any:
     """A dataset that is no larger than the file can hold."""
     dataset = file.get(name)
     if not isinstance(dataset, h5py.Dataset):
-        raise StoreError(f"{path} lacks /{name}: it is cut off or no store of cir; {_MEND}")
+        raise StoreError(f"{path} lacks /{name}: it is cut off or no store of cir; {MEND}")
     one = _TEXT_ON_DISK if dataset.dtype.kind == "O" else dataset.dtype.itemsize
     most = file.id.get_filesize() * (_MOST_COMPRESSION if dataset.compression else 1)
     if dataset.size * one > most:
         raise StoreError(
             f"{path}: /{name} says that it holds {dataset.size:,} values, more than the file has "
-            f"bytes for: {_MEND}"
+            f"bytes for: {MEND}"
         )
     return dataset
 

@@ -13,7 +13,7 @@ import numpy as np
 from cir import __version__
 from cir.artefacts.changes import Changes
 from cir.artefacts.rows import KeyedRows
-from cir.artefacts.store import StoredEmbeddings, open_embeddings, write_embeddings
+from cir.artefacts.store import MEND, StoredEmbeddings, open_embeddings, write_embeddings
 from cir.config import OnError
 from cir.data.captions import variants
 from cir.data.dataset import Dataset
@@ -148,12 +148,14 @@ def _embedded(
     started, encoder = time.perf_counter(), run.encoder
     store = None if overwrite else store_to_add_to(out, encoder, any_precision=any_precision)
     dataset.require_sound()
+    # Read once: what is added while photos are encoded waits for the next time.
     changes = Changes(out)
-    named = changes.named()
+    added = changes.added()
+    named = changes.removed() | {photo.id for photo in added}
     ids = [image_id for image_id in dataset.image_ids() if image_id not in named]
     missing = _missing(dataset, ids, run.on_error)
     there = [image_id for image_id in ids if image_id not in missing]
-    images = with_added(run.images(there, dataset.image_files, store), changes, encoder)
+    images = with_added(run.images(there, dataset.image_files, store), added, changes, encoder)
     pace = time.perf_counter() - started
     if not images.ids:
         raise DatasetError(f"{dataset.root} has no image that can be read; run cir data check")
@@ -196,7 +198,11 @@ def store_to_add_to(out: Path, encoder: Encoder, *, any_precision: bool) -> Stor
     """
     if not out.exists():
         return None
-    store = open_embeddings(out)
+    try:
+        store = open_embeddings(out)
+    except StoreError as fault:
+        afresh = "pass `overwrite=True` to make it afresh"
+        raise StoreError(str(fault).replace(MEND, afresh)) from fault
     mend = "pass the encoder it was made with, another `out`, or `overwrite=True` to start afresh"
     try:
         encoder.provenance.require_same(store.provenance, "this encoder", str(out), StoreError)

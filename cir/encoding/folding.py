@@ -1,6 +1,7 @@
 """Photos that were added while a gallery was served, folded into its store."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,9 @@ from cir.encoding.embedding_run import EmbeddedImages
 from cir.encoding.encoder import Encoder
 
 
-def with_added(images: EmbeddedImages, changes: Changes, encoder: Encoder) -> EmbeddedImages:
+def with_added(
+    images: EmbeddedImages, added: Sequence[AddedPhoto], changes: Changes, encoder: Encoder
+) -> EmbeddedImages:
     """A dataset's images, and behind them the photos that were added.
 
     An added photo has no file but the record of changes: its vector is taken from there, and made
@@ -23,13 +26,13 @@ def with_added(images: EmbeddedImages, changes: Changes, encoder: Encoder) -> Em
 
     Args:
         images: Those of the dataset, without the ids that the changes name.
-        changes: What was added.
+        added: The photos that were added, of which none is among them.
+        changes: Holds the bytes of these.
         encoder: The store's.
 
     Raises:
         StoreError: the record of changes is damaged.
     """
-    added = changes.added()
     if not added:
         return images
     vectors = np.stack([_vector(photo, changes, encoder) for photo in added])

@@ -18,7 +18,7 @@ from typing import Any
 
 from cir.data.pointers import POINTER, Pointer, write_pointer
 from cir.data.remote import RemotePath
-from cir.errors import UsageError
+from cir.errors import DatasetError, UsageError
 from cir.outputs import folder_made
 from cir.progress import SILENT, Progress
 from cir.sources.annotations import (
@@ -131,6 +131,8 @@ def make_catalog(
     table = table if has_header else table.headless()
     chosen = choose_columns(table, index, columns)
     photos, left_out = catalog_photos(table, folder, chosen.columns, index)
+    if not photos:
+        raise DatasetError(f"no row of {attributes} makes a photo of the dataset: {left_out.why}")
     readable, left_out = _readable(photos, left_out, limit, seed, workers, progress)
     least = default_min_category(len(readable)) if min_category is None else min_category
     pooled = small_categories(readable, least)

@@ -2,12 +2,16 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from cir.errors import DatasetError, UsageError
 from cir.sources.csv_form import find_delimiter, read_csv_text
+
+_SEPARATOR_LINE: Final = re.compile('\ufeff?"?sep=([^"\\r\\n])"?(?=[\\r\\n])', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,15 @@ def read_catalog_csv(
     """
     _require_delimiter(delimiter)
     found = read_csv_text(path, encoding)
-    separator = delimiter or find_delimiter(found.text)
-    rows, malformed = _rows(path, found.text, separator)
+    said, text = _told_delimiter(found.text)
+    separator = delimiter or said or find_delimiter(text)
+    rows, malformed = _rows(path, text, separator)
     if not rows:
         raise DatasetError(f"{path} is empty: expected a header and a row a photo")
     if malformed and malformed[0] < rows[0].line:
         raise DatasetError(f"{path}, line {malformed[0]}: a quote of the header is out of place")
     header = _distinct(rows[0].fields)
+    rows = [_trimmed(row, len(header)) for row in rows]
     whole = tuple(row for row in rows[1:] if len(row.fields) >= len(header))
     short = [row.line for row in rows[1:] if len(row.fields) < len(header)]
     return CatalogTable(
@@ -98,6 +104,18 @@ def read_catalog_csv(
         malformed=tuple(sorted((*malformed, *short))),
         first=rows[0],
     )
+
+
+def _told_delimiter(text: str) -> tuple[str | None, str]:
+    """The delimiter that Excel's first line `sep=;` tells, and the text with that line empty."""
+    told = _SEPARATOR_LINE.match(text)
+    return (told[1], text[told.end() :]) if told else (None, text)
+
+
+def _trimmed(row: CatalogRow, width: int) -> CatalogRow:
+    """A row without empty fields behind its last: a delimiter may end every line."""
+    fields = row.fields
+    return row if any(fields[width:]) else replace(row, fields=fields[:width])
 
 
 def _require_delimiter(delimiter: str | None) -> None:
@@ -142,16 +160,16 @@ def _swallows(
     """Whether a record over several lines holds rows of its own, so that its quote is stray.
 
     Args:
-        inner: Its lines but the first.
+        inner: Its lines but the first. The last holds the closing quote, and is no whole row.
         delimiter: Of the fields.
         rows: Those before it, the header first.
         fields: Its own.
     """
     if not inner or not rows:
         return False
-    width = len(rows[0].fields)
-    like_rows = sum(_width(line, delimiter) == width for line in inner)
-    return len(fields) != width or (width > 1 and like_rows > len(inner) / 2)
+    width, whole = len(rows[0].fields), inner[:-1]
+    like_rows = sum(_width(line, delimiter) == width for line in whole)
+    return len(fields) != width or (width > 1 and like_rows > len(whole) / 2)
 
 
 def _width(line: str, delimiter: str) -> int:

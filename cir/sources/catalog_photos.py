@@ -1,6 +1,7 @@
 """The photos of a catalogue: each has a row of the CSV, an image file, and attributes."""
 
-import re
+import hashlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,7 @@ from cir.sources.catalog_csv import CatalogTable
 from cir.sources.column_content import is_stated
 from cir.sources.column_guess import CatalogColumns
 from cir.sources.facets import facet_of, facet_value, read_facets
-from cir.sources.photo_folder import PhotoFolder, photo_id, shown
+from cir.sources.photo_folder import PhotoFolder, composed, photo_id, shown
 from cir.sources.photo_index import PhotoIndex
 from cir.sources.split_names import SPLIT_WORDS, in_split_folders, split_named
 from cir.types import Split
@@ -40,6 +41,21 @@ class LeftOut:
     """One line each, with the file."""
     beyond_limit: int = 0
     """Photos that the limit left out."""
+
+    @property
+    def why(self) -> str:
+        """Why rows make no photo, with the first of each kind and what to do."""
+        kinds = (
+            (self.rows_of_several_photos, "several photos are named {}: give paths or unique ids"),
+            (self.photos_without_category, "{} has no category: pass another `category_column`"),
+            (self.rows_without_photo, "{} names no photo: pass another `id_column`"),
+            (self.malformed_rows, "line {} has too few or too many fields, or no id"),
+        )
+        return "; ".join(
+            f"{told.format(rows[0])}" + (f" (and {len(rows) - 1:,} more so)" if rows[1:] else "")
+            for rows, told in kinds
+            if rows
+        )
 
 
 @dataclass(frozen=True)
@@ -115,12 +131,29 @@ def folder_category(path: PurePosixPath, *, splits: bool) -> str:
 
 
 def safe_name(category: str) -> str:
-    """A category's name in file names: "Flip Flops" is flip-flops."""
-    return "-".join(re.findall(r"\w+", category.lower()))[:_LONGEST_NAME]
+    """A category's name in file names: "Flip Flops" is flip-flops.
+
+    Two categories have one name where they differ in nothing but capitals and what is no letter,
+    digit or sign upon one; a long name ends in a digest of the whole.
+    """
+    text = "".join(c if _is_of_a_word(c) else " " for c in composed(category).lower())
+    name = "-".join(text.split())
+    if len(name) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8")).hexdigest()[:_DIGITS]
+    return f"{name[: _LONGEST_NAME - _DIGITS - 1]}-{digest}"
+
+
+def _is_of_a_word(character: str) -> bool:
+    """Whether it is a letter, a digit, an underscore, or a sign upon one, as a vowel of Hindi."""
+    return (
+        character == "_" or character.isalnum() or unicodedata.category(character).startswith("M")
+    )
 
 
 _LONGEST_NAME: Final = 50
 """Letters of a category's name in file names."""
+_DIGITS: Final = 8
 
 
 class _Rows:

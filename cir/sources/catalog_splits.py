@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from cir.data.dataset import SPLITS
 from cir.errors import DatasetError
 from cir.parallel import in_order
 from cir.progress import Progress
@@ -93,9 +94,21 @@ def with_categories(photos: Sequence[CatalogPhoto], small: Mapping[str, int]) ->
 
 
 def with_splits(photos: Sequence[CatalogPhoto], seed: int) -> list[CatalogPhoto]:
-    """The photos with their split: the one that is given, or that of their product."""
+    """The photos with their split: the one that is given, or that of their product.
+
+    A product's is the one that is given to a near-copy; of several, the one held out the longest.
+    """
+    given: dict[str, Split] = {}
+    for photo in photos:
+        if photo.given_split:
+            of_product = given.get(photo.product, photo.given_split)
+            given[photo.product] = max(of_product, photo.given_split, key=SPLITS.index)
     return [
-        replace(photo, split=photo.given_split or split_of(photo.product, seed)) for photo in photos
+        replace(
+            photo,
+            split=photo.given_split or given.get(photo.product) or split_of(photo.product, seed),
+        )
+        for photo in photos
     ]
 
 

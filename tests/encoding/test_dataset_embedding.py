@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cir.artefacts.changes import AddedPhoto, Changes
 from cir.artefacts.file_rows import FileRows
 from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
 from cir.config import EmbedConfig
@@ -855,10 +856,35 @@ def test_a_damaged_store_is_refused_and_replaced_when_asked(config: EmbedConfig)
     embed.run(config)
     whole = config.out.read_bytes()
     config.out.write_bytes(whole[:-500])
-    with pytest.raises(StoreError, match=r"cut off|checksum"):
+    with pytest.raises(StoreError, match=r"(cut off|checksum).*: pass `overwrite=True` to make"):
         embed.run(config)
     embed.run(replace(config, overwrite=True))
     assert len(read_embeddings(config.out).images.keys) == IMAGES
+
+
+def test_a_photo_that_is_added_while_others_are_encoded_waits(
+    config: EmbedConfig, world: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a server beside the command; its id is one of the dataset's."""
+    encoder, images = micro_encoder(dim=16), embedding_run.EmbeddingRun.images
+    name = world.image_ids()[0]
+    vector = np.ones(16, np.float32)
+    photo = AddedPhoto(name, "a" * 64, "", "dress", vector, encoder.provenance)
+
+    def adding(self: Any, *given: Any) -> Any:
+        Changes(config.out).add(photo, b"bytes")
+        return images(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(embedding_run.EmbeddingRun, "images", adding)
+        embed.run(config)
+    first = read_embeddings(config.out).images
+    assert sorted(first.keys) == sorted(world.image_ids())
+    assert not np.array_equal(first.take([name])[0], vector)
+    embed.run(config)
+    then = read_embeddings(config.out).images
+    assert sorted(then.keys) == sorted(world.image_ids())
+    np.testing.assert_array_equal(then.take([name])[0], vector)
 
 
 def test_the_stage_lists_the_encoders_without_a_dataset(

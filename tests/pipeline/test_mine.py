@@ -271,7 +271,11 @@ def test_skipped_images_are_counted(
     needed = sum(lost in (query.reference_id, query.target_id) for query in queries)
     assert mined.metadata.counts.dropped == needed >= 1
     assert lost not in mined.negative_ids
-    assert "1 images are left out of the gallery" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "1 images are left out of the gallery" in told
+    assert f"{needed} queries are left out: embedding skipped their reference or target" in told
+    assert f"of {len(queries) - needed} queries starved" in told
+    assert "; 0 dropped" in told
 
 
 def test_a_combiner_mines_for_its_own_encoder_alone(

@@ -14,8 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from cir.config import TINY
+from cir.config import TINY, ServeConfig
 from cir.encoding.loading import load_encoder
+from cir.errors import UsageError
+from pipeline import serve
 from tests.support.forked import CIR, Forked, forked
 from tests.support.galleries import small_photos, stored
 
@@ -92,6 +94,24 @@ def photo() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def test_the_port_that_was_taken_is_told_and_one_of_others_refused() -> None:
+    with serve._bound(ServeConfig(store=Path("s.h5"), port=0)) as taken:
+        port = taken.getsockname()[1]
+        told = serve._address(ServeConfig(store=Path("s.h5"), port=0), port)
+        assert told == f"http://127.0.0.1:{port}"
+        assert port > 0
+        with pytest.raises(UsageError, match=rf"`port` {port} cannot be listened at .*another"):
+            serve._bound(ServeConfig(store=Path("s.h5"), port=port))
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 40, "schlüssel-der-türen".encode(), b"short\n"])
+def test_a_token_that_no_client_can_send_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "token").write_bytes(content)
+    config = ServeConfig(store=Path("s.h5"), writable=True, token_file=tmp_path / "token")
+    with pytest.raises(UsageError, match="takes a token of 16 ASCII characters or more"):
+        serve._token(config)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from PIL import Image
 from cir.config import CatalogConfig
 from cir.data.dataset import SPLITS, Dataset
 from cir.data.pairs import ProposedPair
-from cir.errors import CirError, UsageError
+from cir.errors import CirError, DatasetError, UsageError
 from cir.sources.annotations import read_records
 from cir.sources.catalog import CatalogSummary, make_catalog
 from cir.sources.catalog_photos import safe_name
@@ -372,6 +373,24 @@ def test_lists_of_colours_are_one_value_in_any_order(facet: str, text: str, valu
 def test_categories_make_file_names() -> None:
     assert safe_name("Flip Flops") == "flip-flops"
     assert safe_name("../Loungewear & Nightwear") == "loungewear-nightwear"
+
+
+def test_categories_that_differ_keep_names_that_differ() -> None:
+    coats = "Apparel & Accessories > Clothing > Outerwear > Coats & Jackets > "
+    names = {safe_name(coats + kind) for kind in ("Parkas", "Trench Coats")}
+    assert len(names) == 2
+    assert all(name.startswith("apparel-accessories-") and len(name) <= 50 for name in names)
+    assert safe_name("जूते") != safe_name("जूता")
+    assert safe_name("Vêtements") == safe_name(unicodedata.normalize("NFD", "Vêtements"))
+
+
+def test_rows_that_make_no_photo_are_told_with_the_reason(shop: Path, tmp_path: Path) -> None:
+    table = write_csv(tmp_path / "styles.csv", [[*row[:1], "", *row[2:]] for row in ROWS[:3]])
+    with pytest.raises(
+        DatasetError, match=r"makes a photo .*: 100 has no category: .* \(and 2 more so\)"
+    ):
+        make(shop, tmp_path / "out", attributes=table)
+    assert not (tmp_path / "out").exists()
 
 
 def test_near_identical_agrees_with_a_loop_and_follows_chains() -> None:

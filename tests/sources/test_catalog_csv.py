@@ -65,6 +65,30 @@ def test_texts_over_several_lines_are_texts(tmp_path: Path) -> None:
     assert [row.line for row in table.rows] == [2, 5]
 
 
+def test_a_description_of_two_lines_is_a_text(tmp_path: Path) -> None:
+    """Its second line has as many delimiters as a row has."""
+    text = 'id,name,description,colour\n1,Shirt,"A nice shirt.\nSoft, light, washable.",red\n'
+    table = read_catalog_csv(written(tmp_path / "a.csv", text))
+    assert [row.fields[2] for row in table.rows] == ["A nice shirt.\nSoft, light, washable."]
+
+
+def test_a_delimiter_may_end_every_row(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.csv", "id,name,colour\n1,Shirt,red,\n2,Belt,,\n")
+    table = read_catalog_csv(file)
+    assert [row.fields for row in table.rows] == [("1", "Shirt", "red"), ("2", "Belt", "")]
+    assert table.values("colour") == ["red", ""]
+
+
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;"])
+def test_the_line_by_which_excel_tells_the_delimiter_is_no_header(
+    tmp_path: Path, line: str
+) -> None:
+    file = written(tmp_path / "a.csv", f"{line}\r\nid;name\r\n1;a,b,c\r\n", "utf-8-sig")
+    table = read_catalog_csv(file)
+    assert (table.delimiter, table.header) == (";", ("id", "name"))
+    assert [(row.line, row.fields) for row in table.rows] == [(3, ("1", "a,b,c"))]
+
+
 def test_rows_of_other_lengths_and_stray_quotes_are_named_by_line(tmp_path: Path) -> None:
     text = 'id,kind,name\n1,a,"24" screen"\n\n2,a\n3,a,b\n4,a,b,c\n,,\n5,a,12" pipe\n'
     table = read_catalog_csv(written(tmp_path / "a.csv", text))

@@ -171,6 +171,21 @@ def test_a_column_of_splits_is_taken_as_given_and_a_hash_fills_gaps(tmp_path: Pa
         assert found[str(n)] == (spelled.get(split, split) or split_of(str(n), 0))
 
 
+def test_a_near_copy_without_a_split_follows_the_one_that_has_it() -> None:
+    photos = photos_of(*"abcdef")
+    given_splits = {"a": "test", "c": "train", "d": "val"}
+    products = {"b": "a", "d": "c", "e": "c"}
+    placed = with_splits(
+        [
+            replace(p, given_split=given_splits.get(p.id), product=products.get(p.id, p.id))
+            for p in photos
+        ],
+        seed=0,
+    )
+    assert [p.split for p in placed[:5]] == ["test", "test", "train", "val", "val"]
+    assert placed[5].split == split_of("f", 0)
+
+
 def test_a_split_that_is_none_is_refused_with_its_row(tmp_path: Path) -> None:
     root = write_photos(tmp_path / "photos", ["1.png"])
     (tmp_path / "a.csv").write_text("file,part\n1,holdout\n")
