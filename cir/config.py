@@ -495,7 +495,8 @@ class EncoderConfig(Config):
     model: str = option("RN50x4", "Encoder")
     """open_clip model name, or cir-tiny, the bundled one."""
     pretrained: str | None = option(None, "Encoder")
-    """open_clip's tag of the weights; by default openai, and for cir-tiny the shipped weights."""
+    """open_clip's tag of the weights; by default openai. cir-tiny has bundled, the default, and
+    bundled-60, which was trained for twice as long."""
     weights: Path | None = option(None, "Encoder")
     """Weight file instead: open_clip state dict, safetensors, OpenAI archive, CLIP4Cir checkpoint,
     or the checkpoint folder of a run."""

@@ -9,7 +9,7 @@ from cir.artefacts.store import StoredEmbeddings, open_embeddings
 from cir.config import TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.data.image_files import outside_every_split
-from cir.encoding.bundled import BUNDLED
+from cir.encoding.bundled import BUNDLED_FILES
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
 from cir.encoding.encoder import Encoder
 from cir.encoding.loading import load_encoder, require_used
@@ -97,7 +97,7 @@ def _list_models() -> None:
     """Prints a line for every architecture, with the tags of its weights; the bundled one first."""
     from cir.encoding.published import model_names, published_tags
 
-    tags_of = {TINY: [BUNDLED]} | {name: published_tags(name) for name in model_names()}
+    tags_of = {TINY: list(BUNDLED_FILES)} | {name: published_tags(name) for name in model_names()}
     for name, tags in tags_of.items():
         console.note(f"{name}: {', '.join(tags) or 'no published weights; pass --weights FILE'}")
 

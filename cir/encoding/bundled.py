@@ -14,9 +14,14 @@ from cir.encoding.image_tower import ModifiedResNet
 from cir.encoding.tokens import BytePairTokenizer
 
 ASSETS: Final = Path(__file__).parent / "assets"
-"""Folder of `cir-tiny.json`, in open_clip's words, and of `cir-tiny.safetensors`."""
+"""Folder of `cir-tiny.json`, in open_clip's words, and of the weights."""
 BUNDLED: Final = "bundled"
-"""The tag of the weights that the package brings along."""
+"""The tag of the weights that are taken where none are named."""
+BUNDLED_FILES: Final[Mapping[str, Path]] = {
+    BUNDLED: ASSETS / f"{TINY}.safetensors",
+    "bundled-60": ASSETS / f"{TINY}-60.safetensors",
+}
+"""The weights that the package brings along, by their tags: trained for 30 epochs, and for 60."""
 
 
 class TinyArchitecture:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cir.artefacts.provenance import Provenance
 from cir.config import TINY
 from cir.encoding.architecture import Architecture
-from cir.encoding.bundled import ASSETS, BUNDLED, TinyArchitecture
+from cir.encoding.bundled import BUNDLED, BUNDLED_FILES, TinyArchitecture
 from cir.encoding.colours import OPENAI_COLOURS, Colours
 from cir.encoding.encoder import SCALES, Encoder
 from cir.encoding.preprocess import build_preprocess
@@ -79,9 +79,9 @@ def load_encoder(
 
     Args:
         model: open_clip's name of the architecture, or cir-tiny.
-        pretrained: open_clip's tag of published weights; None takes openai's, and for cir-tiny the
-            bundled ones. Beside `weights`, it says which published weights the file holds or
-            derives from; `Provenance.pretrained` of another encoder of the file will do.
+        pretrained: open_clip's tag of published weights; None takes openai's, and for cir-tiny
+            `bundled`. Beside `weights`, it says which published weights the file holds or derives
+            from; `Provenance.pretrained` of another encoder of the file will do.
         weights: A local weight file, or a run's checkpoint folder, instead.
         preprocess: targetpad, squarepad or clip.
         device: Where it runs.
@@ -178,7 +178,7 @@ def require_used(model: str, pretrained: str | None, weights: Path | None) -> No
 def _known_tags(model: str) -> list[str]:
     """The tags of a model's weights; raises UsageError where there is no such model."""
     if model == TINY:
-        return [BUNDLED]
+        return list(BUNDLED_FILES)
     from cir.encoding.published import published_tags, require_model
 
     require_model(model)
@@ -188,9 +188,10 @@ def _known_tags(model: str) -> list[str]:
 def _source(model: str, tag: str | None, weights: Path | None) -> _Source:
     """Where to read the weights that were asked for; fetches published ones."""
     if model == TINY:
-        bundled = ASSETS / f"{TINY}.safetensors"
-        local = weights is not None
-        return _Source(weights or bundled, None, tag=tag if local else BUNDLED, local=local)
+        if weights is not None:
+            return _Source(weights, None, tag=tag, local=True)
+        known = BUNDLED if tag is None or tag not in BUNDLED_FILES else tag
+        return _Source(BUNDLED_FILES[known], None, tag=known, local=False)
     from cir.encoding.published import assumed_published, find_published
 
     if weights is not None:

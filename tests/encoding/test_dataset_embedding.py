@@ -892,7 +892,7 @@ def test_the_stage_lists_the_encoders_without_a_dataset(
 ) -> None:
     assert embed.run(EmbedConfig(dataset=Path("nowhere"), list_models=True)) is True
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "cir-tiny: bundled"
+    assert lines[0] == "cir-tiny: bundled, bundled-60"
     assert any(line.startswith("RN50x4: openai") for line in lines)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from cir.config import TINY
 from cir.encoding import loading as module
 from cir.encoding import published
-from cir.encoding.bundled import ASSETS
+from cir.encoding.bundled import BUNDLED_FILES
 from cir.encoding.encoder import Encoder
 from cir.encoding.loading import load_encoder, require_used
 from cir.encoding.open_clip_models import build_clip
@@ -299,11 +299,13 @@ def test_offline_mode_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not published.within_reach("https://huggingface.co")
 
 
-def test_cir_tiny_comes_with_the_package() -> None:
-    encoder = load_encoder(TINY, pretrained=None, weights=None, preprocess="targetpad", device=CPU)
+@pytest.mark.parametrize(("asked", "tag"), [(None, "bundled"), *((t, t) for t in BUNDLED_FILES)])
+def test_cir_tiny_comes_with_the_package(asked: str | None, tag: str) -> None:
+    encoder = load_encoder(TINY, pretrained=asked, weights=None, preprocess="targetpad", device=CPU)
     assert encoder.dim == 640
-    assert encoder.provenance.pretrained == "bundled"
-    assert (ASSETS / f"{TINY}.safetensors").stat().st_size <= 20_000_000
+    assert encoder.provenance.pretrained == tag
+    assert encoder.provenance.weights_sha256 == module.weights_sha256(encoder.clip.state_dict())
+    assert BUNDLED_FILES[tag].stat().st_size <= 20_000_000
     pixels = encoder.preprocess(_photo())[None].expand(2, -1, -1, -1)
     with torch.inference_mode():
         assert encoder.encode_images(pixels).isfinite().all()
@@ -330,6 +332,7 @@ def test_texts_beyond_the_context_are_told_from_those_that_fill_it() -> None:
         ("RN50x4", "openai:RN50x4.pt", Path("RN50x4.pt")),
         ("RN50x4", "mine.pt", Path("some/mine.pt")),
         (TINY, "bundled", None),
+        (TINY, "bundled-60", None),
     ],
 )
 def test_a_tag_that_means_something_is_taken(

@@ -45,6 +45,7 @@ def test_towers_learn_at_the_rate_that_suits_their_encoder(
     [
         (TINY, "bundled", {}, "text"),
         (TINY, "bundled", {"tune": "none"}, "none"),
+        (TINY, "bundled-60", {}, "none"),
         (TINY, "mine.safetensors", {}, "none"),
         (TINY, "mine.safetensors", {"weights": Path("mine.safetensors")}, "text"),
         ("RN50x4", "openai", {}, "none"),
