@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cir.config import PretrainConfig
-from cir.encoding import loading
+from cir.encoding import bundled
 from cir.encoding.colours import OPENAI_COLOURS
 from cir.encoding.weights import read_weights
 from cir.errors import CirError, DatasetError, UsageError
@@ -89,11 +89,17 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assets.mkdir()
     config = {
         "embed_dim": 16,
-        "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 4},
-        "text_cfg": {"context_length": 16, "width": 8, "heads": 2, "layers": 1},
+        "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 4, "head_width": 16},
+        "text_cfg": {
+            "context_length": 16,
+            "vocab_size": 49408,
+            "width": 8,
+            "heads": 2,
+            "layers": 1,
+        },
     }
     (assets / "cir-tiny.json").write_text(json.dumps(config))
-    monkeypatch.setattr(loading, "ASSETS", assets)
+    monkeypatch.setattr(bundled, "ASSETS", assets)
     return tmp_path
 
 
