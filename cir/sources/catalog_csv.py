@@ -114,8 +114,7 @@ def _told_delimiter(text: str) -> tuple[str | None, str]:
 
 def _trimmed(row: CatalogRow, width: int) -> CatalogRow:
     """A row without empty fields behind its last: a delimiter may end every line."""
-    fields = row.fields
-    return row if any(fields[width:]) else replace(row, fields=fields[:width])
+    return replace(row, fields=row.fields[:width]) if _is_row(row.fields, width) else row
 
 
 def _require_delimiter(delimiter: str | None) -> None:
@@ -168,16 +167,21 @@ def _swallows(
     if not inner or not rows:
         return False
     width, whole = len(rows[0].fields), inner[:-1]
-    like_rows = sum(_width(line, delimiter) == width for line in whole)
-    return len(fields) != width or (width > 1 and like_rows > len(whole) / 2)
+    like_rows = sum(_is_row(_fields(line, delimiter), width) for line in whole)
+    return not _is_row(fields, width) or (width > 1 and like_rows > len(whole) / 2)
 
 
-def _width(line: str, delimiter: str) -> int:
+def _is_row(fields: Sequence[str], width: int) -> bool:
+    """Whether fields are as many as those of the header, but for empty ones behind."""
+    return len(fields) >= width and not any(field.strip() for field in fields[width:])
+
+
+def _fields(line: str, delimiter: str) -> Sequence[str]:
     """The fields of a line that stands alone; none where it is no row."""
     try:
-        return len(next(csv.reader([line], delimiter=delimiter), ()))
+        return next(csv.reader([line], delimiter=delimiter), ())
     except csv.Error:
-        return 0
+        return ()
 
 
 def _never_closed(path: Path, start: int, end: int) -> str:

@@ -79,6 +79,15 @@ def test_a_delimiter_may_end_every_row(tmp_path: Path) -> None:
     assert table.values("colour") == ["red", ""]
 
 
+def test_a_text_of_two_lines_may_stand_in_such_a_row(tmp_path: Path) -> None:
+    text = 'sep=;\nid;name;colour\n1;"Shirt\nsoft; light";red;\n2;Belt;blue;\n'
+    table = read_catalog_csv(written(tmp_path / "a.csv", text))
+    assert [row.fields for row in table.rows] == [
+        ("1", "Shirt\nsoft; light", "red"),
+        ("2", "Belt", "blue"),
+    ]
+
+
 @pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;"])
 def test_the_line_by_which_excel_tells_the_delimiter_is_no_header(
     tmp_path: Path, line: str
