@@ -64,18 +64,12 @@ def run(config: ServeConfig) -> None:
 def _bound(config: ServeConfig) -> socket.socket:
     """The socket at the address; raises UsageError where it cannot be had."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    taken = socket.socket(family)
     try:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind((config.host, config.port))
-        taken.listen()  # from now on nobody else takes it
+        return socket.create_server((config.host, config.port), family=family)
     except OSError as fault:
-        taken.close()
         raise UsageError(
-            f"`host` {config.host} and `port` {config.port} cannot be listened at "
-            f"({fault.strerror or fault}): pass another `port`, or 0 for a free one"
+            f"{fault.strerror or fault}: pass another `host` or `port`; `port=0` takes a free one"
         ) from fault
-    return taken
 
 
 def _served(opened: Opened) -> list[Served]:

@@ -52,7 +52,7 @@ class LeftOut:
             (self.malformed_rows, "line {} has too few or too many fields, or no id"),
         )
         return "; ".join(
-            f"{told.format(rows[0])}" + (f" (and {len(rows) - 1:,} more so)" if rows[1:] else "")
+            told.format(rows[0]) + (f" (and {len(rows) - 1:,} more so)" if rows[1:] else "")
             for rows, told in kinds
             if rows
         )

@@ -1,6 +1,6 @@
 """Whether a larger bundled encoder, or one trained for longer, pays.
 
-    python -m tests.benchmarks.encoders --out runs/encoders [--only NAME ...]
+    python -m tests.benchmarks.encoders --out runs/encoders [--only NAME ...] [--seeds 3]
 
 Needs the photo catalogue, as `tests.benchmarks.study` does. Every row is an encoder trained from
 scratch as `cir pretrain` trains cir-tiny, on the photos that the bundled one was trained on and on
@@ -9,7 +9,8 @@ embeds the catalogue, and has the defaults of `cir train` train a combiner over 
 Encoders that are there are not trained again.
 
 Prints a Markdown table: parameters in millions, the file's size, minutes of training (processor
-time), photos a second of the image tower alone in one thread, and recalls in percent.
+time), photos a second of the image tower alone in one thread, and recalls in percent; those of the
+trained combiner are the mean and the standard deviation over its seeds.
 """
 
 import argparse
@@ -25,15 +26,15 @@ from typing import Any
 import open_clip
 import torch
 
-from cir.config import TINY, EmbedConfig, PretrainConfig, SynthConfig
-from cir.encoding.bundled import ASSETS
+from cir.config import TINY, EmbedConfig, PretrainConfig, SynthConfig, TrainConfig
+from cir.encoding.bundled import ASSETS, BUNDLED, BUNDLED_FILES
 from cir.encoding.encoder import Encoder
 from cir.encoding.loading import load_encoder, untrained_encoder
 from cir.files import write_json
 from cir.runtime import seed_all
 from pipeline import embed, pretrain, synth
 from tests.benchmarks.photos import prepared
-from tests.benchmarks.study import COLUMNS, ROWS, Place, figures, judge, run
+from tests.benchmarks.study import COLUMNS, ROWS, SPLITS, Place, figures, judge, run, spread
 
 CPU = torch.device("cpu")
 PREPROCESS = "targetpad"
@@ -41,10 +42,7 @@ GARMENTS = {"dress": 1846, "shirt": 2207, "toptee": 1947, "seed": 7}
 """What `cir data synth` drew for the bundled encoder."""
 FROZEN_DEFAULTS = next(row for row in ROWS if row.name == "the defaults, frozen")
 BASELINE = "weighted-sum"
-REPORTED = {
-    f"{split} R@10": COLUMNS.index((split, gallery, "R@10"))
-    for split, gallery in (("val", "full"), ("test", "full"))
-}
+REPORTED = {f"{split} R@10": COLUMNS.index((split, "full", "R@10")) for split in SPLITS}
 """Positions in the study's figures."""
 TIMED_PHOTOS = 64
 """A batch whose encoding is timed."""
@@ -52,13 +50,13 @@ TIMED_PHOTOS = 64
 
 @dataclass(frozen=True)
 class Candidate:
-    """An encoder and how long it is trained; without epochs, the bundled file."""
+    """An encoder and how long it is trained."""
 
     name: str
-    epochs: int = PretrainConfig.epochs
+    epochs: int | None
+    """None for the bundled file, which is there."""
     vision: Mapping[str, Any] = field(default_factory=dict)
     """What is other than in `cir-tiny.json`."""
-    bundled: bool = False
 
     @property
     def model(self) -> str:
@@ -71,13 +69,14 @@ class Candidate:
 
 
 CANDIDATES = (
-    Candidate("15 epochs", epochs=15),
-    Candidate("bundled", bundled=True),
-    Candidate("60 epochs", epochs=60),
-    Candidate("wider 15 epochs", epochs=15, vision={"width": 32}),
-    Candidate("finer 15 epochs", epochs=15, vision={"image_size": 160}),
-    Candidate("wider 30 epochs", vision={"width": 32}),
-    Candidate("finer 30 epochs", vision={"image_size": 160}),
+    Candidate("15 epochs", 15),
+    Candidate(BUNDLED, None),
+    Candidate("60 epochs", 60),
+    *(
+        Candidate(f"{name} {epochs} epochs", epochs, vision)
+        for epochs in (15, 30)
+        for name, vision in (("wider", {"width": 32}), ("finer", {"image_size": 160}))
+    ),
 )
 
 
@@ -87,6 +86,8 @@ class Laboratory:
 
     out: Path
     catalog: Path
+    seeds: int
+    """Of the combiner that judges."""
 
     @cached_property
     def garments(self) -> Path:
@@ -102,7 +103,7 @@ class Laboratory:
             catalog=self.catalog,
             synthetic=self.garments,
             out=out,
-            epochs=candidate.epochs,
+            epochs=candidate.epochs or PretrainConfig.epochs,
             device="cpu",
             workers=1,
         )
@@ -113,11 +114,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="encoders of these names")
+    parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
 
     wanted = [each for each in CANDIDATES if options.only is None or each.name in options.only]
     catalog, _ = prepared(options.out / "bundled")
-    for line in table(Laboratory(options.out, catalog), wanted):
+    for line in table(Laboratory(options.out, catalog, options.seeds), wanted):
         print(line, flush=True)  # noqa: T201
 
 
@@ -128,12 +130,11 @@ def table(laboratory: Laboratory, candidates: list[Candidate]) -> Iterator[str]:
     yield f"| encoder | {' | '.join(heads)} |"
     yield "|---|" + "---:|" * len(heads)
     for candidate in candidates:
-        cells = [f"{value:.4g}" for value in measured(laboratory, candidate)]
-        yield f"| {candidate.name} | {' | '.join(cells)} |"
+        yield f"| {candidate.name} | {' | '.join(measured(laboratory, candidate))} |"
 
 
-def measured(laboratory: Laboratory, candidate: Candidate) -> list[float]:
-    """The figures of a row."""
+def measured(laboratory: Laboratory, candidate: Candidate) -> list[str]:
+    """The cells of a row."""
     folder = laboratory.out / candidate.folder
     weights = trained(laboratory, candidate, folder)
     encoder = load_encoder(
@@ -144,23 +145,25 @@ def measured(laboratory: Laboratory, candidate: Candidate) -> list[float]:
         found = pretrain.measure(encoder, laboratory.config(candidate, weights))
         write_json(by_title, found.recall)
     titles = json.loads(by_title.read_text(encoding="utf-8"))
-    return [
+    took = minutes_of(folder)
+    plain = (
         sum(parameter.numel() for parameter in encoder.clip.parameters()) / 1e6,
         weights.stat().st_size / 1e6,
-        json.loads(minutes_of(folder).read_text()) if minutes_of(folder).exists() else float("nan"),
+        json.loads(took.read_text(encoding="utf-8")) if took.exists() else float("nan"),
         photos_a_second(encoder),
         titles["1"],
         titles["10"],
-        *recalls(laboratory, candidate, folder, weights),
-    ]
+    )
+    cells = [f"{value:.4g}" for value in plain]
+    return cells + recalls(laboratory, candidate, folder, weights)
 
 
 def trained(laboratory: Laboratory, candidate: Candidate, folder: Path) -> Path:
     """The encoder's weight file."""
     if candidate.vision:
         describe(candidate, folder)
-    if candidate.bundled:
-        return ASSETS / f"{TINY}.safetensors"
+    if candidate.epochs is None:
+        return BUNDLED_FILES[BUNDLED]
     out = folder / "encoder.safetensors"
     if not minutes_of(folder).exists():
         config = laboratory.config(candidate, out)
@@ -204,9 +207,7 @@ def photos_a_second(encoder: Encoder) -> float:
     return TIMED_PHOTOS / median(seconds[1:])
 
 
-def recalls(
-    laboratory: Laboratory, candidate: Candidate, folder: Path, weights: Path
-) -> list[float]:
+def recalls(laboratory: Laboratory, candidate: Candidate, folder: Path, weights: Path) -> list[str]:
     """What composed queries find: by the weighted sum, and by a combiner trained with defaults."""
     embeddings = folder / "embeddings.h5"
     if not embeddings.exists():
@@ -215,11 +216,16 @@ def recalls(
                 dataset=laboratory.catalog, out=embeddings, model=candidate.model, weights=weights
             )
         )
-    place = Place(folder, laboratory.catalog, embeddings, PretrainConfig.epochs, "cpu")
+    place = Place(folder, laboratory.catalog, embeddings, TrainConfig.epochs, "cpu")
     judge(place, folder / BASELINE, query=BASELINE)
-    run(place, FROZEN_DEFAULTS, 0)
-    ways = (folder / BASELINE, folder / FROZEN_DEFAULTS.folder / "seed-0")
-    return [figures(way)[position] for way in ways for position in REPORTED.values()]
+    for seed in range(laboratory.seeds):
+        run(place, FROZEN_DEFAULTS, seed)
+    trained_runs = [folder / FROZEN_DEFAULTS.folder / f"seed-{s}" for s in range(laboratory.seeds)]
+    return [
+        spread([figures(run_folder)[position] for run_folder in runs])
+        for runs in ([folder / BASELINE], trained_runs)
+        for position in REPORTED.values()
+    ]
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def test_the_port_that_was_taken_is_told_and_one_of_others_refused() -> None:
         told = serve._address(ServeConfig(store=Path("s.h5"), port=0), port)
         assert told == f"http://127.0.0.1:{port}"
         assert port > 0
-        with pytest.raises(UsageError, match=rf"`port` {port} cannot be listened at .*another"):
+        with pytest.raises(UsageError, match=rf"{port}.*: pass another `host` or `port`"):
             serve._bound(ServeConfig(store=Path("s.h5"), port=port))
 
 

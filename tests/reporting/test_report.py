@@ -21,6 +21,7 @@ from cir.data.dataset import Dataset
 from cir.errors import CheckpointError
 from cir.evaluation.recall import Evaluation, Protocol, evaluate
 from cir.models.combiner import SumCombiner, TextOnly, build_combiner
+from cir.reporting import report
 from cir.reporting.charts import Line, distributions, line_chart, stacked_bars
 from cir.reporting.report import write_report
 from cir.reporting.svg import C1, C2
@@ -260,6 +261,24 @@ def test_a_run_that_its_patience_ended_is_at_its_end(
         (ended / "config.json").write_text(json.dumps(settings | {"patience": patience}))
         html = write_report(tmp_path / "r.html", ended, nasty, embeddings, title="A").read_text()
         assert ("of 10 epochs so far" in html) == told
+
+
+def test_it_is_made_where_it_was_asked_to_be(
+    run: Path,
+    nasty: Dataset,
+    embeddings: Embeddings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, pick = [], report.pick_device
+
+    def picked(name: str) -> torch.device:
+        asked.append(name)
+        return pick(name)
+
+    monkeypatch.setattr(report, "pick_device", picked)
+    write_report(tmp_path / "r.html", run, nasty, embeddings, title="A", device="cpu")
+    assert asked == ["cpu"]
 
 
 def test_equal_runs_give_equal_pages(

@@ -10,6 +10,7 @@ import pytest
 from cir.recognition import MARKER, write_marker
 from cir.training import checkpoints
 from cir.training.dev import DevEvaluator
+from cir.training.vectors import CurrentVectors
 from tests.support.micro import micro_encoder
 from tests.support.runs import (
     STAGES,
@@ -142,6 +143,19 @@ def test_a_run_of_a_version_that_took_settings_of_towers_in_vain_is_resumed(
     }
     (out / "config.json").write_text(json.dumps(recorded))
     assert run(out, dataset, embeddings, resume=True) == out
+
+
+@pytest.mark.slow
+def test_a_run_at_its_end_encodes_nothing_when_it_is_resumed(
+    tmp_path, dataset, encoded, monkeypatch
+):
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: micro_encoder())
+    settings = {"tune": "text", "epochs": 1, "clip_learning_rate": 1e-3}
+    out = run(tmp_path / "run", dataset, encoded, **settings)
+    before = state(out)
+    monkeypatch.setattr(CurrentVectors, "encode_again", lambda *_, **__: pytest.fail("encoded"))
+    run(out, dataset, encoded, resume=True, **settings)
+    assert state(out) == before
 
 
 def test_what_a_kill_left_aside_is_swept_away(tmp_path, straight, dataset, embeddings):
