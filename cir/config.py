@@ -248,6 +248,15 @@ def _not_positive(config: Config, *names: str) -> Iterator[str]:
             yield f"`{name}` is {value}; expected more than 0, and finite"
 
 
+def _unused(config: Config, why: str, *names: str) -> Iterator[str]:
+    """A fault where any of some settings is given, which another leaves nothing to do."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    given = [f"`{name}`" for name in names if getattr(config, name) != defaults[name]]
+    if given:
+        verb, them = ("is", "it") if len(given) == 1 else ("are", "them")
+        yield f"{' and '.join(given)} {verb} {why}: leave {them} out"
+
+
 def _wrong_suffix(config: Config, name: str) -> Iterator[str]:
     path: Path = getattr(config, name)
     if path.suffix not in EXPORT_SUFFIXES:
@@ -495,8 +504,8 @@ class EncoderConfig(Config):
     model: str = option("RN50x4", "Encoder")
     """open_clip model name, or cir-tiny, the bundled one."""
     pretrained: str | None = option(None, "Encoder")
-    """open_clip's tag of the weights; by default openai. cir-tiny has bundled, the default, and
-    bundled-60, which was trained for twice as long."""
+    """open_clip's tag of the weights; by default that of the store that is added to, or openai.
+    cir-tiny has bundled-60, the default, and bundled, which was trained for half as long."""
     weights: Path | None = option(None, "Encoder")
     """Weight file instead: open_clip state dict, safetensors, OpenAI archive, CLIP4Cir checkpoint,
     or the checkpoint folder of a run."""
@@ -777,6 +786,8 @@ class InspectConfig(Config):
         yield from _outside(self, 10, 2000, "rows")
 
 
+COLDEST: Final = 0.01
+"""The least temperature that is learned, as in CLIP (Radford et al., ICML 2021, section 2.5)."""
 _COMBINER_RATES: Final[dict[CombinerName, float]] = {
     "gated-sum": 2e-3,
     "attention-fusion": 1e-3,
@@ -788,7 +799,7 @@ with sum, that of a learned temperature alone."""
 _TUNED: Final[dict[str, Tune]] = {TINY: "text"}
 """Towers that are tuned where no more is asked for: what published weights of CLIP gain or lose by
 it was not measured, and their text tower takes hours on a CPU."""
-_TOWER_RATES: Final = {TINY: 1e-4}
+_TOWER_RATES: Final = {TINY: 3e-5}
 _TOWER_RATE: Final = 2e-6
 """Peak learning rates of tuned towers. The code of Baldrati et al. (2022) has the latter, for the
 published weights of CLIP; an encoder as small as the bundled one hardly moves at it."""
@@ -894,7 +905,7 @@ class TrainConfig(Config):
     """AdamW's peak learning rate of the combiner; by default 2e-3 for gated-sum, 1e-3 for
     attention-fusion, 3e-4 for clip4cir."""
     clip_learning_rate: float | None = option(None, "Optimisation")
-    """AdamW's peak learning rate of tuned CLIP towers; by default 1e-4 for cir-tiny, 2e-6 for
+    """AdamW's peak learning rate of tuned CLIP towers; by default 3e-5 for cir-tiny, 2e-6 for
     others."""
     weight_decay: float = option(0.01, "Optimisation")
     """AdamW's decoupled weight decay."""
@@ -933,14 +944,15 @@ class TrainConfig(Config):
         yield from _outside(self, 0, 2, "margin")
         yield from _outside(self, 0.0, 0.9, "dev_fraction", "dropout")
         yield from _outside(self, 0, 1, "text_share")
-        if self.text_share != 0.5 and self.combiner != "gated-sum":
-            yield f"`text_share` is of gated-sum; leave it out with `combiner={self.combiner!r}`"
+        if self.combiner != "gated-sum":
+            other = f"of gated-sum, and `combiner` is {self.combiner!r}"
+            yield from _unused(self, other, "text_share", "dropout")
         if self.hidden is not None and self.combiner == "sum":
             yield "`hidden` is no width of the sum; leave it out with `combiner='sum'`"
         if self.projection is not None and self.combiner != "clip4cir":
             yield f"`projection` is of clip4cir; leave it out with `combiner={self.combiner!r}`"
         yield from self._tuning_faults()
-        yield from self._masking_faults()
+        yield from self._loss_faults()
         yield from self._weighting_faults()
         yield from _not_positive(self, "learning_rate", "clip_learning_rate", "temperature")
         if self.dev_fraction == 0:
@@ -993,10 +1005,24 @@ class TrainConfig(Config):
         """The peak learning rate that suits an encoder's towers."""
         return _TOWER_RATES.get(model, _TOWER_RATE)
 
-    def _masking_faults(self) -> Iterator[str]:
+    def _loss_faults(self) -> Iterator[str]:
         yield from _outside(self, -1, 1, "guide_threshold")
-        if self.guide_threshold is not None and "contrastive" not in self.loss:
-            yield "`guide_threshold` is of the contrastive term, which `loss` lacks"
+        if "contrastive" not in self.loss:
+            of_contrast = ("temperature", "learn_temperature", "guide_threshold")
+            of_candidates = ("contrast", "other_targets")
+            lacks = "of the contrastive term, which `loss` lacks"
+            yield from _unused(self, lacks, *of_contrast, *of_candidates)
+        if "triplet" not in self.loss:
+            lacks = "of the triplet loss, which `loss` lacks"
+            yield from _unused(self, lacks, "triplet_form", "triplet_reduction")
+            if "mined" not in self.contrast:
+                unused = "of negatives, which neither `loss` nor `contrast` uses"
+                yield from _unused(self, unused, "online_top_k", "row_negatives")
+        if self.learn_temperature and self.temperature < COLDEST:
+            yield (
+                f"`temperature` is {self.temperature:g}; one that is learned is at least "
+                f"{COLDEST:g}"
+            )
 
     def _weighting_faults(self) -> Iterator[str]:
         yield from _not_positive(self, "hardness")
@@ -1014,20 +1040,9 @@ class TrainConfig(Config):
         if not 0 <= self.ema < 1:
             yield f"`ema` is {self.ema}; expected 0 or more, less than 1"
         if self.tune == "none":
-            named = {
-                "weights": self.weights is not None,
-                "clip_learning_rate": self.clip_learning_rate is not None,
-                "layer_decay": self.layer_decay != 1,
-                "encode_batch": self.encode_batch is not None,
-                "checkpoint_activations": self.checkpoint_activations,
-            }
-            given = [f"`{name}`" for name, is_given in named.items() if is_given]
-            if given:
-                verb, them = ("is", "it") if len(given) == 1 else ("are", "them")
-                yield (
-                    f"{' and '.join(given)} {verb} of tuned towers, and none is: leave {them} out, "
-                    f"or pass `tune` text, image or both"
-                )
+            none = "of tuned towers, and none is (`tune` says which)"
+            names = ("weights", "clip_learning_rate", "layer_decay")
+            yield from _unused(self, none, *names, "encode_batch", "checkpoint_activations")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1097,6 +1112,8 @@ class EvaluateConfig(Config):
         yield from _empty(self, "gallery", "captions")
         yield from _outside(self, 0, _LARGEST_SEED, "seed")
         yield from self._faults_of_runs()
+        if not self.compares:
+            yield from _unused(self, "of a comparison, and one run is judged", "resamples", "seed")
         if self.all_protocols and (self.gallery, self.reference, self.captions) != _ONE_PROTOCOL:
             yield "`all_protocols` takes no `gallery`, `reference` or `captions`"
         if "all" in self.gallery and "kept" in self.reference:

@@ -101,7 +101,20 @@ def foreign(folder: Path, made: Artefact) -> list[str]:
     known = {MARKER, *(_names_of_cir(folder, made) or ())}
     names = sorted(entry.name for entry in folder.iterdir() if entry.name not in known)
     others = [name for name in names if not _WHILE_WRITTEN.fullmatch(name)]
+    if made == "run":
+        return [*others, *_foreign_in_run(folder)]
     return [*others, *_changed_inside(folder, others)]
+
+
+def _foreign_in_run(folder: Path) -> list[str]:
+    """The names in the folders of a run's checkpoints and manifests that cir never gives."""
+    return [
+        f"{name}/{held}"
+        for name, own in _OWN_IN_RUN.items()
+        if (folder / name).is_dir()
+        for held in _names_in(folder / name)
+        if not own.fullmatch(held)
+    ]
 
 
 def _changed_inside(folder: Path, others: Collection[str]) -> list[str]:
@@ -238,6 +251,11 @@ DEMO_FILES: Final = (
     *("demo.json", "dataset", "embeddings.h5", "manifest.parquet", "run", "report.html"),
 )
 """What a demo's folder holds."""
+_OWN_IN_RUN: Final = {
+    "checkpoints": re.compile("best|last"),
+    "manifests": re.compile(r"epoch-\d+\.parquet"),
+}
+"""The names that cir gives in a run's folders."""
 _CHECKPOINT_FILES: Final = (
     *("combiner.safetensors", "clip.safetensors", "trainer.pt", "metadata.json"),
 )

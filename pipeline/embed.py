@@ -12,10 +12,10 @@ from cir.data.image_files import outside_every_split
 from cir.encoding.bundled import BUNDLED_FILES
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
 from cir.encoding.encoder import Encoder
-from cir.encoding.loading import load_encoder, require_used
+from cir.encoding.loading import known_tags, load_encoder, require_used
 from cir.encoding.ray_engine import RayEngine, require_ray
 from cir.encoding.staleness import Staleness, staleness
-from cir.errors import UsageError, quoted, some_of
+from cir.errors import StoreError, UsageError, quoted, some_of
 from cir.kept_memory import keep_freed_memory
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT
@@ -54,7 +54,7 @@ def run(config: EmbedConfig, processes: Processes = ALONE) -> Path | bool:
         keep_freed_memory()
     encoder = load_encoder(
         config.model,
-        pretrained=config.pretrained,
+        pretrained=_tag(config),
         weights=config.weights,
         preprocess=config.preprocess,
         device=device,
@@ -78,6 +78,18 @@ def run(config: EmbedConfig, processes: Processes = ALONE) -> Path | bool:
     _print(config.out, encoder, done)
     _print_changes(Changes(config.out))
     return config.out
+
+
+def _tag(config: EmbedConfig) -> str | None:
+    """The tag of the weights: where none is given, that of the store that the run adds to."""
+    if config.pretrained or config.weights or config.overwrite or not config.out.exists():
+        return config.pretrained
+    try:
+        held = open_embeddings(config.out).provenance
+    except StoreError:
+        return None  # embed_dataset says what is wrong with it
+    kept = held.model == config.model and held.pretrained in known_tags(config.model)
+    return held.pretrained if kept else None
 
 
 def _engine(config: EmbedConfig, processes: Processes) -> RayEngine | None:
@@ -133,6 +145,8 @@ def _differences(config: EmbedConfig, store: StoredEmbeddings) -> Iterator[str]:
     """How the encoder that is asked for differs from the store's, by name."""
     asked = {"model": config.model, "preprocess": config.preprocess}
     held = {"model": store.provenance.model, "preprocess": store.provenance.preprocess}
+    if config.pretrained:
+        asked["pretrained"], held["pretrained"] = config.pretrained, store.provenance.pretrained
     for name, value in asked.items():
         if held[name] != value:
             yield f"the store is of --{name} {held[name]}, and {value} is asked for"

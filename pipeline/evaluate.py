@@ -36,7 +36,7 @@ from cir.evaluation.ranks import Ranks
 from cir.evaluation.recall import Evaluation, recalls
 from cir.evaluation.submission import SUBMITTED, submission
 from cir.evaluation.text_share import choose_text_share
-from cir.files import folder_written_aside, write_json
+from cir.files import folder_written_aside, real, write_json
 from cir.models.clip4cir_checkpoint import load_clip4cir_combiner
 from cir.models.combiner import SumCombiner
 from cir.models.composer import Composer, load_composer, untrained_composer
@@ -100,7 +100,7 @@ def _open(config: EvaluateConfig) -> _Inputs:
     """Reads everything, cheapest first, so that what cannot be evaluated is told at once."""
     dataset, device = Dataset(config.dataset), pick_device(config.device)
     queries = dataset.queries(config.split)
-    if not config.submission:
+    if not config.submission or config.json or config.per_query:
         require_targets(queries, config.split)
     return _Inputs(
         dataset=dataset,
@@ -175,7 +175,11 @@ def _chosen_text_share(inputs: _Inputs) -> float:
     """The share of the text that is best on the dev split which training would hold out."""
     _, dev = dev_cut(inputs.dataset, inputs.store, TrainConfig.dev_fraction, TrainConfig.seed)
     share = choose_text_share(
-        dev, inputs.dataset.galleries("train"), inputs.store, split="train", device=inputs.device
+        dev,
+        inputs.dataset.galleries("train"),
+        inputs.store,
+        standard_protocol(inputs.dataset.form, "train"),
+        device=inputs.device,
     )
     console.note(
         f"weighted sum: {share:g} of the text, chosen on {len(dev):,} queries of the training "
@@ -210,7 +214,7 @@ def _leaks(config: EvaluateConfig, inputs: _Inputs, composer: Composer) -> Leaks
     """
     if composer.checkpoint is None:
         return None
-    run = composer.checkpoint.folder.parent.parent
+    run = real(composer.checkpoint.folder).parent.parent
     record = read_trained(run / TRAINED_FILE)
     if record is None:
         console.note(

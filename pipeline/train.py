@@ -113,7 +113,7 @@ def _print_results(
         progress=progress,
     )
     console.note(f"best epoch: {best}, in {folder}/checkpoints/best; report: {report}")
-    for doubt in doubts(best, len(held_out(settings, dataset, embeddings))):
+    for doubt in doubts(best, len(held_out(folder, settings, dataset, embeddings))):
         console.note(f"note: {doubt}")
 
 

@@ -63,13 +63,43 @@ def test_all_faults_are_named_at_once() -> None:
         ),
         (
             config.TrainConfig,
+            {"combiner": "attention-fusion", "dropout": 0.2},
+            "`dropout` is of gated-sum, and `combiner` is 'attention-fusion': leave it out",
+        ),
+        (
+            config.TrainConfig,
+            {"loss": "triplet", "temperature": 0.1, "contrast": "batch"},
+            "`temperature` and `contrast` are of the contrastive term, which `loss` lacks",
+        ),
+        (
+            config.TrainConfig,
+            {"loss": "contrastive", "triplet_form": "softplus"},
+            "`triplet_form` is of the triplet loss, which `loss` lacks: leave it out",
+        ),
+        (
+            config.TrainConfig,
+            {"loss": "contrastive", "contrast": "batch", "online_top_k": 5},
+            "`online_top_k` is of negatives, which neither `loss` nor `contrast` uses",
+        ),
+        (
+            config.TrainConfig,
+            {"temperature": 0.001, "learn_temperature": True},
+            "`temperature` is 0.001; one that is learned is at least 0.01",
+        ),
+        (
+            config.EvaluateConfig,
+            {"resamples": 500},
+            "`resamples` is of a comparison, and one run is judged: leave it out",
+        ),
+        (
+            config.TrainConfig,
             {"tune": "none", "layer_decay": 0.5, "encode_batch": 8},
-            "`layer_decay` and `encode_batch` are of tuned towers, and none is: leave them out",
+            "`layer_decay` and `encode_batch` are of tuned towers, and none is .* leave them out",
         ),
         (
             config.TrainConfig,
             {"tune": "none", "checkpoint_activations": True},
-            "`checkpoint_activations` is of tuned towers, and none is: leave it out",
+            "`checkpoint_activations` is of tuned towers, and none is .* leave it out",
         ),
         (
             config.TrainConfig,

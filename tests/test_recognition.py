@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from cir.recognition import MARKER, foreign, is_marked, why_not_ours, write_marker
+from cir.recognition import (
+    MARKER,
+    RUN_FILES,
+    foreign,
+    is_marked,
+    why_not_ours,
+    write_marker,
+)
 from cir.types import Artefact
 
 SETTINGS = dict.fromkeys(("manifest", "dataset", "embeddings", "out", "epochs", "loss"), 1)
@@ -61,6 +68,18 @@ def test_a_marker_says_what_the_folder_is_and_what_it_holds(tmp_path: Path) -> N
     for name in ("thesis.txt", ".run.lock", ".store-0123abcd.h5", ".store.h5.parts"):
         (tmp_path / name).write_text("mine")
     assert foreign(tmp_path, "dataset") == ["thesis.txt"]
+
+
+def test_what_stands_in_the_folders_of_a_run_is_not_cirs_either(tmp_path: Path) -> None:
+    for name in ("checkpoints/best", "checkpoints/last", "manifests"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("epoch-000.parquet", "epoch-1000.parquet", ".epoch-001-0123abcd.parquet"):
+        (tmp_path / "manifests" / name).touch()
+    write_marker(tmp_path, "run", RUN_FILES)
+    assert foreign(tmp_path, "run") == []
+    (tmp_path / "checkpoints" / "the-good-one").mkdir()
+    (tmp_path / "manifests" / "notes.txt").touch()
+    assert foreign(tmp_path, "run") == ["checkpoints/the-good-one", "manifests/notes.txt"]
 
 
 def test_what_stands_in_a_folder_of_a_dataset_is_not_cirs_either(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ class Provenance:
 
     model: str
     pretrained: str
-    """open_clip's tag, `bundled`, or a weight file's name, after its tag where that is known
+    """open_clip's tag, `bundled-60`, or a weight file's name, after its tag where that is known
     (`openai:RN50x4.pt`)."""
     weights_sha256: str
     """SHA-256 of the encoder's weights, whatever file they came from (`cir.encoding.weights`)."""

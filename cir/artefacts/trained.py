@@ -47,6 +47,8 @@ class TrainedRecord:
     """References and targets of the queries trained and chosen on."""
     image_sha256: frozenset[str]
     """SHA-256 of their files: the same photo has it under any id."""
+    dev_references: frozenset[str]
+    """References of the queries chosen on, which no query trained on has."""
     held_out: Mapping[str, frozenset[str]]
     """Reference to targets, of the queries that the dataset held out when the run began."""
 
@@ -92,12 +94,7 @@ def read_trained(path: Path) -> TrainedRecord | None:
     """
     if not path.exists():
         return None
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            rows = file.read(list(_COLUMNS)).to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as fault:
-        damaged = "is damaged ({}): what the run trained on is not known; train it again"
-        raise CheckpointError(unreadable(path, fault, damaged)) from fault
+    rows = _rows(path)
     used = [row for row in rows if row["purpose"] in _USED]
     held_out: dict[str, set[str]] = defaultdict(set)
     for row in rows:
@@ -111,5 +108,47 @@ def read_trained(path: Path) -> TrainedRecord | None:
             for digest in (row["reference_sha256"], *row["target_sha256"])
             if digest
         ),
+        dev_references=frozenset(
+            {row["reference_id"] for row in rows if row["purpose"] == "dev"}
+            - {row["reference_id"] for row in rows if row["purpose"] == "train"}
+        ),
         held_out={reference: frozenset(targets) for reference, targets in held_out.items()},
     )
+
+
+def count_others(path: Path, queries: Mapping[Purpose, Iterable[Query]]) -> int:
+    """How many queries stand in a run's record or among those given, but not in both alike.
+
+    Args:
+        path: The record, which is there.
+        queries: By what they are for; other purposes of the record are passed over.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    now = {
+        (purpose, query.id, query.category, query.reference_id, tuple(query.target_ids))
+        for purpose, some in queries.items()
+        for query in some
+    }
+    names = ("purpose", "query_id", "category", "reference_id")
+    then = {
+        (*(row[name] for name in names), tuple(row["target_ids"]))
+        for row in _rows(path)
+        if row["purpose"] in queries
+    }
+    return len(now ^ then)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The record's rows, by the names of `_COLUMNS`."""
+    damaged = "is damaged ({}): what the run trained on is not known; train it again"
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            missing = set(_COLUMNS) - set(file.schema_arrow.names)
+            if missing:
+                raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+            rows: list[dict[str, Any]] = file.read(list(_COLUMNS)).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as fault:
+        raise CheckpointError(unreadable(path, fault, damaged)) from fault
+    return rows

@@ -268,9 +268,11 @@ def hold_out(
 ) -> tuple[list[Query], list[Query]]:
     """Splits queries into (train, dev) by reference, so that siblings stay together.
 
+    A reference that is drawn in one of its categories goes to dev in all of them.
+
     Args:
         queries: Queries of the training split.
-        fraction: Share of each category's references that go to dev, in (0, 1).
+        fraction: Share of each category's references that are drawn for dev, in (0, 1).
         seed: Decides which.
 
     Raises:
@@ -278,15 +280,13 @@ def hold_out(
     """
     if not 0 < fraction < 1:
         raise DatasetError(f"`fraction` is {fraction:g}; expected a share between 0 and 1")
-    held_out: set[tuple[str, str]] = set()
+    held_out: set[str] = set()
     for category in sorted({q.category for q in queries}):
         references = sorted({q.reference_id for q in queries if q.category == category})
         order = np.random.default_rng([seed, len(references)]).permutation(len(references))
-        held_out.update(
-            (category, references[i]) for i in order[: round(fraction * len(references))]
-        )
-    train = [q for q in queries if (q.category, q.reference_id) not in held_out]
-    dev = [q for q in queries if (q.category, q.reference_id) in held_out]
+        held_out.update(references[i] for i in order[: round(fraction * len(references))])
+    train = [q for q in queries if q.reference_id not in held_out]
+    dev = [q for q in queries if q.reference_id in held_out]
     if not train or not dev:
         raise DatasetError(
             f"a dev split of {fraction:g} leaves {len(train)} queries to train on and {len(dev)} "

@@ -15,13 +15,14 @@ from cir.encoding.tokens import BytePairTokenizer
 
 ASSETS: Final = Path(__file__).parent / "assets"
 """Folder of `cir-tiny.json`, in open_clip's words, and of the weights."""
-BUNDLED: Final = "bundled"
+BUNDLED: Final = "bundled-60"
 """The tag of the weights that are taken where none are named."""
 BUNDLED_FILES: Final[Mapping[str, Path]] = {
-    BUNDLED: ASSETS / f"{TINY}.safetensors",
-    "bundled-60": ASSETS / f"{TINY}-60.safetensors",
+    BUNDLED: ASSETS / f"{TINY}-60.safetensors",
+    "bundled": ASSETS / f"{TINY}.safetensors",
 }
-"""The weights that the package brings along, by their tags: trained for 30 epochs, and for 60."""
+"""The weights that the package brings along, by their tags: trained for 60 epochs, and for 30. The
+latter were the only ones once: stores that were made with them open and grow as before."""
 
 
 class TinyArchitecture:

@@ -80,8 +80,8 @@ def load_encoder(
     Args:
         model: open_clip's name of the architecture, or cir-tiny.
         pretrained: open_clip's tag of published weights; None takes openai's, and for cir-tiny
-            `bundled`. Beside `weights`, it says which published weights the file holds or derives
-            from; `Provenance.pretrained` of another encoder of the file will do.
+            `bundled-60`. Beside `weights`, it says which published weights the file holds or
+            derives from; `Provenance.pretrained` of another encoder of the file will do.
         weights: A local weight file, or a run's checkpoint folder, instead.
         preprocess: targetpad, squarepad or clip.
         device: Where it runs.
@@ -163,7 +163,7 @@ def require_used(model: str, pretrained: str | None, weights: Path | None) -> No
     Raises:
         UsageError: it names no weights of the model, and would be passed over.
     """
-    known = _known_tags(model)
+    known = known_tags(model)
     if pretrained is None or tag_of(pretrained) in known:
         return
     if weights is not None and pretrained == weights.name:
@@ -175,7 +175,7 @@ def require_used(model: str, pretrained: str | None, weights: Path | None) -> No
     )
 
 
-def _known_tags(model: str) -> list[str]:
+def known_tags(model: str) -> list[str]:
     """The tags of a model's weights; raises UsageError where there is no such model."""
     if model == TINY:
         return list(BUNDLED_FILES)

@@ -144,7 +144,7 @@ def require_targets(queries: Sequence[Query], split: str) -> None:
         raise UsageError(
             f"{without} of {len(queries)} queries of split {split} have no target to be judged by "
             f"(benchmarks keep those of test secret): take another split, such as val, or write "
-            f"the rankings for the test server with `submission=FOLDER`"
+            f"the rankings for the test server with `submission=FOLDER` alone"
         )
 
 

@@ -11,7 +11,6 @@ from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import recalls
 from cir.models.combiner import SumCombiner
-from cir.types import Split
 
 SHARES: Final = tuple(step / 20 for step in range(21))
 """What is tried: from the image alone to the text alone, by twentieths."""
@@ -21,8 +20,8 @@ def choose_text_share(
     queries: Iterable[Query],
     galleries: Mapping[str, Sequence[str]],
     embeddings: Embeddings,
+    protocol: Protocol,
     *,
-    split: Split,
     device: torch.device | str,
 ) -> float:
     """The share of the text in the weighted sum that has the best mean R@10.
@@ -31,7 +30,7 @@ def choose_text_share(
         queries: Of a split that no figure is reported of, each with a target.
         galleries: Image ids of that split by category.
         embeddings: Vectors of every image and caption.
-        split: That split.
+        protocol: How they are judged, on that split.
         device: Where vectors are composed and compared.
 
     Returns:
@@ -41,7 +40,7 @@ def choose_text_share(
         DatasetError: a target is in no gallery, or no query is left.
         StoreError: an image or a text has no vector.
     """
-    evaluator = Evaluator(queries, galleries, embeddings, [Protocol(split)], device=device)
+    evaluator = Evaluator(queries, galleries, embeddings, [protocol], device=device)
 
     def recall_at_10(share: float) -> float:
         (ranks,) = evaluator.judge(embeddings, SumCombiner(share))

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from cir.artefacts.manifest import Manifest
+from cir.data.queries import Query
 from cir.reporting.album import Album, Photo
 from cir.reporting.examples import Outcome, QueryExample, Ranking
 from cir.reporting.run_record import RunRecord, mined_when
@@ -114,13 +115,14 @@ def _ranking_row(title: str, ranking: Ranking, targets: Sequence[str], album: Al
 
 
 def mined_cards(
-    run: RunRecord, targets: Mapping[str, Sequence[str]], album: Album, *, seed: int
+    run: RunRecord, queries: Mapping[str, Query], album: Album, *, seed: int
 ) -> list[Card]:
     """The same queries in the first and the last manifest, drawn at random.
 
     Args:
         run: Has the manifests.
-        targets: Every target of a query, by its id; a manifest holds the one trained on.
+        queries: The dataset's, by their ids, for every target of a query; a manifest holds the one
+            trained on, which alone is shown where the dataset has another query of that id by now.
         album: Has the photos.
         seed: Of the draw.
     """
@@ -128,18 +130,18 @@ def mined_cards(
     shared = [row for row, query_id in enumerate(run.first.query_ids) if query_id in row_of]
     drawn = np.random.default_rng(seed).permutation(shared)[:_MINED_SHOWN]
     return [
-        _mined_card(run, int(row), row_of[run.first.query_ids[row]], targets, album)
+        _mined_card(run, int(row), row_of[run.first.query_ids[row]], queries, album)
         for row in sorted(drawn)
     ]
 
 
 def _mined_card(
-    run: RunRecord, first: int, last: int, targets: Mapping[str, Sequence[str]], album: Album
+    run: RunRecord, first: int, last: int, queries: Mapping[str, Query], album: Album
 ) -> Card:
     manifest = run.first
     rows = [(manifest, first)] if run.last is manifest else [(manifest, first), (run.last, last)]
     query_id = manifest.query_ids[first]
-    known = targets.get(query_id, (manifest.target_ids[first],))
+    known = _targets(manifest, first, queries.get(query_id))
     return Card(
         query_id=query_id,
         category=manifest.categories[first],
@@ -150,6 +152,14 @@ def _mined_card(
         accepted=len(known),
         rows=[_negatives_row(mined, row, album) for mined, row in rows],
     )
+
+
+def _targets(manifest: Manifest, row: int, query: Query | None) -> Sequence[str]:
+    """Every target of a mined query, as far as they are known."""
+    mined = manifest.reference_ids[row], manifest.captions[row]
+    if query is not None and (query.reference_id, query.captions) == mined:
+        return query.target_ids
+    return (manifest.target_ids[row],)
 
 
 def _negatives_row(manifest: Manifest, row: int, album: Album) -> Row:

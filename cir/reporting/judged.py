@@ -90,20 +90,38 @@ def judged_in(
     """
     found, others = [], []
     for file in sorted(run.glob("*.json")):
-        values = read_json(file, CirError)
-        if file.name == RUN_FILE or not _is_evaluation(values):
+        if file.name == RUN_FILE:
+            continue
+        try:
+            values = read_json(file, CirError)
+        except CirError:
+            others.append(f"{file.name} cannot be read, so it is passed over.")
+            continue
+        if not _is_evaluation(values):
             continue
         of_checkpoint = values["checkpoint"]["sha256"] == checkpoint_sha256
-        if of_checkpoint and values["embeddings"]["sha256"] == store.sha256:
-            after = judgement(values, "trained combiner")
-            before = _plain_sum(after.protocol, dataset, store, device)
-            found.append(Judged(judgement(before.to_json()), after, before.title))
+        if not (of_checkpoint and values["embeddings"]["sha256"] == store.sha256):
+            others.append(_left_out(file, "checkpoint or store"))
+            continue
+        after = judgement(values, "trained combiner")
+        before = _plain_sum(after.protocol, dataset, store, device)
+        plain = judgement(before.to_json())
+        if _sizes(plain) == _sizes(after):
+            found.append(Judged(plain, after, before.title))
         else:
-            others.append(
-                f"{file.name} is of another checkpoint or store, so its figures are left out: "
-                f"judge the run again."
-            )
+            others.append(_left_out(file, "dataset"))
     return sorted(found, key=lambda pair: SPLITS.index(pair.after.protocol.split)), others
+
+
+def _left_out(file: Path, what: str) -> str:
+    return f"{file.name} is of another {what}, so its figures are left out: judge the run again."
+
+
+def _sizes(of: Judgement) -> dict[str, tuple[int, int]]:
+    """Queries and gallery of each category: what tells a dataset from another."""
+    return {
+        name: (values["queries"], values["gallery_size"]) for name, values in of.categories.items()
+    }
 
 
 def _is_evaluation(values: Any) -> bool:

@@ -15,7 +15,7 @@ from cir.config import Device, TrainConfig
 from cir.data.dataset import Dataset
 from cir.encoding.tuned import as_tuned
 from cir.evaluation.evaluator import Evaluator
-from cir.evaluation.protocol import Protocol
+from cir.evaluation.protocol import standard_protocol
 from cir.evaluation.ranks import Ranks
 from cir.evaluation.recall import Evaluation, recalls
 from cir.models.combiner import SumCombiner
@@ -98,12 +98,14 @@ def write_report(
     """
     record, album = read_run(run), Album(dataset)
     where = pick_device(device)
-    ranked = _rank_held_out(record, dataset, embeddings, where, pick_workers(workers), progress)
+    ranked = _rank_held_out(
+        run, record, dataset, embeddings, where, pick_workers(workers), progress
+    )
     pairs, notes = judged(evaluation), list[str]()
     if not pairs:
         sha256 = record.checkpoint.sha256
         pairs, notes = judged_in(run, sha256, dataset, embeddings, where)
-    targets = {query.id: query.target_ids for query in dataset.queries("train")}
+    queries = {query.id: query for query in dataset.queries("train")}
     write_page(
         path,
         "report.html.j2",
@@ -117,7 +119,7 @@ def write_report(
         protocol=ranked.after.title,
         outcomes=[(name, OUTCOME_TEXTS[name], ranked.examples.counts[name]) for name in OUTCOMES],
         examples=[example_card(example, record, album) for example in ranked.examples.shown],
-        mined=mined_cards(record, targets, album, seed=_SEED),
+        mined=mined_cards(record, queries, album, seed=_SEED),
         tables=[*chain(*map(judged_tables, pairs)), _epochs(record, ranked.chance)],
         photo_note=album.note,
         settings=_settings(record, embeddings),
@@ -312,6 +314,7 @@ def _effective(run: RunRecord) -> dict[str, Any]:
 
 
 def _rank_held_out(
+    folder: Path,
     run: RunRecord,
     dataset: Dataset,
     embeddings: Embeddings,
@@ -320,9 +323,11 @@ def _rank_held_out(
     progress: Progress,
 ) -> _HeldOut:
     """Ranks the dev queries, which training has seen nothing of."""
-    dev = held_out(run.config, dataset, embeddings)
+    dev = held_out(folder, run.config, dataset, embeddings)
     galleries = dataset.galleries("train")
-    evaluator = Evaluator(dev, galleries, embeddings, [Protocol("train")], device=device)
+    evaluator = Evaluator(
+        dev, galleries, embeddings, [standard_protocol(dataset.form, "train")], device=device
+    )
     tuned = as_tuned(
         embeddings,
         run.checkpoint,

@@ -10,7 +10,7 @@ from accelerate.state import AcceleratorState
 from cir.arithmetic import require_precision
 from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig, Tune
-from cir.encoding.bundled import BUNDLED
+from cir.encoding.bundled import BUNDLED_FILES
 from cir.encoding.origin import encoder_of_store
 from cir.errors import UsageError
 from cir.models.combiner import build_combiner
@@ -83,7 +83,7 @@ def build_model(config: TrainConfig, embeddings: Embeddings, device: torch.devic
 def towers_to_tune(config: TrainConfig, embeddings: Embeddings) -> Tune:
     """The towers that a run on a store tunes: those asked for, or those that suit its encoder."""
     origin = embeddings.provenance
-    return config.towers(origin.model, bundled=origin.pretrained == BUNDLED)
+    return config.towers(origin.model, bundled=origin.pretrained in BUNDLED_FILES)
 
 
 def build_objective(config: TrainConfig) -> Objective:

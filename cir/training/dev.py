@@ -1,19 +1,13 @@
 """The figures of an epoch on the dev split, by which the best one is chosen."""
 
-from typing import Final
-
 import torch
 from torch import nn
 
 from cir.artefacts.store import Embeddings
 from cir.evaluation.evaluator import Evaluator
-from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import recalls
 from cir.processes import Processes
-from cir.training.train_data import SPLIT, TrainSet
-
-PROTOCOL: Final = Protocol(split=SPLIT, gallery="full", reference="kept", captions="joined")
-"""How dev is evaluated: among all images of the training split."""
+from cir.training.train_data import TrainSet
 
 
 class DevEvaluator:
@@ -30,7 +24,9 @@ class DevEvaluator:
             device: Where vectors are composed and compared.
             processes: Of which the main one evaluates.
         """
-        self._evaluator = Evaluator(data.dev, data.galleries, embeddings, [PROTOCOL], device=device)
+        self._evaluator = Evaluator(
+            data.dev, data.galleries, embeddings, [data.protocol], device=device
+        )
         self._device = device
         self._processes = processes
 

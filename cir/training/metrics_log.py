@@ -222,7 +222,10 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        return [json.loads(line) for line in read_text(path).splitlines()]
+        lines = [json.loads(line) for line in read_text(path).splitlines()]
+        if not all(isinstance(line, dict) for line in lines):
+            raise ValueError("a line is no object")
+        return lines
     except (OSError, ValueError, RecursionError) as fault:
         raise CheckpointError(
             f"{path} is damaged ({fault}): train again with `overwrite=True`"
@@ -233,4 +236,6 @@ def _read_figures(path: Path) -> list[dict[str, Any]]:
     lines = _read_lines(path)
     if any(line.get("epoch") != number for number, line in enumerate(lines)):
         raise CheckpointError(f"{path} lacks an epoch: train again with `overwrite=True`")
+    if not all(isinstance(line.get("dev"), dict) for line in lines):
+        raise CheckpointError(f"{path} lacks figures on dev: train again with `overwrite=True`")
     return lines

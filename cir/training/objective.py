@@ -6,18 +6,15 @@ To add a term, name it in `cir.types.LossTerm`, write it in `cir.models.losses`,
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from cir.config import COLDEST
 from cir.models.losses import ContrastCandidates, Term, contrastive_loss, triplet_loss
 from cir.training.candidates import Negatives
 from cir.types import Candidates, LossTerm, OtherTargets, TripletForm, TripletReduction
-
-COLDEST: Final = 0.01
-"""The least temperature that is learned, as in CLIP (Radford et al., ICML 2021, section 2.5)."""
 
 
 class Objective(nn.Module):

@@ -22,6 +22,7 @@ from cir.data.captions import joined
 from cir.data.dataset import Dataset, hold_out
 from cir.data.queries import Query
 from cir.errors import DatasetError, ManifestError, TrainingError
+from cir.evaluation.protocol import standard_protocol
 from cir.mining.manifest import mine_manifest
 from cir.models.composition import composed_queries
 from cir.processes import ALONE
@@ -116,7 +117,8 @@ class SamplingPilot:
             return None
         mined = set(manifest.query_ids)
         queries = tuple(query for query in train if query.id in mined)
-        data = TrainSet(queries, tuple(dev), self._galleries, manifest, options)
+        protocol = standard_protocol(self._dataset.form, SPLIT)
+        data = TrainSet(queries, tuple(dev), protocol, self._galleries, manifest, options)
         with TemporaryDirectory() as folder:
             recipe = _recipe(Path(folder) / "run", options.seed, self._device)
             try:

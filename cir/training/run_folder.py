@@ -40,6 +40,11 @@ def manifest_file(run: Path, epoch: int) -> Path:
     return run / MANIFESTS / f"epoch-{epoch:03d}.parquet"
 
 
+def epoch_of(manifest: Path) -> int:
+    """The epoch in the name of a manifest of a run."""
+    return int(manifest.stem.removeprefix("epoch-"))
+
+
 def latest_manifest(run: Path, epoch: int) -> Path | None:
     """The manifest mined last, after `epoch` or before; None where there is none."""
     files = (manifest_file(run, number) for number in range(epoch, -1, -1))
@@ -69,8 +74,9 @@ def make_ready(run: Path) -> bool:
         CheckpointError: there is none, though the run has saved one before.
     """
     files = (RUN_FILE, METRICS_FILE, TIMES_FILE, REPORT_FILE)
-    manifests = (run / MANIFESTS).glob(".epoch-???-*.parquet")
-    swept = {run / MANIFESTS / f"{file.name[1:10]}.parquet" for file in manifests}
+    manifests = (run / MANIFESTS).glob(".epoch-*-*.parquet")
+    begun = {file.name.removeprefix(".").rpartition("-")[0] for file in manifests}
+    swept = {run / MANIFESTS / f"{name}.parquet" for name in begun}
     for path in (checkpoint(run, LAST), checkpoint(run, BEST), *map(run.joinpath, files), *swept):
         sweep(path)
     if not is_marked(run):

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
-from cir.artefacts.trained import TRAINED_FILE, Purpose, write_trained
+from cir.artefacts.trained import TRAINED_FILE, Purpose, count_others, write_trained
 from cir.config import TrainConfig
 from cir.data.dataset import Dataset
 from cir.data.queries import Query
+from cir.errors import DatasetError
 from cir.outputs import Output, claimed
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
@@ -51,6 +52,7 @@ def train(
         UsageError: the run folder exists, is written by another process, or there is none to
             resume.
         ConfigError: the run to resume has other settings.
+        DatasetError: the dataset's training split is another than when the run began.
         ManifestError: the manifest does not belong to the store or the dataset.
         WeightsError, StoreError: the encoder to tune cannot be had, or is not the store's.
         TrainingError: a loss is not finite; the last checkpoint stays as it was.
@@ -107,12 +109,26 @@ def _make_ready(
     config: TrainConfig, data: TrainSet, dataset: Dataset, embeddings: Embeddings
 ) -> bool:
     """Makes the run folder ready; whether it holds a checkpoint to resume from."""
+    record = config.out / TRAINED_FILE
+    if config.resume and record.exists():
+        _require_same_queries(record, data, dataset)
     resumes = config.resume and run_folder.make_ready(config.out)
     if not config.resume:
         run_folder.make(config.out, config.to_json())
-    if not (config.out / TRAINED_FILE).exists():
-        _write_trained(config.out / TRAINED_FILE, data, dataset, embeddings)
+    if not record.exists():
+        _write_trained(record, data, dataset, embeddings)
     return resumes
+
+
+def _require_same_queries(record: Path, data: TrainSet, dataset: Dataset) -> None:
+    """Raises DatasetError where training would go on with other queries than it began with."""
+    others = count_others(record, {"train": data.queries, "dev": data.dev})
+    if others:
+        raise DatasetError(
+            f"the training split of {dataset.root} has changed since the run in {record.parent} "
+            f"began: {others:,} of its queries differ from those in {record.name}; pass the "
+            f"dataset as it was, or train again with another `out`"
+        )
 
 
 def _write_trained(path: Path, data: TrainSet, dataset: Dataset, embeddings: Embeddings) -> None:

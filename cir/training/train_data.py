@@ -14,6 +14,7 @@ from cir.data.captions import joined, variants
 from cir.data.dataset import Dataset, hold_out
 from cir.data.queries import Query
 from cir.errors import ConfigError, ManifestError
+from cir.evaluation.protocol import Protocol, standard_protocol
 from cir.mining.manifest import usable_queries
 
 SPLIT: Final = "train"
@@ -28,6 +29,8 @@ class TrainSet:
     """Those trained on, in the order of `manifest`."""
     dev: tuple[Query, ...]
     """Those by which the best epoch is chosen; no training query has their references."""
+    protocol: Protocol
+    """How dev is judged: among all images of the training split, as its benchmark has it."""
     galleries: Mapping[str, Sequence[str]]
     manifest: Manifest
     """The rows of the given manifest that are trained on."""
@@ -68,6 +71,7 @@ def build_train_set(
     return TrainSet(
         queries=queries,
         dev=tuple(dev),
+        protocol=standard_protocol(dataset.form, SPLIT),
         galleries=dataset.galleries(SPLIT),
         manifest=kept,
         mining=_mining_options(manifest),

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from cir.artefacts.trained import TRAINED_FILE, read_trained, write_trained
+from cir.artefacts.trained import TRAINED_FILE, count_others, read_trained, write_trained
 from cir.data.dataset import Dataset
 from cir.errors import CheckpointError
 from tests.support.worlds import random_embeddings
@@ -34,6 +36,21 @@ def test_the_record_holds_the_photos_of_what_was_trained_and_chosen_on(
         assert record.held_out[query.reference_id] >= set(query.target_ids)
 
 
+def test_the_record_tells_the_references_that_only_dev_has(dataset: Dataset, file: Path) -> None:
+    record = read_trained(file)
+    assert record is not None
+    first, *others = dataset.queries("train")
+    shared = first.reference_id in {query.reference_id for query in others}
+    assert record.dev_references == (frozenset() if shared else {first.reference_id})
+
+
+def test_other_queries_than_those_on_record_are_counted(dataset: Dataset, file: Path) -> None:
+    dev, *train = dataset.queries("train")
+    assert count_others(file, {"train": train, "dev": [dev]}) == 0
+    assert count_others(file, {"train": train[1:], "dev": [dev]}) == 1
+    assert count_others(file, {"train": train[1:], "dev": [dev, train[0]]}) == 2
+
+
 def test_a_run_without_a_record_has_none(tmp_path: Path) -> None:
     assert read_trained(tmp_path / TRAINED_FILE) is None
 
@@ -44,6 +61,12 @@ def test_a_damaged_record_is_refused(file: Path) -> None:
         file.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=rf"{TRAINED_FILE} is damaged .* train it again"):
             read_trained(file)
+
+
+def test_a_file_of_other_columns_is_no_record(file: Path) -> None:
+    pq.write_table(pa.table({"purpose": ["train"], "mine": [1]}), file)
+    with pytest.raises(CheckpointError, match=r"it lacks category, query_id, reference_id, "):
+        read_trained(file)
 
 
 def test_nothing_trained_on_is_a_record_too(dataset: Dataset, tmp_path: Path) -> None:

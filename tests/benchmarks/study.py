@@ -70,17 +70,16 @@ CLIP4CIR = {
 }
 """Baldrati et al. (CVPR 2022 workshops), section 4.1: logits times 100, Adam at a constant rate.
 Their mixed precision is for speed: on a processor without bfloat16 an epoch takes minutes."""
-FUSION = {
-    **FROZEN,
-    "combiner": "attention-fusion",
-    "contrast": "batch",
-    "other_targets": "ignored",
-    "learning_rate": 1e-3,
-}
+FUSION = {**FROZEN, "combiner": "attention-fusion", "learning_rate": 1e-3}
 TRIPLET = {**FUSION, "loss": "triplet"}
 PLATEAU = {"epochs": 60, "patience": 6}
 """Trains until six epochs in a row have not bettered dev."""
-INFONCE = {**FUSION, "loss": "contrastive"}
+INFONCE = {
+    **FUSION,
+    "loss": "contrastive",
+    "contrast": "batch",
+    "other_targets": "ignored",
+}
 DEFAULTS = {"epochs": TrainConfig.epochs}
 TUNED = {**TEXT_TUNED, "epochs": 6}
 IN_BATCH = {"loss": "contrastive", "contrast": "batch+reference"}

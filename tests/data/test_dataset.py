@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,15 @@ def test_hold_out_keeps_siblings_together(dataset: Dataset) -> None:
     assert not ours & theirs
     assert hold_out(queries, 0.25, seed=3) == (train, dev)
     assert hold_out(queries, 0.25, seed=4)[1] != dev
+
+
+def test_a_reference_of_two_categories_is_held_out_in_both(dataset: Dataset) -> None:
+    queries = dataset.queries("train")
+    other = next(c for c in dataset.categories if c != queries[0].category)
+    again = [replace(q, id=f"{q.id}-too", category=other) for q in queries if q.category != other]
+    train, dev = hold_out([*queries, *again], 0.25, seed=3)
+    assert len(train) + len(dev) == len(queries) + len(again)
+    assert not {q.reference_id for q in train} & {q.reference_id for q in dev}
 
 
 def test_hold_out_refuses_an_empty_part(dataset: Dataset) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor
 from cir.artefacts.changes import AddedPhoto, Changes
 from cir.artefacts.file_rows import FileRows
 from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
-from cir.config import EmbedConfig
+from cir.config import TINY, EmbedConfig
 from cir.data import image_batches
 from cir.data.captions import variants
 from cir.data.dataset import Dataset
@@ -843,6 +843,26 @@ def test_the_stage_checks_without_an_encoder(
     assert config.out.read_bytes() == before
 
 
+@pytest.mark.slow
+def test_a_store_is_added_to_with_the_weights_that_made_it(
+    world: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = EmbedConfig(dataset=world.root, out=tmp_path / "e.h5", model=TINY, workers=0)
+    earlier = replace(plain, pretrained="bundled")
+    embed.run(earlier)
+    before = plain.out.read_bytes()
+    assert embed.run(plain) == plain.out
+    assert "was up to date" in capsys.readouterr().out
+    with pytest.raises(StoreError, match="pretrained bundled-60 here and bundled there"):
+        embed.run(replace(plain, pretrained="bundled-60"))
+    assert embed.run(replace(plain, check=True, pretrained="bundled-60")) is False
+    told = "the store is of --pretrained bundled, and bundled-60 is asked for"
+    assert told in " ".join(capsys.readouterr().out.split())
+    assert plain.out.read_bytes() == before
+    embed.run(replace(plain, overwrite=True))
+    assert read_embeddings(plain.out).provenance.pretrained == "bundled-60"
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_the_stage_leaves_what_is_no_store(config: EmbedConfig, overwrite: bool) -> None:
     config.out.write_text("here")
@@ -892,7 +912,7 @@ def test_the_stage_lists_the_encoders_without_a_dataset(
 ) -> None:
     assert embed.run(EmbedConfig(dataset=Path("nowhere"), list_models=True)) is True
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "cir-tiny: bundled, bundled-60"
+    assert lines[0] == "cir-tiny: bundled-60, bundled"
     assert any(line.startswith("RN50x4: openai") for line in lines)
 
 

@@ -299,7 +299,7 @@ def test_offline_mode_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not published.within_reach("https://huggingface.co")
 
 
-@pytest.mark.parametrize(("asked", "tag"), [(None, "bundled"), *((t, t) for t in BUNDLED_FILES)])
+@pytest.mark.parametrize(("asked", "tag"), [(None, "bundled-60"), *((t, t) for t in BUNDLED_FILES)])
 def test_cir_tiny_comes_with_the_package(asked: str | None, tag: str) -> None:
     encoder = load_encoder(TINY, pretrained=asked, weights=None, preprocess="targetpad", device=CPU)
     assert encoder.dim == 640

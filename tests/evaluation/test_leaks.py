@@ -20,6 +20,7 @@ from cir.evaluation.leaks import find_leaks
 
 PHOTOS = "abcdefgh"
 TRAINED = TrainedRecord(
+    dev_references=frozenset(),
     image_ids=frozenset("abc"),
     image_sha256=frozenset(f"sha of {photo}" for photo in "abc"),
     held_out={"d": frozenset("ae"), "e": frozenset("f")},
@@ -84,7 +85,7 @@ def test_no_order_and_no_other_query_changes_what_leaks(
     order: list[str], trained: set[str]
 ) -> None:
     queries = [query(a, b) for a, b in pairwise(order)]
-    record = TrainedRecord(frozenset(trained), frozenset(), {})
+    record = TrainedRecord(frozenset(trained), frozenset(), frozenset(), {})
     leaked = {q.id for q in find_leaks(queries, record, store()).leaked}
     assert leaked == {q.id for q in queries if trained & {q.reference_id, *q.target_ids}}
 
@@ -101,7 +102,7 @@ def test_fashioniqs_own_splits_share_as_many_photos_as_the_docs_say() -> None:
         known = held_out.get(query.reference_id, frozenset())
         held_out[query.reference_id] = known | set(query.target_ids)
     photos = (i for q in dataset.queries("train") for i in (q.reference_id, *q.target_ids))
-    record = TrainedRecord(frozenset(photos), frozenset(), held_out)
+    record = TrainedRecord(frozenset(photos), frozenset(), frozenset(), held_out)
     for split, own in (("val", 248), ("test", 128)):
         leaks = find_leaks(judged[split], record, store())
         assert (leaks.own, leaks.leaked) == (own, ())

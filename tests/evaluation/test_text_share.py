@@ -31,7 +31,7 @@ def test_no_share_has_a_better_recall_at_10(dataset: Dataset) -> None:
         dataset.queries("train"),
         dataset.galleries("train"),
         embeddings,
-        split="train",
+        Protocol("train"),
         device=CPU,
     )
     assert found[share] == best

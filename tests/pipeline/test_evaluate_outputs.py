@@ -110,6 +110,9 @@ def test_a_test_split_is_ranked_for_its_server_alone(world: str) -> None:
     told = cir(f"evaluate a {world} --split test", MISUSED)
     assert "have no target to be judged by" in told
     assert "--submission FOLDER" in told
+    told = cir(f"evaluate a {world} --split test --submission sent --json f.json", MISUSED)
+    assert "--submission FOLDER alone" in told
+    assert not Path("sent").exists()
     cir(f"evaluate a {world} --split test --submission sent")
     assert sorted(file.name for file in Path("sent").iterdir()) == [
         MARKER,

@@ -47,6 +47,16 @@ def test_a_run_is_judged_by_its_own_held_out_split(
     assert (found["trained_on"], found["shared_by_own_splits"]) == (0, 0)
 
 
+def test_a_checkpoint_named_from_inside_its_run_is_no_less_refused(
+    dataset: Dataset, store: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "linked").symlink_to(trained / "checkpoints/best")
+    monkeypatch.chdir(trained / "checkpoints")
+    for named in (Path("best"), tmp_path / "linked"):
+        with pytest.raises(DatasetError, match="was trained or chosen on the reference"):
+            run(config(dataset.root, store, named, split="train"))
+
+
 def test_its_training_split_is_refused_and_marked_where_allowed(
     dataset: Dataset,
     store: Path,

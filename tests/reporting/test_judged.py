@@ -61,6 +61,28 @@ def test_figures_of_another_checkpoint_are_named_and_left_out(
     assert told.startswith("val.json is of another checkpoint or store")
 
 
+def test_figures_of_another_dataset_are_named_and_left_out(
+    tmp_path: Path, dataset: Dataset, store: Embeddings
+) -> None:
+    folder = left_in(tmp_path, dataset, store)
+    values = json.loads((folder / "val.json").read_text())
+    values["categories"][dataset.categories[0]]["queries"] -= 1
+    (folder / "val.json").write_text(json.dumps(values))
+    found, others = judged_in(folder, SHA256, dataset, store, CPU)
+    assert found == []
+    assert others[0].startswith("val.json is of another dataset")
+
+
+def test_a_file_that_cannot_be_read_is_named_and_passed_over(
+    tmp_path: Path, dataset: Dataset, store: Embeddings
+) -> None:
+    folder = left_in(tmp_path, dataset, store)
+    (folder / "notes.json").write_text("{half")
+    found, others = judged_in(folder, SHA256, dataset, store, CPU)
+    assert len(found) == 1
+    assert others == ["notes.json cannot be read, so it is passed over."]
+
+
 def test_figures_that_training_had_a_part_in_say_so(
     tmp_path: Path, dataset: Dataset, store: Embeddings
 ) -> None:

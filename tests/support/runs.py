@@ -34,7 +34,6 @@ SETTINGS = {
     "workers": 0,
     "learning_rate": 1e-2,
 }
-FUSION = {"combiner": "attention-fusion", "contrast": "batch", "other_targets": "ignored"}
 
 STAGES = {
     "train_epoch": trainer,
@@ -55,12 +54,19 @@ def tower_rate(rate: float, tune: str = "none", **_: object) -> dict[str, float]
     return {} if tune == "none" else {"clip_learning_rate": rate}
 
 
+def fusion(changes: dict[str, object]) -> dict[str, object]:
+    """Settings of an attention-fusion; its contrastive term, where it has one, is the batch's."""
+    plain = {"contrast": "batch", "other_targets": "ignored"}
+    contrasts = "contrastive" in str(changes.get("loss", "contrastive"))
+    return {"combiner": "attention-fusion"} | (plain if contrasts else {}) | changes
+
+
 def config_of(out: Path, **changes: object) -> TrainConfig:
     return TrainConfig(**SETTINGS | {"out": out} | changes)
 
 
 def fusion_config(out: Path, **changes: object) -> TrainConfig:
-    return config_of(out, **FUSION | changes)
+    return config_of(out, **fusion(changes))
 
 
 def encoded_by(encoder: Encoder, dataset: Dataset) -> Embeddings:
@@ -111,7 +117,7 @@ def fusion_metrics(
     out: Path, dataset: Dataset, embeddings: Embeddings, **changes: object
 ) -> list[dict[str, object]]:
     """Trains an attention-fusion; the lines of metrics.jsonl."""
-    run(out, dataset, embeddings, **FUSION | changes)
+    run(out, dataset, embeddings, **fusion(changes))
     return metrics(out)
 
 

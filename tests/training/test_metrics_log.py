@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cir.errors import CheckpointError
 from cir.training import metrics_log
-from cir.training.metrics_log import Clock, EpochMetrics, RunLog
+from cir.training.metrics_log import METRICS_FILE, Clock, EpochMetrics, RunLog
 
 BETTER = {
     "a higher headline, whatever R@1": ((90.0, 50.0), (90.1, 40.0)),
@@ -112,3 +113,12 @@ def test_an_epoch_that_is_trained_again_has_its_new_seconds(tmp_path: Path) -> N
     log.append(line, {"seconds": 7.0}, machine="")
     assert RunLog(tmp_path).lines[1]["seconds"] == 7.0
     assert len((tmp_path / "times.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("[]", "a line is no object"), ('{"epoch": 0}', "lacks figures on dev")]
+)
+def test_figures_that_are_none_are_damaged(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / METRICS_FILE).write_text(text + "\n")
+    with pytest.raises(CheckpointError, match=words):
+        RunLog(tmp_path)

@@ -4,10 +4,9 @@ import pytest
 
 from cir.artefacts.checkpoint import read_trainer
 from cir.artefacts.store import Embeddings
-from cir.config import TrainConfig
+from cir.config import COLDEST, TrainConfig
 from cir.data.dataset import Dataset
 from cir.errors import ConfigError
-from cir.training.objective import COLDEST
 from tests.support.runs import EPOCHS, fusion_metrics
 from tests.support.worlds import random_embeddings
 
