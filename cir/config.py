@@ -518,7 +518,7 @@ class EncoderConfig(Config):
     batch_size: int = option(128, "Machine")
     """Images or captions encoded at once, at most; a CPU takes 32, of a heavy encoder 8 images."""
     workers: int | None = option(None, "Machine")
-    """Processes that decode images; one a core, at most 8, by default."""
+    """Processes that decode images; one a core by default, at most 8 where no GPU encodes."""
 
     def faults(self) -> Iterator[str]:
         yield from super().faults()
@@ -920,7 +920,8 @@ class TrainConfig(Config):
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
     workers: int | None = option(None, "Machine")
-    """Processes that decode images while CLIP is tuned; one a core, at most 8, by default."""
+    """Processes that decode images while CLIP is tuned; one a core by default, at most 8 where no
+    GPU encodes."""
     tracker: tuple[Tracker, ...] = option(("tensorboard",), "Watching")
     """Where figures go beside metrics.jsonl; given twice, to both. wandb needs cir[wandb]."""
     log_every: int = option(10, "Watching")
@@ -1103,7 +1104,8 @@ class EvaluateConfig(Config):
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
     workers: int | None = option(None, "Machine")
-    """Processes that decode images where a tuned encoder re-embeds; one a core, at most 8."""
+    """Processes that decode images where a tuned encoder re-embeds; one a core by default, at most
+    8 where no GPU encodes."""
 
     def faults(self) -> Iterator[str]:
         yield from super().faults()
@@ -1172,7 +1174,8 @@ class ReportConfig(Config):
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
     workers: int | None = option(None, "Machine")
-    """Processes that decode images where a tuned encoder re-embeds; one a core, at most 8."""
+    """Processes that decode images where a tuned encoder re-embeds; one a core by default, at most
+    8 where no GPU encodes."""
 
     def faults(self) -> Iterator[str]:
         yield from super().faults()
@@ -1367,7 +1370,7 @@ class PretrainConfig(Config):
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
     workers: int | None = option(None, "Machine")
-    """Processes that decode images; one a core, at most 8, by default."""
+    """Processes that decode images; one a core by default, at most 8 where no GPU encodes."""
     overwrite: bool = option(False, "Files")
     """Replace a weight file that exists."""
 

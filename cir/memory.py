@@ -9,8 +9,9 @@ if TYPE_CHECKING:
 _LACKING: Final = (
     *("can't allocate memory", "CUDA error: out of memory", "CUDA out of memory"),
     *("ALLOC_FAILED", "bad_alloc", "can't start new thread", "Unable to allocate"),
+    *("cudaMalloc error out of memory", "failed to cudaHostAlloc"),
 )
-"""What errors say that are of no class of their own."""
+"""What errors say that are of no class of their own; the last two are FAISS's."""
 _DETAIL: Final = 200
 """Characters of a fault's own words that are passed on."""
 

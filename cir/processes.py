@@ -184,10 +184,23 @@ class Processes:
             yield
         except RuntimeError as fault:
             self._failed = True
+            if type(fault).__name__ == "DistBackendError":
+                raise CirError(_of_nccl(str(fault), self.count)) from fault
             raise CirError(
                 f"one of {self.count} processes ended before the others: see what it said, or "
                 f"whether it was killed for lack of memory"
             ) from fault
+
+
+def _of_nccl(said: str, count: int) -> str:
+    """One line of what NCCL says, which may be more than that a process is gone."""
+    words = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), said)
+    advice = (
+        "give the container more shared memory (docker run --shm-size=8g)"
+        if "shared memory" in said
+        else "see what the other processes said, or whether one was killed for lack of memory"
+    )
+    return f"{count} processes cannot exchange vectors on their GPUs ({words[:300]}): {advice}"
 
 
 ALONE: Final = Processes()

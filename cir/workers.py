@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 _MAX_DECODERS: Final = 8
-"""More processes that decode images were not measured faster."""
+"""More processes that decode images were not measured faster beside an encoder on the CPU."""
 _MOST_PER_CORE: Final = 16
 _LEAST_BOUND: Final = 64
 """Workers that may be asked for on any machine."""
@@ -58,14 +58,22 @@ def pick_threads(threads: int | None = None) -> int:
     return max(1, usable_cores() // sharing)
 
 
-def pick_workers(workers: int | None) -> int:
+def pick_workers(workers: int | None, *, feed_gpu: bool = False) -> int:
     """The number of processes that decode images: as asked, or one a usable core, at most 8.
+
+    An encoder on a GPU leaves the cores idle and waits for photos: there are as many as there are
+    cores, but for that of the process which feeds it.
+
+    Args:
+        workers: As many as were asked for.
+        feed_gpu: Whether what they decode goes to a GPU.
 
     Raises:
         UsageError: more are asked for than this machine could start.
     """
     if workers is None:
-        return min(pick_threads(), _MAX_DECODERS)
+        threads = pick_threads()
+        return max(1, threads - 1) if feed_gpu else min(threads, _MAX_DECODERS)
     cores = usable_cores()
     most = max(_LEAST_BOUND, _MOST_PER_CORE * cores)
     if workers > most:

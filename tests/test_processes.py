@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cir.errors import ManifestError, UsageError
+from cir.errors import CirError, ManifestError, UsageError
 from cir.processes import ALONE, Processes, _backend, _own_gpu, together
 from cir.runtime import pick_device
 from cir.workers import pick_threads, pick_workers
@@ -48,6 +48,24 @@ def test_the_failure_of_one_process_stays_what_it_is() -> None:
     assert raised.value is fault
 
 
+class DistBackendError(RuntimeError):
+    """As torch calls what NCCL says."""
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("NCCL error\nLast error:\nError while creating shared memory segment", "--shm-size"),
+        ("NCCL error\nLast error:\nCuda failure 2 'out of memory'\n", "Cuda failure 2 'out of"),
+    ],
+)
+def test_what_nccl_says_is_told(said: str, advice: str) -> None:
+    with pytest.raises(CirError) as raised, Processes(0, 2)._naming_lost_processes():
+        raise DistBackendError(said)
+    assert advice in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize(("cores", "sharing", "workers"), [(4, "2", 2), (2, "8", 1), (64, "1", 8)])
 def test_processes_of_a_machine_share_its_cores(
     cores: int, sharing: str, workers: int, monkeypatch: pytest.MonkeyPatch
@@ -60,6 +78,8 @@ def test_processes_of_a_machine_share_its_cores(
     assert pick_workers(most) == most
     with pytest.raises(UsageError, match=rf"`workers` is 1000000; expected at most {most} on"):
         pick_workers(1_000_000)
+    fed = max(1, cores // int(sharing) - 1)  # the encoder on a GPU needs no core
+    assert pick_workers(None, feed_gpu=True) == fed
     assert pick_threads() == max(1, cores // int(sharing))  # arithmetic has no limit of 8
     assert pick_threads(5) == 5
 

@@ -222,7 +222,9 @@ def _on(device: torch.device, index: Any) -> Any:
     """The index on the GPU, where the device is one and FAISS was built for it."""
     if device.type != "cuda" or not hasattr(faiss, "StandardGpuResources"):
         return index
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), device.index or 0, index)
+    # Without a number torch means the device that is current, and FAISS the first.
+    card = torch.cuda.current_device() if device.index is None else device.index
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), card, index)
 
 
 @contextmanager

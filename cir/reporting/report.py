@@ -99,7 +99,13 @@ def write_report(
     record, album = read_run(run), Album(dataset)
     where = pick_device(device)
     ranked = _rank_held_out(
-        run, record, dataset, embeddings, where, pick_workers(workers), progress
+        run,
+        record,
+        dataset,
+        embeddings,
+        where,
+        pick_workers(workers, feed_gpu=where.type == "cuda"),
+        progress,
     )
     pairs, notes = judged(evaluation), list[str]()
     if not pairs:

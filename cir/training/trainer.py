@@ -177,7 +177,7 @@ class Trainer:
             dataset,
             embeddings,
             device=self._device,
-            workers=pick_workers(self._config.workers),
+            workers=pick_workers(self._config.workers, feed_gpu=self._device.type == "cuda"),
             processes=self._processes,
             progress=self._progress,
         )

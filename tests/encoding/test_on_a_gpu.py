@@ -60,5 +60,6 @@ def test_a_convolution_is_float32_unless_tf32_is_asked_for() -> None:
             found = functional.conv2d(pixels.to(CUDA), weights.to(CUDA))
         return float((found.cpu() - exact).norm() / exact.norm())
 
-    assert error("fp32") < 1e-6
-    assert error("tf32") > 1e-5
+    # cuDNN may take Winograd's transform, which errs more than a direct sum and is float32 as well.
+    assert error("fp32") < 1e-5
+    assert error("tf32") > 5e-5

@@ -33,7 +33,7 @@ from tests.support.runs import config_of, encoded_by, metrics, tower_rate
 
 CPU = torch.device("cpu")
 ASKED: Final[dict[str, dict[str, Any]]] = {
-    "attention-fusion": {"combiner": "attention-fusion", "dropout": 0.0},
+    "attention-fusion": {"combiner": "attention-fusion"},
     "terms": {
         "loss": "0.5*triplet+contrastive",
         "contrast": "batch+bank+mined+reference",

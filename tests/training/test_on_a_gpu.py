@@ -17,7 +17,8 @@ from cir.training.model import Model
 from cir.training.step import Learner
 from tests.support.micro import micro_encoder
 from tests.support.pretend_memory import MIB
-from tests.support.runs import Killed, encoded_by, killed_after, metrics, run
+from tests.support.pretend_training import ASKED
+from tests.support.runs import Killed, encoded_by, killed_after, metrics, run, tower_rate
 
 pytestmark = pytest.mark.gpu
 CUDA = torch.device("cuda", 0)
@@ -25,8 +26,8 @@ CUDA = torch.device("cuda", 0)
 
 @pytest.fixture(autouse=True)
 def _encoders_on_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    def loaded(*_: object, precision: str = "fp32", **__: object) -> object:
-        made = micro_encoder(device=CUDA)
+    def loaded(*_: object, device: torch.device, precision: str = "fp32", **__: object) -> object:
+        made = micro_encoder(device=device)
         made.precision = precision
         return made
 
@@ -52,6 +53,21 @@ def test_a_run_trains_and_goes_on(
         here = metrics(run(tmp_path / "here", dataset, embeddings, **changes))
         within = {"fp32": 1e-3, "tf32": 1e-2}.get(precision, 3e-2)
         assert lines[1]["loss"] == pytest.approx(here[1]["loss"], rel=within)
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_every_way_to_train_is_the_cpus(tmp_path: Path, dataset: Dataset, name: str) -> None:
+    """Each loss, source of negatives and tower, over an epoch of two steps."""
+    settings = {"combiner": "gated-sum"} | ASKED[name]
+    if settings["combiner"] == "gated-sum":
+        settings["dropout"] = 0.0
+    settings |= {"epochs": 1, "batch_size": 24} | tower_rate(1e-3, **settings)
+    embeddings = encoded_by(micro_encoder(), dataset)
+    there, here = (
+        metrics(run(tmp_path / device, dataset, embeddings, **settings | {"device": device}))
+        for device in ("cuda", "cpu")
+    )
+    assert there[1]["loss"] == pytest.approx(here[1]["loss"], rel=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -112,13 +128,13 @@ def test_what_is_chosen_fits_into_what_was_free(monkeypatch: pytest.MonkeyPatch)
     pixels = torch.zeros(chosen, 3, size, size, device=CUDA)
     taken = memory.peak_bytes(CUDA, lambda: encoder.encode_images(pixels).sum().backward())
     assert 0.4 * free < taken < free
-    assert memory.free_bytes(CUDA) == free
 
 
 def test_a_run_that_was_not_told_records_what_it_chose(
     tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 16 * MIB)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 2 * MIB)
     embeddings = encoded_by(micro_encoder(), dataset)
     out = run(tmp_path / "run", dataset, embeddings, device="cuda", tune="image", epochs=1)
-    assert read_checkpoint(out / "checkpoints/last").metadata.config["encode_batch"] >= 1
+    chosen = read_checkpoint(out / "checkpoints/last").metadata.config["encode_batch"]
+    assert 1 <= chosen < len(dataset.image_ids())

@@ -1,8 +1,8 @@
 """A gallery streamed past the queries on one device: in place of `cir.mining.scan.stream`.
 
-The device holds a tile of the gallery and the next, the products of a block of queries with it, and
-the pools of as many queries as fit into `POOLS`: with more, the gallery is streamed again. The
-result depends on none of these sizes.
+The device holds a tile of the gallery, the products of a block of queries with it, and the pools of
+as many queries as fit into `POOLS`: with more, the gallery is streamed again. The next tile is read
+on the host in the meantime. The result depends on none of these sizes.
 """
 
 from collections.abc import Iterator
