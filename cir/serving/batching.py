@@ -83,11 +83,19 @@ class Batcher:
         answer: T = await self._submit(None, call)
         return answer
 
-    async def _submit(self, search: Any | None, call: Callable[[], Any] | None) -> Any:
+    def require_room(self, coming: int = 0) -> None:
+        """Raises BusyError where no more may wait.
+
+        Args:
+            coming: Requests that are not in the queue yet, and will be.
+        """
         if self._stopping:
             raise BusyError(_STOPPED)
-        if len(self._jobs) >= self._most:
+        if len(self._jobs) + coming >= self._most:
             raise BusyError(f"{self._most} requests wait already: try again in a moment")
+
+    async def _submit(self, search: Any | None, call: Callable[[], Any] | None) -> Any:
+        self.require_room()
         job = Job(search, call, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
         self._wake.set()

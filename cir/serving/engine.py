@@ -16,6 +16,7 @@ from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.data.images import read_image
 from cir.data.queries import Query
+from cir.encoding.preprocess import ENOUGH, PhotoTransform, squared
 from cir.errors import ImageError, UsageError
 from cir.search.gallery import Gallery
 from cir.search.index import SearchIndex, SearchResult, Seconds, TargetRank
@@ -89,7 +90,8 @@ class Engine:
         """Puts indexes of one gallery together.
 
         Args:
-            served: At least one; all over the same gallery.
+            served: At least one; all over the same gallery, of whose photos their encoders see
+                the same pixels.
             dataset: Where its photos and queries are; None where only vectors are known.
             living: The same gallery with its changes; None where it has none and takes none.
         """
@@ -178,19 +180,38 @@ class Engine:
         row = self.gallery.row(image_id)
         return self.gallery.digest(row) or f"row-{row}"
 
-    def read_photo(self, image_id: str) -> Image.Image:
+    def read_upload(self, encoded: bytes) -> Image.Image:
+        """A photo that came with a request, as the encoders see it: what waits is that small.
+
+        It is read as files are (`cir.encoding.embedding`), so that its vector is the same.
+
+        Raises:
+            ImageError: it is no image of a known format, damaged, or has more pixels than it may.
+        """
+        encoder = next(iter(self.served.values())).index.retriever.encoder
+        photo = decoded_photo(encoded, least=ENOUGH * encoder.image_size)
+        own = encoder.preprocess
+        if not isinstance(own, PhotoTransform):
+            return photo
+        return squared(photo, own.most_ratio, own.size)
+
+    def read_photo(self, image_id: str, *, least: int) -> Image.Image:
         """A photo of the gallery, decoded.
+
+        Args:
+            image_id: Its id.
+            least: Pixels of the shorter edge that are enough.
 
         Raises:
             ImageError: its file is unknown, missing or damaged.
         """
         added = self.living.photo_bytes(image_id) if self.living else None
         if added is not None:
-            return decoded_photo(added)
+            return decoded_photo(added, least=least)
         file = self.gallery.image(image_id).file
         if file is None:
             raise ImageError(f"only the vector of {image_id!r} is known")
-        return read_image(file)
+        return read_image(file, least=least)
 
     def _can_be_judged(self, query: Query) -> bool:
         known = any(target in self.gallery for target in query.target_ids)

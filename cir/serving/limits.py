@@ -16,6 +16,8 @@ UPLOAD_BYTES: Final = 16 * 2**20
 """Bytes of a photo."""
 UPLOAD_PIXELS: Final = 64 * 10**6
 """Pixels of a photo: 64 megapixels."""
+DECODED: Final = 2
+"""Uploads that are decoded at once: of each, all pixels are held for a moment."""
 BODY_BYTES: Final = UPLOAD_BYTES * 4 // 3 + 2**20
 """Bytes of a request: a photo as base64, and room for the rest."""
 BATCH: Final = 32

@@ -1,10 +1,15 @@
 """What the routes share: the engine, its queue, and what the server was told."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from PIL import Image
 
+from cir.serving import limits
 from cir.serving.answers import Answers
 from cir.serving.batching import Batcher
 from cir.serving.engine import Engine
@@ -21,9 +26,31 @@ class State:
     """What a request that adds or removes must carry; None where none may."""
     answers: Answers = field(init=False)
     pictures: Pictures = field(default_factory=Pictures)
+    _uploads: int = field(default=0, init=False)
+    """Photos that are decoded, or wait for it."""
+    _decoding: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
         self.answers = Answers(self.engine)
+        self._decoding = asyncio.Semaphore(limits.DECODED)
+
+    async def upload(self, encoded: Callable[[], bytes]) -> Image.Image:
+        """A photo that came with a request, as the encoders see it, decoded beside the queue.
+
+        Args:
+            encoded: The bytes of its file, made beside the queue as well.
+
+        Raises:
+            BusyError: the queue, with the photos on their way to it, is full.
+            ImageError: it is no photo, or a larger one than may be.
+        """
+        self.batcher.require_room(self._uploads)
+        self._uploads += 1
+        try:
+            async with self._decoding:
+                return await run_in_threadpool(lambda: self.engine.read_upload(encoded()))
+        finally:
+            self._uploads -= 1
 
     def known(self, image_id: str) -> str:
         """The id, where the gallery holds it; else the request is answered with 404."""

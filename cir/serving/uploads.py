@@ -24,22 +24,26 @@ def photo_bytes(encoded: str) -> bytes:
         decoded = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise ImageError("`photo` is no base64; expected the bytes of an image file") from None
-    require_size(decoded)
-    return decoded
+    return sized(decoded)
 
 
-def require_size(encoded: bytes) -> None:
-    """Raises ImageError where a photo is empty or has more bytes than it may."""
+def sized(encoded: bytes) -> bytes:
+    """A photo's bytes; raises ImageError where there are none, or more than may be."""
     if not 0 < len(encoded) <= limits.UPLOAD_BYTES:
         raise ImageError(
             f"the photo has {len(encoded):,} bytes; expected 1 to {limits.UPLOAD_BYTES:,}"
         )
+    return encoded
 
 
-def decoded_photo(encoded: bytes) -> Image.Image:
+def decoded_photo(encoded: bytes, *, least: int) -> Image.Image:
     """A photo, upright, as RGB; its size is read before any pixel is.
+
+    Args:
+        encoded: The bytes of its file.
+        least: Pixels of the shorter edge that are enough (`cir.data.images.read_image`).
 
     Raises:
         ImageError: it is no image of a known format, damaged, or has more pixels than it may.
     """
-    return decode_image(encoded, _NAME, most_pixels=limits.UPLOAD_PIXELS)
+    return decode_image(encoded, _NAME, least=least, most_pixels=limits.UPLOAD_PIXELS)

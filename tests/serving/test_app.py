@@ -5,9 +5,10 @@ import io
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -64,6 +65,48 @@ def test_a_photo_of_ones_own_is_a_reference(
     answered = client.post("/api/search", json=asked).json()["answers"][0]["results"]
     expected = index.search(photos.image_path("s2"), "is red", top=3)
     assert [r["image"]["id"] for r in answered] == [result.id for result in expected]
+
+
+def large_photo(kind: str) -> bytes:
+    """A photo of 1,024 x 768 pixels, many times what the encoder sees."""
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).resize((1024, 768), Image.Resampling.BICUBIC).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_an_upload_waits_as_small_as_the_encoder_sees_it_with_the_vector_of_its_file(
+    index: SearchIndex, photos: Dataset, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("cir.data.rgb._MANY_PIXELS", 1 << 16)
+    file = tmp_path / "own"
+    file.write_bytes(large_photo(kind))
+    upload = Engine([Served("sum", "plain sum", False, index)], photos).read_upload(
+        file.read_bytes()
+    )
+    assert upload.size == (32, 32)
+    encode = index.retriever.encode_images
+    assert (encode([upload]) == encode([file])).all()
+
+
+def test_a_picture_is_read_no_larger_than_it_is_drawn(
+    index: SearchIndex, photos: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "large.jpg"
+    file.write_bytes(large_photo("JPEG"))
+    monkeypatch.setattr(index.gallery, "_file_of", lambda _: file)
+    engine, sizes = Engine([Served("sum", "plain sum", False, index)], photos), []
+
+    def drawn(photo: Image.Image, side: int) -> bytes:
+        sizes.append((photo.size, side))
+        return b"jpeg"
+
+    monkeypatch.setattr("cir.serving.pictures._drawn", drawn)
+    with TestClient(create_app(engine, queue=8)) as client:
+        for side in (120, 240):
+            client.get(f"/api/pictures/s1?side={side}")
+    assert sizes == [((256, 192), 120), ((512, 384), 240)]
 
 
 def test_neighbours_are_near_by_image_alone(client: TestClient, index: SearchIndex) -> None:
@@ -206,11 +249,40 @@ def test_a_request_beyond_the_queue_is_told_when_to_come_again(
             while client.get("/api/health").json()["waiting"] < 2 and time.monotonic() < until:
                 time.sleep(0.01)
             refused = client.post("/api/search", json={"text": "is red"})
+            monkeypatch.setattr("cir.serving.uploads.decode_image", None)
+            own = client.post("/api/search", json={"photo": encoded(photos.image_path("s2"))})
             other = client.get("/api/images/s1")
         finally:
             go.set()
         assert [each.result().status_code for each in asked] == [200, 200, 200]
         assert client.post("/api/search", json={"text": "is red"}).status_code == 200
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert own.json() == refused.json()
     assert refused.json()["detail"] == "2 requests wait already: try again in a moment"
     assert other.status_code == 200
+
+
+def test_few_uploads_are_decoded_at_once_and_those_that_wait_count(
+    photos: Dataset, index: SearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine([Served("sum", "before", False, index)], photos)
+    go, under_way, most, read = threading.Event(), [], [], engine.read_upload
+
+    def slow(given: bytes) -> Image.Image:
+        under_way.append(given)
+        most.append(len(under_way))
+        assert go.wait(10)
+        under_way.pop()
+        return read(given)
+
+    monkeypatch.setattr(engine, "read_upload", slow)
+    own = {"photo": encoded(photos.image_path("s2"))}
+    with TestClient(create_app(engine, queue=3)) as client, ThreadPoolExecutor(4) as pool:
+        try:
+            asked = [pool.submit(client.post, "/api/search", json=own) for _ in range(4)]
+            done = next(as_completed(asked, timeout=10)).result()
+        finally:
+            go.set()
+        codes = sorted(each.result().status_code for each in asked)
+    assert (done.status_code, codes) == (503, [200, 200, 200, 503])
+    assert max(most) == limits.DECODED

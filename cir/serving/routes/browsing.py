@@ -4,6 +4,7 @@ import random
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from PIL import Image
 
 from cir.errors import ImageError
 from cir.serving import limits, schemas
@@ -64,8 +65,13 @@ def picture(
     headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
+    pixels = int(side)
+
+    def read() -> Image.Image:
+        return state.engine.read_photo(image_id, least=pixels)
+
     try:
-        drawn = state.pictures.jpeg(key, int(side), lambda: state.engine.read_photo(image_id))
+        drawn = state.pictures.jpeg(key, pixels, read)
     except ImageError:
         raise HTTPException(404, f"the photo {image_id!r} cannot be read") from None
     return Response(drawn, media_type="image/jpeg", headers=headers)

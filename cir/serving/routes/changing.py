@@ -4,7 +4,6 @@ import hashlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPBearer
 from PIL import Image
 
@@ -12,7 +11,7 @@ from cir.serving import limits, schemas
 from cir.serving.routes.searching import FAULTS
 from cir.serving.security import holds_token
 from cir.serving.state import Shared, State
-from cir.serving.uploads import decoded_photo, require_size
+from cir.serving.uploads import sized
 
 router = APIRouter(tags=["changes"])
 
@@ -66,7 +65,7 @@ async def add(
 ) -> schemas.Image:
     """Adds the photo in the body: it is on the disk, and the next search finds it."""
     encoded = await request.body()
-    photo = await run_in_threadpool(_decoded, encoded)
+    photo = await state.upload(lambda: sized(encoded))
     image_id = id.strip() or hashlib.sha256(encoded).hexdigest()[:_ID_DIGITS]
 
     def adding() -> None:
@@ -83,11 +82,6 @@ async def remove(image_id: Annotated[str, Path(max_length=limits.ID)], state: Sh
     """Removes a photo: no search finds it any more. A file of the dataset folder stays."""
     await state.batcher.call(lambda: _living_remove(state, image_id))
     return Response(status_code=204)
-
-
-def _decoded(encoded: bytes) -> Image.Image:
-    require_size(encoded)
-    return decoded_photo(encoded)
 
 
 def _living_add(

@@ -3,14 +3,13 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from fastapi.concurrency import run_in_threadpool
 from PIL import Image
 
 from cir.search.query import SearchQuery
 from cir.serving import limits, schemas
 from cir.serving.engine import Search
 from cir.serving.state import Shared, State
-from cir.serving.uploads import decoded_photo, photo_bytes
+from cir.serving.uploads import photo_bytes
 
 router = APIRouter(tags=["search"])
 
@@ -27,7 +26,7 @@ FAULTS: dict[int | str, dict[str, Any]] = NOT_THERE | {
 async def search(request: schemas.SearchRequest, state: Shared) -> schemas.SearchResponse:
     """The photos nearest to a reference, a text, or a reference changed by a text."""
     names = state.retrievers(request.retrievers)
-    photo = await run_in_threadpool(_photo, request.photo) if request.photo else None
+    photo = await _photo(request.photo, state) if request.photo else None
     query = _query(request, state, photo)
     searched = await state.batcher.search(Search(query, names))
     return state.answers.search(searched, names)
@@ -51,8 +50,8 @@ async def neighbours(
     )
 
 
-def _photo(encoded: str) -> Image.Image:
-    return decoded_photo(photo_bytes(encoded))
+async def _photo(encoded: str, state: State) -> Image.Image:
+    return await state.upload(lambda: photo_bytes(encoded))
 
 
 def _query(request: schemas.SearchRequest, state: State, photo: Image.Image | None) -> SearchQuery:
