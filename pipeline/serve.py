@@ -2,18 +2,21 @@
 
 import os
 import socket
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Final
 
 import uvicorn
 
 from cir import arguments
+from cir.artefacts.changes import changes_file
 from cir.config import ServeConfig
 from cir.errors import UsageError
 from cir.files import require_file
+from cir.locks import held
 from cir.runtime import pick_device
 from cir.search.index import SearchIndex
 from cir.search.open_index import Opened, open_indexes
+from cir.search.opening import find_store
 from cir.serving.app import create_app
 from cir.serving.engine import Engine, Served
 from pipeline import console
@@ -27,9 +30,29 @@ _GRACE_SECONDS: Final = 30
 
 
 def run(config: ServeConfig) -> None:
-    """Serves until a signal stops it; requests under way are finished."""
+    """Serves until a signal stops it; requests under way are finished.
+
+    Raises:
+        UsageError: another server adds photos to the gallery and removes them.
+    """
     arguments.instance("config", config, ServeConfig)
     token = _token(config)
+    with _as_writer(config):
+        _serve(config, token)
+
+
+def _as_writer(config: ServeConfig) -> AbstractContextManager[None]:
+    """Lets no other server add and remove photos of the gallery, where this one may.
+
+    It is held before the gallery is read, so that nothing is added by another in between.
+    """
+    if not config.writable:
+        return nullcontext()
+    store = find_store(config.run, config.store, config.dataset)
+    return held(changes_file(store), field="store")
+
+
+def _serve(config: ServeConfig, token: str | None) -> None:
     runs = [each for each in (config.run, config.other) if each is not None]
     opened = open_indexes(
         runs,

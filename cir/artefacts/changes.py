@@ -36,6 +36,10 @@ _WAIT_SECONDS: Final = 10.0
 """How long another process's write is waited for."""
 
 
+class TakenIdError(StoreError):
+    """A photo of that id was added already."""
+
+
 @dataclass(frozen=True, eq=False)
 class AddedPhoto:
     """A photo that was added."""
@@ -79,6 +83,10 @@ class Changes:
         Args:
             photo: What is known of it.
             encoded: The bytes of its file.
+
+        Raises:
+            TakenIdError: a photo of that id was added, and not removed since.
+            StoreError: the change cannot be written.
         """
         row = (
             *(photo.id, photo.sha256, photo.title, photo.category, encoded),
@@ -86,7 +94,12 @@ class Changes:
             *(json.dumps(asdict(photo.provenance)), _now()),
         )
         with self._opened() as database, database:
-            database.execute("INSERT OR REPLACE INTO photos VALUES (?,?,?,?,?,?,?,?)", row)
+            try:
+                database.execute("INSERT INTO photos VALUES (?,?,?,?,?,?,?,?)", row)
+            except sqlite3.IntegrityError as fault:
+                raise TakenIdError(
+                    f"{self.path} holds a photo {photo.id!r} already: pass another `id`"
+                ) from fault
             database.execute("DELETE FROM removed WHERE id = ?", (photo.id,))
 
     def remove(self, image_id: str) -> None:

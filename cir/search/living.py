@@ -43,6 +43,7 @@ class LivingGallery:
             category: Empty for none.
 
         Raises:
+            TakenIdError: another process added a photo of that id.
             StoreError: the change cannot be written.
         """
         added = AddedPhoto(

@@ -95,6 +95,20 @@ def source_of(run: Path | None, store: Path | None, dataset: Path | None) -> Sou
     return found
 
 
+def find_store(run: Path | None, store: Path | None, dataset: Path | None) -> Path:
+    """The store that `source_of` finds, or that a folder of photos gets once it is embedded.
+
+    Raises:
+        CirError: as `source_of`.
+    """
+    found = source_of(run, store, dataset)
+    if found is None and store is not None:
+        return kept_folder(store).store
+    if found is None:
+        raise StoreError("no gallery is named: pass `store`")
+    return found.store
+
+
 def source_of_run(run: Path) -> Source | None:
     """The store and dataset that a run was trained over, or None of a checkpoint without its run.
 

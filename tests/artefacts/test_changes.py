@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cir.artefacts.changes import AddedPhoto, Changes, changes_file
+from cir.artefacts.changes import AddedPhoto, Changes, TakenIdError, changes_file
 from cir.artefacts.provenance import Provenance
 from cir.errors import StoreError
 
@@ -45,6 +45,14 @@ def test_what_is_removed_stays_removed_until_it_is_added_again(tmp_path: Path) -
     assert (changes.added(), changes.removed()) == ([], {"a", "of-the-store"})
     changes.add(photo("a"), b"one")
     assert ([p.id for p in changes.added()], changes.removed()) == (["a"], {"of-the-store"})
+
+
+def test_a_photo_of_another_server_is_never_replaced(tmp_path: Path) -> None:
+    one, other = Changes(tmp_path / "shop.h5"), Changes(tmp_path / "shop.h5")
+    one.add(photo("a"), b"one")
+    with pytest.raises(TakenIdError, match=r"holds a photo 'a' already: pass another `id`"):
+        other.add(photo("a"), b"other")
+    assert one.photo_bytes("a") == b"one"
 
 
 def test_nothing_is_written_by_looking(tmp_path: Path) -> None:

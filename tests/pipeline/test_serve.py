@@ -5,6 +5,8 @@ import io
 import json
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from cir.artefacts.changes import changes_file
 from cir.config import TINY, ServeConfig
 from cir.encoding.loading import load_encoder
 from cir.errors import UsageError
@@ -112,6 +115,28 @@ def test_a_token_that_no_client_can_send_is_refused(tmp_path: Path, content: byt
     config = ServeConfig(store=Path("s.h5"), writable=True, token_file=tmp_path / "token")
     with pytest.raises(UsageError, match="takes a token of 16 ASCII characters or more"):
         serve._token(config)
+
+
+def test_a_second_writable_server_is_refused_at_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "shop.h5"
+    monkeypatch.setenv("CIR_TOKEN", TOKEN)
+    monkeypatch.setattr(serve, "_serve", lambda *_: None)
+    config = ServeConfig(store=store, writable=True)
+    script = (
+        "import sys; from pathlib import Path; from cir.locks import held\n"
+        "with held(Path(sys.argv[1])):\n    print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(changes_file(store))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        first.stdout.readline()
+        with pytest.raises(UsageError, match=r"is being written by process .* another `store`"):
+            serve.run(config)
+        serve.run(ServeConfig(store=store))
+        first.communicate()
+    serve.run(config)
 
 
 @pytest.mark.slow

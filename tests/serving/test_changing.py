@@ -102,6 +102,14 @@ def test_a_photo_is_named_by_its_bytes_where_it_has_no_id(client: TestClient) ->
     assert client.post("/api/images", content=photo(), headers=HOLDER).status_code == 409
 
 
+def test_a_photo_that_another_server_added_stays(source: Source) -> None:
+    with served(source) as one, served(source) as other:
+        one.post("/api/images?id=new", content=photo("red"), headers=HOLDER)
+        refused = other.post("/api/images?id=new", content=photo("blue"), headers=HOLDER)
+    assert refused.status_code == 409
+    assert Changes(source.store).photo_bytes("new") == photo("red")
+
+
 @pytest.mark.parametrize(
     "headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}]
 )

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Requ
 from fastapi.security import HTTPBearer
 from PIL import Image
 
+from cir.artefacts.changes import TakenIdError
 from cir.serving import limits, schemas
 from cir.serving.routes.searching import FAULTS
 from cir.serving.security import holds_token
@@ -90,9 +91,12 @@ def _living_add(
     """Runs in the thread that searches: nobody else adds the same id meanwhile."""
     if image_id in state.engine.gallery:
         raise HTTPException(409, f"the gallery holds a photo {image_id!r} already")
-    state.engine.require_living().add(
-        photo, encoded, image_id=image_id, title=title, category=category
-    )
+    try:
+        state.engine.require_living().add(
+            photo, encoded, image_id=image_id, title=title, category=category
+        )
+    except TakenIdError as fault:
+        raise HTTPException(409, str(fault)) from None
 
 
 def _living_remove(state: State, image_id: str) -> None:
