@@ -7,6 +7,7 @@ have no other file.
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -93,7 +94,7 @@ class Changes:
             photo.vector.astype("<f4").tobytes(),
             *(json.dumps(asdict(photo.provenance)), _now()),
         )
-        with self._opened() as database, database:
+        with self._changed() as database:
             try:
                 database.execute("INSERT INTO photos VALUES (?,?,?,?,?,?,?,?)", row)
             except sqlite3.IntegrityError as fault:
@@ -104,7 +105,7 @@ class Changes:
 
     def remove(self, image_id: str) -> None:
         """Records that a photo is gone, whether it was added or is of the store."""
-        with self._opened() as database, database:
+        with self._changed() as database:
             database.execute("DELETE FROM photos WHERE id = ?", (image_id,))
             database.execute("INSERT OR REPLACE INTO removed VALUES (?,?)", (image_id, _now()))
 
@@ -128,28 +129,54 @@ class Changes:
     def _rows(self, statement: str, *values: str) -> list[Any]:
         if not self.path.exists():
             return []
-        with self._opened() as database:
+        with self._opened(self._reading()) as database:
+            if _is_empty(database):
+                return []
+            self._require_schema(database)
             return database.execute(statement, values).fetchall()
 
+    def _reading(self) -> str:
+        """How SQLite opens the file to read it.
+
+        It makes its log and an index beside a file to read it, and removes them where it may write
+        to the file. Where it may not, and no log is there, the file is all that there is to read.
+        """
+        files = ((self.path, os.W_OK), (self.path.parent, os.W_OK | os.X_OK))
+        if all(os.access(path, mode) for path, mode in files) or _size(self._log):
+            return "mode=rw"
+        return "mode=ro&immutable=1"
+
+    @property
+    def _log(self) -> Path:
+        """Where SQLite keeps what is not in the file yet."""
+        return self.path.with_name(f"{self.path.name}-wal")
+
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
+    def _changed(self) -> Iterator[sqlite3.Connection]:
+        """A connection that writes; all of the block is on the disk after it, or nothing is."""
+        with self._opened("mode=rwc") as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = FULL")
+            if _is_empty(database):
+                database.executescript(
+                    f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                )
+            self._require_schema(database)
+            with database:
+                yield database
+
+    @contextmanager
+    def _opened(self, options: str) -> Iterator[sqlite3.Connection]:
         """A connection of this thread's own; what SQLite refuses is told in one line."""
+        address = f"{self.path.absolute().as_uri()}?{options}"
         try:
-            with closing(sqlite3.connect(self.path, timeout=_WAIT_SECONDS)) as database:
-                database.execute("PRAGMA journal_mode = WAL")
-                database.execute("PRAGMA synchronous = FULL")
-                self._make_once(database)
+            with closing(sqlite3.connect(address, uri=True, timeout=_WAIT_SECONDS)) as database:
                 yield database
         except sqlite3.Error as fault:
             raise StoreError(f"{self.path} cannot be read or written: {fault}") from fault
 
-    def _make_once(self, database: sqlite3.Connection) -> None:
-        """Makes the tables of an empty file; those of another schema are refused."""
-        (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if not tables:
-            database.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
+    def _require_schema(self, database: sqlite3.Connection) -> None:
+        """Raises StoreError where the tables are of another schema."""
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version != SCHEMA_VERSION:
             raise StoreError(
@@ -170,6 +197,20 @@ class Changes:
                 f"expected {source.embed_dim}"
             )
         return AddedPhoto(image_id, sha256, title, category, values, source)
+
+
+def _is_empty(database: sqlite3.Connection) -> bool:
+    """Whether a file holds no tables: a writer that was killed as it began left it."""
+    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return not tables
+
+
+def _size(file: Path) -> int:
+    """The bytes of a file; none where there is no file."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def _now() -> str:

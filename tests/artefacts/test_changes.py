@@ -1,10 +1,14 @@
 """Photos added and removed: what is on the disk, whatever happens to who wrote it."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,8 @@ from cir.artefacts.changes import AddedPhoto, Changes, TakenIdError, changes_fil
 from cir.artefacts.provenance import Provenance
 from cir.errors import StoreError
 
+_NOBODY = 65534
+"""A user who owns nothing."""
 ORIGIN = Provenance("micro", "random", "0" * 64, "targetpad", 4)
 
 
@@ -59,6 +65,52 @@ def test_nothing_is_written_by_looking(tmp_path: Path) -> None:
     changes = Changes(tmp_path / "shop.h5")
     assert not changes.added()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def shut(tmp_path: Path) -> Iterator[Path]:
+    """The store of changes in a folder that this process may read, and nobody but its owner."""
+    folder = Path(tempfile.mkdtemp())
+    store = folder / "shop 100%? #1.h5"
+    Changes(store).add(photo("a"), b"one")
+    changes_file(store).chmod(0o444)
+    folder.chmod(0o555)
+    if os.geteuid() == 0:
+        os.setresuid(_NOBODY, _NOBODY, 0)
+    yield store
+    if os.geteuid() == _NOBODY:
+        os.setresuid(0, 0, 0)
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def test_changes_are_read_where_nothing_can_be_written(shut: Path) -> None:
+    changes = Changes(shut)
+    assert [p.id for p in changes.added()] == ["a"]
+    assert changes.photo_bytes("a") == b"one"
+    assert [file.name for file in shut.parent.iterdir()] == [changes_file(shut).name]
+    with pytest.raises(StoreError, match="cannot be read or written"):
+        changes.remove("a")
+
+
+def test_nothing_is_left_by_reading_and_what_is_being_written_is_read(tmp_path: Path) -> None:
+    changes = Changes(tmp_path / "shop.h5")
+    changes.add(photo("a"), b"one")
+    assert [p.id for p in changes.added()] == ["a"]
+    assert list(tmp_path.iterdir()) == [changes.path]
+    with closing(sqlite3.connect(changes.path)) as writer:
+        writer.execute("INSERT INTO removed VALUES ('b', '')")
+        writer.commit()
+        assert (tmp_path / f"{changes.path.name}-wal").stat().st_size
+        assert Changes(tmp_path / "shop.h5").removed() == {"b"}
+
+
+def test_a_file_that_a_killed_writer_left_empty_holds_nothing(tmp_path: Path) -> None:
+    changes_file(tmp_path / "shop.h5").touch()
+    changes = Changes(tmp_path / "shop.h5")
+    assert (changes.added(), changes.removed()) == ([], frozenset())
+    changes.add(photo("a"), b"one")
+    assert [p.id for p in changes.added()] == ["a"]
 
 
 @pytest.mark.parametrize(
