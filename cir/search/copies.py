@@ -13,6 +13,8 @@ from cir.search.nearest import NearestRows
 
 NEAR_COPY: Final = MineConfig.duplicate_threshold
 """The cosine from which two photos are copies of each other: that of mining's duplicates."""
+_BLOCK: Final = 256
+"""Rows that are compared at once with what was found: memory grows with the rows alone."""
 
 
 @dataclass(frozen=True)
@@ -59,26 +61,27 @@ class Folding:
         """
         if not np.array_equal(self._seen, nearest.rows[: len(self._seen)]):
             self._begin()
-        new = slice(len(self._seen), None)
+        starts = range(len(self._seen), len(nearest.rows), _BLOCK)
         self._seen = nearest.rows
-        self._fold(nearest.rows[new], nearest.similarities[new])
+        for block in (slice(start, start + _BLOCK) for start in starts):
+            self._fold(nearest.rows[block], nearest.similarities[block])
 
     def _fold(
         self, rows: Int64[np.ndarray, " new"], similarities: Float32[np.ndarray, " new"]
     ) -> None:
         vectors = self._gallery.vectors_of(rows)
         left = np.flatnonzero(~self._of_reference(rows, vectors))
-        near = vectors @ np.concatenate([self._vectors, vectors]).T >= NEAR_COPY
-        before = len(self.found)
+        near_found = vectors @ self._vectors.T >= NEAR_COPY
         for place, found in enumerate(self.found):
-            left = _folded(found, rows, left, near[:, place])
+            left = _folded(found, rows, left, near_found[:, place])
         kept: list[int] = []
         while len(left) and len(self.found) < self._top:
             place = int(left[0])
             kept.append(place)
             self.found.append(Found(int(rows[place]), float(similarities[place])))
-            left = _folded(self.found[-1], rows, left[1:], near[:, before + place])
-        self._vectors = np.concatenate([self._vectors, vectors[kept]])
+            left = _folded(self.found[-1], rows, left[1:], vectors @ vectors[place] >= NEAR_COPY)
+        if kept:
+            self._vectors = np.concatenate([self._vectors, vectors[kept]])
 
     def _of_reference(
         self, rows: Int64[np.ndarray, " new"], vectors: Float32[np.ndarray, "new dim"]

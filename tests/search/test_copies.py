@@ -1,5 +1,7 @@
 """Near-copies folded as ever more rows are looked at."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -43,3 +45,16 @@ def test_where_nearer_rows_come_later_all_are_folded_anew() -> None:
     folded.add(nearest([0, 1, 3]))
     folded.add(nearest([0, 2, 1, 3, 5]))
     assert [(each.row, each.copies) for each in folded.found] == [(0, [2]), (1, [5]), (3, [])]
+
+
+def test_the_memory_of_folding_grows_with_the_rows_alone() -> None:
+    drawn, rows = vectors(3), 6_000
+    of_kinds = Gallery([f"p{row}" for row in range(rows)], drawn[np.arange(rows) % 3])
+    folded = Folding(of_kinds, drawn[:1], [], 10)
+    found = NearestRows(np.arange(rows), np.linspace(1, 0, rows, dtype=np.float32))
+    tracemalloc.start()
+    folded.add(found)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [(each.row, len(each.copies)) for each in folded.found] == [(1, 1_999), (2, 1_999)]
+    assert peak < rows * 200
