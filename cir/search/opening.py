@@ -19,7 +19,7 @@ from cir.run_settings import read_settings, recorded_path
 from cir.search.gallery import Gallery, ImageRecord
 from cir.search.living import apply_changes
 from cir.search.milvus.searching import open_milvus
-from cir.search.photo_folder import is_photo_folder, kept_folder
+from cir.search.photo_folder import is_photo_folder, kept_folder, resolved_folder
 from cir.search.proposing import Proposing
 from cir.search.rows import MappedRows
 from cir.sources.annotations import RECORD_FILES, read_records
@@ -50,6 +50,7 @@ def find_source(path: Path, dataset: Path | None = None) -> Source | None:
         dataset: The dataset folder; found beside the store by default.
 
     Raises:
+        UsageError: the folder is `/`, which nothing lies beside.
         StoreError: no store is there.
         DatasetError: the dataset folder is none.
     """
@@ -244,11 +245,18 @@ def _catalogued(root: Path) -> Mapping[str, ImageRecord]:
 
 def _store_of(folder: Path) -> Path:
     """The store of a folder; raises StoreError where neither place holds one."""
-    beside = folder.with_name(f"{folder.resolve().name}{STORE_SUFFIX}")
-    for store in (beside, folder / f"embeddings{STORE_SUFFIX}"):
+    beside = _stores_beside(folder)
+    for store in (*beside, folder / f"embeddings{STORE_SUFFIX}"):
         if store.is_file():
             return store
     raise StoreError(
-        f"no embedding store of {folder}: expected {beside}; make it with "
-        f"cir embed {folder} `out={str(beside)!r}`"
+        f"no embedding store of {folder}: expected {beside[0]}; make it with "
+        f"cir embed {folder} `out={str(beside[0])!r}`"
     )
+
+
+def _stores_beside(folder: Path) -> list[Path]:
+    """Where the store of a folder may lie: beside its path, and where that is a link, its end."""
+    resolved = resolved_folder(folder)
+    named = resolved if folder.name in ("", "..") else folder
+    return [place.with_name(f"{place.name}{STORE_SUFFIX}") for place in (named, resolved)]

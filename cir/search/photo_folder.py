@@ -13,7 +13,8 @@ from cir.config import STORE_SUFFIX, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.data.images import read_image
 from cir.encoding.encoder import Encoder
-from cir.errors import DatasetError, ImageError
+from cir.errors import DatasetError, ImageError, UsageError
+from cir.files import real
 from cir.progress import SILENT, Progress
 from cir.sources.photo_folder import photo_id, read_photo_folder
 from cir.workers import pick_workers
@@ -46,10 +47,25 @@ class FolderChanges:
 
 
 def kept_folder(photos: Path) -> KeptFolder:
-    """Where a folder of photos is made searchable: `photos-cir` and `photos-cir.h5`."""
-    folder = photos.resolve()
+    """Where a folder of photos is made searchable: `photos-cir` and `photos-cir.h5`.
+
+    Raises:
+        UsageError: the folder is `/`, which nothing lies beside.
+    """
+    folder = resolved_folder(photos)
     name = f"{folder.name}{_KEPT}"
     return KeptFolder(folder.with_name(name), folder.with_name(f"{name}{STORE_SUFFIX}"))
+
+
+def resolved_folder(folder: Path) -> Path:
+    """A folder under its own name, links followed; raises UsageError of `/`, which has none."""
+    place = real(folder)
+    if not place.name:
+        raise UsageError(
+            f"{folder} has no name that a store beside it could have: pass a folder in it, or a "
+            f"store, as `store`"
+        )
+    return place
 
 
 def is_photo_folder(path: Path) -> bool:

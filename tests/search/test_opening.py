@@ -12,7 +12,7 @@ from cir.artefacts.changes import Changes
 from cir.artefacts.store import read_embeddings
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
-from cir.errors import StoreError
+from cir.errors import StoreError, UsageError
 from cir.models.combiner import build_combiner
 from cir.search.open_index import open_indexes
 from cir.search.opening import find_source, open_gallery, records_of, source_of
@@ -55,6 +55,39 @@ def test_a_store_and_its_dataset_folder_find_each_other(shop: Dataset) -> None:
         source = find_source(path)
         assert source is not None
         assert (source.store, source.dataset.root) == (store, shop.root)
+
+
+@pytest.mark.parametrize("path", [".", "..", "../shop"])
+def test_a_folder_is_known_by_whatever_path_leads_to_it(
+    shop: Dataset, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shop.root / "images" if path == ".." else shop.root)
+    source = find_source(Path(path))
+    assert source is not None
+    assert source.store.samefile(shop.root.with_suffix(".h5"))
+
+
+@pytest.mark.parametrize("beside", ["link.h5", "shop.h5"])
+def test_the_store_of_a_linked_folder_lies_beside_the_link_or_the_folder(
+    tmp_path: Path, shop: Dataset, beside: str
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere/link"
+    link.symlink_to(shop.root)
+    store = tmp_path / beside if beside == "shop.h5" else link.with_name(beside)
+    shop.root.with_suffix(".h5").rename(store)
+    source = find_source(link)
+    assert source is not None
+    assert source.store.samefile(store)
+
+
+@pytest.mark.parametrize("is_dataset", [True, False])
+def test_the_folder_above_all_has_no_store_beside_it(
+    is_dataset: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cir.search.opening.is_photo_folder", lambda _: not is_dataset)
+    with pytest.raises(UsageError, match=r"^/ has no name .* pass a folder in it, or a store"):
+        find_source(Path("/"))
 
 
 def test_a_run_names_what_it_was_trained_over(shop: Dataset, run: Path) -> None:
