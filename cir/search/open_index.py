@@ -199,7 +199,7 @@ def _refreshed(
     if not changes:
         return None
     encoder = _encoder_of(store, retrievers, weights, device)
-    embed_photo_folder(photos, encoder, progress, again=True)
+    embed_photo_folder(photos, encoder, progress)
     return changes
 
 

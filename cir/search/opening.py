@@ -12,14 +12,14 @@ from cir.artefacts.store import Embeddings, map_embeddings, read_images
 from cir.artefacts.vectors import normalised
 from cir.config import EXACT_PHOTOS, RUN_FILE, STORE_SUFFIX
 from cir.data.dataset import SPLITS, Dataset
-from cir.errors import StoreError
+from cir.errors import StoreError, UsageError
 from cir.models.composer import CHECKPOINTS
 from cir.progress import SILENT, Progress
 from cir.run_settings import read_settings, recorded_path
 from cir.search.gallery import Gallery, ImageRecord
 from cir.search.living import apply_changes
 from cir.search.milvus.searching import open_milvus
-from cir.search.photo_folder import is_photo_folder, kept_folder, resolved_folder
+from cir.search.photo_folder import is_photo_folder, kept_dataset, kept_folder, resolved_folder
 from cir.search.proposing import Proposing
 from cir.search.rows import MappedRows
 from cir.sources.annotations import RECORD_FILES, read_records
@@ -47,16 +47,23 @@ def find_source(path: Path, dataset: Path | None = None) -> Source | None:
     Args:
         path: A store, or a dataset folder, whose store lies beside it (`shop` and `shop.h5`) or in
             it (`embeddings.h5`).
-        dataset: The dataset folder; found beside the store by default.
+        dataset: The dataset folder; found beside the store by default. That of a folder of photos
+            is made again if it is gone.
 
     Raises:
-        UsageError: the folder is `/`, which nothing lies beside.
+        UsageError: the folder is `/`, which nothing lies beside; or `dataset` is passed with a
+            folder of photos.
         StoreError: no store is there.
         DatasetError: the dataset folder is none.
     """
     if is_photo_folder(path):
-        kept = kept_folder(path)
-        return Source(kept.store, Dataset(kept.dataset)) if kept.store.is_file() else None
+        if dataset is not None:
+            raise UsageError(
+                f"`dataset` is {dataset}, and {path} is a folder of photos, which one is made of: "
+                f"leave out `dataset`, or pass a store as `store`"
+            )
+        store = kept_folder(path).store
+        return Source(store, kept_dataset(path)) if store.is_file() else None
     if path.is_dir():
         return Source(_store_of(path), Dataset(dataset or path))
     beside = path.with_suffix("")

@@ -114,10 +114,8 @@ def _can_be_read(photo: Path) -> bool:
     return True
 
 
-def embed_photo_folder(
-    photos: Path, encoder: Encoder, progress: Progress = SILENT, *, again: bool = False
-) -> KeptFolder:
-    """Embeds a folder of photos, and the folders below it; broken photos are left out.
+def embed_photo_folder(photos: Path, encoder: Encoder, progress: Progress = SILENT) -> KeptFolder:
+    """Embeds the photos of a folder, and those below it, as they are now; broken ones are left out.
 
     What a killed run has done is gone on with, and vectors of photos that are the same are kept.
 
@@ -125,7 +123,6 @@ def embed_photo_folder(
         photos: The folder; it is only read.
         encoder: Of the retriever that is to search.
         progress: Told of every photo.
-        again: Whether the folder has changed since it was made a dataset folder.
 
     Raises:
         DatasetError: the folder holds no photo that can be read.
@@ -133,13 +130,10 @@ def embed_photo_folder(
     """
     # Imported where a folder is embedded: what searches vectors that are there starts sooner.
     from cir.encoding.dataset_embedding import embed_dataset
-    from cir.sources.catalog import make_gallery
 
     kept = kept_folder(photos)
-    if again or not kept.dataset.is_dir():
-        make_gallery(kept.dataset, photos=photos, workers=pick_workers(None), progress=progress)
     embed_dataset(
-        Dataset(kept.dataset),
+        _linked(photos, progress),
         encoder,
         kept.store,
         batch_size=EmbedConfig.batch_size,
@@ -148,3 +142,23 @@ def embed_photo_folder(
         progress=progress,
     )
     return kept
+
+
+def kept_dataset(photos: Path) -> Dataset:
+    """The dataset folder of a folder of photos that was embedded; it is made again if it is gone.
+
+    Raises:
+        DatasetError: the folder holds no photo that can be read.
+        CirError: the folder beside it takes no files.
+    """
+    kept = kept_folder(photos)
+    return Dataset(kept.dataset) if kept.dataset.is_dir() else _linked(photos, SILENT)
+
+
+def _linked(photos: Path, progress: Progress) -> Dataset:
+    """A dataset folder of links to the photos as they are now, made anew."""
+    from cir.sources.catalog import make_gallery
+
+    made = kept_folder(photos).dataset
+    make_gallery(made, photos=photos, workers=pick_workers(None), progress=progress)
+    return Dataset(made)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,29 @@ def test_a_folder_is_as_it_was_where_only_the_server_changed_its_store(photos: P
     assert not folder_changes(photos, store)
     photo("mended").save(photos / "broken.png")
     assert folder_changes(photos, store) == FolderChanges(new=("broken",), changed=(), gone=())
+
+
+def test_photos_that_changed_before_a_folder_was_embedded_are_looked_at_again(
+    photos: Path,
+) -> None:
+    kept_folder(photos).store.unlink()  # as where the first search was killed
+    write_photos(photos, ["d.png"])
+    (photos / "b.png").unlink()
+    assert cir.index(photos, device="cpu").gallery.image_ids == ["a", "d", "shoes__c"]
+
+
+def test_the_folder_of_links_is_made_again_where_it_is_gone(photos: Path) -> None:
+    shutil.rmtree(kept_folder(photos).dataset)
+    index = cir.index(photos, device="cpu")
+    assert index.gallery.image_ids == ["a", "b", "shoes__c"]
+    file = index.gallery.image("a").file
+    assert file is not None
+    assert file.samefile(photos / "a.png")
+
+
+def test_a_dataset_is_no_option_of_a_folder_of_photos(photos: Path, shop: Dataset) -> None:
+    with pytest.raises(UsageError, match=r"`dataset` is .*shop, and .*photos is a folder of photo"):
+        cir.index(photos, dataset=shop.root, device="cpu")
 
 
 def test_copies_of_photos_tell_of_changes_as_links_do(
