@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 from cir import __version__
 from cir.artefacts.checksums import shortened
+from cir.errors import printable
 from cir.files import written_aside
 
 PARTS_CSS: Final = Path(__file__).parent / "templates" / "parts.css"
@@ -54,12 +55,14 @@ class PageTable:
 def write_page(path: Path, template: str, **values: Any) -> None:
     """Fills a template of this package and writes it aside, then to `path`.
 
+    Bytes of texts and file names that are no UTF-8 stand as escapes.
+
     Raises:
         CirError: the file cannot be written.
     """
     html = _TEMPLATES.get_template(template).render(**values, version=__version__)
     with written_aside(path) as aside:
-        aside.write_text(html, encoding="utf-8")
+        aside.write_text(printable(html), encoding="utf-8")
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:

@@ -1,6 +1,7 @@
 """`cir search` and `cir serve`: what they print, write and refuse."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,18 @@ def test_a_page_holds_the_photos_and_shows_titles_as_text(search, tmp_path: Path
     assert html.count("data:image/") >= 6
     assert "Shoe 1 &lt;b&gt;" in html
     assert search("--image", "s0", "--html", str(page)).exit_code == MISUSED
+
+
+def test_a_page_takes_texts_and_file_names_that_are_no_utf_8(
+    search, shop: Dataset, tmp_path: Path
+) -> None:
+    own = tmp_path / "own-\udcff.png"
+    shutil.copy(shop.image_path("s0"), own)
+    page = tmp_path / "found.html"
+    done = search("--image", str(own), "--text", "is \udcfe", "--html", str(page))
+    assert done.exit_code == 0, done.output
+    html = page.read_text(encoding="utf-8")
+    assert "own-\\udcff.png + &#34;is \\udcfe&#34;" in html
 
 
 @pytest.mark.parametrize(
