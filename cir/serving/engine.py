@@ -5,9 +5,8 @@ The gallery and the encoders are touched by one thread alone (`batching`).
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from PIL import Image
 
@@ -94,12 +93,17 @@ class Engine:
                 the same pixels.
             dataset: Where its photos and queries are; None where only vectors are known.
             living: The same gallery with its changes; None where it has none and takes none.
+
+        Raises:
+            DatasetError: a query of the dataset is malformed.
         """
         arguments.require("served", served, "an index at least", holds=bool(served))
         self.served = {each.name: each for each in served}
         self.gallery: Gallery = served[0].index.gallery
         self.dataset = dataset
         self.living = living
+        self.queries: Mapping[str, SplitQuery] = {item.query.id: item for item in self._judgeable()}
+        """The queries whose reference and a target of theirs are in the gallery, by id."""
 
     def search_all(self, searches: Sequence[Search]) -> list[Searched]:
         """The answers to each search; those of one retriever pass the encoder together."""
@@ -139,18 +143,6 @@ class Engine:
         """The photos that a query's targets are ranked among: its category's split."""
         ids = self.dataset.gallery(item.split, item.query.category) if self.dataset else ()
         return [image_id for image_id in ids if image_id in self.gallery]
-
-    @cached_property
-    def queries(self) -> Mapping[str, SplitQuery]:
-        """The queries whose reference and a target of theirs are in the gallery, by id."""
-        splits: Sequence[Split] = self.dataset.splits if self.dataset else ()
-        every = [
-            SplitQuery(split, query)
-            for split in splits
-            if self.dataset
-            for query in self.dataset.queries_or_none(split)
-        ]
-        return {item.query.id: item for item in every if self._can_be_judged(item.query)}
 
     def words(self, category: str | None) -> dict[str, list[tuple[str, int]]]:
         """The words of each attribute with their photos, the most frequent first."""
@@ -212,6 +204,14 @@ class Engine:
         if file is None:
             raise ImageError(f"only the vector of {image_id!r} is known")
         return read_image(file, least=least)
+
+    def _judgeable(self) -> Iterator[SplitQuery]:
+        if self.dataset is None:
+            return
+        for split in self.dataset.splits:
+            for query in self.dataset.queries_or_none(split):
+                if self._can_be_judged(query):
+                    yield SplitQuery(split, query)
 
     def _can_be_judged(self, query: Query) -> bool:
         known = any(target in self.gallery for target in query.target_ids)

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from cir.data.dataset import Dataset
+from cir.errors import DatasetError
 from cir.search.index import SearchIndex
 from cir.search.opening import Source, open_gallery
 from cir.serving import limits
@@ -286,3 +287,12 @@ def test_few_uploads_are_decoded_at_once_and_those_that_wait_count(
         codes = sorted(each.result().status_code for each in asked)
     assert (done.status_code, codes) == (503, [200, 200, 200, 503])
     assert max(most) == limits.DECODED
+
+
+def test_a_malformed_query_is_told_before_anything_is_served(
+    index: SearchIndex, tmp_path: Path
+) -> None:
+    dataset = small_photos(tmp_path / "shop")
+    dataset.captions_file("shoes", "val").write_text('[{"candidate": "s0"}]', encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"cap\.shoes\.val\.json"):
+        Engine([Served("sum", "plain sum", False, index)], dataset)
