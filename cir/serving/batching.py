@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from cir.errors import UnreachableError
+
 T = TypeVar("T")
 
 _STOPPED: Final = "the server is stopping"
@@ -128,6 +130,8 @@ class Batcher:
         if len(jobs) > 1:
             try:
                 return list(self._search_all([job.search for job in jobs]))
+            except UnreachableError as fault:  # each alone would wait as long for the same
+                return [_Raised(fault)] * len(jobs)
             except Exception:  # noqa: BLE001 - whose fault it is shows when each runs alone
                 return [self._answer(job) for job in jobs]
         return [self._answer(job) for job in jobs]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from cir.errors import UnreachableError
 from cir.serving.batching import Batcher, BusyError
 
 
@@ -19,6 +20,8 @@ class Slow:
     def __call__(self, searches: Sequence[int]) -> list[int]:
         self.go.wait(10)
         self.batches.append(list(searches))
+        if 404 in searches:
+            raise UnreachableError("the index does not answer")
         if any(search < 0 for search in searches):
             raise ValueError(f"{min(searches)} is negative")
         return [2 * search for search in searches]
@@ -91,6 +94,17 @@ def test_a_fault_is_that_of_its_request_alone() -> None:
         assert answers[3] == 4
 
     run(scenario)
+
+
+def test_an_index_that_does_not_answer_is_asked_once_for_a_batch() -> None:
+    async def scenario(batcher: Batcher, slow: Slow) -> None:
+        tasks = await held(batcher, batcher.search(1), batcher.search(404), batcher.search(2))
+        slow.go.set()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert answers[0] == 0
+        assert [type(answer) for answer in answers[1:]] == [UnreachableError] * 3
+
+    assert run(scenario).batches == [[0], [1, 404, 2]]
 
 
 def test_what_was_given_up_is_not_computed() -> None:
