@@ -8,8 +8,9 @@ import {by, count, element, named, picture} from "./view.js";
 
 const TOP = 24;
 let info, picker, trail = empty(), running = null;
-/** Photos of one's own by the place of their step: they are in no link and on no server. */
+/** The last photos of one's own, by the random keys of their steps: they are in no link and on no server. */
 const own = new Map();
+const OWN = 8;
 
 const titles = () => new Map(info.retrievers.map(one => [one.name, one.title]));
 
@@ -25,7 +26,7 @@ function fail(fault) {
 function body(now) {
   return {
     images: now.image ? [now.image] : [],
-    photo: now.own ? own.get(trail.at) || null : null,
+    photo: own.get(now.own)?.encoded || null,
     text: now.text,
     like: now.like,
     unlike: now.unlike,
@@ -53,7 +54,7 @@ async function run() {
   const {signal} = running, now = current(trail);
   draw();
   if (!now) return browse();
-  if (now.own && !own.has(trail.at)) {
+  if (now.own && !own.has(now.own)) {
     return fail(new Error("This step began with somebody's own photo, which no link holds: choose yours to go on."));
   }
   by("answers").ariaBusy = "true";
@@ -158,11 +159,20 @@ async function upload(file) {
     return fail(new Error(`${file.name} is larger than the ${most} MiB that this server takes.`));
   }
   const bytes = new Uint8Array(await file.arrayBuffer());
-  const next = {...advanced(empty(), step({own: true, text: by("text").value.trim()})), category: trail.category, by: trail.by};
-  own.clear();
-  own.set(next.at, base64(bytes));
-  preview(file);
-  go(next);
+  const key = keep({encoded: base64(bytes), preview: URL.createObjectURL(file)});
+  go({...advanced(empty(), step({own: key, text: by("text").value.trim()})), category: trail.category, by: trail.by});
+}
+
+/** Keeps a photo of one's own under a key that no other step and no link has; the oldest goes. */
+function keep(photo) {
+  const key = Array.from(crypto.getRandomValues(new Uint32Array(4)), part => part.toString(36)).join("");
+  own.set(key, photo);
+  if (own.size > OWN) {
+    const [oldest, {preview}] = own.entries().next().value;
+    URL.revokeObjectURL(preview);
+    own.delete(oldest);
+  }
+  return key;
 }
 
 function base64(bytes) {
@@ -171,13 +181,6 @@ function base64(bytes) {
     text += String.fromCharCode(...bytes.subarray(start, start + 32768));
   }
   return btoa(text);
-}
-
-let previewed = null;
-
-function preview(file) {
-  if (previewed) URL.revokeObjectURL(previewed);
-  previewed = URL.createObjectURL(file);
 }
 
 async function share() {
@@ -219,8 +222,9 @@ async function drawReference(now) {
   if (known) {
     place.replaceChildren(element("div", {class: "frame"}, picture(known, 240, named(known))), element("span", {class: "named"}, named(known)));
   } else if (now?.own) {
-    const mine = previewed ? element("img", {src: previewed, alt: "Your own photo"}) : "";
-    place.replaceChildren(element("div", {class: "frame"}, mine), element("span", {}, "Your own photo"));
+    const mine = own.get(now.own);
+    const drawn = mine ? element("img", {src: mine.preview, alt: "Your own photo"}) : "";
+    place.replaceChildren(element("div", {class: "frame"}, drawn), element("span", {}, "Your own photo"));
   } else {
     place.replaceChildren("None yet: pick one, drop one in, or search with words alone.");
   }
@@ -231,7 +235,7 @@ function drawTrail() {
   by("steps").replaceChildren(...trail.steps.map((one, at) => {
     const thumb = element("span", {class: "blank"});
     if (one.image) image(one.image).then(known => thumb.replaceWith(picture(known, 120)), () => {});
-    else if (one.own && previewed) thumb.replaceWith(element("img", {src: previewed, alt: ""}));
+    else if (own.has(one.own)) thumb.replaceWith(element("img", {src: own.get(one.own).preview, alt: ""}));
     const said = one.text || (one.like.length + one.unlike.length ? "more and less" : one.image || one.own ? "like this" : "");
     return element("li", {}, element("button", {
       type: "button", class: "step", "aria-current": at === trail.at ? "step" : null,

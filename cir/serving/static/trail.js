@@ -2,8 +2,9 @@
 
 export const EVEN = 0.5;
 
+/** `own` is the key of a photo of one's own, which the page alone holds. */
 export const step = (values = {}) => ({
-  image: null, own: false, text: "", less: "", weight: EVEN, like: [], unlike: [], query: null, ...values,
+  image: null, own: null, text: "", less: "", weight: EVEN, like: [], unlike: [], query: null, ...values,
 });
 
 export const empty = () => ({steps: [], at: -1, category: "", by: [], top: 0});
@@ -50,7 +51,7 @@ function read(text) {
   const weight = Number(found.weight ?? EVEN);
   return step({
     image: typeof found.image === "string" ? found.image : null,
-    own: found.own === true,
+    own: found.own ? String(found.own) : null,
     text: String(found.text ?? ""),
     less: String(found.less ?? ""),
     weight: weight >= 0 && weight <= 1 ? weight : EVEN,
