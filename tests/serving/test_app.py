@@ -134,6 +134,7 @@ def test_a_picture_is_a_small_jpeg(client: TestClient) -> None:
     answered = client.get(f"{path}?side=120")
     with Image.open(io.BytesIO(answered.content)) as picture:
         assert (picture.format, picture.size) == ("JPEG", (48, 64))
+    assert answered.headers["cache-control"] == "private, no-cache"
     tag = {"If-None-Match": answered.headers["etag"]}
     assert client.get(f"{path}?side=120", headers=tag).status_code == 304
 

@@ -83,6 +83,17 @@ def test_the_next_search_misses_what_was_removed(client: TestClient) -> None:
     assert client.get("/api/images/s1").status_code == 404
 
 
+def test_a_picture_is_that_of_the_photo_which_has_the_id_now(client: TestClient) -> None:
+    client.post("/api/images?id=new", content=photo("red"), headers=HOLDER)
+    red = client.get("/api/pictures/new")
+    client.delete("/api/images/new", headers=HOLDER)
+    client.post("/api/images?id=new", content=photo("blue"), headers=HOLDER)
+    tag = {"If-None-Match": red.headers["etag"]}
+    blue = client.get("/api/pictures/new", headers=tag)
+    assert (blue.status_code, blue.headers["cache-control"]) == (200, "private, no-cache")
+    assert blue.content != red.content
+
+
 @pytest.mark.slow
 def test_changes_are_there_after_the_server_was_started_again(source: Source) -> None:
     with served(source) as client:

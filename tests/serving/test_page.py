@@ -223,6 +223,40 @@ def test_an_own_photo_is_searched_with_and_in_no_link(visit: Any, photos: Datase
     expect(other.locator("#fault")).to_contain_text("which no link holds")
 
 
+def test_a_step_back_is_to_the_photo_that_it_began_with(
+    visit: Any, photos: Dataset, address: str
+) -> None:
+    """Each photo of one's own belongs to its step, whatever stands at that place otherwise."""
+    page = visit()
+    sent, shown = [], []
+    for image_id in ("s3", "s4"):
+        with page.expect_request("**/api/search") as asked:
+            page.set_input_files("#upload", photos.image_path(image_id))
+        sent.append(asked.value.post_data_json["photo"])
+        shown.append(page.locator("#reference img").get_attribute("src"))
+    with page.expect_request("**/api/search") as asked:
+        page.go_back()
+    assert asked.value.post_data_json["photo"] == sent[0] != sent[1]
+    expect(page.locator("#reference img")).to_have_attribute("src", str(shown[0]))
+    page.goto(f"{address}/#step=%7B%22own%22%3Atrue%7D")
+    expect(page.locator("#fault")).to_contain_text("which no link holds")
+    expect(page.locator("#reference img")).to_have_count(0)
+
+
+def test_a_photo_that_the_server_could_not_tell_of_is_asked_for_again(
+    visit: Any, address: str
+) -> None:
+    held: list[Route] = []
+    page = visit(f"{address}/#step=%7B%22image%22%3A%22s5%22%7D", held=held)
+    page.route("**/api/images/s5*", lambda route: route.fulfill(status=503))
+    held.pop().continue_()
+    page.wait_for_selector(RESULT)
+    expect(page.locator("#fault")).to_contain_text("The server is busy")
+    page.unroute("**/api/images/s5*")
+    ask(page, "is red")
+    expect(page.locator("#reference img")).to_have_count(1)
+
+
 def test_what_is_done_before_the_server_has_answered_is_done_after_it(
     visit: Any, photos: Dataset
 ) -> None:

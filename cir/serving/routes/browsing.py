@@ -62,7 +62,7 @@ def picture(
     """A photo of the gallery as a JPEG, drawn anew from its pixels."""
     key = state.engine.photo_key(state.known(image_id))
     tag = f'"{key}-{side}"'
-    headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     pixels = int(side)

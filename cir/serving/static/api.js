@@ -31,9 +31,13 @@ export const search = async (body, signal) => answer(await fetch("/api/search", 
 
 const images = new Map();
 
-/** What the server knows of a photo; asked once. */
+/** What the server knows of a photo; asked once, and again where it did not answer. */
 export function image(id) {
-  if (!images.has(id)) images.set(id, get(`images/${encodeURIComponent(id)}`));
+  if (!images.has(id)) {
+    const asked = get(`images/${encodeURIComponent(id)}`);
+    images.set(id, asked);
+    asked.catch(() => { if (images.get(id) === asked) images.delete(id); });
+  }
   return images.get(id);
 }
 
