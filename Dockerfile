@@ -4,6 +4,8 @@
 #   docker build -t cir-serve --build-arg TORCH_INDEX= .
 #   docker run --rm -p 127.0.0.1:7860:7860 -v "$PWD/data:/data:ro" cir-serve \
 #       serve --host 0.0.0.0 --store /data/shop.h5
+#
+# With CUDA, docker run takes --gpus all as well.
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim AS built

@@ -18,6 +18,8 @@ router = APIRouter(tags=["changes"])
 
 _ID_DIGITS = 16
 """Of the SHA-256 that names a photo which came without an id."""
+_NO_ADDRESS = (".", "..")
+"""Ids that clients take out of an address as steps between folders."""
 _REFUSALS: dict[int | str, dict[str, Any]] = FAULTS | {
     401: {"model": schemas.Fault, "description": "The token is missing or wrong."},
     403: {"model": schemas.Fault, "description": "The server was not started as writable."},
@@ -65,6 +67,8 @@ async def add(
     category: _Printable = "",
 ) -> schemas.Image:
     """Adds the photo in the body: it is on the disk, and the next search finds it."""
+    if id.strip() in _NO_ADDRESS:
+        raise HTTPException(422, f"`id` is {id.strip()!r}, which no address can hold: pass another")
     encoded = await request.body()
     photo = await state.upload(lambda: sized(encoded))
     image_id = id.strip() or hashlib.sha256(encoded).hexdigest()[:_ID_DIGITS]
