@@ -3,10 +3,10 @@
     python -m tests.benchmarks.encoders --out runs/encoders [--only NAME ...] [--seeds 3]
 
 Needs the photo catalogue, as `tests.benchmarks.study` does. Every row is an encoder trained from
-scratch as `cir pretrain` trains cir-tiny, on the photos that the bundled one was trained on and on
-drawn garments; one row is the bundled file itself. Each then finds held-out photos by their title,
-embeds the catalogue, and has the defaults of `cir train` train a combiner over its frozen vectors.
-Encoders that are there are not trained again.
+scratch as `cir pretrain` trains cir-tiny, on the photos that the bundled ones were trained on and
+on drawn garments; two rows are the bundled files themselves. Each then finds held-out photos by
+their title, embeds the catalogue, and has the defaults of `cir train` train a combiner over its
+frozen vectors. Encoders that are there are not trained again.
 
 Prints a Markdown table: parameters in millions, the file's size, minutes of training (processor
 time), photos a second of the image tower alone in one thread, and recalls in percent; those of the
@@ -27,7 +27,7 @@ import open_clip
 import torch
 
 from cir.config import TINY, EmbedConfig, PretrainConfig, SynthConfig, TrainConfig
-from cir.encoding.bundled import ASSETS, BUNDLED, BUNDLED_FILES
+from cir.encoding.bundled import ASSETS, BUNDLED_FILES
 from cir.encoding.encoder import Encoder
 from cir.encoding.loading import load_encoder, untrained_encoder
 from cir.files import write_json
@@ -54,7 +54,7 @@ class Candidate:
 
     name: str
     epochs: int | None
-    """None for the bundled file, which is there."""
+    """None for a bundled file, which is there."""
     vision: Mapping[str, Any] = field(default_factory=dict)
     """What is other than in `cir-tiny.json`."""
 
@@ -69,9 +69,8 @@ class Candidate:
 
 
 CANDIDATES = (
-    Candidate("15 epochs", 15),
-    Candidate(BUNDLED, None),
-    Candidate("60 epochs", 60),
+    *(Candidate(tag, None) for tag in BUNDLED_FILES),
+    *(Candidate(f"{epochs} epochs", epochs) for epochs in (15, 60)),
     *(
         Candidate(f"{name} {epochs} epochs", epochs, vision)
         for epochs in (15, 30)
@@ -118,7 +117,7 @@ def main() -> None:
     options = parser.parse_args()
 
     wanted = [each for each in CANDIDATES if options.only is None or each.name in options.only]
-    catalog, _ = prepared(options.out / "bundled")
+    catalog, _ = prepared(options.out / "catalog")
     for line in table(Laboratory(options.out, catalog, options.seeds), wanted):
         print(line, flush=True)  # noqa: T201
 
@@ -163,7 +162,7 @@ def trained(laboratory: Laboratory, candidate: Candidate, folder: Path) -> Path:
     if candidate.vision:
         describe(candidate, folder)
     if candidate.epochs is None:
-        return BUNDLED_FILES[BUNDLED]
+        return BUNDLED_FILES[candidate.name]
     out = folder / "encoder.safetensors"
     if not minutes_of(folder).exists():
         config = laboratory.config(candidate, out)

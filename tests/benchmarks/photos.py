@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from cir.config import CatalogConfig, CheckConfig, EmbedConfig
+from cir.config import TINY, CatalogConfig, CheckConfig, EmbedConfig
 from pipeline import catalog, check, embed
 
 SHARED = Path(os.environ.get("CIR_SHARED", Path(__file__).parents[3] / "shared"))
@@ -19,13 +19,16 @@ SHARED = Path(os.environ.get("CIR_SHARED", Path(__file__).parents[3] / "shared")
 _SPLIT: Final = "split"
 
 
-def prepared(out: Path, attributes: Sequence[str] | None = None) -> tuple[Path, Path]:
+def prepared(
+    out: Path, attributes: Sequence[str] | None = None, pretrained: str | None = None
+) -> tuple[Path, Path]:
     """The dataset folder and the embedding store, made where they are missing.
 
     Args:
         out: Where both lie.
         attributes: Columns of styles.csv whose values make the queries; by default those that
             `cir data from-catalog` finds: type, gender and colour.
+        pretrained: The tag of cir-tiny's weights; by default that of `cir embed`.
     """
     dataset, embeddings = out / "dataset", out / "embeddings.h5"
     photos = SHARED / "fashion-products"
@@ -43,7 +46,7 @@ def prepared(out: Path, attributes: Sequence[str] | None = None) -> tuple[Path, 
         catalog.run(made)
     check.run(CheckConfig(dataset=dataset))
     if not embeddings.exists():
-        embed.run(EmbedConfig(dataset=dataset, out=embeddings, model="cir-tiny"))
+        embed.run(EmbedConfig(dataset=dataset, out=embeddings, model=TINY, pretrained=pretrained))
     return dataset, embeddings
 
 

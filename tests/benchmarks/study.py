@@ -12,8 +12,10 @@ among the photos of the query's category and split with the reference kept (full
 photos of the dataset but the reference (all); "a and b". Recipes are chosen on dev and val; test is
 reported. Runs that are there are not run again, and one that was killed goes on.
 
-`--attributes` makes another dataset of the same photos: queries from pairs that differ in other
-columns of styles.csv, such as season, usage and articleType, in a folder of its own.
+`--pretrained` takes other weights of cir-tiny, in a folder of its own; with `bundled` the towers'
+rate that was best is `--clip-learning-rate 1e-4`. `--attributes` makes another dataset of the same
+photos: queries from pairs that differ in other columns of styles.csv, such as season, usage and
+articleType, in a folder of its own.
 
 Prints a Markdown table. Recalls are the mean and the standard deviation over the seeds; `95 %` is
 the mean number of epochs until dev R@10 first reached 95 % of the run's best; `seconds` is the
@@ -115,10 +117,11 @@ ROWS = (
     ),
     Row("AttentionFusion, triplet, random", TRIPLET, {"strategy": "random"}),
     *(
-        Row(f"AttentionFusion, triplet, text tuned{longer}, {name}", {**TRIPLET, **changes}, mine)
+        Row(f"AttentionFusion, triplet, {longer}, {name}", {**TRIPLET, **changes}, mine)
         for longer, changes in (
-            ("", TEXT_TUNED),
-            (", as long as the defaults", {**TEXT_TUNED, **DEFAULTS}),
+            ("text tuned", TEXT_TUNED),
+            ("text tuned, as long as the defaults", {**TEXT_TUNED, **DEFAULTS}),
+            ("as long as the defaults", DEFAULTS),
         )
         for name, mine in (("random", {"strategy": "random"}), ("all of the band", {}))
     ),
@@ -218,6 +221,8 @@ class Place:
     embeddings: Path
     epochs: int
     device: str
+    clip_learning_rate: float | None = None
+    """Of rows that tune a tower; None takes the default."""
 
     @property
     def files(self) -> dict[str, Path]:
@@ -236,12 +241,15 @@ def main() -> None:
         "--only", nargs="*", default=[""], help="rows of this name, or with it in theirs"
     )
     parser.add_argument("--attributes", nargs="*", help="columns that queries are made of")
+    parser.add_argument("--pretrained", help="tag of cir-tiny's weights, such as bundled")
+    parser.add_argument("--clip-learning-rate", type=float, help="of towers that are tuned")
     parser.add_argument("--curves", type=Path, help="draw dev R@10 by epoch to this SVG file")
     parser.add_argument("--time", action="store_true", help="time two epochs of each row")
     options = parser.parse_args()
 
-    files = prepared(options.out, options.attributes)
-    place = Place(options.out, *files, options.epochs, options.device)
+    files = prepared(options.out, options.attributes, options.pretrained)
+    rate = options.clip_learning_rate
+    place = Place(options.out, *files, options.epochs, options.device, rate)
     rows = [row for row in ROWS if any(map(partial(is_meant, row), options.only))]
     work = [(row, seed) for seed in range(options.seeds) for row in rows if seed < row.seeds]
     # Rows that share a manifest find it made, and no two processes make it.
@@ -325,12 +333,14 @@ def figures(folder: Path) -> list[float]:
 def trained(place: Place, row: Row, seed: int, folder: Path, epochs: int) -> None:
     """Mines the first manifest and trains on it."""
     manifest = mined(place, row, seed)
+    tunes = row.train.get("tune") != "none"
     config = TrainConfig(
         manifest=manifest,
         out=folder,
         seed=seed,
         resume=(folder / "config.json").exists(),
         device=place.device,
+        clip_learning_rate=place.clip_learning_rate if tunes else None,
         **{"epochs": epochs, **row.train},
         **place.files,
     )

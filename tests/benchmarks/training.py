@@ -31,7 +31,7 @@ from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import TINY, MiningOptions, Precision, TrainConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
-from cir.encoding.bundled import BUNDLED
+from cir.encoding.bundled import BUNDLED_FILES
 from cir.encoding.loading import untrained_encoder
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol
@@ -96,7 +96,7 @@ def main() -> None:
     row("epoch", epochs, alone)
     row("evaluation of val", judged, epochs, "of an epoch")
     row("mining again", mined, epochs, "of an epoch")
-    if world.embeddings.provenance.pretrained == BUNDLED:
+    if world.embeddings.provenance.pretrained in BUNDLED_FILES:
         tower, tuned = tuned_epochs(world, replace(config, tune="text"), options.repeats)
         row("the text tower's passes over whole contexts", tower, alone)
         row("epoch, the text tower tuned", tuned, alone)
