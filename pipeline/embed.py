@@ -160,6 +160,7 @@ def _stale(found: Staleness) -> Iterator[str]:
         (found.new, "photos are new"),
         (found.changed, "photos are others under the same id"),
         (found.gone, "photos are gone"),
+        (found.unlisted, "photos were removed while the store was served, which it does not list"),
         (found.new_captions, "captions are new"),
         (found.gone_captions, "captions are gone"),
     ):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -32,6 +33,8 @@ _MIXED = "+"
 """Joins the precisions of a store that holds rows of several."""
 _FORMERLY = "fp32"
 """The precision that a store of a version that did not record it is taken for."""
+REMOVED: Final = "removed while the store was served"
+"""Why a photo of the dataset is left out which somebody removed from the gallery."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ def embed_dataset(
     Where a store of the same encoder is there, its vectors are kept of every photo whose file is
     the same (by size and time of change, and by SHA-256 where these moved) and of every text;
     what is new or changed is encoded, and what is gone is dropped. Photos that were added to and
-    removed from the store while it was served (`cir.artefacts.changes`) are folded in. What is
+    removed from the store while it was served (`cir.artefacts.changes`) are folded in; one of the
+    dataset's that was removed is left out and listed, with `overwrite` too. What is
     done is kept beside `out` until the store is whole, so that the same call goes on where a
     killed one was. Several processes encode a part of that each, and the main one writes the store,
     which is that of one process, byte for byte.
@@ -150,9 +154,11 @@ def _embedded(
     dataset.require_sound()
     # Read once: what is added while photos are encoded waits for the next time.
     changes = Changes(out)
-    added = changes.added()
-    named = changes.removed() | {photo.id for photo in added}
-    ids = [image_id for image_id in dataset.image_ids() if image_id not in named]
+    added, removed = changes.added(), changes.removed()
+    named = removed | {photo.id for photo in added}
+    of_dataset = dataset.image_ids()
+    ids = [image_id for image_id in of_dataset if image_id not in named]
+    left_out = {image_id: REMOVED for image_id in of_dataset if image_id in removed}
     missing = _missing(dataset, ids, run.on_error)
     there = [image_id for image_id in ids if image_id not in missing]
     images = with_added(run.images(there, dataset.image_files, store), added, changes, encoder)
@@ -161,7 +167,7 @@ def _embedded(
         raise DatasetError(f"{dataset.root} has no image that can be read; run cir data check")
     texts = caption_texts(dataset, frozenset(images.ids))
     captions = run.captions(texts, store)
-    skipped = dict(sorted((missing | images.skipped).items()))
+    skipped = dict(sorted((left_out | missing | images.skipped).items()))
     made = _Made(images, captions.table, skipped)
     up_to_date = store is not None and made.is_in(store)
     if not up_to_date:

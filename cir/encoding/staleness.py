@@ -28,12 +28,13 @@ class Staleness:
     gone_captions: tuple[str, ...]
     touched: tuple[str, ...]
     """Ids whose photo is the same, though its size or time of change was recorded otherwise."""
+    unlisted: tuple[str, ...] = ()
+    """Ids of the dataset removed while the store was served, which it does not list as left out."""
 
     def __bool__(self) -> bool:
         """Whether anything is stale; a photo that was only touched is not."""
-        return bool(
-            self.new or self.changed or self.gone or self.new_captions or self.gone_captions
-        )
+        photos = self.new or self.changed or self.gone or self.unlisted
+        return bool(photos or self.new_captions or self.gone_captions)
 
 
 def staleness(
@@ -47,8 +48,9 @@ def staleness(
         progress: Shows the photos that are read to compare their bytes.
     """
     changes = Changes(store.path)
-    named, added = changes.named(), [photo.id for photo in changes.added()]
-    ids = [i for i in dataset.image_ids() if i not in named]
+    removed, added = changes.removed(), [photo.id for photo in changes.added()]
+    named, of_dataset = removed.union(added), dataset.image_ids()
+    ids = [i for i in of_dataset if i not in named]
     files = dataset.image_files
     there = [i for i in ids if i in files]
     plan = KnownImages([ImageFiles.of_store(store)]).plan(there, files, progress=progress)
@@ -69,6 +71,9 @@ def staleness(
         new_captions=tuple(text for text in texts if text not in store.captions.row_of),
         gone_captions=tuple(sorted(set(store.captions.keys) - set(texts))),
         touched=touched if store.image_states is not None else (),
+        unlisted=tuple(
+            i for i in of_dataset if i in removed and i not in row_of and i not in store.skipped
+        ),
     )
 
 

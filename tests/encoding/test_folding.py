@@ -1,20 +1,24 @@
 """What was added and removed while a store was served is folded in by embedding again."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cir.artefacts.changes import AddedPhoto, Changes
+from cir.artefacts.photo_states import compare_bytes
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.data.dataset import Dataset
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
 from cir.encoding.embedding import image_vectors
 from cir.encoding.encoder import Encoder
 from cir.encoding.staleness import staleness
+from cir.mining.manifest import usable_queries
 from tests.support.galleries import small_photos
 from tests.support.micro import micro_encoder
+from tests.support.worlds import write_store
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,37 @@ def test_the_store_holds_what_was_added_and_not_what_was_removed(
     np.testing.assert_allclose(store.images.take(["new"]), store.images.take(["s2"]), rtol=1e-4)
     assert not staleness(photos, store)
     assert not embed(photos, encoder, out).written
+
+
+def test_a_photo_of_the_dataset_that_was_removed_is_listed_as_left_out(
+    photos: Dataset, tmp_path: Path
+) -> None:
+    encoder, out = micro_encoder(), tmp_path / "shop.h5"
+    embed(photos, encoder, out)
+    Changes(out).remove("s1")
+    listed = {"s1": "removed while the store was served"}
+    assert embed(photos, encoder, out).skipped == listed
+    store = read_embeddings(out)
+    assert store.skipped == listed
+    assert usable_queries(photos.queries("val"), store) == ([], 1)
+    assert not staleness(photos, store)
+    assert not compare_bytes(store, photos)
+    assert not embed(photos, encoder, out).written
+    assert embed(photos, encoder, out, overwrite=True).skipped == listed
+    add(Changes(out), "s1", photos.image_path("s1"), encoder)
+    assert embed(photos, encoder, out).skipped == {}
+
+
+def test_a_store_that_does_not_list_a_removed_photo_is_stale(
+    photos: Dataset, tmp_path: Path
+) -> None:
+    encoder, out = micro_encoder(), tmp_path / "shop.h5"
+    Changes(out).remove("s1")
+    embed(photos, encoder, out)
+    earlier = write_store(replace(read_embeddings(out), skipped={}))
+    assert staleness(photos, read_embeddings(earlier)).unlisted == ("s1",)
+    assert embed(photos, encoder, out).written
+    assert not staleness(photos, read_embeddings(out))
 
 
 @pytest.mark.slow
