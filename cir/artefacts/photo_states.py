@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Int
 
+from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings
 from cir.data.dataset import Dataset
 from cir.data.photo_paths import PathsOf
@@ -59,7 +60,8 @@ def require_fresh(embeddings: Embeddings, dataset: Dataset, *, stale_ok: bool) -
 
     Args:
         embeddings: A store; one that did not record them is taken as it is.
-        dataset: Its photos; one whose file is not here is passed over, since vectors suffice.
+        dataset: Its photos; one whose file is not here is passed over, since vectors suffice, and
+            one that was replaced while the store was served, since the dataset's no longer counts.
         stale_ok: Whether to go on although some have changed.
 
     Returns:
@@ -86,12 +88,14 @@ def compare_bytes(
 
     Args:
         embeddings: The store.
-        dataset: Every image that its splits name is compared.
+        dataset: Every image that its splits name is compared, but for those that were added or
+            removed while the store was served.
         progress: Shows images per second.
     """
-    files = dataset.image_files
-    here = dict.fromkeys(i for i in dataset.image_ids() if i in files)
-    known = dict(zip(embeddings.images.keys, embeddings.image_sha256, strict=True))
+    files, named = dataset.image_files, Changes(embeddings.path).named()
+    here = dict.fromkeys(i for i in dataset.image_ids() if i in files and i not in named)
+    stored = zip(embeddings.images.keys, embeddings.image_sha256, strict=True)
+    known = {i: digest for i, digest in stored if i not in named}
     digests = digests_of([i for i in here if i in known], files, progress=progress)
     return PhotoChanges(
         changed=tuple(i for i, digest in digests.items() if digest != known[i]),
@@ -126,7 +130,13 @@ def _changed_states(embeddings: Embeddings, dataset: Dataset) -> list[str]:
     found = np.array([state_of(f) if f else UNKNOWN_STATE for _, f in here], np.int64)
     there = found.reshape(-1, 2)
     changed = (there != embeddings.image_states).any(axis=1) & (there != UNKNOWN_STATE).any(axis=1)
-    return [here[row][0] for row in np.flatnonzero(changed)]
+    ids = [here[row][0] for row in np.flatnonzero(changed)]
+    unknown = (embeddings.image_states[changed] == UNKNOWN_STATE).all(axis=1)
+    if not unknown.any():
+        return ids
+    # A photo that was added while the store was served has no file of the dataset's.
+    added = Changes(embeddings.path).named()
+    return [i for i, without in zip(ids, unknown, strict=True) if not (without and i in added)]
 
 
 def _digest(file: Path) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cir.artefacts.changes import AddedPhoto, Changes
-from cir.artefacts.photo_states import compare_bytes
+from cir.artefacts.photo_states import compare_bytes, require_fresh
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.data.dataset import Dataset
 from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
@@ -78,6 +78,23 @@ def test_a_photo_of_the_dataset_that_was_removed_is_listed_as_left_out(
     assert embed(photos, encoder, out, overwrite=True).skipped == listed
     add(Changes(out), "s1", photos.image_path("s1"), encoder)
     assert embed(photos, encoder, out).skipped == {}
+
+
+def test_a_photo_that_was_replaced_is_not_compared_with_the_datasets(
+    photos: Dataset, tmp_path: Path
+) -> None:
+    encoder, out = micro_encoder(), tmp_path / "shop.h5"
+    embed(photos, encoder, out)
+    Changes(out).remove("s1")
+    add(Changes(out), "s1", photos.image_path("s2"), encoder)
+    embed(photos, encoder, out)
+    store = read_embeddings(out)
+    assert store.images.keys[-1] == "s1"
+    assert require_fresh(store, photos, stale_ok=False) == 0
+    assert not compare_bytes(store, photos)
+    Changes(out).path.unlink()
+    assert require_fresh(store, photos, stale_ok=True) == 1
+    assert compare_bytes(store, photos).changed == ("s1",)
 
 
 def test_a_store_that_does_not_list_a_removed_photo_is_stale(
