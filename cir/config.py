@@ -538,7 +538,8 @@ class EmbedConfig(EncoderConfig):
     out: Path = option(EMBEDDINGS, "Files", writes="store")
     """Embedding store to write, or to bring up to date."""
     check: bool = option(False, "Files")
-    """Encode nothing: say what the store lacks or has of another photo, and end with 1 if any."""
+    """Encode nothing: say what the store lacks, or has of another photo or of other --weights, and
+    end with 1 if any."""
     list_models: bool = option(False, "Encoder")
     """List the encoders that there are, with the tags of their published weights, and end."""
     any_precision: bool = option(False, "Files")

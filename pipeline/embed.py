@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
 from cir import arguments
 from cir.artefacts.changes import Changes
+from cir.artefacts.checksums import shortened
+from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import StoredEmbeddings, open_embeddings
 from cir.config import TINY, EmbedConfig
 from cir.data.dataset import Dataset
@@ -15,6 +19,7 @@ from cir.encoding.encoder import Encoder
 from cir.encoding.loading import known_tags, load_encoder, require_used
 from cir.encoding.ray_engine import RayEngine, require_ray
 from cir.encoding.staleness import Staleness, staleness
+from cir.encoding.tags import tag_of
 from cir.errors import StoreError, UsageError, quoted, some_of
 from cir.kept_memory import keep_freed_memory
 from cir.processes import ALONE, Processes
@@ -143,15 +148,38 @@ def _check(config: EmbedConfig, dataset: Dataset) -> bool:
 
 def _differences(config: EmbedConfig, store: StoredEmbeddings) -> Iterator[str]:
     """How the encoder that is asked for differs from the store's, by name."""
-    asked = {"model": config.model, "preprocess": config.preprocess}
-    held = {"model": store.provenance.model, "preprocess": store.provenance.preprocess}
-    if config.pretrained:
-        asked["pretrained"], held["pretrained"] = config.pretrained, store.provenance.pretrained
-    for name, value in asked.items():
-        if held[name] != value:
-            yield f"the store is of --{name} {held[name]}, and {value} is asked for"
+    held = store.provenance
+    yield from _named("model", held.model, config.model)
+    yield from _named("preprocess", held.preprocess, config.preprocess)
+    if config.weights:
+        yield from _other_weights(config, held)
+    elif config.pretrained and tag_of(held.pretrained) != tag_of(config.pretrained):
+        yield from _named("pretrained", held.pretrained, config.pretrained)
     if (store.precision or config.precision) != config.precision and not config.any_precision:
         yield f"the store is of --precision {store.precision}, and {config.precision} is asked for"
+
+
+def _named(option: str, held: str, asked: str) -> Iterator[str]:
+    if held != asked:
+        yield f"the store is of --{option} {held}, and {asked} is asked for"
+
+
+def _other_weights(config: EmbedConfig, held: Provenance) -> Iterator[str]:
+    """How the weights of a file differ from the store's: they are loaded, on the CPU."""
+    found = load_encoder(
+        config.model,
+        pretrained=config.pretrained,
+        weights=config.weights,
+        preprocess=config.preprocess,
+        device=torch.device("cpu"),
+    ).provenance
+    if found.weights_sha256 != held.weights_sha256:
+        yield (
+            f"the store is of weights {shortened(held.weights_sha256)} ({held.pretrained}), and "
+            f"those of --weights {config.weights} are {shortened(found.weights_sha256)}"
+        )
+    elif tag_of(found.pretrained) != tag_of(held.pretrained):
+        yield from _named("pretrained", held.pretrained, found.pretrained)
 
 
 def _stale(found: Staleness) -> Iterator[str]:

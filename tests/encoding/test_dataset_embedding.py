@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
@@ -29,6 +30,7 @@ from cir.data.dataset import Dataset
 from cir.data.images import read_image
 from cir.encoding import blocks, dataset_embedding, embedding_run
 from cir.encoding.blocks import Blocks
+from cir.encoding.bundled import BUNDLED_FILES
 from cir.encoding.dataset_embedding import EmbedSummary, caption_texts, embed_dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
@@ -42,6 +44,7 @@ from cir.errors import (
     UnreadImageError,
     UsageError,
     VectorError,
+    WeightsError,
 )
 from cir.files import sha256_of
 from cir.processes import Processes
@@ -861,6 +864,66 @@ def test_a_store_is_added_to_with_the_weights_that_made_it(
     assert plain.out.read_bytes() == before
     embed.run(replace(plain, overwrite=True))
     assert read_embeddings(plain.out).provenance.pretrained == "bundled-60"
+
+
+@pytest.mark.slow
+def test_checking_compares_the_weights_of_a_file_with_the_stores(
+    world: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(shutil.copy(BUNDLED_FILES["bundled"], tmp_path / "mine.safetensors"))
+    plain = EmbedConfig(
+        dataset=world.root, out=tmp_path / "e.h5", model=TINY, weights=file, workers=0
+    )
+    embed.run(plain)
+    checked = replace(plain, check=True)
+    assert embed.run(checked) is True
+    capsys.readouterr()
+    assert embed.run(replace(checked, weights=BUNDLED_FILES["bundled-60"])) is False
+    assert re.search(
+        r"the store is of weights \S+ \(mine\.safetensors\), and those of --weights \S+ are \S+…",
+        " ".join(capsys.readouterr().out.split()),
+    )
+    with pytest.raises(WeightsError, match=r"no weight file at .*gone\.safetensors"):
+        embed.run(replace(checked, weights=tmp_path / "gone.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "weights", "told"),
+    [
+        ("openai", None, []),
+        (
+            "yfcc15m",
+            None,
+            ["the store is of --pretrained openai:RN50.pt, and yfcc15m is asked for"],
+        ),
+        ("openai", Path("RN50.pt"), []),
+        (
+            "yfcc15m",
+            Path("RN50.pt"),
+            ["the store is of --pretrained openai:RN50.pt, and yfcc15m:RN50.pt is asked for"],
+        ),
+    ],
+)
+def test_checking_compares_tags_whatever_file_stands_behind_them(
+    config: EmbedConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    pretrained: str,
+    weights: Path | None,
+    told: list[str],
+) -> None:
+    def load(*_: object, **how: Any) -> Encoder:
+        encoder = micro_encoder(dim=16)
+        named = ":".join(map(str, filter(None, [how["pretrained"], how["weights"]])))
+        encoder.provenance = replace(encoder.provenance, pretrained=named)
+        return encoder
+
+    monkeypatch.setattr(embed, "load_encoder", load)
+    monkeypatch.setattr(embed, "require_used", lambda *_: None)
+    asked = replace(config, model="micro-resnet", pretrained="openai", weights=Path("RN50.pt"))
+    embed.run(asked)
+    store = read_embeddings(config.out)
+    checked = replace(asked, pretrained=pretrained, weights=weights)
+    assert list(embed._differences(checked, store)) == told
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
