@@ -21,17 +21,19 @@ class FacetClassifier(nn.Module):
 
         Args:
             dim: Components of the image vectors.
-            sizes: Values of each facet.
+            sizes: Values of each facet; where there is none, nothing is read out.
         """
         super().__init__()
         self.sizes = tuple(sizes)
         self.gain = dim**0.5
-        self.read_out = nn.Linear(dim, sum(sizes))
+        self.read_out = nn.Linear(dim, sum(sizes)) if sizes else nn.Identity()
 
     def forward(
         self, images: Float[Tensor, "batch dim"], codes: Int[Tensor, "batch facets"]
     ) -> Float[Tensor, ""]:
         """Cross entropy summed over the facets a photo states; mean over the photos."""
+        if not self.sizes:
+            return images.new_zeros(())
         logits = self.read_out(functional.normalize(images, dim=-1) * self.gain)
         losses = [
             functional.cross_entropy(

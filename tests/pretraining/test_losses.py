@@ -37,6 +37,12 @@ def test_a_positive_beside_the_diagonal_is_pulled_and_not_pushed_away() -> None:
     assert pull(alone) < -0.001
 
 
+def test_without_facets_nothing_is_learned_of_them() -> None:
+    classifier = FacetClassifier(6, [])
+    assert classifier(torch.randn(4, 6), torch.empty(4, 0, dtype=torch.int64)).item() == 0
+    assert not list(classifier.parameters())
+
+
 def test_unstated_facets_teach_nothing() -> None:
     torch.manual_seed(0)
     classifier, images = FacetClassifier(6, [3, 2]), torch.randn(4, 6)

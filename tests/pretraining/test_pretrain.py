@@ -1,6 +1,7 @@
 """How cir-tiny is trained, and the command from end to end."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,12 @@ def test_the_encoder_is_ready_to_use_after_every_epoch() -> None:
         )
     ]
     assert seen == [(1, False), (2, False)]
+
+
+def test_titles_alone_are_trained_on() -> None:
+    records = [replace(record, attributes={}) for record in random_records(9)]
+    epochs = pretrain(micro_encoder(), Corpus(records), random_photos(9), SHORT, OPENAI_COLOURS)
+    assert [epoch.number for epoch in epochs] == [1, 2]
 
 
 def test_fewer_images_than_a_batch_are_refused() -> None:
