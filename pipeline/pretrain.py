@@ -32,8 +32,15 @@ def run(config: PretrainConfig) -> Path:
     arguments.instance("config", config, PretrainConfig)
     device = pick_device(config.device)
     seed_all(config.seed)
+    measurable = _is_measurable(config)
     encoder = untrained_encoder(TINY, preprocess=_PREPROCESS, device=device)
     train(encoder, config)
+    if not measurable:
+        console.note(
+            f"{config.catalog} holds out no photo with a title ({' or '.join(_HELD_OUT)}): what "
+            f"the weights find is not measured"
+        )
+        return config.out
     written = load_encoder(
         TINY, pretrained=None, weights=config.out, preprocess=_PREPROCESS, device=device
     )
@@ -90,6 +97,19 @@ def _schedule(config: PretrainConfig) -> PretrainingSchedule:
         weight_decay=config.weight_decay,
         seed=config.seed,
     )
+
+
+def _is_measurable(config: PretrainConfig) -> bool:
+    """Whether the catalogue holds out photos of which one has a title.
+
+    Raises:
+        DatasetError: the records are damaged, or name a photo that is not there.
+    """
+    records, dataset = read_records(config.catalog, ("train", *_HELD_OUT)), Dataset(config.catalog)
+    held_out = {photo: record for photo, record in records.items() if record.split in _HELD_OUT}
+    for photo in held_out:
+        dataset.image_path(photo)
+    return any(record.title for record in held_out.values())
 
 
 def measure(encoder: Encoder, config: PretrainConfig) -> TitleRecall:

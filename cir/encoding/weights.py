@@ -25,6 +25,7 @@ from torch import Tensor
 from cir.artefacts.torch_file import load_torch
 from cir.errors import WeightsError
 from cir.files import unreadable
+from cir.reading import opened
 
 _FOLDER_FILE: Final = "clip.safetensors"
 _FOLDERS_TO_LOOK_IN: Final = ("", "checkpoints/best")
@@ -32,6 +33,8 @@ _WRAPPERS: Final = ("state_dict", "model_state_dict", "model")
 """Keys under which programs save the state dict beside their epoch, optimiser and arguments."""
 _PREFIXES: Final = ("module.", "_orig_mod.", "model.", "clip.")
 """What wrappers (data parallel, torch.compile, a model around CLIP) put before every name."""
+_LENGTH_BYTES: Final = 8
+"""Where safetensors say how long their JSON is: at the beginning, little-endian."""
 _SHOWN: Final = 6
 """Keys that a message names."""
 _NOT_WEIGHTS: Final = frozenset({"input_resolution", "context_length", "vocab_size", "attn_mask"})
@@ -118,13 +121,20 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _reader_of(file: Path) -> Callable[[Path], _Held]:
-    if file.suffix == ".safetensors":
+    if file.suffix == ".safetensors" or _is_safetensors(file):
         return _read_safetensors
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             if any(name.endswith("/constants.pkl") for name in archive.namelist()):
                 return _read_torchscript
     return _read_torch
+
+
+def _is_safetensors(file: Path) -> bool:
+    """Whether a file begins as safetensors do, whatever its name: with JSON and its length."""
+    with opened(file) as begun:
+        length, brace = begun.read(_LENGTH_BYTES), begun.read(1)
+    return brace == b"{" and int.from_bytes(length, "little") < file.stat().st_size
 
 
 def _read_safetensors(file: Path) -> _Held:

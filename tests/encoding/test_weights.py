@@ -46,9 +46,12 @@ def _script(clip: nn.Module, path: Path) -> None:
     torch.jit.save(torch.jit.trace(clip, example), str(path))
 
 
-def test_safetensors_come_back_bit_for_bit(state: State, tmp_path: Path) -> None:
-    save_file(state, tmp_path / "w.safetensors")
-    read = read_weights(tmp_path / "w.safetensors")
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pt", "w"])
+def test_safetensors_come_back_bit_for_bit_whatever_their_name(
+    state: State, tmp_path: Path, name: str
+) -> None:
+    save_file(state, tmp_path / name)
+    read = read_weights(tmp_path / name)
     assert _same(read.state, state)
     assert read.quick_gelu is None
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -114,12 +115,12 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_command_writes_one_file_and_says_its_recall(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = world / "made" / "tiny.safetensors"
+    out = world / "made" / "tiny.pt"
     config = PretrainConfig(
         catalog=world / "catalog", out=out, epochs=2, batch_size=8, device="cpu", workers=1
     )
     assert run(config) == out
-    assert [file.name for file in out.parent.iterdir()] == ["tiny.safetensors"]
+    assert [file.name for file in out.parent.iterdir()] == ["tiny.pt"]
     told = capsys.readouterr().out
     assert "16 training photos" in told
     assert "epoch 2: loss" in told
@@ -127,6 +128,34 @@ def test_the_command_writes_one_file_and_says_its_recall(
     assert "R@10" in told
     with pytest.raises(UsageError, match="exists: pass `overwrite=True`"):
         run(config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [{"split": "train"}, {"title": ""}])
+def test_without_held_out_titles_the_weights_are_written_and_not_measured(
+    world: Path, capsys: pytest.CaptureFixture[str], change: dict[str, str]
+) -> None:
+    file, out = world / "catalog" / "catalog.json", world / "tiny.pt"
+    rows = json.loads(file.read_text())["photos"]
+    held_out = {photo: row | change for photo, row in rows.items() if row["split"] != "train"}
+    file.write_text(json.dumps({"photos": rows | held_out}))
+    how: dict[str, Any] = {"epochs": 1, "batch_size": 8, "device": "cpu", "workers": 1}
+    assert run(PretrainConfig(catalog=world / "catalog", out=out, **how)) == out
+    told = " ".join(capsys.readouterr().out.split())
+    assert "holds out no photo with a title (val or test)" in told
+    assert "R@10" not in told
+    assert read_weights(out).state
+
+
+def test_a_held_out_photo_that_is_missing_is_told_before_training(world: Path) -> None:
+    file = world / "catalog" / "catalog.json"
+    rows = json.loads(file.read_text())["photos"]
+    rows["gone"] = next(row for row in rows.values() if row["split"] == "val")
+    file.write_text(json.dumps({"photos": rows}))
+    out = world / "tiny.safetensors"
+    with pytest.raises(CirError, match="gone"):
+        run(PretrainConfig(catalog=world / "catalog", out=out, device="cpu", workers=1))
+    assert not out.exists()
 
 
 def test_only_training_photos_are_seen(world: Path) -> None:
