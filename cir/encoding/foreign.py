@@ -7,6 +7,7 @@ What an object gives by them is embedded, added to and checked like open_clip's 
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -55,10 +56,11 @@ def adopted(
     Args:
         encoder: A `PhotoEncoder`; has `encode_texts` as well where captions are to be embedded.
         name: What stores call it: `Provenance.model`.
-        image_size: Height and width in pixels of the photos that it is given.
+        image_size: Height and width in pixels of the photos that it is given; vectors of photos of
+            another size are another encoder's.
         preprocess: How these are made square: targetpad, squarepad or clip.
-        version: Tells its weights from others, so that vectors of both are not mixed; by default
-            they are hashed, which needs a `state_dict()`.
+        version: Tells its weights from others, so that vectors of both are not mixed, beside the
+            tensors of its `state_dict()`; needed where it has none.
 
     Raises:
         UsageError: the object has no `encode_images`, or nothing tells its weights.
@@ -70,7 +72,8 @@ def adopted(
         )
     black = Image.new("RGB", (image_size, image_size))
     dim = _rows(encoder.encode_images([black]), 1, "encode_images").shape[1]
-    provenance = Provenance(name, PRETRAINED, _identity(encoder, version), preprocess, dim)
+    identity = _identity(encoder, image_size, version)
+    provenance = Provenance(name, PRETRAINED, identity, preprocess, dim)
     return _ForeignEncoder(encoder, provenance, image_size)
 
 
@@ -157,14 +160,14 @@ def _rows(vectors: Any, count: int, method: str) -> Float32[np.ndarray, "rows di
     return np.ascontiguousarray(rows)
 
 
-def _identity(encoder: object, version: str | None) -> str:
-    """64 hexadecimal digits that tell the weights from others."""
-    if version is not None:
-        return hashlib.sha256(version.encode("utf-8")).hexdigest()
+def _identity(encoder: object, image_size: int, version: str | None) -> str:
+    """64 hexadecimal digits that tell an object from others: by weights, version and image size."""
     state: Mapping[str, Any] = getattr(encoder, "state_dict", dict)()
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    if not tensors:
+    if not tensors and version is None:
         raise UsageError(
             "`version` is missing; expected a text, as `encoder` has no `state_dict()`"
         )
-    return weights_sha256(tensors)
+    weights = weights_sha256(tensors) if tensors else None
+    described = json.dumps({"image_size": image_size, "version": version, "weights": weights})
+    return hashlib.sha256(described.encode("ascii")).hexdigest()

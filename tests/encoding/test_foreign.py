@@ -88,6 +88,25 @@ def test_an_encoder_without_texts_makes_a_gallery_alone(world: Dataset, tmp_path
 
 
 @pytest.mark.parametrize(
+    "other",
+    [
+        {"image_size": 2 * SIZE},
+        {"version": "2"},
+        {"version": None},
+        {"encoder": Backbone(seed=1)},
+        {"encoder": PhotosAlone()},
+    ],
+)
+def test_an_encoder_is_told_by_image_size_version_and_weights(other: dict[str, Any]) -> None:
+    plain = {"encoder": Backbone(), "name": "mine", "image_size": SIZE, "version": "1"}
+    digests = {
+        adopted(**how).provenance.weights_sha256 for how in (plain, dict(plain), plain | other)
+    }
+    assert len(digests) == 2
+    assert {len(digest) for digest in digests} == {64}
+
+
+@pytest.mark.parametrize(
     ("own", "error", "words"),
     [
         (object(), UsageError, "expected a method `encode_images"),
