@@ -19,8 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from cir.data.images import decode_image, image_bytes
-from cir.data.rgb import as_rgb
+from cir.data.images import as_read, decode_image, image_bytes
 from cir.errors import CirError, ImageError, StorageError, printable
 from cir.lifeline import Lifeline, hang_on
 
@@ -165,7 +164,7 @@ class _Images(TorchDataset[_DecodedImage]):
     def __getitem__(self, row: int) -> _DecodedImage:
         path = self._images[row]
         if isinstance(path, Image.Image):
-            return _DecodedImage(row, self._preprocess(as_rgb(path, self._least)), "", "")
+            return self._of_decoded(row, path)
         try:
             encoded = image_bytes(path)
             image = decode_image(encoded, path, least=self._least)
@@ -175,6 +174,14 @@ class _Images(TorchDataset[_DecodedImage]):
             return _DecodedImage(row, None, "", str(fault), ended=str(fault))
         pixels = self._preprocess(image)
         return _DecodedImage(row, pixels, hashlib.sha256(encoded).hexdigest(), "")
+
+    def _of_decoded(self, row: int, image: Image.Image) -> _DecodedImage:
+        """Of an image that came decoded, or that its decoder reads only now."""
+        try:
+            upright = as_read(image, f"photo {row}", least=self._least)
+        except ImageError as fault:
+            return _DecodedImage(row, None, "", printable(str(fault)))
+        return _DecodedImage(row, self._preprocess(upright), "", "")
 
 
 @dataclass(frozen=True)

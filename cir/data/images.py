@@ -80,6 +80,26 @@ def decode_image(
         raise ImageError(f"{path} is damaged ({one_line(fault)}): fetch it again") from fault
 
 
+def as_read(image: Image.Image, name: str, *, least: int | None = None) -> Image.Image:
+    """An image that came decoded, or that its decoder reads only now, as `read_image` gives it.
+
+    Args:
+        image: In whatever mode.
+        name: What an error calls it.
+        least: As of `read_image`.
+
+    Raises:
+        ImageError: its pixels turn out to be damaged.
+    """
+    try:
+        return as_rgb(image, least)
+    except MemoryError as fault:
+        raise UnreadImageError(f"{name} needs more memory than there is to decode") from fault
+    # As of `decode_image`.
+    except Exception as fault:
+        raise ImageError(f"{name} is damaged ({one_line(fault)})") from fault
+
+
 def _decoded(encoded: bytes, path: Path, least: int | None, most_pixels: int) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is odd about a file that can be decoded

@@ -6,6 +6,7 @@ for.
 """
 
 import math
+import struct
 from collections.abc import Iterator
 from typing import Final
 
@@ -26,6 +27,8 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 """What makes an image upright, by its EXIF orientation."""
+_OF_DAMAGED_EXIF: Final = (SyntaxError, struct.error, ValueError, TypeError, LookupError, OSError)
+"""What Pillow raises of an EXIF block that is none."""
 _WIDE_GREY: Final = ("I", "F")
 """Pillow's modes of 32-bit grey, of whole numbers and of fractions."""
 _TIFF_BITS: Final = 258
@@ -52,8 +55,16 @@ def as_rgb(image: Image.Image, least: int | None = None) -> Image.Image:
         for top, strip in _strips(image, factor):
             coloured = _on_white(strip if grey is None else _eight_bits(strip, *grey))
             whole.paste(coloured.reduce(factor) if factor > 1 else coloured, (0, top // factor))
-    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    turn = _turn(image)
     return whole if turn is None else whole.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes an image upright by its EXIF orientation; none where that cannot be read."""
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _OF_DAMAGED_EXIF:
+        return None
 
 
 def _factor(width: int, height: int, least: int) -> int:

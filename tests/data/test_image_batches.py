@@ -1,6 +1,7 @@
 """Photos read ahead by workers: in order, with their faults, and nobody left behind."""
 
 import hashlib
+import io
 import multiprocessing
 import os
 import signal
@@ -71,6 +72,15 @@ def test_a_batch_without_a_readable_photo_is_empty(photos: list[Path]) -> None:
     (found,) = read(photos, [range(4, 6)], 0)
     assert found.rows == ()
     assert len(found.pixels) == 0
+
+
+def test_a_decoded_image_that_turns_out_damaged_is_its_own_fault(photos: list[Path]) -> None:
+    content = photos[0].read_bytes()
+    cut = Image.open(io.BytesIO(content[:45]))  # its pixels are decoded when they are asked for
+    whole = Image.open(io.BytesIO(content))
+    found = list(image_batches([cut, whole], [range(2)], mean_colour, workers=0, pinned=False))
+    assert found[0].rows == (1,)
+    assert found[0].faults[0].startswith("photo 0 is damaged (")
 
 
 def test_no_batches_start_no_workers(photos: list[Path]) -> None:

@@ -91,6 +91,16 @@ def test_orientation_is_read_though_its_exif_cannot_be_written(orientation: int)
     assert np.asarray(found)[down, across].tolist() == np.asarray(picture())[0, 0].tolist()
 
 
+@pytest.mark.parametrize("name", ["PNG", "WEBP", "JPEG"])
+@pytest.mark.parametrize(
+    "block", [b"Exif\0\0hello", b"Exif\0\0MM\0*\0\0", b"MM\0*\xff\xff\xff\xff"]
+)
+def test_a_photo_whose_exif_cannot_be_read_is_upright(name: str, block: bytes) -> None:
+    content = io.BytesIO()
+    picture().save(content, name, exif=block)
+    assert decode_image(content.getvalue(), HERE).size == picture().size
+
+
 @pytest.mark.parametrize(
     ("width", "height"), [(20_000, 20_000), (MOST_EDGE + 1, 10), (2**31 - 1, 1), (12_001, 10_000)]
 )
