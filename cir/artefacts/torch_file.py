@@ -35,6 +35,9 @@ _NUMPY: Final[tuple[Any, ...]] = (
 )
 """NumPy's numbers and arrays, which hold data and run nothing: figures that training left beside
 the weights. NumPy 2 names their home otherwise than NumPy 1."""
+_ADVICE: Final = "weights_only"
+"""The argument of `torch.load` that its advice is about."""
+_NO_FILE: Final = "it is no whole file of torch.save"
 _GLOBAL: Final = re.compile(r"(?:GLOBAL|global) (\S+) (?:was not|is not|not an)")
 
 
@@ -58,10 +61,11 @@ def load_torch(file: Path | BufferedIOBase) -> Any:
 
 
 def _said(fault: Exception) -> str:
-    """One line; where the file asks for code, which."""
+    """One line without torch's advice to run code; where the file asks for code, which."""
     named = _GLOBAL.search(str(fault))
     if named is None:
-        return one_line(fault)
+        unclear = isinstance(fault, LookupError) or _ADVICE in str(fault)
+        return _NO_FILE if unclear else one_line(fault)
     return (
         f"it needs {named[1]}, which may run code: where you trust it, load it with the program "
         f"that made it and save its state_dict() alone"

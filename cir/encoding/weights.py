@@ -39,6 +39,8 @@ _SHOWN: Final = 6
 """Keys that a message names."""
 _NOT_WEIGHTS: Final = frozenset({"input_resolution", "context_length", "vocab_size", "attn_mask"})
 """Constants that OpenAI's archives keep beside the parameters."""
+_MODULE: Final = "/data.pkl"
+"""How the name of a TorchScript archive's module ends."""
 _STORAGE_TYPES: Final[Mapping[str, torch.dtype]] = {
     "FloatStorage": torch.float32,
     "HalfStorage": torch.float16,
@@ -164,10 +166,10 @@ def _unwrapped(held: Mapping[Any, Any]) -> Mapping[Any, Any]:
 def _read_torchscript(file: Path) -> _Held:
     """OpenAI's archive; every CLIP published as one was trained with QuickGELU."""
     with zipfile.ZipFile(file) as archive:
-        root = next(n for n in archive.namelist() if n.endswith("/data.pkl")).removesuffix(
-            "data.pkl"
-        )
-        module = _ArchiveUnpickler(archive, root).load()
+        held = next((name for name in archive.namelist() if name.endswith(_MODULE)), None)
+        if held is None:
+            raise ValueError("it holds constants.pkl and no data.pkl")
+        module = _ArchiveUnpickler(archive, held.removesuffix(_MODULE) + "/").load()
     if not isinstance(module, _ScriptedObject):
         raise ValueError("its data.pkl holds no module")
     return _Held(dict(module.tensors()), True)

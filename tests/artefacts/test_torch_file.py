@@ -51,6 +51,16 @@ def test_damage_of_any_sort_is_one_line(tmp_path: Path, zipped: bool) -> None:
     told = [fault for fault in faults if fault is not None]
     assert len(told) > 30
     assert all(len(fault.splitlines()) == 1 for fault in told)
+    assert not any("weights_only" in fault for fault in told)
+
+
+@pytest.mark.parametrize("content", [b"hello", b"\x00" * 100, b"not a file of torch at all"])
+def test_what_is_no_file_of_torch_is_told_without_torchs_advice(
+    tmp_path: Path, content: bytes
+) -> None:
+    file = tmp_path / "file.pt"
+    file.write_bytes(content)
+    assert fault_of(file) == "it is no whole file of torch.save"
 
 
 def test_what_the_system_refuses_is_an_error_of_the_system(tmp_path: Path) -> None:

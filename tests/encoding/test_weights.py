@@ -169,6 +169,13 @@ def test_damaged_files_end_in_one_line(tmp_path: Path, name: str, content: bytes
     assert "\n" not in str(raised.value)
 
 
+def test_an_archive_without_its_module_is_damaged(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.pt", "w") as made:
+        made.writestr("w/constants.pkl", pickle.dumps(()))
+    with pytest.raises(WeightsError, match=r"\(it holds constants\.pkl and no data\.pkl\)"):
+        read_weights(tmp_path / "w.pt")
+
+
 @pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
 def test_truncated_files_are_refused(state: State, tmp_path: Path, name: str) -> None:
     file = tmp_path / name
