@@ -161,12 +161,18 @@ def require_used(model: str, pretrained: str | None, weights: Path | None) -> No
         weights: A local weight file; its own name will do as well.
 
     Raises:
-        UsageError: it names no weights of the model, and would be passed over.
+        UsageError: it names no weights of the model, or is beside a file of cir-tiny's weights, of
+            which nothing hangs on a tag: it would be passed over.
     """
     known = known_tags(model)
-    if pretrained is None or tag_of(pretrained) in known:
+    if pretrained is None or (weights is not None and pretrained == weights.name):
         return
-    if weights is not None and pretrained == weights.name:
+    if model == TINY and weights is not None:
+        raise UsageError(
+            f"`pretrained` is {pretrained!r}, and nothing of {model} hangs on it where `weights` "
+            f"is given, {weights}: leave one of them out"
+        )
+    if tag_of(pretrained) in known:
         return
     expected = " or ".join(near_names(pretrained, known)) or "none of it"
     raise UsageError(

@@ -333,6 +333,7 @@ def test_texts_beyond_the_context_are_told_from_those_that_fill_it() -> None:
         ("RN50x4", "mine.pt", Path("some/mine.pt")),
         (TINY, "bundled", None),
         (TINY, "bundled-60", None),
+        (TINY, "mine.pt", Path("some/mine.pt")),
     ],
 )
 def test_a_tag_that_means_something_is_taken(
@@ -346,6 +347,7 @@ def test_a_tag_that_means_something_is_taken(
     [
         (TINY, "openai", None, "no tag of cir-tiny's weights; expected bundled"),
         ("RN50x4", "openia", Path("mine.pt"), "no tag of RN50x4's weights; expected openai"),
+        (TINY, "bundled", Path("mine.pt"), r"is given, mine\.pt: leave one of them out"),
         ("RN50x4", "mine.pt", Path("other.pt"), "no tag of RN50x4's weights"),
     ],
 )
