@@ -18,6 +18,7 @@ from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
 from cir.encoding.encoder import Encoder
 from cir.encoding.loading import known_tags, load_encoder, require_used
 from cir.encoding.ray_engine import RayEngine, require_ray
+from cir.encoding.sameness import named_as
 from cir.encoding.staleness import Staleness, staleness
 from cir.encoding.tags import tag_of
 from cir.errors import StoreError, UsageError, quoted, some_of
@@ -166,19 +167,20 @@ def _named(option: str, held: str, asked: str) -> Iterator[str]:
 
 def _other_weights(config: EmbedConfig, held: Provenance) -> Iterator[str]:
     """How the weights of a file differ from the store's: they are loaded, on the CPU."""
-    found = load_encoder(
+    loaded = load_encoder(
         config.model,
         pretrained=config.pretrained,
         weights=config.weights,
         preprocess=config.preprocess,
         device=torch.device("cpu"),
-    ).provenance
+    )
+    found = named_as(loaded.provenance, held)
     if found.weights_sha256 != held.weights_sha256:
         yield (
             f"the store is of weights {shortened(held.weights_sha256)} ({held.pretrained}), and "
             f"those of --weights {config.weights} are {shortened(found.weights_sha256)}"
         )
-    elif tag_of(found.pretrained) != tag_of(held.pretrained):
+    else:
         yield from _named("pretrained", held.pretrained, found.pretrained)
 
 

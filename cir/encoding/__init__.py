@@ -18,7 +18,8 @@ trained model that encodes and composes.
                        `ray_engine` doing it on a cluster, `blocks` what a killed run has saved
                        (`parquet_blocks`: as Parquet), `staleness` what a store lacks, `folding`
                        what was added and removed while it was served
-    origin             the encoder that a store or a checkpoint was made with
+    origin             the encoder that a store or a checkpoint was made with (`sameness`: whatever
+                       its weight file is called now)
     tuned, refresh     vectors encoded again where training has changed the encoder
     checkpointing      less memory for towers that are trained
     retriever, inputs  a trained model ready for use, and what it accepts

@@ -25,6 +25,7 @@ from cir.encoding.encoder import Encoder
 from cir.encoding.folding import with_added
 from cir.encoding.libraries import merged, versions
 from cir.encoding.parquet_blocks import ParquetBlocks
+from cir.encoding.sameness import encoder_named_as, named_as
 from cir.errors import DatasetError, ImageError, StoreError
 from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
@@ -151,6 +152,8 @@ def _embedded(
     """What the main process does: it plans, has the whole encoded, and writes."""
     started, encoder = time.perf_counter(), run.encoder
     store = None if overwrite else store_to_add_to(out, encoder, any_precision=any_precision)
+    if store is not None:
+        encoder = encoder_named_as(encoder, store.provenance)
     dataset.require_sound()
     # Read once: what is added while photos are encoded waits for the next time.
     changes = Changes(out)
@@ -211,7 +214,8 @@ def store_to_add_to(out: Path, encoder: Encoder, *, any_precision: bool) -> Stor
         raise StoreError(str(fault).replace(MEND, afresh)) from fault
     mend = "pass the encoder it was made with, another `out`, or `overwrite=True` to start afresh"
     try:
-        encoder.provenance.require_same(store.provenance, "this encoder", str(out), StoreError)
+        found = named_as(encoder.provenance, store.provenance)
+        found.require_same(store.provenance, "this encoder", str(out), StoreError)
     except StoreError as fault:
         raise StoreError(f"{fault}: {mend}") from None
     held, here = store.precision or _FORMERLY, encoder.precision

@@ -34,6 +34,7 @@ from cir.encoding.known_images import (
 )
 from cir.encoding.libraries import versions
 from cir.encoding.photo_batches import EncodedBatch, PhotosToEncode, encoded_batches
+from cir.encoding.sameness import family_of
 from cir.encoding.texts import encode_by_length
 from cir.errors import DatasetError, ImageError
 from cir.processes import ALONE, Processes
@@ -204,9 +205,10 @@ class EmbeddingRun:
         return Spool(self.blocks.folder, self.encoder.dim)
 
     def _key(self, kind: str) -> str:
-        """Of all that vectors depend on beside their photo or text."""
-        how = asdict(self.encoder.provenance), self.encoder.precision, versions()
-        return key_of(kind, how)
+        """Of all that vectors depend on beside their photo or text, not of a weight file's name."""
+        found = self.encoder.provenance
+        source = asdict(found) | {"pretrained": family_of(found)}
+        return key_of(kind, (source, self.encoder.precision, versions()))
 
     def _encode_images(
         self, files: Mapping[str, Path], plan: Callable[[], PhotosToEncode], done: GatheredImages

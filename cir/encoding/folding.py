@@ -14,6 +14,7 @@ from cir.artefacts.photo_states import UNKNOWN_STATE
 from cir.encoding.embedding import image_vectors
 from cir.encoding.embedding_run import EmbeddedImages
 from cir.encoding.encoder import Encoder
+from cir.encoding.sameness import named_as
 
 
 def with_added(
@@ -49,7 +50,7 @@ def with_added(
 
 
 def _vector(photo: AddedPhoto, changes: Changes, encoder: Encoder) -> Float[np.ndarray, " dim"]:
-    if photo.provenance == encoder.provenance:
+    if named_as(photo.provenance, encoder.provenance) == encoder.provenance:
         return photo.vector
     encoded = changes.photo_bytes(photo.id) or b""
     with Image.open(io.BytesIO(encoded)) as image:

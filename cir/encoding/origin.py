@@ -19,11 +19,11 @@ def encoder_of_store(
     device: torch.device,
     precision: str = "fp32",
 ) -> Encoder:
-    """The encoder that a store was embedded with.
+    """The encoder that a store was embedded with, under the name that the store gives its weights.
 
     Args:
         embeddings: The store.
-        weights: The weight file that it was embedded with, where it was one.
+        weights: The weight file that it was embedded with, where it was one; under whatever name.
         device: Where the encoder runs.
         precision: Of its arithmetic.
 
@@ -33,7 +33,7 @@ def encoder_of_store(
         StoreError: they are not those of the store.
     """
     origin = embeddings.provenance
-    encoder = _load(origin, weights, device, precision)
+    encoder = _named(_load(origin, weights, device, precision), origin)
     found = encoder.provenance
     if weights is None and (found.model, found.embed_dim) == (origin.model, origin.embed_dim):
         _require_own_weights(found, embeddings)
@@ -94,7 +94,7 @@ def encoder_of_checkpoint(
     origin = checkpoint.metadata.provenance
     if checkpoint.clip is not None:
         return _load(origin, checkpoint.folder, device)
-    encoder = _load(origin, weights, device)
+    encoder = _named(_load(origin, weights, device), origin)
     if encoder.provenance.weights_sha256 != origin.weights_sha256:
         raise CheckpointError(
             f"{checkpoint.folder} was trained over {origin.model} {origin.pretrained} with weights "
@@ -103,6 +103,12 @@ def encoder_of_checkpoint(
             f"embedded with as `weights`"
         )
     return encoder
+
+
+def _named(encoder: Encoder, origin: Provenance) -> Encoder:
+    from cir.encoding.sameness import encoder_named_as
+
+    return encoder_named_as(encoder, origin)
 
 
 def _load(

@@ -877,6 +877,8 @@ def test_checking_compares_the_weights_of_a_file_with_the_stores(
     embed.run(plain)
     checked = replace(plain, check=True)
     assert embed.run(checked) is True
+    moved = replace(checked, weights=Path(shutil.copy(file, tmp_path / "moved.safetensors")))
+    assert embed.run(moved) is True
     capsys.readouterr()
     assert embed.run(replace(checked, weights=BUNDLED_FILES["bundled-60"])) is False
     assert re.search(
@@ -924,6 +926,23 @@ def test_checking_compares_tags_whatever_file_stands_behind_them(
     store = read_embeddings(config.out)
     checked = replace(asked, pretrained=pretrained, weights=weights)
     assert list(embed._differences(checked, store)) == told
+
+
+@pytest.mark.slow
+def test_a_store_is_added_to_by_its_weights_under_another_file_name(
+    world: Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    out, moved = tmp_path / "e.h5", micro_encoder(dim=16)
+    moved.provenance = replace(encoder.provenance, pretrained="moved.pt")
+    interrupted(world, encoder, out)
+    assert embedded(world, moved, out).resumed > 0
+    before = out.read_bytes()
+    assert not embedded(world, encoder, out).written
+    assert out.read_bytes() == before
+    Image.new("RGB", (20, 20), "red").save(world.image_path("dtr001"))
+    done = embedded(world, encoder, out)
+    assert (done.encoded, done.written) == (1, True)
+    assert read_embeddings(out).provenance == moved.provenance
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

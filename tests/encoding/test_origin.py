@@ -59,6 +59,22 @@ def test_weights_that_are_not_the_stores_are_refused(store, asked) -> None:
         encoder_of_store(dataclasses.replace(store, provenance=other), weights=None, device=CPU)
 
 
+def test_a_stores_encoder_is_found_under_another_file_name(store, asked) -> None:
+    moved = dataclasses.replace(store.provenance, pretrained="moved.pt")
+    moved_store = dataclasses.replace(store, provenance=moved)
+    found = encoder_of_store(moved_store, weights=Path("weights.pt"), device=CPU)
+    assert found.provenance == moved
+    assert found.clip is ENCODER.clip
+    assert ENCODER.provenance != moved
+
+
+def test_a_checkpoints_encoder_has_the_name_that_its_run_gave_it(tmp_path, asked) -> None:
+    moved = dataclasses.replace(ENCODER.provenance, pretrained="moved.pt")
+    folder = saved(tmp_path / "best", SumCombiner(), moved, name="sum")
+    found = encoder_of_checkpoint(read_checkpoint(folder), weights=Path("w.pt"), device=CPU)
+    assert found.provenance == moved
+
+
 def test_a_store_is_known_by_its_weights_whatever_their_files_name(store, asked) -> None:
     named = dataclasses.replace(store.provenance, pretrained="another.pt")
     file = Path("weights.pt")
