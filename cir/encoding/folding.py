@@ -1,20 +1,25 @@
 """Photos that were added while a gallery was served, folded into its store."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
 
 from cir.artefacts.changes import AddedPhoto, Changes
 from cir.artefacts.gathered_rows import GatheredRows
 from cir.artefacts.photo_states import UNKNOWN_STATE
+from cir.data.images import decode_image
 from cir.encoding.embedding import image_vectors
 from cir.encoding.embedding_run import EmbeddedImages
 from cir.encoding.encoder import Encoder
+from cir.encoding.preprocess import ENOUGH
 from cir.encoding.sameness import named_as
+
+_SERVED: Final = "fp32"
+"""The precision in which photos are encoded that are added while a gallery is served."""
 
 
 def with_added(
@@ -23,7 +28,7 @@ def with_added(
     """A dataset's images, and behind them the photos that were added.
 
     An added photo has no file but the record of changes: its vector is taken from there, and made
-    again from its bytes where another encoder made it.
+    again from its bytes where another encoder made it, or the store is of another precision.
 
     Args:
         images: Those of the dataset, without the ids that the changes name.
@@ -33,6 +38,7 @@ def with_added(
 
     Raises:
         StoreError: the record of changes is damaged.
+        ImageError: the bytes of a photo that is encoded again are.
     """
     if not added:
         return images
@@ -50,12 +56,11 @@ def with_added(
 
 
 def _vector(photo: AddedPhoto, changes: Changes, encoder: Encoder) -> Float[np.ndarray, " dim"]:
-    if named_as(photo.provenance, encoder.provenance) == encoder.provenance:
+    same = named_as(photo.provenance, encoder.provenance) == encoder.provenance
+    if same and encoder.precision == _SERVED:
         return photo.vector
-    encoded = changes.photo_bytes(photo.id) or b""
-    with Image.open(io.BytesIO(encoded)) as image:
-        image.load()
-        vector: Float[np.ndarray, " dim"] = image_vectors(
-            encoder, [image], batch_size=1, workers=0
-        )[0]
+    encoded, name = changes.photo_bytes(photo.id) or b"", f"{photo.id!r} of {changes.path}"
+    image = decode_image(encoded, Path(name), least=ENOUGH * encoder.image_size)
+    vectors = image_vectors(encoder, [image], batch_size=1, workers=0)
+    vector: Float[np.ndarray, " dim"] = vectors[0]
     return vector

@@ -15,6 +15,7 @@ from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
 from cir.encoding.embedding import image_vectors
 from cir.encoding.encoder import Encoder
 from cir.encoding.staleness import staleness
+from cir.errors import ImageError
 from cir.mining.manifest import usable_queries
 from tests.support.galleries import small_photos
 from tests.support.micro import micro_encoder
@@ -107,6 +108,31 @@ def test_a_store_that_does_not_list_a_removed_photo_is_stale(
     assert staleness(photos, read_embeddings(earlier)).unlisted == ("s1",)
     assert embed(photos, encoder, out).written
     assert not staleness(photos, read_embeddings(out))
+
+
+@pytest.mark.parametrize(("precision", "again"), [("fp32", False), ("bf16", True)])
+def test_a_store_of_another_precision_encodes_added_photos_again(
+    photos: Dataset, tmp_path: Path, precision: str, again: bool
+) -> None:
+    out, served, encoder = tmp_path / "shop.h5", micro_encoder(), micro_encoder()
+    encoder.precision = precision
+    embed(photos, encoder, out)
+    add(Changes(out), "new", photos.image_path("s2"), served)
+    embed(photos, encoder, out)
+    found, (photo,) = read_embeddings(out).images.take(["new"])[0], Changes(out).added()
+    assert np.array_equal(found, photo.vector) is not again
+    np.testing.assert_allclose(found, photo.vector, rtol=0.1, atol=0.1)
+
+
+def test_an_added_photo_that_cannot_be_encoded_again_is_named(
+    photos: Dataset, tmp_path: Path
+) -> None:
+    out, encoder = tmp_path / "shop.h5", micro_encoder(seed=1)
+    vector = np.ones(encoder.dim, np.float32)
+    photo = AddedPhoto("new", "a" * 64, "", "", vector, micro_encoder().provenance)
+    Changes(out).add(photo, b"no photo")
+    with pytest.raises(ImageError, match=r"'new' of .*changes\.sqlite3 is no image"):
+        embed(photos, encoder, out)
 
 
 @pytest.mark.slow
