@@ -268,7 +268,8 @@ def hold_out(
 ) -> tuple[list[Query], list[Query]]:
     """Splits queries into (train, dev) by reference, so that siblings stay together.
 
-    A reference that is drawn in one of its categories goes to dev in all of them.
+    A reference of several categories is drawn for with the first of them, and is then where it
+    fell in all.
 
     Args:
         queries: Queries of the training split.
@@ -281,10 +282,12 @@ def hold_out(
     if not 0 < fraction < 1:
         raise DatasetError(f"`fraction` is {fraction:g}; expected a share between 0 and 1")
     held_out: set[str] = set()
+    settled: set[str] = set()
     for category in sorted({q.category for q in queries}):
-        references = sorted({q.reference_id for q in queries if q.category == category})
+        references = sorted({q.reference_id for q in queries if q.category == category} - settled)
         order = np.random.default_rng([seed, len(references)]).permutation(len(references))
         held_out.update(references[i] for i in order[: round(fraction * len(references))])
+        settled.update(references)
     train = [q for q in queries if q.reference_id not in held_out]
     dev = [q for q in queries if q.reference_id in held_out]
     if not train or not dev:
