@@ -1371,7 +1371,7 @@ class PretrainConfig(Config):
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
     workers: int | None = option(None, "Machine")
-    """Processes that decode images; one a core by default, at most 8 where no GPU encodes."""
+    """Processes that decode images; one a core, at most 8, by default."""
     overwrite: bool = option(False, "Files")
     """Replace a weight file that exists."""
 

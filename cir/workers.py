@@ -59,10 +59,10 @@ def pick_threads(threads: int | None = None) -> int:
 
 
 def pick_workers(workers: int | None, *, feed_gpu: bool = False) -> int:
-    """The number of processes that decode images: as asked, or one a usable core, at most 8.
+    """The number of processes that decode images: as asked, or as many as suit the machine.
 
-    An encoder on a GPU leaves the cores idle and waits for photos: there are as many as there are
-    cores, but for that of the process which feeds it.
+    Beside an encoder on the CPU that is one a usable core, at most 8. One on a GPU leaves the cores
+    idle and waits for photos: there it is one a core but for that of the process which feeds it.
 
     Args:
         workers: As many as were asked for.

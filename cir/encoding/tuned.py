@@ -90,7 +90,10 @@ def _require_trained_over(
     checkpoint: Checkpoint, embeddings: Embeddings, error: type[CirError]
 ) -> None:
     """Raises `error` unless a store is of the encoder that a checkpoint was trained over."""
-    origin, store = checkpoint.metadata.provenance, embeddings.provenance
+    from cir.encoding.sameness import named_as  # knows every encoder's tags
+
+    store = embeddings.provenance
+    origin = named_as(checkpoint.metadata.provenance, store)
     if checkpoint.clip is not None and origin != store:
         raise error(
             f"{checkpoint.folder} has tuned {_TOWERS[checkpoint.metadata.tune]} of {origin}, and "

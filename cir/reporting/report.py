@@ -308,9 +308,7 @@ def _effective(run: RunRecord) -> dict[str, Any]:
         values["learning_rate"] = f"{rate:g}, the default of {config['combiner']}"
     if config.get("clip_learning_rate", 0) is None and config.get("tune", "none") != "none":
         model = run.checkpoint.metadata.provenance.model
-        values["clip_learning_rate"] = (
-            f"{TrainConfig.default_clip_rate(model):g}, the default of {model}"
-        )
+        values["clip_learning_rate"] = f"what was the default of {model}"
     if config.get("hidden", 0) is None and run.checkpoint.metadata.hidden is not None:
         values["hidden"] = f"{run.checkpoint.metadata.hidden}, the default"
     machine = run.epochs[-1].machine

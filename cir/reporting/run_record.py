@@ -14,7 +14,7 @@ from cir.models.composer import find_checkpoint
 from cir.reporting.epoch_figures import EpochFigures, epoch_figures
 from cir.reporting.mined_epochs import MinedEpochs, read_mined
 from cir.training.metrics_log import RunLog
-from cir.training.run_folder import MANIFESTS, epoch_of
+from cir.training.run_folder import manifest_files
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ def read_run(run: Path) -> RunRecord:
     """
     log = RunLog(run)
     lines = log.lines
-    manifests = sorted((run / MANIFESTS).glob("epoch-*.parquet"), key=epoch_of)
+    manifests = manifest_files(run)
     if not lines or not manifests:
         raise CheckpointError(f"{run} holds no finished epoch: expected a run folder of cir train")
     config = read_json(run / RUN_FILE, CheckpointError)

@@ -2,6 +2,8 @@
 
 import hashlib
 
+import numpy as np
+from jaxtyping import Float32
 from PIL import Image
 
 from cir.artefacts.changes import AddedPhoto, Changes
@@ -55,7 +57,7 @@ class LivingGallery:
             provenance=self._encoder.provenance,
         )
         self._changes.add(added, encoded)
-        _show(self.gallery, added)
+        _show(self.gallery, added, normalised(added.vector[None], image_id)[0])
 
     def remove(self, image_id: str) -> None:
         """Removes a photo of the gallery."""
@@ -76,26 +78,42 @@ def apply_changes(gallery: Gallery, changes: Changes, provenance: Provenance) ->
         provenance: The store's encoder.
 
     Raises:
-        StoreError: an added photo is of another encoder; `cir embed` encodes it again.
+        StoreError: an added photo that the store has not taken in is of another encoder; `cir
+            embed` encodes it again.
     """
     for image_id in changes.removed():
         if image_id in gallery:
             gallery.remove(image_id)
     for photo in changes.added():
-        photo.provenance.require_same(
+        if _is_folded(gallery, photo):
+            # The store may be of another precision than the record.
+            _show(gallery, photo, gallery.vectors_of(np.array([gallery.row(photo.id)]))[0])
+            continue
+        _renamed(photo.provenance, provenance).require_same(
             provenance, f"{photo.id!r} of {changes.path}", "the store", StoreError
         )
-        _show(gallery, photo)
+        _show(gallery, photo, normalised(photo.vector[None], photo.id)[0])
 
 
-def _show(gallery: Gallery, photo: AddedPhoto) -> None:
+def _is_folded(gallery: Gallery, photo: AddedPhoto) -> bool:
+    """Whether `cir embed` has taken an added photo into the store since."""
+    return photo.id in gallery and gallery.digest(gallery.row(photo.id)) == photo.sha256
+
+
+def _renamed(ours: Provenance, theirs: Provenance) -> Provenance:
+    from cir.encoding.sameness import named_as  # knows every encoder's tags
+
+    return named_as(ours, theirs)
+
+
+def _show(gallery: Gallery, photo: AddedPhoto, vector: Float32[np.ndarray, " dim"]) -> None:
     """Puts an added photo into the gallery, in the place of one that has its id."""
     if photo.id in gallery:
         gallery.remove(photo.id)
     categories = (photo.category,) if photo.category else ()
     gallery.add(
         photo.id,
-        normalised(photo.vector[None], photo.id)[0],
+        vector,
         sha256=photo.sha256,
         record=ImageRecord(photo.title, categories),
     )

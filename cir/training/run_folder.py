@@ -40,9 +40,14 @@ def manifest_file(run: Path, epoch: int) -> Path:
     return run / MANIFESTS / f"epoch-{epoch:03d}.parquet"
 
 
-def epoch_of(manifest: Path) -> int:
-    """The epoch in the name of a manifest of a run."""
-    return int(manifest.stem.removeprefix("epoch-"))
+def manifest_files(run: Path) -> list[Path]:
+    """The manifests of a run, the first epoch's first; files of other names are none."""
+    named = {
+        int(file.stem[6:]): file
+        for file in (run / MANIFESTS).glob("epoch-*.parquet")
+        if file.stem[6:].isdecimal()
+    }
+    return [named[epoch] for epoch in sorted(named)]
 
 
 def latest_manifest(run: Path, epoch: int) -> Path | None:

@@ -125,9 +125,9 @@ def _require_same_queries(record: Path, data: TrainSet, dataset: Dataset) -> Non
     others = count_others(record, {"train": data.queries, "dev": data.dev})
     if others:
         raise DatasetError(
-            f"the training split of {dataset.root} has changed since the run in {record.parent} "
-            f"began: {others:,} of its queries differ from those in {record.name}; pass the "
-            f"dataset as it was, or train again with another `out`"
+            f"the training split of {dataset.root} is not what the run in {record.parent} began "
+            f"with, or an older version cut it: {others:,} queries differ from {record.name}; pass "
+            f"the dataset as it was, or train again with another `out`"
         )
 
 

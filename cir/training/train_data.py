@@ -47,7 +47,7 @@ def build_train_set(
         dataset: Its training split is used, nothing else.
         embeddings: The store that the manifest was mined from.
         manifest: Mined negatives of the training split.
-        dev_fraction: Share of each category's references that go to dev.
+        dev_fraction: Share of each category's references that are drawn for dev.
         seed: Decides which.
 
     Raises:
@@ -86,7 +86,7 @@ def dev_cut(
     Args:
         dataset: Has the training split.
         embeddings: The store that is trained on.
-        fraction: Share of each category's references that go to dev.
+        fraction: Share of each category's references that are drawn for dev.
         seed: Decides which.
 
     Raises:

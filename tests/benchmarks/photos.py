@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from cir.artefacts.store import open_embeddings
 from cir.config import TINY, CatalogConfig, CheckConfig, EmbedConfig
 from pipeline import catalog, check, embed
 
@@ -47,6 +48,9 @@ def prepared(
     check.run(CheckConfig(dataset=dataset))
     if not embeddings.exists():
         embed.run(EmbedConfig(dataset=dataset, out=embeddings, model=TINY, pretrained=pretrained))
+    held = open_embeddings(embeddings).provenance.pretrained
+    if pretrained not in (None, held):
+        raise SystemExit(f"{embeddings} is of {held}, not of {pretrained}: pass another --out")
     return dataset, embeddings
 
 

@@ -98,7 +98,15 @@ def test_a_reference_of_two_categories_is_held_out_in_both(dataset: Dataset) -> 
     again = [replace(q, id=f"{q.id}-too", category=other) for q in queries if q.category != other]
     train, dev = hold_out([*queries, *again], 0.25, seed=3)
     assert len(train) + len(dev) == len(queries) + len(again)
-    assert not {q.reference_id for q in train} & {q.reference_id for q in dev}
+    held = {q.reference_id for q in dev}
+    assert not {q.reference_id for q in train} & held
+    counted: set[str] = set()
+    drawn = 0
+    for category in sorted(dataset.categories):
+        some = {q.reference_id for q in (*queries, *again) if q.category == category} - counted
+        counted |= some
+        drawn += round(0.25 * len(some))
+    assert len(held) == drawn
 
 
 def test_hold_out_refuses_an_empty_part(dataset: Dataset) -> None:

@@ -12,6 +12,7 @@ import torch
 from cir import locks
 from cir.artefacts.checkpoint import read_checkpoint, read_trainer
 from cir.artefacts.manifest import read_manifest
+from cir.artefacts.trained import TRAINED_FILE, write_trained
 from cir.config import TINY
 from cir.data.captions import joined, variants
 from cir.data.dataset import hold_out
@@ -20,6 +21,7 @@ from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.errors import (
     CheckpointError,
     ConfigError,
+    DatasetError,
     ImageError,
     ManifestError,
     StoreError,
@@ -490,6 +492,15 @@ def test_a_run_that_lost_its_last_checkpoint_is_not_begun_anew(
     out = without_last(straight, tmp_path)
     before = contents(out)
     with pytest.raises(CheckpointError, match=r"checkpoints/last is missing, though .*best"):
+        run(out, dataset, embeddings, resume=True)
+    assert contents(out) == before
+
+
+def test_a_run_goes_on_with_the_queries_that_it_began_with(tmp_path, straight, dataset, embeddings):
+    out = shutil.copytree(straight, tmp_path / "run")
+    write_trained(out / TRAINED_FILE, {"train": dataset.queries("train")}, embeddings, {})
+    before = contents(out)
+    with pytest.raises(DatasetError, match=r"is not what the run in .* began with"):
         run(out, dataset, embeddings, resume=True)
     assert contents(out) == before
 
