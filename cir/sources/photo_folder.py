@@ -75,7 +75,7 @@ def read_photo_folder(root: Path) -> PhotoFolder:
     files, in_shards, repeated = _with_shards(root, found)
     seen = [path for path in files if not _is_hidden(path)]
     photos = [path for path in seen if is_photo(path.name)]
-    others = Counter(path.suffix.lower() or path.name for path in seen if not is_photo(path.name))
+    others = Counter(_ending(path) for path in seen if not is_photo(path.name))
     if not photos:
         raise DatasetError(_no_photos(root, others))
     first: dict[str, PurePosixPath] = {}
@@ -167,6 +167,12 @@ def _refused(error: OSError, path: Path | None = None) -> NoReturn:
 
 def _is_hidden(path: PurePosixPath) -> bool:
     return any(part.startswith(".") or part in _HIDDEN for part in path.parts)
+
+
+def _ending(path: PurePosixPath) -> str:
+    """A file's suffix, or the name of one without; quoted where it cannot be printed."""
+    ending = path.suffix.lower() or path.name
+    return ending if ending.isprintable() else repr(ending)
 
 
 def _no_photos(root: Path, others: Counter[str]) -> str:

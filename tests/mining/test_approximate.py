@@ -217,7 +217,7 @@ def test_a_search_in_half_precision_settles_nothing(problem: Problem) -> None:
 @pytest.mark.slow
 def test_no_index_on_a_gpu_is_asked_beyond_its_limits(problem: Problem) -> None:
     """The shim searches on the CPU, and the scan runs there."""
-    gpu, expected = torch.device("cuda"), mine(problem, PLANS["hard"])
+    gpu, expected = torch.device("cuda", 0), mine(problem, PLANS["hard"])
     with faiss_on_gpu() as moved, mock.patch("cir.mining.engine.mining_device", return_value=CPU):
         found, _ = through(problem, PLANS["hard"], "faiss", 9000, device=gpu)
         assert len(moved) == 1

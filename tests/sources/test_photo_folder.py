@@ -49,6 +49,12 @@ def test_a_folder_without_photos_says_what_it_holds(tmp_path: Path) -> None:
         read_photo_folder(tmp_path / "b.svg")
 
 
+def test_an_ending_that_cannot_be_printed_is_quoted(tmp_path: Path) -> None:
+    (tmp_path / "odd.\n").touch()
+    with pytest.raises(DatasetError, match=r"it holds 1 '\.\\n'$"):
+        read_photo_folder(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("path", "identity"),
     [
