@@ -1000,11 +1000,6 @@ class TrainConfig(Config):
         """The peak learning rate of an encoder's towers, where none is given that which suits."""
         if self.clip_learning_rate is not None:
             return self.clip_learning_rate
-        return self.default_clip_rate(model)
-
-    @staticmethod
-    def default_clip_rate(model: str) -> float:
-        """The peak learning rate that suits an encoder's towers."""
         return _TOWER_RATES.get(model, _TOWER_RATE)
 
     def _loss_faults(self) -> Iterator[str]:

@@ -183,8 +183,10 @@ class Processes:
         try:
             yield
         except RuntimeError as fault:
+            import torch.distributed as dist
+
             self._failed = True
-            if type(fault).__name__ == "DistBackendError":
+            if isinstance(fault, dist.DistBackendError):
                 raise CirError(_of_nccl(str(fault), self.count)) from fault
             raise CirError(
                 f"one of {self.count} processes ended before the others: see what it said, or "

@@ -9,6 +9,7 @@ from cir.cpu_quota import cpu_quota
 from cir.errors import UsageError
 
 if TYPE_CHECKING:
+    import torch
     from threadpoolctl import ThreadpoolController
 
 _MAX_DECODERS: Final = 8
@@ -58,7 +59,7 @@ def pick_threads(threads: int | None = None) -> int:
     return max(1, usable_cores() // sharing)
 
 
-def pick_workers(workers: int | None, *, feed_gpu: bool = False) -> int:
+def pick_workers(workers: int | None, device: "torch.device | None" = None) -> int:
     """The number of processes that decode images: as asked, or as many as suit the machine.
 
     Beside an encoder on the CPU that is one a usable core, at most 8. One on a GPU leaves the cores
@@ -66,13 +67,14 @@ def pick_workers(workers: int | None, *, feed_gpu: bool = False) -> int:
 
     Args:
         workers: As many as were asked for.
-        feed_gpu: Whether what they decode goes to a GPU.
+        device: Where an encoder takes what they decode; None where none does.
 
     Raises:
         UsageError: more are asked for than this machine could start.
     """
     if workers is None:
         threads = pick_threads()
+        feed_gpu = device is not None and device.type == "cuda"
         return max(1, threads - 1) if feed_gpu else min(threads, _MAX_DECODERS)
     cores = usable_cores()
     most = max(_LEAST_BOUND, _MOST_PER_CORE * cores)

@@ -71,7 +71,7 @@ def run(config: EmbedConfig, processes: Processes = ALONE) -> Path | bool:
         encoder,
         config.out,
         batch_size=config.batch_size,
-        workers=pick_workers(config.workers, feed_gpu=device.type == "cuda"),
+        workers=pick_workers(config.workers, device),
         on_error=config.on_error,
         overwrite=config.overwrite,
         any_precision=config.any_precision,

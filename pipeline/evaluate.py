@@ -197,7 +197,7 @@ def _vectors(config: EvaluateConfig, inputs: _Inputs, composer: Composer) -> Emb
         inputs.queries,
         chain(inputs.every_image, *inputs.galleries.values()),
         device=inputs.device,
-        workers=pick_workers(config.workers, feed_gpu=inputs.device.type == "cuda"),
+        workers=pick_workers(config.workers, inputs.device),
         progress=console.RichProgress(),
     )
 

@@ -48,10 +48,6 @@ def test_the_failure_of_one_process_stays_what_it_is() -> None:
     assert raised.value is fault
 
 
-class DistBackendError(RuntimeError):
-    """As torch calls what NCCL says."""
-
-
 @pytest.mark.parametrize(
     ("said", "advice"),
     [
@@ -61,7 +57,7 @@ class DistBackendError(RuntimeError):
 )
 def test_what_nccl_says_is_told(said: str, advice: str) -> None:
     with pytest.raises(CirError) as raised, Processes(0, 2)._naming_lost_processes():
-        raise DistBackendError(said)
+        raise torch.distributed.DistBackendError(said)
     assert advice in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -79,7 +75,7 @@ def test_processes_of_a_machine_share_its_cores(
     with pytest.raises(UsageError, match=rf"`workers` is 1000000; expected at most {most} on"):
         pick_workers(1_000_000)
     fed = max(1, cores // int(sharing) - 1)  # the encoder on a GPU needs no core
-    assert pick_workers(None, feed_gpu=True) == fed
+    assert pick_workers(None, torch.device("cuda")) == fed
     assert pick_threads() == max(1, cores // int(sharing))  # arithmetic has no limit of 8
     assert pick_threads(5) == 5
 

@@ -20,11 +20,9 @@ from torch import Tensor, nn
 from cir.artefacts.provenance import Provenance
 from cir.encoding.encoder import Encoder
 from cir.encoding.preprocess import build_preprocess
+from cir.encoding.tags import ADOPTED
 from cir.encoding.weights import weights_sha256
 from cir.errors import UsageError, VectorError
-
-PRETRAINED = "custom"
-"""`Provenance.pretrained` of an encoder that is not open_clip's."""
 
 
 @runtime_checkable
@@ -73,7 +71,7 @@ def adopted(
     black = Image.new("RGB", (image_size, image_size))
     dim = _rows(encoder.encode_images([black]), 1, "encode_images").shape[1]
     identity = _identity(encoder, image_size, version)
-    provenance = Provenance(name, PRETRAINED, identity, preprocess, dim)
+    provenance = Provenance(name, ADOPTED, identity, preprocess, dim)
     return _ForeignEncoder(encoder, provenance, image_size)
 
 

@@ -21,14 +21,12 @@ from cir.encoding.bundled import BUNDLED, BUNDLED_FILES, TinyArchitecture
 from cir.encoding.colours import OPENAI_COLOURS, Colours
 from cir.encoding.encoder import SCALES, Encoder
 from cir.encoding.preprocess import build_preprocess
-from cir.encoding.tags import DEFAULT_TAG, near_names, tag_of
+from cir.encoding.tags import DEFAULT_TAG, UNTRAINED, near_names, tag_of
 from cir.encoding.weights import ReadWeights, read_weights, weights_sha256
 from cir.errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
     from cir.encoding.published import Published
-UNTRAINED: Final = "untrained"
-"""The tag of random weights."""
 
 _DEFAULT_SIZE: Final = 224
 """open_clip's image size where a configuration states none."""

@@ -9,6 +9,7 @@ from cir.artefacts.checksums import shortened
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
 from cir.encoding.encoder import Encoder
+from cir.encoding.sameness import encoder_named_as
 from cir.errors import CheckpointError, StoreError
 
 
@@ -33,7 +34,7 @@ def encoder_of_store(
         StoreError: they are not those of the store.
     """
     origin = embeddings.provenance
-    encoder = _named(_load(origin, weights, device, precision), origin)
+    encoder = encoder_named_as(_load(origin, weights, device, precision), origin)
     found = encoder.provenance
     if weights is None and (found.model, found.embed_dim) == (origin.model, origin.embed_dim):
         _require_own_weights(found, embeddings)
@@ -94,7 +95,7 @@ def encoder_of_checkpoint(
     origin = checkpoint.metadata.provenance
     if checkpoint.clip is not None:
         return _load(origin, checkpoint.folder, device)
-    encoder = _named(_load(origin, weights, device), origin)
+    encoder = encoder_named_as(_load(origin, weights, device), origin)
     if encoder.provenance.weights_sha256 != origin.weights_sha256:
         raise CheckpointError(
             f"{checkpoint.folder} was trained over {origin.model} {origin.pretrained} with weights "
@@ -103,12 +104,6 @@ def encoder_of_checkpoint(
             f"embedded with as `weights`"
         )
     return encoder
-
-
-def _named(encoder: Encoder, origin: Provenance) -> Encoder:
-    from cir.encoding.sameness import encoder_named_as
-
-    return encoder_named_as(encoder, origin)
 
 
 def _load(

@@ -78,7 +78,7 @@ class Retriever:
             photos: Files, or images that are decoded already.
             batch_size: Photos encoded at once.
             workers: Processes that decode and preprocess; 0 does it in this one. None takes this
-                one for a single batch, and for more one a usable core, at most 8.
+                one for a single batch, and for more as many as `cir.workers.pick_workers`.
             progress: Shows images per second.
 
         Raises:
@@ -89,7 +89,7 @@ class Retriever:
         arguments.instance("progress", progress, Progress)
         checked, size = photo_list(photos), require_count("batch_size", batch_size, 1)
         if workers is None:
-            workers = pick_workers(None) if len(checked) > size else 0
+            workers = pick_workers(None, self.encoder.device) if len(checked) > size else 0
         vectors = image_vectors(
             self.encoder,
             checked,

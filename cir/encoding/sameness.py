@@ -8,9 +8,7 @@ from dataclasses import replace
 
 from cir.artefacts.provenance import Provenance
 from cir.encoding.encoder import Encoder
-from cir.encoding.foreign import PRETRAINED
-from cir.encoding.loading import UNTRAINED, known_tags
-from cir.encoding.tags import tag_of
+from cir.encoding.tags import ADOPTED, UNTRAINED, tag_of
 from cir.errors import UsageError
 
 
@@ -19,7 +17,7 @@ def family_of(provenance: Provenance) -> str:
     origin = provenance.pretrained
     if ":" in origin:
         return tag_of(origin)
-    return origin if origin in (PRETRAINED, UNTRAINED, *_tags(provenance.model)) else ""
+    return origin if origin in (ADOPTED, UNTRAINED, *_tags(provenance.model)) else ""
 
 
 def named_as(ours: Provenance, theirs: Provenance) -> Provenance:
@@ -45,6 +43,8 @@ def encoder_named_as(encoder: Encoder, theirs: Provenance) -> Encoder:
 
 
 def _tags(model: str) -> list[str]:
+    from cir.encoding.loading import known_tags  # what compares equal names loads no encoder
+
     try:
         return known_tags(model)
     except UsageError:

@@ -6,6 +6,10 @@ from typing import Final
 
 DEFAULT_TAG: Final = "openai"
 """The tag of published weights that is taken where none is named."""
+ADOPTED: Final = "custom"
+"""Of an encoder that is not open_clip's."""
+UNTRAINED: Final = "untrained"
+"""Of random weights."""
 
 
 def tag_of(origin: str | None) -> str:

@@ -13,6 +13,7 @@ from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.encoding.origin import encoder_of_checkpoint
 from cir.encoding.refresh import with_captions, with_images
+from cir.encoding.sameness import named_as
 from cir.encoding.weights import weights_sha256
 from cir.errors import CheckpointError, CirError
 from cir.progress import SILENT, Progress
@@ -90,8 +91,6 @@ def _require_trained_over(
     checkpoint: Checkpoint, embeddings: Embeddings, error: type[CirError]
 ) -> None:
     """Raises `error` unless a store is of the encoder that a checkpoint was trained over."""
-    from cir.encoding.sameness import named_as  # knows every encoder's tags
-
     store = embeddings.provenance
     origin = named_as(checkpoint.metadata.provenance, store)
     if checkpoint.clip is not None and origin != store:

@@ -104,7 +104,7 @@ def write_report(
         dataset,
         embeddings,
         where,
-        pick_workers(workers, feed_gpu=where.type == "cuda"),
+        pick_workers(workers, where),
         progress,
     )
     pairs, notes = judged(evaluation), list[str]()

@@ -11,6 +11,7 @@ from cir.artefacts.provenance import Provenance
 from cir.artefacts.vectors import normalised
 from cir.encoding.embedding import image_vectors
 from cir.encoding.encoder import Encoder
+from cir.encoding.sameness import named_as
 from cir.errors import StoreError
 from cir.search.gallery import Gallery, ImageRecord
 
@@ -89,7 +90,7 @@ def apply_changes(gallery: Gallery, changes: Changes, provenance: Provenance) ->
             # The store may be of another precision than the record.
             _show(gallery, photo, gallery.vectors_of(np.array([gallery.row(photo.id)]))[0])
             continue
-        _renamed(photo.provenance, provenance).require_same(
+        named_as(photo.provenance, provenance).require_same(
             provenance, f"{photo.id!r} of {changes.path}", "the store", StoreError
         )
         _show(gallery, photo, normalised(photo.vector[None], photo.id)[0])
@@ -98,12 +99,6 @@ def apply_changes(gallery: Gallery, changes: Changes, provenance: Provenance) ->
 def _is_folded(gallery: Gallery, photo: AddedPhoto) -> bool:
     """Whether `cir embed` has taken an added photo into the store since."""
     return photo.id in gallery and gallery.digest(gallery.row(photo.id)) == photo.sha256
-
-
-def _renamed(ours: Provenance, theirs: Provenance) -> Provenance:
-    from cir.encoding.sameness import named_as  # knows every encoder's tags
-
-    return named_as(ours, theirs)
 
 
 def _show(gallery: Gallery, photo: AddedPhoto, vector: Float32[np.ndarray, " dim"]) -> None:

@@ -137,7 +137,7 @@ def embed_photo_folder(photos: Path, encoder: Encoder, progress: Progress = SILE
         encoder,
         kept.store,
         batch_size=EmbedConfig.batch_size,
-        workers=pick_workers(None),
+        workers=pick_workers(None, encoder.device),
         on_error="skip",
         progress=progress,
     )

@@ -42,12 +42,9 @@ def manifest_file(run: Path, epoch: int) -> Path:
 
 def manifest_files(run: Path) -> list[Path]:
     """The manifests of a run, the first epoch's first; files of other names are none."""
-    named = {
-        int(file.stem[6:]): file
-        for file in (run / MANIFESTS).glob("epoch-*.parquet")
-        if file.stem[6:].isdecimal()
-    }
-    return [named[epoch] for epoch in sorted(named)]
+    found = (run / MANIFESTS).glob("epoch-*.parquet")
+    by_epoch = {file.stem.removeprefix("epoch-"): file for file in found}
+    return [by_epoch[epoch] for epoch in sorted(filter(str.isdecimal, by_epoch), key=int)]
 
 
 def latest_manifest(run: Path, epoch: int) -> Path | None:

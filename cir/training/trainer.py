@@ -177,7 +177,7 @@ class Trainer:
             dataset,
             embeddings,
             device=self._device,
-            workers=pick_workers(self._config.workers, feed_gpu=self._device.type == "cuda"),
+            workers=pick_workers(self._config.workers, self._device),
             processes=self._processes,
             progress=self._progress,
         )

@@ -38,6 +38,15 @@ def add(changes: Changes, image_id: str, file: Path, encoder: Encoder) -> None:
     changes.add(AddedPhoto(image_id, digest, "", "", vector, encoder.provenance), encoded)
 
 
+@pytest.fixture
+def without_s1(photos: Dataset, tmp_path: Path) -> Path:
+    """A store from which s1 was removed since."""
+    out = tmp_path / "shop.h5"
+    embed(photos, micro_encoder(), out)
+    Changes(out).remove("s1")
+    return out
+
+
 def changed(dataset: Dataset, encoder: Encoder, out: Path) -> Embeddings:
     """A store, with s1 removed and `new` added, embedded again."""
     embed(dataset, encoder, out)
@@ -63,11 +72,9 @@ def test_the_store_holds_what_was_added_and_not_what_was_removed(
 
 
 def test_a_photo_of_the_dataset_that_was_removed_is_listed_as_left_out(
-    photos: Dataset, tmp_path: Path
+    photos: Dataset, without_s1: Path
 ) -> None:
-    encoder, out = micro_encoder(), tmp_path / "shop.h5"
-    embed(photos, encoder, out)
-    Changes(out).remove("s1")
+    encoder, out = micro_encoder(), without_s1
     listed = {"s1": "removed while the store was served"}
     assert embed(photos, encoder, out).skipped == listed
     store = read_embeddings(out)
@@ -82,11 +89,9 @@ def test_a_photo_of_the_dataset_that_was_removed_is_listed_as_left_out(
 
 
 def test_a_photo_that_was_replaced_is_not_compared_with_the_datasets(
-    photos: Dataset, tmp_path: Path
+    photos: Dataset, without_s1: Path
 ) -> None:
-    encoder, out = micro_encoder(), tmp_path / "shop.h5"
-    embed(photos, encoder, out)
-    Changes(out).remove("s1")
+    encoder, out = micro_encoder(), without_s1
     add(Changes(out), "s1", photos.image_path("s2"), encoder)
     embed(photos, encoder, out)
     store = read_embeddings(out)

@@ -201,7 +201,7 @@ def test_files_and_decoded_photos_are_mixed_in_their_order(run, files):
 
 
 def test_one_batch_starts_no_workers(run, files, monkeypatch):
-    monkeypatch.setattr("cir.encoding.retriever.pick_workers", lambda _: pytest.fail("workers"))
+    monkeypatch.setattr("cir.encoding.retriever.pick_workers", lambda *_: pytest.fail("workers"))
     assert len(cir.load(run, device="cpu").encode_images(files)) == len(files)
 
 

@@ -31,7 +31,7 @@ ARTEFACTS = {
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A random encoder of small images instead of cir-tiny, and no worker processes."""
     monkeypatch.setattr(demo, "load_encoder", lambda *_, **__: spread_encoder())
-    monkeypatch.setattr(demo, "pick_workers", lambda _: 1)
+    monkeypatch.setattr(demo, "pick_workers", lambda *_: 1)
     monkeypatch.setattr(demo, "_SIZE", 32)
 
 

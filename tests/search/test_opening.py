@@ -133,7 +133,7 @@ def test_a_store_of_another_encoder_is_refused(shop: Dataset, run: Path) -> None
 def test_a_folder_of_photos_is_embedded_once_and_kept(
     tmp_path: Path, shop: Dataset, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cir.search.photo_folder.pick_workers", lambda _: 0)
+    monkeypatch.setattr("cir.search.photo_folder.pick_workers", lambda *_: 0)
     before = sorted(path.name for path in (shop.root / "images").iterdir())
     index = cir.index(shop.root / "images", device="cpu")
     kept = kept_folder(shop.root / "images")
@@ -147,7 +147,7 @@ def test_a_folder_of_photos_is_embedded_once_and_kept(
 @pytest.fixture
 def photos(tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of photos and a broken one, which was searched before."""
-    monkeypatch.setattr("cir.search.photo_folder.pick_workers", lambda _: 0)
+    monkeypatch.setattr("cir.search.photo_folder.pick_workers", lambda *_: 0)
     folder = write_photos(tmp_path / "photos", ["a.png", "b.png", "shoes/c.png"])
     (folder / "broken.png").write_bytes(b"no photo")
     assert cir.index(folder, device="cpu").gallery.image_ids == ["a", "b", "shoes__c"]
@@ -209,7 +209,7 @@ def test_copies_of_photos_tell_of_changes_as_links_do(
         raise OSError("no links here")
 
     monkeypatch.setattr("cir.sources.links.os.link", refused)
-    monkeypatch.setattr("cir.search.photo_folder.pick_workers", lambda _: 0)
+    monkeypatch.setattr("cir.search.photo_folder.pick_workers", lambda *_: 0)
     folder = write_photos(tmp_path / "photos", ["a.png", "b.png"])
     cir.index(folder, device="cpu")
     store = read_embeddings(kept_folder(folder).store)
