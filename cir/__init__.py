@@ -1,6 +1,30 @@
 """`cir`: mine negatives over precomputed embeddings and train composed image retrieval.
 
-The library: one idea a file, no command line, no printing. The programs are in `pipeline`.
+The library: one idea a file, no command line, no printing. The programs are in `pipeline`. A room
+is a folder, and imports only from the rooms below it:
+
+    serving      galleries searched over HTTP
+    reporting    runs and manifests as pages
+    search       a trained model over a gallery: `cir.load` and `cir.index` open it
+    training     `cir train` (`pretraining`: how the bundled encoder was made)
+    evaluation   Recall@K under a stated protocol
+    mining       negatives, exact, with false negatives excluded
+    encoding     photos and texts → vectors
+    models       reference and text → one query vector; losses
+    artefacts    the files that stages hand on
+    sources      datasets from catalogues and folders of photos, merged, or drawn
+    data         datasets, read
+
+The ground that all stand on:
+
+    config       every option, with its default (`run_settings`: as a run recorded them)
+    machine      cores, memory, devices, processes
+    disk         files written whole or not at all
+    types        the glossary
+    errors       faults that a user can mend
+    arguments    checks of what callers pass (`spellings`, `addresses`: texts with a form)
+    progress     how the library reports that it makes progress
+    ragged       rows by owner
 """
 
 from typing import TYPE_CHECKING
@@ -11,8 +35,8 @@ if TYPE_CHECKING:
     import torch
 
     from cir.artefacts.embedding_store import EmbeddingStore as EmbeddingStore
-    from cir.encoding.retriever import Retriever
     from cir.search.index import SearchIndex
+    from cir.search.retriever import Retriever
 
 __version__ = "0.1.0"
 
@@ -45,7 +69,7 @@ def load(
         device: auto, cpu, cuda or mps.
 
     Returns:
-        A `cir.encoding.retriever.Retriever`. All its vectors are float32 and of unit length.
+        A `cir.search.retriever.Retriever`. All its vectors are float32 and of unit length.
 
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, or `weights` are another encoder's.
@@ -53,7 +77,7 @@ def load(
             encoder is no published one.
         WeightsError: the encoder's weights cannot be had.
     """
-    from cir.encoding.retriever import load_retriever
+    from cir.search.retriever import load_retriever
 
     return load_retriever(path, weights=weights, device=device)
 

@@ -18,7 +18,7 @@ class Task(Protocol):
 
 @runtime_checkable
 class Progress(Protocol):
-    """Shows tasks. `pipeline.bars` draws them with rich."""
+    """Shows tasks. `pipeline.screen.bars` draws them with rich."""
 
     def task(self, label: str, total: int, unit: str) -> AbstractContextManager[Task]:
         """Opens a task of `total` units, named by `unit` (images, queries, batches).

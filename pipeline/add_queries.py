@@ -8,8 +8,8 @@ from cir.config import AddQueriesConfig
 from cir.data.dataset import Dataset
 from cir.data.pairs import by_reason
 from cir.sources.added_queries import ADDED, PairsOrigin, add_queries
-from pipeline import console
-from pipeline.claims import claims_outputs
+from pipeline.command.claims import claims_outputs
+from pipeline.screen import console
 
 
 @claims_outputs

@@ -9,9 +9,9 @@ from cir.data.dataset import Dataset
 from cir.data.pairs import by_reason
 from cir.errors import DatasetError
 from cir.sources.annotations import read_records
-from cir.sources.pair_captions import caption_pairs
-from pipeline import console
-from pipeline.claims import claims_outputs
+from cir.sources.catalog.pair_captions import caption_pairs
+from pipeline.command.claims import claims_outputs
+from pipeline.screen import console
 
 
 @claims_outputs

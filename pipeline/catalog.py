@@ -4,11 +4,11 @@ from pathlib import Path
 
 from cir import arguments
 from cir.config import CatalogConfig
-from cir.sources.catalog import make_catalog
-from cir.sources.column_guess import AskedColumns
-from cir.workers import pick_workers
-from pipeline import catalog_tables, console
-from pipeline.claims import claims_outputs
+from cir.machine.workers import pick_workers
+from cir.sources.catalog.column_guess import AskedColumns
+from cir.sources.catalog.dataset import make_catalog
+from pipeline.command.claims import claims_outputs
+from pipeline.screen import catalog_tables, console
 
 
 @claims_outputs

@@ -18,11 +18,11 @@ from cir.data.remainder import (
     write_remainder,
 )
 from cir.data.soundness import outside_split
+from cir.disk.files import write_json
 from cir.evaluation.recall import HEADLINE_CUTOFFS, PUBLISHED_GALLERIES
-from cir.files import write_json
-from cir.workers import pick_workers
-from pipeline import console
-from pipeline.claims import claims_outputs
+from cir.machine.workers import pick_workers
+from pipeline.command.claims import claims_outputs
+from pipeline.screen import console
 
 _SHOWN = 5
 """Faults of a sort that are printed; --json has them all."""

@@ -20,13 +20,13 @@ from rich.markup import escape
 
 from cir import __version__, config
 from cir.errors import CirError, UsageError
-from cir.workers import calm_threads
-from pipeline import faults, flags, leaving
-from pipeline.patience import awaited
-from pipeline.starting import uncollected
+from cir.machine.workers import calm_threads
+from pipeline.command import faults, flags, leaving
+from pipeline.command.starting import uncollected
+from pipeline.screen.patience import awaited
 
 if TYPE_CHECKING:
-    from cir.processes import Processes
+    from cir.machine.processes import Processes
 
 _SHARED = ("embed", "mine", "train")
 """Stages that share their work among the processes that a launcher starts."""
@@ -103,7 +103,7 @@ def _add(
 def _run(stage: str, kind: type[config.Config], values: dict[str, Any]) -> None:
     """Runs a stage and turns its failure into an exit code."""
     with uncollected():
-        from cir.processes import launched
+        from cir.machine.processes import launched
 
     faults.ready_terminal()
     calm_threads()
@@ -118,7 +118,7 @@ def _run(stage: str, kind: type[config.Config], values: dict[str, Any]) -> None:
 
 def _exit_code_of_all(stage: str, kind: type[config.Config], values: dict[str, Any]) -> int:
     """Runs a stage in this process, and in those that share its work; the exit code."""
-    from cir.processes import ALONE, launched, together
+    from cir.machine.processes import ALONE, launched, together
 
     if stage not in _SHARED and launched().count > 1:
         return _refuse_to_share(kind, launched())

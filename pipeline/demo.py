@@ -28,27 +28,27 @@ from cir.config import (
 )
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
-from cir.encoding.dataset_embedding import embed_dataset
+from cir.disk.files import folder_written_aside, read_json, write_json
+from cir.disk.recognition import DEMO_FILES
+from cir.encoding.job.dataset_embedding import embed_dataset
 from cir.encoding.loading import load_encoder
 from cir.encoding.tuned import as_tuned
 from cir.errors import UsageError
 from cir.evaluation.recall import Evaluation, Protocol, evaluate
-from cir.files import folder_written_aside, read_json, write_json
+from cir.machine.runtime import pick_device
+from cir.machine.workers import pick_workers
 from cir.mining.manifest import mine_manifest, usable_queries
 from cir.models.combiner import SumCombiner
 from cir.models.composer import load_composer
 from cir.models.composition import baseline, composed_queries
-from cir.recognition import DEMO_FILES
 from cir.reporting.pages import percents
 from cir.reporting.report import write_report
-from cir.runtime import pick_device
-from cir.sources.synthetic import draw_dataset
+from cir.sources.synthetic.dataset import draw_dataset
 from cir.training.train import train
 from cir.types import Split
-from cir.workers import pick_workers
-from pipeline import console
-from pipeline.claims import claims_outputs
-from pipeline.flags import command
+from pipeline.command.claims import claims_outputs
+from pipeline.command.flags import command
+from pipeline.screen import console
 
 SETTINGS_FILE: Final = "demo.json"
 REPORT_FILE: Final = "report.html"

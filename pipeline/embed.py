@@ -13,22 +13,22 @@ from cir.artefacts.store import StoredEmbeddings, open_embeddings
 from cir.config import TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.data.image_files import outside_every_split
-from cir.encoding.bundled import BUNDLED_FILES
-from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
+from cir.encoding.clip.bundled import BUNDLED_FILES
 from cir.encoding.encoder import Encoder
+from cir.encoding.job.dataset_embedding import EmbedSummary, embed_dataset
+from cir.encoding.job.ray_engine import RayEngine, require_ray
+from cir.encoding.job.staleness import Staleness, staleness
 from cir.encoding.loading import known_tags, load_encoder, require_used
-from cir.encoding.ray_engine import RayEngine, require_ray
 from cir.encoding.sameness import named_as
-from cir.encoding.staleness import Staleness, staleness
-from cir.encoding.tags import tag_of
+from cir.encoding.weights.tags import tag_of
 from cir.errors import StoreError, UsageError, quoted, some_of
-from cir.kept_memory import keep_freed_memory
-from cir.processes import ALONE, Processes
+from cir.machine.kept_memory import keep_freed_memory
+from cir.machine.processes import ALONE, Processes
+from cir.machine.runtime import pick_device
+from cir.machine.workers import pick_workers
 from cir.progress import SILENT
-from cir.runtime import pick_device
-from cir.workers import pick_workers
-from pipeline import console
-from pipeline.claims import claims_outputs
+from pipeline.command.claims import claims_outputs
+from pipeline.screen import console
 
 _SHOWN = 10
 """Skipped images that are printed; the store lists them all."""
@@ -113,7 +113,7 @@ def _engine(config: EmbedConfig, processes: Processes) -> RayEngine | None:
 
 def _list_models() -> None:
     """Prints a line for every architecture, with the tags of its weights; the bundled one first."""
-    from cir.encoding.published import model_names, published_tags
+    from cir.encoding.weights.published import model_names, published_tags
 
     tags_of = {TINY: list(BUNDLED_FILES)} | {name: published_tags(name) for name in model_names()}
     for name, tags in tags_of.items():

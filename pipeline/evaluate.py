@@ -24,6 +24,7 @@ from cir.config import (
 )
 from cir.data.dataset import Dataset
 from cir.data.queries import Query
+from cir.disk.files import folder_written_aside, real, write_json
 from cir.encoding.origin import require_embedded_with
 from cir.encoding.tuned import as_tuned
 from cir.errors import DatasetError
@@ -36,17 +37,16 @@ from cir.evaluation.ranks import Ranks
 from cir.evaluation.recall import Evaluation, recalls
 from cir.evaluation.submission import SUBMITTED, submission
 from cir.evaluation.text_share import choose_text_share
-from cir.files import folder_written_aside, real, write_json
+from cir.machine.runtime import pick_device
+from cir.machine.workers import pick_workers
 from cir.models.clip4cir_checkpoint import load_clip4cir_combiner
 from cir.models.combiner import SumCombiner
 from cir.models.composer import Composer, load_composer, untrained_composer
-from cir.runtime import pick_device
 from cir.training.train_data import dev_cut
 from cir.types import Split
-from cir.workers import pick_workers
-from pipeline import console
-from pipeline.claims import claims_outputs
-from pipeline.stores import read_fresh
+from pipeline.command.claims import claims_outputs
+from pipeline.command.stores import read_fresh
+from pipeline.screen import console
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,8 @@ from cir.data.shards import real_photo
 from cir.errors import ManifestError, UsageError
 from cir.mining.export import ExampleColumns
 from cir.mining.manifest_export import manifest_columns
-from pipeline import console
-from pipeline.claims import claims_outputs
+from pipeline.command.claims import claims_outputs
+from pipeline.screen import console
 
 _EXAMPLES = 3
 """Queries that are named of those that are left out."""

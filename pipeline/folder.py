@@ -4,10 +4,10 @@ from pathlib import Path
 
 from cir import arguments
 from cir.config import FolderConfig
-from cir.sources.catalog import make_gallery
-from cir.workers import pick_workers
-from pipeline import catalog_tables, console
-from pipeline.claims import claims_outputs
+from cir.machine.workers import pick_workers
+from cir.sources.catalog.dataset import make_gallery
+from pipeline.command.claims import claims_outputs
+from pipeline.screen import catalog_tables, console
 
 
 @claims_outputs

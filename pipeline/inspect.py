@@ -17,9 +17,9 @@ from cir.reporting.comparison_tables import comparison_notes, tables_of_comparis
 from cir.reporting.manifest_tables import described, tables_of_manifest
 from cir.reporting.pages import PageTable
 from cir.types import Split
-from pipeline import console
-from pipeline.claims import claims_outputs
-from pipeline.flags import command
+from pipeline.command.claims import claims_outputs
+from pipeline.command.flags import command
+from pipeline.screen import console
 
 if TYPE_CHECKING:
     from cir.reporting.manifest_page import Shown

@@ -7,8 +7,8 @@ from cir.artefacts.merged_parts import merge_parts
 from cir.config import MergeConfig
 from cir.data.dataset import Dataset
 from cir.sources.merged import merge_datasets
-from pipeline import console
-from pipeline.claims import claims_outputs
+from pipeline.command.claims import claims_outputs
+from pipeline.screen import console
 
 
 @claims_outputs

@@ -22,19 +22,19 @@ from cir.data.pairs import ProposedPair
 from cir.data.queries import Query
 from cir.encoding.tuned import as_tuned, require_images_of
 from cir.errors import CheckpointError, ManifestError
+from cir.machine.processes import ALONE, Processes
+from cir.machine.runtime import pick_device
 from cir.mining.advice import advise
 from cir.mining.manifest import mine_manifest, usable_queries
 from cir.mining.proposals import propose_pairs
 from cir.models.composer import Composer, composer_of, find_checkpoint, untrained_composer
 from cir.models.composition import composed_queries
-from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
-from cir.runtime import pick_device
 from cir.training.pilot import WITHOUT_PILOT, SamplingPilot
 from cir.training.train_data import SPLIT
-from pipeline import console, mined_tables
-from pipeline.claims import claims_outputs
-from pipeline.stores import read_fresh
+from pipeline.command.claims import claims_outputs
+from pipeline.command.stores import read_fresh
+from pipeline.screen import console, mined_tables
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,20 +7,20 @@ from pathlib import Path
 from cir import arguments
 from cir.config import TINY, PretrainConfig
 from cir.data.dataset import Dataset
-from cir.encoding.colours import OPENAI_COLOURS
 from cir.encoding.encoder import Encoder
 from cir.encoding.loading import load_encoder, untrained_encoder
+from cir.encoding.weights.colours import OPENAI_COLOURS
 from cir.errors import DatasetError
+from cir.machine.runtime import pick_device, seed_all
+from cir.machine.workers import pick_workers
 from cir.pretraining.corpus import Corpus
 from cir.pretraining.photos import read_squares
 from cir.pretraining.pretrain import PretrainingSchedule, pretrain, save_half
 from cir.pretraining.title_recall import TitleRecall, title_recall
-from cir.runtime import pick_device, seed_all
 from cir.sources.annotations import PhotoRecord, read_records
 from cir.types import Split
-from cir.workers import pick_workers
-from pipeline import console
-from pipeline.claims import claims_outputs
+from pipeline.command.claims import claims_outputs
+from pipeline.screen import console
 
 _PREPROCESS = "targetpad"
 _HELD_OUT: tuple[Split, ...] = ("val", "test")

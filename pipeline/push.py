@@ -8,7 +8,7 @@ from cir.config import PushConfig
 from cir.errors import StoreError
 from cir.search.milvus.pushing import push
 from cir.search.opening import find_source, stored_gallery
-from pipeline import console
+from pipeline.screen import console
 
 
 def run(config: PushConfig) -> None:

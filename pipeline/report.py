@@ -10,9 +10,9 @@ from cir.data.dataset import Dataset
 from cir.errors import CheckpointError, UsageError
 from cir.reporting.report import write_report
 from cir.run_settings import read_settings, recorded_path
-from pipeline import console
-from pipeline.claims import claims_outputs
-from pipeline.flags import command
+from pipeline.command.claims import claims_outputs
+from pipeline.command.flags import command
+from pipeline.screen import console
 
 
 @claims_outputs

@@ -9,12 +9,12 @@ from typing import Any
 from cir import arguments
 from cir.config import SearchConfig
 from cir.errors import ImageError
-from cir.runtime import pick_device
+from cir.machine.runtime import pick_device
 from cir.search.index import SearchIndex, SearchResult
 from cir.search.open_index import open_indexes
-from pipeline import console
-from pipeline.claims import claims_outputs
-from pipeline.terminal_pictures import Protocol, picture, shown_by
+from pipeline.command.claims import claims_outputs
+from pipeline.screen import console
+from pipeline.screen.terminal_pictures import Protocol, picture, shown_by
 
 
 @claims_outputs

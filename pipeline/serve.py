@@ -10,16 +10,16 @@ import uvicorn
 from cir import arguments
 from cir.artefacts.changes import changes_file
 from cir.config import ServeConfig
+from cir.disk.files import require_file
+from cir.disk.locks import held
 from cir.errors import UsageError
-from cir.files import require_file
-from cir.locks import held
-from cir.runtime import pick_device
+from cir.machine.runtime import pick_device
 from cir.search.index import SearchIndex
 from cir.search.open_index import Opened, open_indexes
 from cir.search.opening import find_store
 from cir.serving.app import create_app
 from cir.serving.engine import Engine, Served
-from pipeline import console
+from pipeline.screen import console
 
 _LOCAL: Final = ("127.0.0.1", "localhost", "[::1]")
 """Names of this machine, as a request spells them."""

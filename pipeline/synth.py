@@ -5,11 +5,11 @@ from pathlib import Path
 
 from cir import arguments
 from cir.config import SynthConfig
+from cir.machine.workers import pick_workers
 from cir.sources.annotations import CategorySplitCount
-from cir.sources.synthetic import draw_dataset
-from cir.workers import pick_workers
-from pipeline import console
-from pipeline.claims import claims_outputs
+from cir.sources.synthetic.dataset import draw_dataset
+from pipeline.command.claims import claims_outputs
+from pipeline.screen import console
 
 
 @claims_outputs

@@ -10,8 +10,8 @@ from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import Embeddings
 from cir.config import REPORT_FILE, RUN_FILE, TrainConfig
 from cir.data.dataset import Dataset
+from cir.machine.processes import ALONE, Processes
 from cir.models.composer import find_checkpoint
-from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.reporting.doubts import doubts
 from cir.reporting.held_out import held_out
@@ -20,10 +20,10 @@ from cir.run_settings import INPUTS, read_settings, recorded_path
 from cir.training.builders import towers_to_tune
 from cir.training.metrics_log import RunLog
 from cir.training.train import train
-from pipeline import console
-from pipeline.claims import claims_outputs
-from pipeline.flags import command
-from pipeline.stores import read_fresh
+from pipeline.command.claims import claims_outputs
+from pipeline.command.flags import command
+from pipeline.command.stores import read_fresh
+from pipeline.screen import console
 
 _SHOWN = ("R@10", "R@50", "headline")
 

@@ -1,6 +1,7 @@
 """The tests mirror the rooms, and share what they need through `tests.support` alone."""
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,11 @@ TESTS = ROOT / "tests"
 ROOMS = {folder.name for folder in (ROOT / "cir").iterdir() if (folder / "__init__.py").exists()}
 OF_TESTS_ALONE = {"tests", "support", "benchmarks"}
 FILES = sorted(TESTS.rglob("*.py"))
+
+
+def inits(folder: Path) -> Iterator[Path]:
+    """The `__init__.py` of a folder and of every folder below it."""
+    return folder.rglob("__init__.py")
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -36,7 +42,7 @@ def of_another_test(name: str) -> bool:
         ("from tests.mining import test_manifest", True),
         ("import tests.training.conftest", True),
         ("from tests.support.worlds import small_dataset", False),
-        ("from cir.files import test_of_nothing", False),
+        ("from cir.disk.files import test_of_nothing", False),
     ],
 )
 def test_an_import_of_another_test_is_seen(line: str, refused: bool) -> None:
@@ -53,10 +59,27 @@ def test_no_test_imports_from_another_test(path: Path) -> None:
 def test_each_folder_of_tests_mirrors_a_room() -> None:
     folders = {path.parent.relative_to(TESTS) for path in FILES if path.parent != TESTS}
     rooms = {folder for folder in folders if folder.parts[0] not in OF_TESTS_ALONE}
-    assert {folder for folder in rooms if folder != Path("pipeline")} == {
-        folder for folder in rooms if (ROOT / "cir" / folder / "__init__.py").exists()
-    }
+    for room in rooms:
+        package = room if room.parts[0] == "pipeline" else "cir" / room
+        assert (ROOT / package / "__init__.py").exists(), room
     assert {folder.parts[0] for folder in rooms} >= ROOMS
+
+
+MAPPED = sorted(path.parent for name in ("cir", "pipeline") for path in inits(ROOT / name))
+
+
+@pytest.mark.parametrize("folder", MAPPED, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_each_package_says_what_is_inside(folder: Path) -> None:
+    """Every module has a line in the map of its package, or stands in one in backticks."""
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__"}
+    packages = {path.parent.name for path in folder.glob("*/__init__.py")}
+    tree = ast.parse((folder / "__init__.py").read_text())
+    text = ast.get_docstring(tree, clean=False) or ""
+    rows = re.findall(r"^ {4}(\w+(?:, \w+)*)(?: {2,}| |\n)", text, re.MULTILINE)
+    named = {name for row in rows for name in row.split(", ")}
+    mentioned = set(re.findall(r"`(\w+)`", text))
+    assert modules | packages <= named | mentioned
+    assert named <= modules | packages
 
 
 @pytest.mark.slow

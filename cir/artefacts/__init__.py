@@ -1,15 +1,27 @@
 """The files that stages hand on: each is written whole or not at all, and says where it is from.
 
-    store         embeddings.h5: vectors of images and captions, with their `provenance`
-    manifest      manifest.parquet: queries with their mined negatives, and `manifest_metadata`
-    checkpoint    a folder of weights
-    query_ranks   per-query results of an evaluation
-    columns       training examples for other libraries
+Begin with `read_embeddings` (`store`) and `read_manifest` (`manifest`).
 
-Begin with `read_embeddings` and `read_manifest`. `vectors` holds vectors by key, `rows` those that
-need not be in memory (`spool`: on the disk as they come), `manifest_statistics` and
-`manifest_comparison` are arithmetic on manifests, `parquet` is how Parquet files are written,
-`torch_file` how those of `torch.save` are read, `checksums` how a changed byte is noticed
-(`hdf5_trial`: of files without one), `photo_states` whether photos are still those that a store was
-made of.
+    store            embeddings.h5: vectors of images and captions, with their `provenance`
+    embedding_store  the same as users of the library open it
+    changes          what was added and removed while a store was served
+    manifest         manifest.parquet: queries with their mined negatives (`manifest_metadata`)
+    pairs            pairs of photos, proposed or worded
+    checkpoint       a folder of weights
+    trained          which queries a run was trained on
+    query_ranks      per-query results of an evaluation
+    columns          training examples for other libraries
+    vector_parts     vectors as Parquet, part by part (`merged_parts`: parts → a store)
+
+What they are made of:
+
+    vectors                vectors by key
+    rows                   vectors that need not be in memory (`file_rows`: in a file;
+                           `gathered_rows`: as they come; `spool`, `sparse_file`: on the disk)
+    photo_states           whether photos are still those that a store was made of
+    manifest_statistics    arithmetic on a manifest
+    manifest_comparison    arithmetic on two
+    parquet                how Parquet files are written and read
+    torch_file             how files of `torch.save` are read, without running code from them
+    checksums              how a changed byte is noticed (`hdf5_trial`: in files without one)
 """

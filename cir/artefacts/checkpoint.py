@@ -24,9 +24,9 @@ from torch import Tensor
 from cir.artefacts.checksums import PLACE, ChecksumError, UnsealedError, seal, verified
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.torch_file import load_torch
+from cir.disk.files import folder_written_aside, settle, unreadable
+from cir.disk.reading import read_bytes
 from cir.errors import CheckpointError
-from cir.files import folder_written_aside, settle, unreadable
-from cir.reading import read_bytes
 
 SCHEMA_VERSION = 2
 """Version of the folder's layout."""

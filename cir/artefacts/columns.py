@@ -8,8 +8,8 @@ from typing import Any, Final
 import pyarrow as pa
 
 from cir.artefacts.parquet import write_parquet
+from cir.disk.files import written_aside
 from cir.errors import UsageError
-from cir.files import written_aside
 
 EXPORT_KEY: Final = b"cir.export"
 """Parquet's metadata key for what the columns were made from."""

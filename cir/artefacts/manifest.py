@@ -15,8 +15,8 @@ from jaxtyping import Float32, Int, Int8, Int32, Int64
 from cir.artefacts.checksums import UnsealedError
 from cir.artefacts.manifest_metadata import ManifestMetadata
 from cir.artefacts.parquet import TEXT, TEXTS, verified_parquet, write_parquet
+from cir.disk.files import require_file, unreadable
 from cir.errors import ManifestError
-from cir.files import require_file, unreadable
 from cir.ragged import Ragged
 from cir.types import KINDS, SCOPES
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from cir.artefacts.parquet import TEXT, TEXTS, verified_parquet, write_parquet
 from cir.data.pairs import ProposedPair
+from cir.disk.files import require_file, unreadable, written_aside
+from cir.disk.reading import read_bytes
 from cir.errors import DatasetError
-from cir.files import require_file, unreadable, written_aside
-from cir.reading import read_bytes
 
 METADATA_KEY: Final = b"cir.pairs"
 """Parquet's metadata key for what the pairs were mined from, as JSON."""

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cir.artefacts.checksums import PLACE, Digest, seal, verified
-from cir.files import written_aside
-from cir.reading import opened
+from cir.disk.files import written_aside
+from cir.disk.reading import opened
 
 TEXT: Final = pa.string()
 TEXTS: Final = pa.list_(pa.string())

@@ -16,8 +16,8 @@ from cir.data.dataset import Dataset
 from cir.data.photo_paths import PathsOf
 from cir.data.shards import open_photo, photo_state
 from cir.errors import StoreError
+from cir.machine.workers import pick_threads
 from cir.progress import SILENT, Progress
-from cir.workers import pick_threads
 
 UNKNOWN_STATE: Final = (-1, -1)
 """The state of a file that is gone, or of which none was recorded."""

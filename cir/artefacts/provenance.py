@@ -15,7 +15,8 @@ class Provenance:
     """open_clip's tag, `bundled-60`, or a weight file's name, after its tag where that is known
     (`openai:RN50x4.pt`)."""
     weights_sha256: str
-    """SHA-256 of the encoder's weights, whatever file they came from (`cir.encoding.weights`)."""
+    """SHA-256 of the encoder's weights, whatever file they came from
+    (`cir.encoding.weights.files`)."""
     preprocess: str
     """How images were prepared (`cir.encoding.preprocess`)."""
     embed_dim: int

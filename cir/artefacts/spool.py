@@ -10,8 +10,8 @@ from jaxtyping import Float
 
 from cir.artefacts.file_rows import FileRows
 from cir.artefacts.rows import Rows
+from cir.disk.files import unwritable
 from cir.errors import CirError
-from cir.files import unwritable
 
 
 class Spool:

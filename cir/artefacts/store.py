@@ -37,8 +37,8 @@ from cir.artefacts.provenance import Provenance
 from cir.artefacts.rows import KeyedRows, Rows, blocks_of
 from cir.artefacts.sparse_file import SparseFile
 from cir.artefacts.vectors import VectorTable, require_directions
+from cir.disk.files import require_file, unreadable, written_aside
 from cir.errors import CirError, StoreError, is_of_the_system
-from cir.files import require_file, unreadable, written_aside
 
 _IMAGES: Final = "images/embedding"
 _CAPTIONS: Final = "captions/embedding"

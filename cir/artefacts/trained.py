@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from cir.artefacts.parquet import TEXT, TEXTS, write_parquet
 from cir.artefacts.store import Embeddings
 from cir.data.queries import Query
+from cir.disk.files import unreadable
 from cir.errors import CheckpointError
-from cir.files import unreadable
 
 TRAINED_FILE: Final = "trained.parquet"
 """Its name in a run folder."""

@@ -15,8 +15,8 @@ import pyarrow as pa
 from jaxtyping import Float32
 
 from cir.artefacts.parquet import verified_parquet, write_parquet
+from cir.disk.files import unreadable
 from cir.errors import StoreError
-from cir.files import unreadable
 
 PART_KEY: Final = b"cir.part"
 """Parquet's metadata key for the encoder that made the vectors, as JSON."""

@@ -11,8 +11,8 @@ from jaxtyping import Float, Float32, Int
 
 from cir.artefacts.rows import KeyedRows, Rows, blocks_of, require_texts
 from cir.errors import StoreError, VectorError, quoted
+from cir.machine.workers import pick_threads
 from cir.types import NO_ROW
-from cir.workers import pick_threads
 
 _BLOCK: Final = 1024
 """Rows that a thread normalises at once."""

@@ -1,8 +1,17 @@
 """Datasets of composed queries, read from their folders.
 
-`Dataset` (`dataset`) opens a folder; begin there. It reads annotations in FashionIQ's or CIRR's
-form (`forms`) as `Query` objects (`queries`), whose captions become text in `captions`. `images`
-decodes an image file, `image_batches` many of them in worker processes. `audit` checks a
-folder; `remainder` writes what is left of one whose images are not all there. Photos lie in files,
-in `shards`, or at s3:// (`remote`, to which `pointers` lead).
+Begin with `dataset`, which opens a folder.
+
+    dataset        `Dataset`: queries, galleries and photos by split
+    forms          annotations in FashionIQ's or CIRR's form
+    queries        `Query`, as every stage sees it
+    captions       its captions as one text
+    pairs          a reference and a target that are to be worded
+    audit          checks a folder
+    remainder      writes what is left of one whose images are not all there
+    images         an image file → pixels (`rgb`, `formats`, `soundness`: of any kind, and whole)
+    image_batches  many of them, in worker processes
+    image_files    where the bytes of a photo are: a file, `shards`, or s3:// (`remote`, to which
+                   `pointers` lead)
+    photo_paths    the photos that a folder holds, by their ids
 """

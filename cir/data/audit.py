@@ -12,7 +12,7 @@ from cir.data.forms import FormName
 from cir.data.images import decode_image, image_bytes
 from cir.data.queries import Query
 from cir.errors import ImageError, printable
-from cir.parallel import in_order
+from cir.machine.parallel import in_order
 from cir.progress import SILENT, Progress
 from cir.types import Split
 

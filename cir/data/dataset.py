@@ -23,8 +23,8 @@ from cir.data.image_files import Listing, by_id, list_images, require_one_each, 
 from cir.data.photo_paths import PathsById
 from cir.data.queries import Query
 from cir.data.soundness import id_fault, outside_split, query_faults
+from cir.disk.files import read_json, require_folder
 from cir.errors import DatasetError, printable
-from cir.files import read_json, require_folder
 from cir.types import Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeGuard
 
 from cir.data.queries import Query
+from cir.disk.reading import opened
 from cir.errors import DatasetError
-from cir.reading import opened
 from cir.types import Split
 
 FormName = Literal["FashionIQ", "CIRR"]

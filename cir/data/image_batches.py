@@ -21,7 +21,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from cir.data.images import as_read, decode_image, image_bytes
 from cir.errors import CirError, ImageError, StorageError, printable
-from cir.lifeline import Lifeline, hang_on
+from cir.machine.lifeline import Lifeline, hang_on
 
 Preprocessing = Callable[[Image.Image], Float[Tensor, "3 size size"]]
 """From an RGB image to what the encoder takes; worker processes receive it, so pickle takes it."""

@@ -10,8 +10,8 @@ from PIL import Image, UnidentifiedImageError
 from cir.data.formats import FORMAT_NAMES, IMAGE_FORMATS, MOST_BYTES
 from cir.data.rgb import as_rgb
 from cir.data.shards import open_photo
+from cir.disk.files import unreadable
 from cir.errors import ImageError, UnreadImageError, one_line
-from cir.files import unreadable
 
 MOST_PIXELS: Final = 120_000_000
 """Width times height above which an image is refused before it is decoded."""

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cir.data.remote import RemotePath, remote_path
-from cir.files import write_json
-from cir.reading import read_text
+from cir.disk.files import write_json
+from cir.disk.reading import read_text
 
 POINTER_SUFFIX: Final = ".remote"
 """Ending of a pointer's name, in any case."""

@@ -16,9 +16,9 @@ from cir.data.audit import Audit
 from cir.data.dataset import Dataset
 from cir.data.forms import FORMS
 from cir.data.queries import Query
+from cir.disk.files import read_json, write_json
+from cir.disk.outputs import folder_made
 from cir.errors import DatasetError
-from cir.files import read_json, write_json
-from cir.outputs import folder_made
 from cir.types import Split
 
 RECORD_FILE: Final = "left_out.json"

@@ -24,7 +24,7 @@ from cir.data.remote import (
     remote_bytes,
     remote_state,
 )
-from cir.reading import opened
+from cir.disk.reading import opened
 
 SHARD_SUFFIX: Final = ".tar"
 """Ending of a shard's name, in any case; compressed ones are not read."""

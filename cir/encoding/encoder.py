@@ -14,18 +14,16 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
-from cir.arithmetic import arithmetic, require_precision
 from cir.artefacts.provenance import Provenance
-from cir.encoding.context import encode_beginnings, text_ends
+from cir.encoding.clip.architecture import Tokenizer
+from cir.encoding.clip.context import encode_beginnings, text_ends
 from cir.encoding.preprocess import PhotoTransform
-from cir.runtime import sent
+from cir.machine.arithmetic import arithmetic, require_precision
+from cir.machine.runtime import sent
 
 SCALES: Final = frozenset({"logit_scale", "logit_bias"})
 """Parameters of CLIP that belong to neither tower."""
 _VISUAL: Final = "visual."
-
-Tokenizer = Callable[..., Tensor]
-"""From texts, and a context length where it is not the model's own, to tokens, a row a text."""
 
 
 class Encoder:
@@ -55,7 +53,7 @@ class Encoder:
             tokenizer: Texts to tokens, a row a text; another context length may be asked for.
             image_size: Height and width of the pixels.
             device: Where it runs.
-            precision: fp32, tf32, bf16 or fp16 (`cir.arithmetic`); weights stay in float32.
+            precision: fp32, tf32, bf16 or fp16 (`cir.machine.arithmetic`); weights stay in float32.
 
         Raises:
             UsageError: the device has not that precision.

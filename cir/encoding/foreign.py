@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from cir.artefacts.provenance import Provenance
 from cir.encoding.encoder import Encoder
 from cir.encoding.preprocess import build_preprocess
-from cir.encoding.tags import ADOPTED
-from cir.encoding.weights import weights_sha256
+from cir.encoding.weights.files import weights_sha256
+from cir.encoding.weights.tags import ADOPTED
 from cir.errors import UsageError, VectorError
 
 

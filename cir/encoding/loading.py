@@ -1,9 +1,9 @@
 """An encoder by name.
 
-`cir-tiny` is the encoder that the package brings along (`cir.encoding.bundled`); every other one is
-an open_clip model by name (`cir.encoding.open_clip_models`), with open_clip's published weights
-(`cir.encoding.published`) or those of a local file (`cir.encoding.weights`). open_clip is loaded
-for these alone.
+`cir-tiny` is the encoder that the package brings along (`cir.encoding.clip.bundled`); every other
+one is an open_clip model by name (`cir.encoding.clip.open_clip_models`), with open_clip's published
+weights (`cir.encoding.weights.published`) or those of a local file (`cir.encoding.weights.files`).
+open_clip is loaded for these alone.
 """
 
 from collections.abc import Mapping
@@ -16,17 +16,17 @@ from torch import Tensor, nn
 
 from cir.artefacts.provenance import Provenance
 from cir.config import TINY
-from cir.encoding.architecture import Architecture
-from cir.encoding.bundled import BUNDLED, BUNDLED_FILES, TinyArchitecture
-from cir.encoding.colours import OPENAI_COLOURS, Colours
+from cir.encoding.clip.architecture import Architecture
+from cir.encoding.clip.bundled import BUNDLED, BUNDLED_FILES, TinyArchitecture
 from cir.encoding.encoder import SCALES, Encoder
 from cir.encoding.preprocess import build_preprocess
-from cir.encoding.tags import DEFAULT_TAG, UNTRAINED, near_names, tag_of
-from cir.encoding.weights import ReadWeights, read_weights, weights_sha256
+from cir.encoding.weights.colours import OPENAI_COLOURS, Colours
+from cir.encoding.weights.files import ReadWeights, read_weights, weights_sha256
+from cir.encoding.weights.tags import DEFAULT_TAG, UNTRAINED, near_names, tag_of
 from cir.errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
-    from cir.encoding.published import Published
+    from cir.encoding.weights.published import Published
 
 _DEFAULT_SIZE: Final = 224
 """open_clip's image size where a configuration states none."""
@@ -114,7 +114,7 @@ def _architecture(model: str) -> Architecture:
     """What builds a model; raises UsageError, naming close ones, where there is no such model."""
     if model == TINY:
         return TinyArchitecture()
-    from cir.encoding.open_clip_models import OpenClipArchitecture
+    from cir.encoding.clip.open_clip_models import OpenClipArchitecture
 
     return OpenClipArchitecture(model)
 
@@ -183,7 +183,7 @@ def known_tags(model: str) -> list[str]:
     """The tags of a model's weights; raises UsageError where there is no such model."""
     if model == TINY:
         return list(BUNDLED_FILES)
-    from cir.encoding.published import published_tags, require_model
+    from cir.encoding.weights.published import published_tags, require_model
 
     require_model(model)
     return published_tags(model)
@@ -196,7 +196,7 @@ def _source(model: str, tag: str | None, weights: Path | None) -> _Source:
             return _Source(weights, None, tag=tag, local=True)
         known = BUNDLED if tag is None or tag not in BUNDLED_FILES else tag
         return _Source(BUNDLED_FILES[known], None, tag=known, local=False)
-    from cir.encoding.published import assumed_published, find_published
+    from cir.encoding.weights.published import assumed_published, find_published
 
     if weights is not None:
         return _Source(weights, assumed_published(model, tag), tag=tag, local=True)

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from cir.errors import UsageError
-from cir.runtime import upload
+from cir.machine.runtime import upload
 
 ENOUGH: Final = 2
 """A photo is decoded at no less than this many times the encoder's size, where it has as many."""

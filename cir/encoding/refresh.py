@@ -8,7 +8,7 @@ from cir.artefacts.vectors import VectorTable
 from cir.data.dataset import Dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
-from cir.processes import ALONE, Processes
+from cir.machine.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 
 _BATCH = 128

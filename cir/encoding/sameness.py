@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from cir.artefacts.provenance import Provenance
 from cir.encoding.encoder import Encoder
-from cir.encoding.tags import ADOPTED, UNTRAINED, tag_of
+from cir.encoding.weights.tags import ADOPTED, UNTRAINED, tag_of
 from cir.errors import UsageError
 
 

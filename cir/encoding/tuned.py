@@ -14,7 +14,7 @@ from cir.data.queries import Query
 from cir.encoding.origin import encoder_of_checkpoint
 from cir.encoding.refresh import with_captions, with_images
 from cir.encoding.sameness import named_as
-from cir.encoding.weights import weights_sha256
+from cir.encoding.weights.files import weights_sha256
 from cir.errors import CheckpointError, CirError
 from cir.progress import SILENT, Progress
 

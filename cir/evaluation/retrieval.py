@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from cir.arithmetic import float32
 from cir.errors import UsageError, VectorError
+from cir.machine.arithmetic import float32
 from cir.types import NO_ROW
 
 BLOCK: Final = 256

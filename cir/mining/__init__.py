@@ -21,11 +21,11 @@ The names exported here work on plain arrays and know no files. Begin with `mine
     selection        negatives chosen from what the scan kept
     arguments        checks of what callers pass
 
-    scan/            every query compared with the gallery: counts, and pools of candidates
-    device/          the same wholly on a GPU: only what is found comes back
-    exclusions/      the images that are no negatives of a query
-    sketch/          cheap products, with a bound of their error, that rule most candidates out
-    numerics/        the one cosine, codes of floats, compiled loops, threads
+    scan             every query compared with the gallery: counts, and pools of candidates
+    device           the same wholly on a GPU: only what is found comes back
+    exclusions       the images that are no negatives of a query
+    sketch           cheap products, with a bound of their error, that rule most candidates out
+    numerics         the one cosine, codes of floats, compiled loops, threads
 
 The data flows one way: Problem and Plan → ScanRequest → ScanResult → Selection → Mined → Manifest.
 """

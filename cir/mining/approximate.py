@@ -17,13 +17,13 @@ from jaxtyping import Bool, Int32, Int64
 from cir.artefacts.manifest_metadata import Approximation
 from cir.config import Index
 from cir.errors import UsageError
+from cir.machine.processes import ALONE, Processes
 from cir.mining.engine import mine
 from cir.mining.faiss_index import GPU_MOST, CandidateIndex, FlatIndex, IndexKind
 from cir.mining.plan import Plan
 from cir.mining.problem import Mined, Problem
 from cir.mining.scan.sampling_keys import NEAREST
 from cir.mining.selection import draw_pools, fill_pools
-from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.types import NO_ROW
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from cir.arguments import index, require, shown
 from cir.errors import UsageError
-from cir.runtime import pick_device
+from cir.machine.runtime import pick_device
 
 Vectors = npt.ArrayLike
 """A table of numbers, a vector a row: array, tensor, list of lists, data frame, Arrow column."""

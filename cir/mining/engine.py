@@ -27,6 +27,7 @@ from jaxtyping import Bool, Int8, Int64
 
 from cir import arguments
 from cir.errors import UsageError, VectorError
+from cir.machine.processes import ALONE, Processes
 from cir.mining.arguments import mining_device
 from cir.mining.bands import BandCounts, Borders, Interval, Keys, keys_at
 from cir.mining.device.stream import stream as stream_on_device
@@ -42,7 +43,6 @@ from cir.mining.scan.stream import TILE_SIZE, stream
 from cir.mining.selection import PoolResult, Selection, choose, draw_pools, fill_pools, needs_pool
 from cir.mining.sketch.product import fastest_dtype
 from cir.mining.steep_drops import between_steepest_drops
-from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.types import NO_ROW
 

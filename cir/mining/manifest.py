@@ -17,13 +17,13 @@ from cir.artefacts.vectors import normalised
 from cir.config import MineConfig, MiningOptions, OnStarved, scope_shares
 from cir.data.queries import Query
 from cir.errors import DatasetError, ManifestError, UsageError
+from cir.machine.processes import ALONE, Processes
 from cir.mining.approximate import mine_through
 from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions
 from cir.mining.exclusions.near_duplicates import CPU
 from cir.mining.exclusions.rules import find_exclusions
 from cir.mining.plan import Draw, Fill, Plan, draws_of
 from cir.mining.problem import Mined, Problem
-from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.types import NO_ROW
 

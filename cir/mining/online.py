@@ -6,9 +6,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from cir.artefacts.vectors import normalised
+from cir.machine.runtime import upload
 from cir.mining.faiss_index import FlatIndex
 from cir.ragged import RowOf
-from cir.runtime import upload
 from cir.types import NO_ROW
 
 _AT_ONCE = 1 << 26

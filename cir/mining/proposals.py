@@ -18,6 +18,7 @@ from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
 from cir.data.pairs import ProposedPair
 from cir.data.queries import Query
+from cir.machine.processes import ALONE, Processes
 from cir.mining.diversity import diverse_pairs
 from cir.mining.engine import mine
 from cir.mining.exclusions.near_duplicates import near_duplicates
@@ -25,7 +26,6 @@ from cir.mining.exclusions.rules import find_exclusions
 from cir.mining.manifest import Gallery, build_gallery, category_codes
 from cir.mining.plan import Draw, Plan
 from cir.mining.problem import Mined, Problem
-from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.ragged import Ragged
 from cir.types import KINDS, NO_ROW, SCOPES

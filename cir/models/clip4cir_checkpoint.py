@@ -15,11 +15,11 @@ from cir import arguments
 from cir.artefacts.checksums import verified
 from cir.artefacts.store import Embeddings
 from cir.artefacts.torch_file import load_torch
+from cir.disk.files import unreadable
+from cir.disk.reading import opened
 from cir.errors import CheckpointError, StoreError
-from cir.files import unreadable
 from cir.models.combiners.clip4cir import Clip4CirCombiner
 from cir.models.composer import Composer, PublishedWeights
-from cir.reading import opened
 
 _LAYERS: Final[Mapping[str, str]] = {
     "text_projection_layer": "project_text.0",

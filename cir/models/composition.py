@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import nn
 
 from cir import arguments
-from cir.arithmetic import float32
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
 from cir.data.queries import Query
 from cir.errors import VectorError
+from cir.machine.arithmetic import float32
 from cir.models.combiner import ReferenceOnly, SumCombiner, TextOnly
 
 _BASELINES: Final[Mapping[str, Callable[[float], nn.Module]]] = {

@@ -1,6 +1,11 @@
 """Pretraining of cir-tiny, the bundled encoder, from scratch.
 
-Begin with `pretrain.pretrain`, the loop of epochs. `corpus` draws the texts of a batch of photos,
-`photos` reads the photos, `augmentation` varies them, `losses` holds what is minimised, and
-`title_recall` measures the result on photos that were held out.
+Begin with `pretrain.pretrain`.
+
+    pretrain      the loop of epochs
+    corpus        the texts of a batch of photos
+    photos        the photos, read
+    augmentation  the photos, varied
+    losses        what is minimised
+    title_recall  the result, measured on photos that were held out
 """

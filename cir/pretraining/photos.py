@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cir.data.images import read_image
 from cir.encoding.preprocess import TARGET_RATIO, squared
-from cir.parallel import in_order
+from cir.machine.parallel import in_order
 from cir.progress import SILENT, Progress
 
 

@@ -18,12 +18,12 @@ from jaxtyping import Float, Int, UInt8
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from cir.arithmetic import arithmetic
-from cir.encoding.colours import Colours
+from cir.disk.files import written_aside
 from cir.encoding.encoder import Encoder
 from cir.encoding.preprocess import normalise
+from cir.encoding.weights.colours import Colours
 from cir.errors import CirError
-from cir.files import written_aside
+from cir.machine.arithmetic import arithmetic
 from cir.models.optim import MAX_GRADIENT_NORM, WARM_UP, decay_groups
 from cir.pretraining.augmentation import augmented
 from cir.pretraining.corpus import Corpus

@@ -14,10 +14,10 @@ import torch
 from cir.artefacts.store import Embeddings
 from cir.config import RUN_FILE
 from cir.data.dataset import SPLITS, Dataset
+from cir.disk.files import read_json
 from cir.errors import CirError
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import Evaluation, evaluate
-from cir.files import read_json
 from cir.models.combiner import SumCombiner
 from cir.reporting.pages import PageTable, percents
 

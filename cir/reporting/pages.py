@@ -11,8 +11,8 @@ from markupsafe import Markup, escape
 
 from cir import __version__
 from cir.artefacts.checksums import shortened
+from cir.disk.files import written_aside
 from cir.errors import printable
-from cir.files import written_aside
 
 PARTS_CSS: Final = Path(__file__).parent / "templates" / "parts.css"
 """The style of what all pages share, that of the server among them."""

@@ -18,6 +18,8 @@ from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import standard_protocol
 from cir.evaluation.ranks import Ranks
 from cir.evaluation.recall import Evaluation, recalls
+from cir.machine.runtime import pick_device
+from cir.machine.workers import pick_workers
 from cir.models.combiner import SumCombiner
 from cir.models.composer import composer_of
 from cir.progress import SILENT, Progress
@@ -39,9 +41,7 @@ from cir.reporting.pages import (
 )
 from cir.reporting.run_charts import run_charts
 from cir.reporting.run_record import RunRecord, read_run
-from cir.runtime import pick_device
 from cir.types import KINDS
-from cir.workers import pick_workers
 
 _RECALLS: Final = ("R@1", "R@10", "R@50")
 _SEED: Final = 0

@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from cir.artefacts.vectors import normalised
-from cir.encoding.retriever import Retriever
 from cir.search.gallery import Gallery
 from cir.search.one_thread import threads_for
 from cir.search.query import Example, SearchQuery
+from cir.search.retriever import Retriever
 
 _LIKE: Final = 0.75
 _UNLIKE: Final = 0.5

@@ -13,15 +13,15 @@ from jaxtyping import Float32
 from PIL import Image
 
 from cir import arguments
-from cir.encoding.inputs import require_photo, require_text
-from cir.encoding.retriever import Retriever
 from cir.errors import UsageError, VectorError
 from cir.search.composing import Encoded, compose_queries
 from cir.search.copies import Folding, Found
 from cir.search.gallery import Gallery, ImageRecord
+from cir.search.inputs import require_photo, require_text
 from cir.search.one_thread import threads_to_compare
 from cir.search.proposing import Allowed
 from cir.search.query import Example, SearchQuery
+from cir.search.retriever import Retriever
 from cir.search.scan import Scan, scans_of
 
 _SPARE: Final = 3

@@ -14,7 +14,7 @@ import torch
 
 from cir.encoding.batching import work_of_photo
 from cir.encoding.encoder import Encoder
-from cir.workers import blas_libraries
+from cir.machine.workers import blas_libraries
 
 _LIGHT: Final = 1e8
 """Multiplications of one photo up to which an encoder is one that a core has done in 20 ms."""

@@ -13,15 +13,14 @@ from cir.artefacts.store import Embeddings, map_embeddings
 from cir.config import SEARCH_INDEXES, TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
-from cir.encoding.inputs import require_path
 from cir.encoding.origin import encoder_of_store
-from cir.encoding.retriever import Retriever, retriever_of
 from cir.encoding.tuned import made_by_tuned, require_images_of
 from cir.errors import StoreError, UsageError
+from cir.machine.runtime import pick_device
 from cir.models.composer import find_checkpoint, untrained_composer
 from cir.progress import SILENT, Progress
-from cir.runtime import pick_device
 from cir.search.index import SearchIndex
+from cir.search.inputs import require_path
 from cir.search.living import LivingGallery
 from cir.search.opening import (
     AUTO,
@@ -37,6 +36,7 @@ from cir.search.photo_folder import (
     folder_changes,
     is_photo_folder,
 )
+from cir.search.retriever import Retriever, retriever_of
 
 
 @dataclass(frozen=True, eq=False)

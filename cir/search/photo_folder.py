@@ -12,12 +12,12 @@ from cir.artefacts.store import Embeddings
 from cir.config import STORE_SUFFIX, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.data.images import read_image
+from cir.disk.files import real
 from cir.encoding.encoder import Encoder
 from cir.errors import DatasetError, ImageError, UsageError
-from cir.files import real
+from cir.machine.workers import pick_workers
 from cir.progress import SILENT, Progress
 from cir.sources.photo_folder import photo_id, read_photo_folder
-from cir.workers import pick_workers
 
 _KEPT: Final = "-cir"
 """What the name of the dataset folder that is made adds to that of the photos."""
@@ -129,7 +129,7 @@ def embed_photo_folder(photos: Path, encoder: Encoder, progress: Progress = SILE
         CirError: the folder beside it takes no files.
     """
     # Imported where a folder is embedded: what searches vectors that are there starts sooner.
-    from cir.encoding.dataset_embedding import embed_dataset
+    from cir.encoding.job.dataset_embedding import embed_dataset
 
     kept = kept_folder(photos)
     embed_dataset(
@@ -157,7 +157,7 @@ def kept_dataset(photos: Path) -> Dataset:
 
 def _linked(photos: Path, progress: Progress) -> Dataset:
     """A dataset folder of links to the photos as they are now, made anew."""
-    from cir.sources.catalog import make_gallery
+    from cir.sources.catalog.dataset import make_gallery
 
     made = kept_folder(photos).dataset
     make_gallery(made, photos=photos, workers=pick_workers(None), progress=progress)

@@ -2,8 +2,11 @@
 
 Begin with `create_app` (`app`). The only room that knows FastAPI.
 
+    app         the application that uvicorn runs
+    state       what the routes share
     limits      how much a request may ask for
     schemas     what requests and answers hold
+    answers     what the engine found, in that form
     engine      indexes, pictures and queries, as the routes ask for them
     batching    a bounded queue before the one thread that encodes and searches
     uploads     photos that came with a request, decoded in memory
@@ -11,5 +14,6 @@ Begin with `create_app` (`app`). The only room that knows FastAPI.
     security    headers, the size of bodies, the token
     routes      the paths under /api
     document    the page that lists them
-    static/     the page, made of files alone
+
+The page lies in `static/`, made of files alone.
 """

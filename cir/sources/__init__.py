@@ -1,13 +1,17 @@
 """Datasets that are made here: from a folder or a catalogue of photos, or drawn.
 
-Begin with `make_gallery` (`catalog`: photos alone), `make_catalog` (there too: photos and a CSV of
-attributes) or `draw_dataset` (`synthetic`: garments). The last two pair images that differ in one
-or two attributes (`pairing`) and say the difference in captions (`wording`, with the words in
-`vocabulary` and `nouns`). All write the files of a dataset folder (`annotations`).
+    catalog        photos, and a CSV of attributes where there is one → a dataset
+    synthetic      drawn garments → a dataset
+    added_queries  a dataset and worded pairs → a dataset with more queries
+    merged         several datasets → one
 
-    photo_folder, photo_index, split_names               photos, and what they are called
-    csv_form, catalog_csv, column_content, column_guess  the CSV of a catalogue
-    catalog_photos, catalog_splits, catalog_queries      parts of `catalog`
-    facets, thumbnails                                   what names and photos tell
-    garments, drawing, outlines, textures                parts of `synthetic`
+What they share:
+
+    photo_folder   the photos of a folder
+    photo_index    those photos by what a catalogue may call them
+    split_names    how people name splits
+    links          how photos enter a dataset folder
+    pairing        pairs of photos that differ in one or two attributes
+    wording        their difference in words (`vocabulary`, `nouns`)
+    annotations    the files of a dataset folder
 """

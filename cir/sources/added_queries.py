@@ -15,9 +15,9 @@ from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.data.pairs import LeftOutPair, ProposedPair, by_reason
 from cir.data.shards import shard_of
+from cir.disk.files import read_json, write_json
+from cir.disk.outputs import folder_made
 from cir.errors import DatasetError, UsageError
-from cir.files import read_json, write_json
-from cir.outputs import folder_made
 from cir.sources.annotations import RECORD_FILES, QueryRow
 from cir.sources.links import link_or_copy, require_link
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from cir.disk.files import read_json, write_json
 from cir.errors import DatasetError
-from cir.files import read_json, write_json
 from cir.types import Split
 
 RECORD_KEY: Final = "photos"

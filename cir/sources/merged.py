@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from cir.data.dataset import SPLITS, Dataset
 from cir.data.soundness import id_fault
+from cir.disk.files import read_json, write_json
+from cir.disk.outputs import folder_made
 from cir.errors import DatasetError, UsageError, some_of
-from cir.files import read_json, write_json
-from cir.outputs import folder_made
 from cir.sources.annotations import (
     CATALOG_RECORDS,
     RECORD_FILES,

@@ -17,8 +17,8 @@ from typing import Final, NoReturn
 from cir.data.formats import IMAGE_SUFFIXES
 from cir.data.remote import objects_below, remote_path
 from cir.data.shards import is_shard, photos_in
+from cir.disk.files import require_folder, unreadable
 from cir.errors import DatasetError
-from cir.files import require_folder, unreadable
 
 JOINER: Final = "__"
 """Stands in ids where a path has a slash."""

@@ -7,16 +7,16 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from cir.arithmetic import require_precision
 from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig, Tune
-from cir.encoding.bundled import BUNDLED_FILES
+from cir.encoding.clip.bundled import BUNDLED_FILES
 from cir.encoding.origin import encoder_of_store
 from cir.errors import UsageError
+from cir.machine.arithmetic import require_precision
+from cir.machine.processes import ALONE, Processes
+from cir.machine.runtime import seed_all
 from cir.models.combiner import build_combiner
 from cir.models.optim import ParameterGroup, build_optimiser
-from cir.processes import ALONE, Processes
-from cir.runtime import seed_all
 from cir.spellings import candidates, loss_weights
 from cir.training.model import Model
 from cir.training.objective import Objective
@@ -68,7 +68,7 @@ def build_model(config: TrainConfig, embeddings: Embeddings, device: torch.devic
             embeddings, weights=config.weights, device=device, precision=config.precision
         )
         if config.checkpoint_activations:
-            from cir.encoding.checkpointing import checkpoint_activations
+            from cir.encoding.clip.activation_memory import checkpoint_activations
 
             checkpoint_activations(encoder.clip)
     return Model(

@@ -15,10 +15,10 @@ from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from cir.artefacts.vectors import normalised
+from cir.machine.runtime import upload
 from cir.mining.online import OnlineNegatives
 from cir.models.losses import ContrastCandidates
 from cir.ragged import RowOf
-from cir.runtime import upload
 from cir.training.batches import Batch, TrainingRows, contains
 from cir.training.features import Features
 from cir.training.guide import Guide

@@ -6,7 +6,7 @@ from torch import nn
 from cir.artefacts.store import Embeddings
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.recall import recalls
-from cir.processes import Processes
+from cir.machine.processes import Processes
 from cir.training.train_data import TrainSet
 
 

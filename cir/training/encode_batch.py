@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cir import memory
 from cir.config import TrainConfig
 from cir.encoding.encoder import Encoder
 from cir.errors import CirError
-from cir.processes import Processes
+from cir.machine import memory
+from cir.machine.processes import Processes
 from cir.training.batches import Batch
 from cir.training.model import Model
 

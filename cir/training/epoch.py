@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from cir.errors import TrainingError
-from cir.processes import Processes
+from cir.machine.processes import Processes
+from cir.machine.runtime import seed_all
 from cir.progress import SILENT, Progress, Task
-from cir.runtime import seed_all
 from cir.training.batches import Batch
 from cir.training.candidates import CandidateSources
 from cir.training.features import Features, Towers

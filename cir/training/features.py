@@ -29,7 +29,7 @@ from cir.encoding.batching import texts_at_once
 from cir.encoding.embedding import photos_of
 from cir.encoding.encoder import Encoder
 from cir.errors import ImageError
-from cir.runtime import sent, upload
+from cir.machine.runtime import sent, upload
 
 Encode = Callable[[Tensor], Tensor]
 """An encoder's tower: inputs on its device to their vectors."""

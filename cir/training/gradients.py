@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from cir.processes import Processes
-from cir.runtime import sent
+from cir.machine.processes import Processes
+from cir.machine.runtime import sent
 
 BUCKET_BYTES: Final = 25 << 20
 """Gradients that are added up at once; the size that DistributedDataParallel has."""

@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from cir.artefacts.vectors import normalised
+from cir.machine.runtime import upload
 from cir.models.losses import ContrastCandidates
-from cir.runtime import upload
 
 
 class Guide:

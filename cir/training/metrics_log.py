@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from cir.artefacts.manifest import Manifest
+from cir.disk.files import written_aside
+from cir.disk.reading import read_text
 from cir.errors import CheckpointError
-from cir.files import written_aside
-from cir.reading import read_text
 from cir.types import KINDS
 
 METRICS_FILE: Final = "metrics.jsonl"
@@ -137,7 +137,7 @@ class RunLog:
         Args:
             metrics: Its figures.
             seconds: Its seconds, as `Clock.seconds` gives them.
-            machine: What it was trained on, as `cir.runtime.machine` names it.
+            machine: What it was trained on, as `cir.machine.runtime.machine` names it.
         """
         ended = datetime.now(UTC).isoformat(timespec="seconds")
         took = {"epoch": metrics.epoch, **seconds, "ended": ended, "machine": machine}

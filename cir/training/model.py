@@ -13,8 +13,8 @@ from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
 from cir.encoding.refresh import with_captions, with_images
 from cir.errors import CheckpointError
+from cir.machine.processes import ALONE, Processes
 from cir.models.optim import ParameterGroup, layerwise_groups
-from cir.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.training.features import FrozenTower, ImageTower, TextTower, Tower, Towers
 

@@ -23,9 +23,9 @@ from cir.data.dataset import Dataset, hold_out
 from cir.data.queries import Query
 from cir.errors import DatasetError, ManifestError, TrainingError
 from cir.evaluation.protocol import standard_protocol
+from cir.machine.processes import ALONE
 from cir.mining.manifest import mine_manifest
 from cir.models.composition import composed_queries
-from cir.processes import ALONE
 from cir.progress import SILENT, Progress
 from cir.training import run_folder
 from cir.training.signals import StopRequest

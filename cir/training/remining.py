@@ -17,12 +17,12 @@ from cir.artefacts.manifest import Manifest, read_manifest
 from cir.config import SEEDS, MiningOptions, TrainConfig
 from cir.data.captions import joined
 from cir.errors import ManifestError
+from cir.machine.processes import Processes
 from cir.mining.exclusions.excluded import Exclusions
 from cir.mining.manifest import PreparedMining, mine_manifest, prepare_mining
 from cir.mining.online import OnlineNegatives
 from cir.models.composition import composed_queries
 from cir.models.trust import trust
-from cir.processes import Processes
 from cir.progress import Progress
 from cir.spellings import candidates, curriculum, loss_weights
 from cir.training import run_folder

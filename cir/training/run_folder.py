@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, Final, cast, get_args
 
 from cir.config import REPORT_FILE, RUN_FILE, Tune
+from cir.disk.files import folder_written_aside, sweep
+from cir.disk.recognition import RUN_FILES, is_marked, write_marker
 from cir.errors import CheckpointError, ConfigError, UsageError
-from cir.files import folder_written_aside, sweep
 from cir.models.composer import BEST, CHECKPOINTS, LAST
-from cir.recognition import RUN_FILES, is_marked, write_marker
 from cir.run_settings import INPUTS, read_settings, same_place, write_settings
 from cir.training.metrics_log import METRICS_FILE, TIMES_FILE
 

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Final
 
 from cir.errors import StoppedError
-from cir.processes import Processes
+from cir.machine.processes import Processes
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW
 
+from cir.machine.processes import ALONE, Processes
+from cir.machine.runtime import upload
 from cir.models.dropout import share_masks
 from cir.models.losses import ContrastCandidates, Term, Triplets
 from cir.models.optim import (
@@ -27,8 +29,6 @@ from cir.models.optim import (
     set_learning_rates,
     trained_parameters,
 )
-from cir.processes import ALONE, Processes
-from cir.runtime import upload
 from cir.training.batches import Batch
 from cir.training.candidates import (
     CandidateSources,

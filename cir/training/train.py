@@ -10,9 +10,9 @@ from cir.artefacts.trained import TRAINED_FILE, Purpose, count_others, write_tra
 from cir.config import TrainConfig
 from cir.data.dataset import Dataset
 from cir.data.queries import Query
+from cir.disk.outputs import Output, claimed
 from cir.errors import DatasetError
-from cir.outputs import Output, claimed
-from cir.processes import ALONE, Processes
+from cir.machine.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 from cir.training import run_folder
 from cir.training.builders import towers_to_tune

@@ -15,17 +15,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from cir.arithmetic import float32
 from cir.artefacts.manifest import write_manifest
 from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig
 from cir.data.dataset import Dataset
 from cir.errors import StoppedError, UsageError
+from cir.machine.arithmetic import float32
+from cir.machine.processes import Processes
+from cir.machine.runtime import machine, pick_device
+from cir.machine.workers import pick_workers
 from cir.models.combiner import SumCombiner
 from cir.models.composer import BEST, LAST
-from cir.processes import Processes
 from cir.progress import PartsOf, Progress
-from cir.runtime import machine, pick_device
 from cir.training import run_folder
 from cir.training.batches import Batch, TrainingRows, draw_batches
 from cir.training.builders import build_accelerator, build_learner, build_model
@@ -41,7 +42,6 @@ from cir.training.signals import StopRequest
 from cir.training.trackers import Trackers
 from cir.training.train_data import TrainSet
 from cir.training.vectors import CurrentVectors
-from cir.workers import pick_workers
 
 EpochListener = Callable[[Mapping[str, Any]], None]
 """Called after each epoch, with its line of `metrics.jsonl` and its seconds, in one mapping."""

@@ -10,9 +10,9 @@ from cir.artefacts.vectors import VectorTable
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.data.queries import Query
+from cir.machine.processes import Processes
 from cir.mining.exclusions.excluded import Exclusions
 from cir.mining.exclusions.rules import excluded_images
-from cir.processes import Processes
 from cir.progress import Progress
 from cir.training.features import Towers
 from cir.training.model import Model

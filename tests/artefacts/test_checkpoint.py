@@ -9,7 +9,6 @@ import pytest
 import safetensors.torch
 import torch
 
-from cir import files
 from cir.artefacts import checkpoint
 from cir.artefacts.checkpoint import (
     CheckpointMetadata,
@@ -18,8 +17,9 @@ from cir.artefacts.checkpoint import (
     save_checkpoint,
 )
 from cir.artefacts.provenance import Provenance
+from cir.disk import files
+from cir.disk.recognition import MARKER
 from cir.errors import CheckpointError, CirError
-from cir.recognition import MARKER
 
 METADATA = CheckpointMetadata(
     schema_version=2,

@@ -9,8 +9,8 @@ import pytest
 
 from cir.artefacts.pairs import read_pairs, write_pairs
 from cir.data.pairs import LeftOutPair, ProposedPair, by_reason
+from cir.disk.files import sha256_of
 from cir.errors import DatasetError
-from cir.files import sha256_of
 
 MINED = ProposedPair(
     reference_id="a",

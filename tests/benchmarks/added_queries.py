@@ -30,10 +30,10 @@ from cir.artefacts.vectors import VectorTable
 from cir.config import TINY, AddQueriesConfig, CaptionPairsConfig, MineConfig
 from cir.data.dataset import Dataset
 from cir.data.pairs import ProposedPair
-from cir.encoding.dataset_embedding import caption_texts
 from cir.encoding.embedding import caption_vectors
+from cir.encoding.job.dataset_embedding import caption_texts
 from cir.encoding.loading import load_encoder
-from cir.runtime import pick_device
+from cir.machine.runtime import pick_device
 from pipeline import add_queries, caption_pairs, mine
 from tests.benchmarks.photos import prepared
 from tests.benchmarks.study import COLUMNS, Place, Row, at_once, figures, run, spread

@@ -37,13 +37,13 @@ from cir.artefacts.store import read_embeddings
 from cir.config import TINY
 from cir.data.dataset import Dataset
 from cir.data.images import decode_image, read_image
-from cir.encoding.blocks import Blocks
+from cir.disk.files import write_json
 from cir.encoding.embedding import image_vectors
 from cir.encoding.encoder import Encoder
+from cir.encoding.job.blocks import Blocks
 from cir.encoding.loading import load_encoder
 from cir.encoding.preprocess import ENOUGH, TARGET_RATIO, squared
 from cir.errors import CirError, ImageError
-from cir.files import write_json
 from tests.support.checkpoints import saved
 from tests.support.fences import Outcomes, fenced
 from tests.support.forked import CIR, Forked, forked

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 
-from cir.arithmetic import float32
+from cir.machine.arithmetic import float32
 from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.faiss_index import GPU_MOST, FlatIndex

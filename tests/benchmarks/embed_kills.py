@@ -39,7 +39,7 @@ LONGEST: Final = 60.0
 ENCODING: Final = 3.0
 """Seconds of encoding after which a run is killed, at most."""
 _PROGRAM: Final = """
-from cir.encoding import blocks
+from cir.encoding.job import blocks
 from pipeline.cli import app
 blocks.SECONDS = 0.0
 app()

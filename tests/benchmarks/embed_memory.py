@@ -26,9 +26,9 @@ from PIL import Image
 
 from cir.config import EmbedConfig
 from cir.data.dataset import Dataset
-from cir.encoding.dataset_embedding import embed_dataset
 from cir.encoding.foreign import adopted
-from cir.kept_memory import keep_freed_memory
+from cir.encoding.job.dataset_embedding import embed_dataset
+from cir.machine.kept_memory import keep_freed_memory
 from tests.support.forked import CIR, Forked, forked
 from tests.support.worlds import blot
 

@@ -30,13 +30,13 @@ from cir.config import TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.data.image_batches import Preprocessing
 from cir.encoding.batching import images_at_once
-from cir.encoding.dataset_embedding import embed_dataset
 from cir.encoding.embedding import photos_of, spans_of
 from cir.encoding.encoder import Encoder
+from cir.encoding.job.dataset_embedding import embed_dataset
 from cir.encoding.lanes import in_lanes
 from cir.encoding.loading import load_encoder, untrained_encoder
-from cir.kept_memory import keep_freed_memory
-from cir.workers import pick_threads, pick_workers
+from cir.machine.kept_memory import keep_freed_memory
+from cir.machine.workers import pick_threads, pick_workers
 
 Work = Callable[[], object]
 

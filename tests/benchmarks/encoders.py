@@ -27,11 +27,11 @@ import open_clip
 import torch
 
 from cir.config import TINY, EmbedConfig, PretrainConfig, SynthConfig, TrainConfig
-from cir.encoding.bundled import ASSETS, BUNDLED_FILES
+from cir.disk.files import write_json
+from cir.encoding.clip.bundled import ASSETS, BUNDLED_FILES
 from cir.encoding.encoder import Encoder
 from cir.encoding.loading import load_encoder, untrained_encoder
-from cir.files import write_json
-from cir.runtime import seed_all
+from cir.machine.runtime import seed_all
 from pipeline import embed, pretrain, synth
 from tests.benchmarks.photos import prepared
 from tests.benchmarks.study import COLUMNS, ROWS, SPLITS, Place, figures, judge, run, spread

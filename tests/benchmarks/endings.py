@@ -35,8 +35,8 @@ from typing import Any, Final
 import pyarrow.parquet as pq
 
 from cir.artefacts.store import read_embeddings
-from cir.locks import lock_file
-from cir.recognition import MARKER
+from cir.disk.locks import lock_file
+from cir.disk.recognition import MARKER
 from tests.support.folders import contents
 from tests.support.forked import CIR, Forked, forked
 from tests.support.hearing import hear_signals

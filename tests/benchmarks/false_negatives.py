@@ -30,7 +30,7 @@ from cir.mining.advice import hidden_targets, hide_targets
 from cir.mining.manifest import mine_manifest, usable_queries
 from cir.models.composition import baseline, composed_queries
 from cir.types import Strategy
-from pipeline import console
+from pipeline.screen import console
 
 CPU = torch.device("cpu")
 NONE = "none"

@@ -28,7 +28,7 @@ from jaxtyping import Int64
 
 from cir.config import MiningOptions
 from cir.errors import CirError
-from cir.workers import usable_cores
+from cir.machine.workers import usable_cores
 from tests.benchmarks import vectors
 from tests.benchmarks.brute import BruteForce, require_agreement
 from tests.benchmarks.judging import Answer, Judgement, judged

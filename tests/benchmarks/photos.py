@@ -18,10 +18,16 @@ from pipeline import catalog, check, embed
 SHARED = Path(os.environ.get("CIR_SHARED", Path(__file__).parents[3] / "shared"))
 """Holds the catalogue (images/ and styles.csv) in fashion-products."""
 _SPLIT: Final = "split"
+_SMALLEST_CATEGORY: Final = 1000
+_SMALLEST_OF_SAMPLE: Final = 300
+"""Photos that a category has at least; smaller ones share one."""
 
 
 def prepared(
-    out: Path, attributes: Sequence[str] | None = None, pretrained: str | None = None
+    out: Path,
+    attributes: Sequence[str] | None = None,
+    pretrained: str | None = None,
+    limit: int | None = None,
 ) -> tuple[Path, Path]:
     """The dataset folder and the embedding store, made where they are missing.
 
@@ -30,6 +36,7 @@ def prepared(
         attributes: Columns of styles.csv whose values make the queries; by default those that
             `cir data from-catalog` finds: type, gender and colour.
         pretrained: The tag of cir-tiny's weights; by default that of `cir embed`.
+        limit: Photos of a sample; by default all are taken.
     """
     dataset, embeddings = out / "dataset", out / "embeddings.h5"
     photos = SHARED / "fashion-products"
@@ -42,7 +49,8 @@ def prepared(
             name_column="productDisplayName",
             attribute_columns=tuple(attributes or ("articleType", "gender", "baseColour")),
             split_column=_SPLIT,
-            min_category=1000,
+            limit=limit,
+            min_category=_SMALLEST_CATEGORY if limit is None else _SMALLEST_OF_SAMPLE,
         )
         catalog.run(made)
     check.run(CheckConfig(dataset=dataset))

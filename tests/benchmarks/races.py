@@ -34,8 +34,8 @@ from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.artefacts.vectors import VectorTable
+from cir.disk.files import sha256_of
 from cir.errors import CirError
-from cir.files import sha256_of
 from tests.support.checkpoints import saved
 from tests.support.forked import forked
 from tests.support.mined import random_manifest

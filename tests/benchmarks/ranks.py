@@ -26,8 +26,8 @@ from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import read_embeddings
 from cir.config import TrainConfig
 from cir.data.dataset import Dataset
+from cir.machine.processes import ALONE, Processes
 from cir.mining.exclusions.near_duplicates import near_duplicates
-from cir.processes import ALONE, Processes
 from cir.training.train import train
 
 T = TypeVar("T")

@@ -35,13 +35,13 @@ from jaxtyping import Float32
 from cir.artefacts.store import read_embeddings
 from cir.artefacts.vectors import normalised
 from cir.config import MineConfig, MiningOptions
+from cir.machine.workers import usable_cores
 from cir.mining import approximate
 from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.faiss_index import CandidateIndex, IndexKind
 from cir.mining.manifest import plan_of
 from cir.mining.problem import Problem
-from cir.workers import usable_cores
 
 SIZES = (37_825, 378_250, 1_000_000)
 CONTESTANTS = ("flat", "ivf", "hnsw", "ivfpq")

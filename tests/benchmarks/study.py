@@ -15,7 +15,7 @@ reported. Runs that are there are not run again, and one that was killed goes on
 `--pretrained` takes other weights of cir-tiny, in a folder of its own; with `bundled` the towers'
 rate that was best is `--clip-learning-rate 1e-4`. `--attributes` makes another dataset of the same
 photos: queries from pairs that differ in other columns of styles.csv, such as season, usage and
-articleType, in a folder of its own.
+articleType, in a folder of its own; so does `--limit`, of a sample of them.
 
 Prints a Markdown table. Recalls are the mean and the standard deviation over the seeds; `95 %` is
 the mean number of epochs until dev R@10 first reached 95 % of the run's best; `seconds` is the
@@ -84,6 +84,8 @@ INFONCE = {
 }
 DEFAULTS = {"epochs": TrainConfig.epochs}
 TUNED = {**TEXT_TUNED, "epochs": 6}
+BOTH_TUNED = {**TUNED, "tune": "both", "row_negatives": 2}
+"""Two negatives a query: each is an image that the tower encodes, forth and back."""
 IN_BATCH = {"loss": "contrastive", "contrast": "batch+reference"}
 UNBANKED = "batch+mined+reference"
 """What the defaults contrast with, without the bank of every target."""
@@ -209,6 +211,10 @@ ROWS = (
     Row("text tuned, semi-hard and bank", TUNED),
     Row("text tuned, not mined again", {**TUNED, "remine": False}),
     Row("both tuned, in-batch", {**TUNED, **IN_BATCH, "tune": "both", "remine": False}),
+    Row("both tuned, random", {**BOTH_TUNED, "contrast": UNBANKED}, {"strategy": "random"}),
+    Row("both tuned, semi-hard", {**BOTH_TUNED, "contrast": UNBANKED}),
+    Row("both tuned, semi-hard and bank", BOTH_TUNED),
+    Row("both tuned, not mined again", {**BOTH_TUNED, "remine": False}),
 )
 
 
@@ -242,12 +248,13 @@ def main() -> None:
     )
     parser.add_argument("--attributes", nargs="*", help="columns that queries are made of")
     parser.add_argument("--pretrained", help="tag of cir-tiny's weights, such as bundled")
+    parser.add_argument("--limit", type=int, help="photos of a sample; by default all")
     parser.add_argument("--clip-learning-rate", type=float, help="of towers that are tuned")
     parser.add_argument("--curves", type=Path, help="draw dev R@10 by epoch to this SVG file")
     parser.add_argument("--time", action="store_true", help="time two epochs of each row")
     options = parser.parse_args()
 
-    files = prepared(options.out, options.attributes, options.pretrained)
+    files = prepared(options.out, options.attributes, options.pretrained, options.limit)
     rate = options.clip_learning_rate
     place = Place(options.out, *files, options.epochs, options.device, rate)
     rows = [row for row in ROWS if any(map(partial(is_meant, row), options.only))]

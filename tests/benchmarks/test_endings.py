@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cir.locks import lock_file
+from cir.disk.locks import lock_file
 from tests.benchmarks import endings
 from tests.benchmarks.endings import ended, made
 from tests.support.forked import Forked

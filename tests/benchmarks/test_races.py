@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cir.files import sha256_of
+from cir.disk.files import sha256_of
 from tests.benchmarks import races
 
 pytestmark = pytest.mark.slow

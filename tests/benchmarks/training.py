@@ -31,15 +31,15 @@ from cir.artefacts.store import Embeddings, read_embeddings
 from cir.config import TINY, MiningOptions, Precision, TrainConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
-from cir.encoding.bundled import BUNDLED_FILES
+from cir.encoding.clip.bundled import BUNDLED_FILES
 from cir.encoding.loading import untrained_encoder
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import recalls
+from cir.machine.runtime import machine, pick_device, upload
 from cir.mining.exclusions.rules import excluded_images
 from cir.mining.manifest import mine_manifest, prepare_mining
 from cir.models.composition import composed_queries
-from cir.runtime import machine, pick_device, upload
 from cir.training.batches import Batch, draw_batches, training_rows
 from cir.training.builders import build_accelerator, build_learner, build_model
 from cir.training.candidates import Bank, CandidateSources, Negatives

@@ -10,8 +10,8 @@ import pytest
 from cir.data.audit import audit
 from cir.data.dataset import Dataset
 from cir.data.image_files import list_images
+from cir.disk.files import read_json, write_json
 from cir.errors import DatasetError
-from cir.files import read_json, write_json
 from tests.support.photos import encoded
 from tests.support.worlds import small_dataset
 

@@ -16,8 +16,8 @@ from cir.data.remainder import (
     remainder,
     write_remainder,
 )
+from cir.disk.recognition import MARKER
 from cir.errors import DatasetError, UsageError
-from cir.recognition import MARKER
 from tests.support.cirr import cirr_dataset
 from tests.support.worlds import small_dataset
 

@@ -14,7 +14,7 @@ from cir.data.dataset import Dataset
 from cir.data.image_files import list_images
 from cir.data.images import read_image
 from cir.data.shards import open_photo, shard_of
-from cir.encoding.dataset_embedding import EmbedSummary, embed_dataset
+from cir.encoding.job.dataset_embedding import EmbedSummary, embed_dataset
 from cir.errors import DatasetError, UnreadImageError
 from cir.sources.links import link_or_copy
 from cir.sources.photo_folder import photo_id, read_photo_folder

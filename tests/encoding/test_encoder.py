@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from cir.config import TINY
 from cir.encoding import loading as module
-from cir.encoding import published
-from cir.encoding.bundled import BUNDLED_FILES
+from cir.encoding.clip.bundled import BUNDLED_FILES
+from cir.encoding.clip.open_clip_models import build_clip
 from cir.encoding.encoder import Encoder
 from cir.encoding.loading import load_encoder, require_used
-from cir.encoding.open_clip_models import build_clip
+from cir.encoding.weights import published
 from cir.errors import UsageError, WeightsError
 from tests.support.micro import micro_clip, micro_encoder
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from cir.artefacts.store import read_embeddings
 from cir.data.dataset import Dataset
 from cir.data.images import read_image
-from cir.encoding.dataset_embedding import caption_texts, embed_dataset
 from cir.encoding.encoder import Encoder
 from cir.encoding.foreign import adopted
+from cir.encoding.job.dataset_embedding import caption_texts, embed_dataset
 from cir.errors import StoreError, UsageError, VectorError
 from tests.support.worlds import small_dataset
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cir.arithmetic import float32
 from cir.artefacts.store import read_embeddings
 from cir.data.dataset import Dataset
-from cir.encoding.dataset_embedding import embed_dataset
 from cir.encoding.embedding import image_vectors
 from cir.encoding.encoder import Encoder
+from cir.encoding.job.dataset_embedding import embed_dataset
+from cir.machine.arithmetic import float32
 from tests.support.micro import micro_encoder
 
 pytestmark = pytest.mark.gpu

@@ -8,7 +8,6 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.transforms import InterpolationMode, functional
 
-from cir.encoding.colours import OPENAI_COLOURS
 from cir.encoding.preprocess import (
     TARGET_RATIO,
     PhotoTransform,
@@ -16,6 +15,7 @@ from cir.encoding.preprocess import (
     normalise,
     squared,
 )
+from cir.encoding.weights.colours import OPENAI_COLOURS
 from cir.errors import UsageError
 from tests.support.photos import picture
 

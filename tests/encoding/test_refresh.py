@@ -6,7 +6,7 @@ import pytest
 from cir.artefacts.vectors import VectorTable
 from cir.data.dataset import Dataset
 from cir.encoding.refresh import with_captions, with_images
-from cir.processes import ALONE, Processes
+from cir.machine.processes import ALONE, Processes
 from tests.support.micro import micro_encoder
 from tests.support.threads import in_shards
 from tests.support.worlds import random_embeddings

@@ -12,7 +12,7 @@ from cir.data.dataset import Dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
 from cir.encoding.tuned import as_tuned, require_images_of
-from cir.encoding.weights import weights_sha256
+from cir.encoding.weights.files import weights_sha256
 from cir.errors import CheckpointError, StoreError
 from cir.evaluation.recall import Protocol, evaluate
 from cir.models.combiner import SumCombiner

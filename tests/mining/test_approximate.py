@@ -18,6 +18,7 @@ from cir.artefacts.vectors import normalised
 from cir.config import MineConfig
 from cir.data.dataset import Dataset
 from cir.errors import UsageError
+from cir.machine.processes import Processes
 from cir.mining import approximate
 from cir.mining.approximate import mine_through
 from cir.mining.engine import mine
@@ -26,10 +27,9 @@ from cir.mining.faiss_index import FlatIndex, IndexKind
 from cir.mining.plan import Draw, Plan
 from cir.mining.problem import Mined, Problem
 from cir.mining.scan.stream import stream
-from cir.processes import Processes
 from cir.types import NO_ROW
 from pipeline.cli import app
-from pipeline.faults import MISUSED
+from pipeline.command.faults import MISUSED
 from pipeline.mine import run
 from tests.support.faiss_gpu import faiss_on_gpu
 from tests.support.worlds import random_embeddings, write_store

@@ -21,11 +21,11 @@ from cir.config import MineConfig, MiningOptions
 from cir.data.dataset import Dataset
 from cir.data.pairs import ProposedPair
 from cir.errors import UsageError
+from cir.machine.processes import ALONE, Processes
 from cir.mining.manifest import build_gallery, mine_manifest
 from cir.mining.proposals import propose_pairs
-from cir.processes import ALONE, Processes
-from pipeline.faults import FAILED, MISUSED
-from pipeline.flags import flag
+from pipeline.command.faults import FAILED, MISUSED
+from pipeline.command.flags import flag
 from pipeline.mine import run
 from tests.support.forked import CIR, ROOT, launched
 from tests.support.launched import ASKED, config

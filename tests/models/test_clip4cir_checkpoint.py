@@ -10,8 +10,8 @@ import torch
 
 from cir.artefacts.store import Embeddings
 from cir.data.dataset import Dataset
+from cir.disk.files import sha256_of
 from cir.errors import CheckpointError, StoreError
-from cir.files import sha256_of
 from cir.models.clip4cir_checkpoint import load_clip4cir_combiner
 from cir.models.composition import compose
 from tests.support.clip4cir import DIM, HIDDEN, PROJECTION, combined, publish, published_state

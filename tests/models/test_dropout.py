@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from cir.machine.processes import Processes
 from cir.models.dropout import Dropout, share_masks
-from cir.processes import Processes
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

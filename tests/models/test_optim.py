@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import Parameter
 
-from cir.encoding.open_clip_models import build_clip
+from cir.encoding.clip.open_clip_models import build_clip
 from cir.models.optim import (
     ParameterGroup,
     WeightAverage,

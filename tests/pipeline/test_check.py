@@ -12,7 +12,7 @@ from cir.data.dataset import Dataset
 from cir.errors import ConfigError
 from pipeline.check import run
 from pipeline.cli import app
-from pipeline.faults import FAILED, MISUSED
+from pipeline.command.faults import FAILED, MISUSED
 from tests.support.worlds import small_dataset
 
 runner = CliRunner()

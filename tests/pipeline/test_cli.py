@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cir.data.dataset import Dataset
 from cir.errors import StoppedError
 from pipeline.cli import app
-from pipeline.faults import FAILED, INTERRUPTED, MISUSED
+from pipeline.command.faults import FAILED, INTERRUPTED, MISUSED
 
 COMMANDS = (
     ["embed"],
@@ -165,7 +165,7 @@ def test_work_for_one_is_refused_to_launched_processes(
     world = {"RANK": rank, "WORLD_SIZE": "4", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     for name, value in world.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("pipeline.leaving.end_at_once", sys.exit)
+    monkeypatch.setattr("pipeline.command.leaving.end_at_once", sys.exit)
     done = runner.invoke(app, ["data", "synth", "--out", str(tmp_path / "made")])
     assert done.exit_code == code  # else a launcher ends the first before it has told
     line = "error: this is work for one process, and a launcher started 4: start it without"

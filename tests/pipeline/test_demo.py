@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from cir.config import DemoConfig
+from cir.disk.files import sha256_of
+from cir.disk.recognition import MARKER
 from cir.encoding.encoder import Encoder
 from cir.errors import UsageError
-from cir.files import sha256_of
-from cir.recognition import MARKER
 from pipeline import demo
 from tests.support.micro import micro_encoder
 

@@ -16,8 +16,8 @@ from cir.data.dataset import Dataset
 from cir.errors import CheckpointError, ConfigError, UsageError
 from cir.evaluation.recall import Protocol, evaluate
 from cir.models.combiner import SumCombiner, build_combiner
-from pipeline import console
 from pipeline.evaluate import run
+from pipeline.screen import console
 from tests.support.checkpoints import HIDDEN, saved
 from tests.support.worlds import random_embeddings, write_store
 

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from cir.config import EvaluateConfig
 from cir.data.dataset import Dataset
+from cir.disk.recognition import MARKER
 from cir.errors import ConfigError
 from cir.models.combiner import build_combiner
-from cir.recognition import MARKER
 from pipeline.cli import app
-from pipeline.faults import FAILED, MISUSED
+from pipeline.command.faults import FAILED, MISUSED
 from tests.support.checkpoints import HIDDEN, saved
 from tests.support.cirr import cirr_dataset
 from tests.support.worlds import random_embeddings, write_store

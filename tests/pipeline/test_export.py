@@ -14,8 +14,8 @@ from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
 from cir.config import ExportConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
+from cir.disk.files import sha256_of
 from cir.errors import CirError, ConfigError, DatasetError, ManifestError, UsageError
-from cir.files import sha256_of
 from pipeline.export import run
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings, small_dataset

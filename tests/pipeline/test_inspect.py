@@ -14,10 +14,10 @@ from cir.artefacts.manifest import Manifest, write_manifest
 from cir.config import InspectConfig
 from cir.data.dataset import Dataset
 from cir.errors import CirError, ConfigError, DatasetError, ManifestError, UsageError
-from pipeline import console
 from pipeline.cli import app
-from pipeline.faults import FAILED
+from pipeline.command.faults import FAILED
 from pipeline.inspect import run
+from pipeline.screen import console
 from tests.support.mined import random_manifest
 from tests.support.ragged import without_negatives
 from tests.support.worlds import random_embeddings, small_dataset

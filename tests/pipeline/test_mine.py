@@ -27,17 +27,17 @@ from cir.config import MineConfig, MiningOptions
 from cir.data.captions import joined
 from cir.data.dataset import SPLITS, Dataset
 from cir.encoding.refresh import with_captions
-from cir.encoding.weights import weights_sha256
+from cir.encoding.weights.files import weights_sha256
 from cir.errors import CheckpointError, UsageError
+from cir.machine.processes import Processes
 from cir.models.combiner import build_combiner
 from cir.models.composition import baseline, composed_queries
-from cir.processes import Processes
 from cir.training import pilot
 from cir.training.pilot import WITHOUT_PILOT, SamplingPilot
 from cir.types import KINDS, Strategy
 from pipeline.cli import app
-from pipeline.faults import FAILED, MISUSED
-from pipeline.flags import flag
+from pipeline.command.faults import FAILED, MISUSED
+from pipeline.command.flags import flag
 from pipeline.mine import run
 from tests.support.checkpoints import HIDDEN, saved
 from tests.support.micro import micro_encoder

@@ -17,9 +17,9 @@ from cir.data.dataset import Dataset
 from cir.mining.proposals import propose_pairs
 from cir.models.composition import baseline, composed_queries
 from cir.sources.added_queries import ADDED
-from cir.sources.synthetic import draw_dataset
+from cir.sources.synthetic.dataset import draw_dataset
 from pipeline.cli import app
-from pipeline.faults import FAILED, MISUSED
+from pipeline.command.faults import FAILED, MISUSED
 from tests.support.folders import contents
 from tests.support.worlds import random_embeddings, write_store
 

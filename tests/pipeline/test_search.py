@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from cir.data.dataset import Dataset
 from pipeline.cli import app
-from pipeline.faults import FAILED, MISUSED
-from pipeline.terminal_pictures import picture, shown_by
+from pipeline.command.faults import FAILED, MISUSED
+from pipeline.screen.terminal_pictures import picture, shown_by
 from tests.support.galleries import small_photos, stored
 from tests.support.micro import micro_encoder
 

@@ -125,7 +125,7 @@ def test_a_second_writable_server_is_refused_at_its_start(
     monkeypatch.setattr(serve, "_serve", lambda *_: None)
     config = ServeConfig(store=store, writable=True)
     script = (
-        "import sys; from pathlib import Path; from cir.locks import held\n"
+        "import sys; from pathlib import Path; from cir.disk.locks import held\n"
         "with held(Path(sys.argv[1])):\n    print(flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", script, str(changes_file(store))]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from cir.data.images import read_image
-from cir.encoding.colours import OPENAI_COLOURS
 from cir.encoding.preprocess import build_preprocess, normalise
+from cir.encoding.weights.colours import OPENAI_COLOURS
 from cir.errors import ImageError
 from cir.pretraining.photos import read_squares
 from tests.support.worlds import small_dataset

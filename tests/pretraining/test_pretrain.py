@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from cir.config import PretrainConfig
-from cir.encoding import bundled
-from cir.encoding.colours import OPENAI_COLOURS
-from cir.encoding.weights import read_weights
+from cir.encoding.clip import bundled
+from cir.encoding.weights.colours import OPENAI_COLOURS
+from cir.encoding.weights.files import read_weights
 from cir.errors import CirError, DatasetError, UsageError
 from cir.pretraining.corpus import Corpus
 from cir.pretraining.pretrain import PretrainingSchedule, pretrain, save_half

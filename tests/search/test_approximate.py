@@ -8,7 +8,6 @@ import pytest
 
 from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
 from cir.artefacts.vectors import VectorTable, normalised
-from cir.encoding.retriever import Retriever
 from cir.errors import UsageError
 from cir.search import opening, recall
 from cir.search.approximate import ENOUGH, ApproximateIndex, build_index
@@ -16,6 +15,7 @@ from cir.search.gallery import Gallery
 from cir.search.index import SearchIndex
 from cir.search.opening import Source, open_gallery
 from cir.search.query import SearchQuery
+from cir.search.retriever import Retriever
 from tests.support.galleries import crowded, plain_sum, record, vectors
 from tests.support.micro import micro_encoder
 

@@ -9,8 +9,8 @@ import pytest
 
 from cir.artefacts.changes import AddedPhoto, Changes
 from cir.artefacts.store import read_embeddings
-from cir.encoding.dataset_embedding import embed_dataset
 from cir.encoding.embedding import image_vectors
+from cir.encoding.job.dataset_embedding import embed_dataset
 from cir.errors import StoreError
 from cir.search.opening import Source, open_gallery
 from tests.support.galleries import small_photos

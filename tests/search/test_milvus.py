@@ -31,7 +31,7 @@ from cir.search.rows import MappedRows
 from cir.serving.app import create_app
 from cir.serving.engine import Engine, Served
 from pipeline.cli import app
-from pipeline.faults import FAILED
+from pipeline.command.faults import FAILED
 from tests.support.galleries import (
     crowded,
     plain_sum,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cir.errors import UsageError
-from cir.sources.garments import SHARES
 from cir.sources.nouns import one_of, with_article
+from cir.sources.synthetic.garments import SHARES
 from cir.sources.wording import Change, captions, title
 
 NAVY = Change("colour", "black", "navy blue")

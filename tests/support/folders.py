@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cir.recognition import MARKER
+from cir.disk.recognition import MARKER
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -10,10 +10,10 @@ from cir.artefacts.store import write_embeddings
 from cir.artefacts.vectors import VectorTable, normalised
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
-from cir.encoding.retriever import Retriever
 from cir.models.composer import untrained_composer
 from cir.search.gallery import Gallery, ImageRecord
 from cir.search.index import SearchIndex
+from cir.search.retriever import Retriever
 from tests.support.micro import micro_encoder
 
 COLOURS = ("red", "blue", "green", "navy")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cir.config import MineConfig
-from cir.processes import together
+from cir.machine.processes import together
 from pipeline.mine import run
 
 ASKED: Final[dict[str, dict[str, Any]]] = {

@@ -16,7 +16,7 @@ from cir.artefacts.store import Embeddings
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
 from cir.errors import CirError, ImageError, StoppedError
-from cir.processes import ALONE, Processes, together
+from cir.machine.processes import ALONE, Processes, together
 from cir.training.step import Learner
 from cir.training.train import train
 from tests.support.micro import micro_encoder

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from cir.artefacts.provenance import Provenance
-from cir.encoding.clip import Clip
-from cir.encoding.colours import OPENAI_COLOURS
+from cir.encoding.clip.image_tower import ModifiedResNet
+from cir.encoding.clip.model import Clip
+from cir.encoding.clip.tokens import BytePairTokenizer
 from cir.encoding.encoder import Encoder
-from cir.encoding.image_tower import ModifiedResNet
 from cir.encoding.preprocess import build_preprocess
-from cir.encoding.tokens import BytePairTokenizer
-from cir.encoding.weights import weights_sha256
+from cir.encoding.weights.colours import OPENAI_COLOURS
+from cir.encoding.weights.files import weights_sha256
 
 CONTEXT = 16
 TEXT: dict[str, Any] = {"width": 8, "heads": 2, "layers": 1}

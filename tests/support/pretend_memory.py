@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cir import memory
 from cir.encoding.encoder import Encoder
+from cir.machine import memory
 
 MIB: Final = 2**20
 TOWERS: Final = ("encode_images", "encode_texts")

@@ -140,7 +140,7 @@ def loaded(
     files = [dataset.image_path(image_id) for image_id in embeddings.images.keys[:5]]
     texts = ["is red", "has long sleeves and a collar", "is a", "b", "c"]
     with (
-        mock.patch("cir.encoding.retriever.pick_device", return_value=device),
+        mock.patch("cir.search.retriever.pick_device", return_value=device),
         mock.patch("cir.encoding.loading.load_encoder", _micro),
     ):
         retriever = cir.load(run)

@@ -15,12 +15,12 @@ from cir.config import TrainConfig
 from cir.data.dataset import Dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
-from cir.processes import ALONE, Processes
+from cir.machine.processes import ALONE, Processes
 from cir.training import checkpoints, dev, remining, trainer
 from cir.training.metrics_log import METRICS_FILE
 from cir.training.step import Learner
 from cir.training.train import train
-from pipeline.flags import flag
+from pipeline.command.flags import flag
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings
 

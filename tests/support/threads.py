@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cir.errors import CirError
-from cir.processes import Processes
+from cir.machine.processes import Processes
 
 T = TypeVar("T")
 _LEFT = threading.BrokenBarrierError

@@ -7,9 +7,9 @@ import pytest
 
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import read_embeddings
-from cir.recognition import MARKER
+from cir.disk.recognition import MARKER
 from cir.training.train import train
-from pipeline.faults import FAILED
+from pipeline.command.faults import FAILED
 from tests.support.forked import CIR, forked
 from tests.support.runs import (
     assert_same,

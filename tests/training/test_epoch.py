@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from cir.disk.recognition import MARKER
 from cir.errors import TrainingError
-from cir.recognition import MARKER
 from cir.training.step import Learner
-from pipeline.faults import FAILED
+from pipeline.command.faults import FAILED
 from tests.support.forked import CIR, forked
 from tests.support.runs import (
     command_of,

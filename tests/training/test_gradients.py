@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cir.processes import Processes
+from cir.machine.processes import Processes
 from cir.training.gradients import SharedGradients, cut_in_buckets
 
 LAYERS, WIDTH = 4, 3

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from cir import memory
 from cir.artefacts.checkpoint import read_checkpoint
 from cir.data.dataset import Dataset
 from cir.encoding.loading import untrained_encoder
+from cir.machine import memory
 from cir.training.encode_batch import fitting_encode_batch
 from cir.training.model import Model
 from cir.training.step import Learner

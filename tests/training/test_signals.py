@@ -13,7 +13,7 @@ import pytest
 from cir.artefacts.manifest import read_manifest
 from cir.data.dataset import Dataset
 from cir.errors import StoppedError
-from cir.processes import ALONE
+from cir.machine.processes import ALONE
 from cir.training.signals import StopRequest
 from tests.support.forked import CIR, forked
 from tests.support.runs import (

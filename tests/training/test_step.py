@@ -8,8 +8,8 @@ import torch
 from cir.artefacts.checkpoint import read_checkpoint
 from cir.data.dataset import Dataset
 from cir.errors import UsageError
-from cir.processes import Processes
-from pipeline.faults import FAILED
+from cir.machine.processes import Processes
+from pipeline.command.faults import FAILED
 from tests.support.forked import CIR, launched
 from tests.support.launched_training import ASKED, BROKEN, STOPPED, trained
 from tests.support.runs import EPOCHS, assert_same, command_of, metrics, run

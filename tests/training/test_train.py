@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from cir import locks
 from cir.artefacts.checkpoint import read_checkpoint, read_trainer
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.trained import TRAINED_FILE, write_trained
 from cir.config import TINY
 from cir.data.captions import joined, variants
 from cir.data.dataset import hold_out
-from cir.encoding.bundled import BUNDLED
+from cir.disk import locks
+from cir.disk.locks import held
+from cir.disk.recognition import MARKER, is_marked
+from cir.encoding.clip.bundled import BUNDLED
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.errors import (
     CheckpointError,
@@ -28,9 +30,7 @@ from cir.errors import (
     UsageError,
 )
 from cir.evaluation.evaluator import Evaluator
-from cir.locks import held
 from cir.models.composer import load_composer
-from cir.recognition import MARKER, is_marked
 from cir.training import trainer
 from cir.training.step import Learner
 from cir.training.train import train

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from cir.recognition import MARKER, write_marker
+from cir.disk.recognition import MARKER, write_marker
 from cir.training import checkpoints
 from cir.training.dev import DevEvaluator
 from cir.training.vectors import CurrentVectors

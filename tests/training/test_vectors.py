@@ -13,9 +13,9 @@ from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.data.dataset import Dataset
+from cir.machine.processes import ALONE
 from cir.mining.exclusions.rules import excluded_images
 from cir.models.combiner import SumCombiner
-from cir.processes import ALONE
 from cir.progress import SILENT
 from cir.training.model import Model
 from cir.training.remining import Remining

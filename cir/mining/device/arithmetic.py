@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from cir.arithmetic import float32
+from cir.machine.arithmetic import float32
 
 
 @contextmanager

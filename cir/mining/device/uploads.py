@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Float32, Int32, Int64, Shaped
 from torch import Tensor
 
+from cir.machine.runtime import sent
 from cir.mining.scan.request import PoolRequest, ScanRequest
-from cir.runtime import sent
 
 _FARTHER: Final = 4.0
 """No two unit vectors are so far apart."""

@@ -1,6 +1,8 @@
 """Which images are no negatives of which query.
 
-`excluded` holds the result, `Exclusions`: gallery rows by query, each with its reason. Begin with
-`rules.find_exclusions`, which applies every rule to a dataset's queries. `near_duplicates` finds
-the pairs of vectors whose cosine reaches a threshold, and misses none.
+Begin with `rules.find_exclusions`.
+
+    rules            every rule, applied to a dataset's queries
+    excluded         the result, `Exclusions`: gallery rows by query, each with its reason
+    near_duplicates  the pairs of vectors whose cosine reaches a threshold, none missed
 """

@@ -18,11 +18,11 @@ from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
 from cir.data.queries import Query
 from cir.errors import UsageError
+from cir.machine.processes import ALONE, Processes
 from cir.mining.exclusions.excluded import REASONS, Exclusions, Reason
 from cir.mining.exclusions.near_duplicates import CPU, near_duplicates
 from cir.mining.numerics.cosine import paired_cosines
 from cir.mining.numerics.threads import scanning_threads
-from cir.processes import ALONE, Processes
 from cir.ragged import Ragged
 from cir.types import NO_ROW
 

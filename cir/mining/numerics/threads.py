@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import torch
 
-from cir.arithmetic import float32
-from cir.workers import blas_libraries, pick_threads
+from cir.machine.arithmetic import float32
+from cir.machine.workers import blas_libraries, pick_threads
 
 
 @contextmanager

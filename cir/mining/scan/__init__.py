@@ -1,10 +1,12 @@
 """The scan counts candidates below thresholds, and keeps the best candidates of each pool.
 
-Begin with `request`, the question, and `result`, the answer. Either `stream` compares every query
-with the whole gallery, tile after tile, or `candidate_lists` compares it with the candidates that
-an index proposes, or `nearest_first` does this and, where need be, then that. All call `kernel` for
-each query and tile:
+Begin with `request` and `result`.
 
+    request           the question
+    result            the answer
+    stream            every query compared with the whole gallery, tile after tile
+    candidate_lists   every query compared with the candidates that an index proposes
+    nearest_first     the latter and, where need be, the former
     kernel            one query and a tile: what happens in which order
     code_bounds       distances as codes of sketched similarities
     threshold_counts  candidates below each threshold

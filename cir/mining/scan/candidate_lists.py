@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, no_type_check
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt32
 
+from cir.machine.workers import pick_threads
 from cir.mining.numerics.codes import BITS
 from cir.mining.numerics.cosine import nearly_cosine, product_error
 from cir.mining.numerics.jit import compiled
@@ -19,7 +20,6 @@ from cir.mining.scan.request import ScanRequest
 from cir.mining.scan.result import ScanResult, empty_result
 from cir.mining.scan.stream import TILE_SIZE
 from cir.progress import Progress
-from cir.workers import pick_threads
 
 Propose = Callable[[Float32[np.ndarray, "queries dim"]], Int64[np.ndarray, "queries candidates"]]
 """Gives the gallery rows that are the only candidates of each query, in any order, with `NO_ROW`

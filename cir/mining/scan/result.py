@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from cir.machine.processes import Processes
 from cir.mining.scan.request import ScanRequest
-from cir.processes import Processes
 from cir.types import NO_ROW
 
 MERGED_TOGETHER: Final = 1 << 21

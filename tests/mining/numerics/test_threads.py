@@ -43,7 +43,7 @@ def test_numbers_of_threads_are_restored(error: type[Exception] | None) -> None:
 def test_there_is_a_thread_for_each_usable_core(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also beyond the eight at which processes that decode images stop."""
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    monkeypatch.setattr("cir.workers.usable_cores", lambda: 17)
+    monkeypatch.setattr("cir.machine.workers.usable_cores", lambda: 17)
     with scanning_threads() as pool:
         assert pool._max_workers == 17
     with scanning_threads(3) as pool:

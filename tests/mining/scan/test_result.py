@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from cir.machine.processes import Processes
 from cir.mining.scan.result import ScanResult, empty_pools, merged, merged_shards
-from cir.processes import Processes
 
 
 class Told(Processes):

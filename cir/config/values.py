@@ -1,0 +1,43 @@
+"""What options may be, and the names, paths and limits that several stages share."""
+
+from pathlib import Path
+from typing import Final, Literal
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Preprocess = Literal["targetpad", "squarepad", "clip"]
+OnError = Literal["fail", "skip"]
+OnStarved = Literal["nearest", "random", "drop", "fail"]
+Index = Literal["auto", "flat", "faiss", "ivf", "hnsw", "ivfpq"]
+CombinerName = Literal["gated-sum", "attention-fusion", "clip4cir", "sum"]
+Tune = Literal["none", "text", "image", "both"]
+Tracker = Literal["tensorboard", "wandb", "none"]
+GalleryName = Literal["full", "val", "all"]
+ReferenceRule = Literal["kept", "removed"]
+CaptionRule = Literal["joined", "both-orders"]
+LinkMode = Literal["hardlink", "symlink", "copy"]
+EmbedEngine = Literal["local", "ray"]
+MilvusKind = Literal["flat", "ivf", "hnsw"]
+ExportFormat = Literal["triplet", "n-tuple", "labeled-pair"]
+
+DATASET = Path("data/fashioniq")
+EMBEDDINGS = Path("data/embeddings.h5")
+MANIFEST = Path("data/manifest.parquet")
+RUN = Path("runs/default")
+RUN_FILE = "config.json"
+"""The configuration in a run folder."""
+REPORT_FILE = "report.html"
+"""The page in a run folder."""
+EXPORT_SUFFIXES = (".parquet", ".jsonl")
+STORE_SUFFIX: Final = ".h5"
+PROPOSED, PROPOSED_USES = 1000, 2
+SEEDS: Final = 2**63
+"""How many there are, from 0 on."""
+APPROXIMATE_INDEXES: Final[tuple[Index, ...]] = ("ivf", "hnsw", "ivfpq")
+SEARCH_INDEXES: Final[tuple[Index, ...]] = ("auto", "flat", *APPROXIMATE_INDEXES)
+EXACT_PHOTOS: Final = 250_000
+"""Photos up to which a search under `auto` compares every vector: some 20 ms of one core."""
+LARGEST_SEED: Final = SEEDS - 1
+LARGEST_DECAY = 1e6
+TINY = "cir-tiny"
+"""The bundled encoder's name."""

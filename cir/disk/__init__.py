@@ -1,0 +1,10 @@
+"""Files as every stage writes and reads them: whole or not at all, and never another's.
+
+Begin with `files`.
+
+    files        written aside and moved into place
+    reading      regular files alone, so that no pipe makes a run wait
+    locks        one writer at a time
+    outputs      what a command will write, claimed before its work begins
+    recognition  what cir made, told from what others made
+"""
