@@ -27,6 +27,7 @@ The ground that all stand on:
     ragged       rows by owner
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,20 +35,43 @@ if TYPE_CHECKING:
 
     import torch
 
-    from cir.artefacts.embedding_store import EmbeddingStore as EmbeddingStore
+    from cir.artefacts.embedding_store import EmbeddingStore
+    from cir.errors import CirError
+    from cir.mining.corpus import mine_negatives
     from cir.search.index import SearchIndex
     from cir.search.retriever import Retriever
 
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> object:
-    """`cir.EmbeddingStore`, imported when it is asked for: the command line starts without it."""
-    if name == "EmbeddingStore":
-        from cir.artefacts.embedding_store import EmbeddingStore
+__all__ = [
+    "CirError",
+    "EmbeddingStore",
+    "Retriever",
+    "SearchIndex",
+    "index",
+    "load",
+    "mine_negatives",
+]
 
-        return EmbeddingStore
-    raise AttributeError(f"module 'cir' has no attribute {name!r}")
+_HOMES = {
+    "CirError": "cir.errors",
+    "EmbeddingStore": "cir.artefacts.embedding_store",
+    "Retriever": "cir.search.retriever",
+    "SearchIndex": "cir.search.index",
+    "mine_negatives": "cir.mining.corpus",
+}
+
+
+def __getattr__(name: str) -> object:
+    """A public name, imported when it is asked for: the command line starts without it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cir' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def load(

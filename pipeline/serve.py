@@ -64,10 +64,9 @@ def _serve(config: ServeConfig, token: str | None) -> None:
         progress=console.RichProgress(),
     )
     console.refreshed(opened.folder_changes)
+    opened.plain.prepare_for_many()
     gallery = opened.plain.gallery
-    if gallery.proposing is None:
-        gallery.turn()
-    else:
+    if gallery.proposing is not None:
         console.note(f"index: {gallery.proposing.name} {gallery.proposing.recall}")
     engine = Engine(_served(opened), opened.source.dataset, opened.living)
     app = create_app(engine, queue=config.queue, token=token, hosts=_hosts(config))

@@ -19,7 +19,7 @@ from cir.search.copies import Folding, Found
 from cir.search.gallery import Gallery, ImageRecord
 from cir.search.inputs import require_photo, require_text
 from cir.search.one_thread import threads_to_compare
-from cir.search.proposing import Allowed
+from cir.search.proposing import Allowed, Recall
 from cir.search.query import Example, SearchQuery
 from cir.search.retriever import Retriever
 from cir.search.scan import Scan, scans_of
@@ -95,6 +95,17 @@ class SearchIndex:
 
     def __len__(self) -> int:
         return len(self.gallery)
+
+    @property
+    def recall(self) -> Recall | None:
+        """What an approximate index was measured to find; None where the search is exact."""
+        proposing = self.gallery.proposing
+        return None if proposing is None else proposing.recall
+
+    def prepare_for_many(self) -> None:
+        """Takes some seconds now for a large gallery, after which exact searches are faster."""
+        if self.recall is None:
+            self.gallery.turn()
 
     def search(
         self,
