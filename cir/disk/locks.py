@@ -35,6 +35,9 @@ _UNSIGNED: Final = 3.0
 """Seconds for which a lock is tried whose holder has signed, and for which one whose has not: who
 removes what a killed process left holds it for a moment, and does not sign."""
 
+_SIGNATURE: Final = b'{"command": '
+"""How what `_sign` writes begins."""
+
 
 @contextmanager
 def held(path: Path, *, field: str = "out") -> Iterator[None]:
@@ -83,7 +86,7 @@ def remove_unheld(path: Path) -> None:
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_same(descriptor, file):
+            if _is_same(descriptor, file) and _is_ours(descriptor):
                 os.ftruncate(descriptor, 0)  # who was killed signed it, and holds it no more
                 file.unlink()
         finally:
@@ -124,6 +127,12 @@ def _locked(path: Path, file: Path, field: str) -> int:
         except OSError:
             return descriptor  # this file system has no locks
         if _is_same(descriptor, file):
+            if not _is_ours(descriptor):
+                os.close(descriptor)
+                raise UsageError(
+                    f"{file} is no lock of cir, which writes one of this name beside {path}: move "
+                    f"it, or choose another `{field}`"
+                )
             _sign(descriptor)
             return descriptor
         os.close(descriptor)  # its holder removed it in the meantime
@@ -135,6 +144,12 @@ def _is_same(descriptor: int, file: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), file.stat())
     except OSError:
         return False
+
+
+def _is_ours(descriptor: int) -> bool:
+    """Whether a lock's file is empty, or signed; what others wrote is never written over."""
+    beginning = os.pread(descriptor, len(_SIGNATURE), 0)
+    return not beginning or beginning == _SIGNATURE
 
 
 def _sign(descriptor: int) -> None:

@@ -42,7 +42,7 @@ WORDS: Final[Mapping[Artefact, str]] = {
 _MADE: Final = "made"
 _HOLDS: Final = "holds"
 _INSIDE: Final = "inside"
-"""Of a dataset: what tells the names in each of its folders, which may be many thousands."""
+"""Of a dataset: the names in each of its folders (of older versions, their number and a digest)."""
 _WHILE_WRITTEN: Final = re.compile(
     r"\..+(\.lock|\.parts|-retired|-[0-9a-f]{8}(\.[^.]*)?)|\.DS_Store"
 )
@@ -99,40 +99,56 @@ def why_not_ours(path: Path, made: Artefact) -> str | None:
 def foreign(folder: Path, made: Artefact) -> list[str]:
     """The names in an artefact's folder that cir did not put there."""
     known = {MARKER, *(_names_of_cir(folder, made) or ())}
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name not in known)
-    others = [name for name in names if not _WHILE_WRITTEN.fullmatch(name)]
-    if made == "run":
-        return [*others, *_foreign_in_run(folder)]
-    return [*others, *_changed_inside(folder, others)]
+    others = [name for name in _names_in(folder) if name not in known]
+    if made == "dataset":
+        return [*others, *_foreign_in_dataset(folder, others)]
+    return [*others, *_foreign_in_parts(folder, _PARTS.get(made, {}))]
 
 
-def _foreign_in_run(folder: Path) -> list[str]:
-    """The names in the folders of a run's checkpoints and manifests that cir never gives."""
+def _foreign_in_parts(
+    folder: Path, parts: Mapping[str, FolderArtefact | re.Pattern[str]]
+) -> list[str]:
+    """The names in some folders of a folder: artefacts of their own, or names of a form."""
     return [
         f"{name}/{held}"
-        for name, own in _OWN_IN_RUN.items()
-        if (folder / name).is_dir()
-        for held in _names_in(folder / name)
-        if not own.fullmatch(held)
+        for name, part in parts.items()
+        if (folder / name).is_dir() and not (folder / name).is_symlink()
+        for held in _foreign_in_part(folder / name, part)
     ]
 
 
-def _changed_inside(folder: Path, others: Collection[str]) -> list[str]:
-    """The folders of a dataset that hold other names than cir put there, and not merely fewer."""
+def _foreign_in_part(folder: Path, part: FolderArtefact | re.Pattern[str]) -> list[str]:
+    if isinstance(part, str):
+        return foreign(folder, part)
+    return [held for held in _names_in(folder) if not part.fullmatch(held)]
+
+
+def _foreign_in_dataset(folder: Path, others: Collection[str]) -> list[str]:
+    """The names in the folders of a dataset that cir did not put there."""
     then = _marker(folder).get(_INSIDE)
     if not isinstance(then, dict):
         return []
     return [
-        f"other files in {name}"
+        each
         for name, now in _names_inside(folder).items()
-        if name not in others and now != then.get(name) and now[0] >= then.get(name, [0])[0]
+        if name not in others
+        for each in _added(name, now, then.get(name, []))
     ]
 
 
-def _names_inside(folder: Path) -> dict[str, list[Any]]:
-    """How many names each folder of a folder holds, and a digest of them."""
-    inside = {entry.name: _names_in(entry) for entry in folder.iterdir() if entry.is_dir()}
-    return {name: [len(held), _digest("/".join(held))] for name, held in sorted(inside.items())}
+def _added(folder: str, now: list[str], then: list[Any]) -> list[str]:
+    """The names that a folder has beyond those that it began with."""
+    if then and isinstance(then[0], int):  # of an older version
+        same = then == [len(now), _digest("/".join(now))]
+        return [] if same else [f"other files in {folder}"]
+    known = set(then)
+    return [f"{folder}/{name}" for name in now if name not in known]
+
+
+def _names_inside(folder: Path) -> dict[str, list[str]]:
+    """The names in each folder of a folder; what a link leads to is not inside."""
+    inside = (entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink())
+    return {entry.name: _names_in(entry) for entry in sorted(inside)}
 
 
 def _names_in(folder: Path) -> list[str]:
@@ -251,11 +267,17 @@ DEMO_FILES: Final = (
     *("demo.json", "dataset", "embeddings.h5", "manifest.parquet", "run", "report.html"),
 )
 """What a demo's folder holds."""
-_OWN_IN_RUN: Final = {
-    "checkpoints": re.compile("best|last"),
-    "manifests": re.compile(r"epoch-\d+\.parquet"),
+_PARTS: Final[Mapping[Artefact, Mapping[str, FolderArtefact | re.Pattern[str]]]] = {
+    "run": {
+        "checkpoints": re.compile("best|last"),
+        "checkpoints/best": "checkpoint",
+        "checkpoints/last": "checkpoint",
+        "manifests": re.compile(r"epoch-\d+\.parquet"),
+        "tensorboard": re.compile(r"events\.out\.tfevents\..*"),
+    },
+    "demo": {"dataset": "dataset", "run": "run"},
 }
-"""The names that cir gives in a run's folders."""
+"""What the folders of a folder hold: an artefact of its own, or names of a form."""
 _CHECKPOINT_FILES: Final = (
     *("combiner.safetensors", "clip.safetensors", "trainer.pt", "metadata.json"),
 )

@@ -147,3 +147,12 @@ def test_a_forked_process_holds_nothing(tmp_path: Path) -> None:
 def test_where_no_lock_can_be_made_nothing_can_be_written() -> None:
     with pytest.raises(CirError, match="cannot write /proc/x"), held(Path("/proc/x")):
         raise AssertionError
+
+
+def test_a_file_of_anothers_in_the_place_of_a_lock_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    lock_file(path).write_text("mine")
+    with pytest.raises(UsageError, match=r"\.figures\.json\.lock is no lock of cir"), held(path):
+        pass
+    remove_unheld(path)
+    assert lock_file(path).read_text() == "mine"
