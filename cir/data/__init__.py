@@ -8,6 +8,7 @@ Begin with `dataset`, which opens a folder.
     captions       its captions as one text
     pairs          a reference and a target that are to be worded
     audit          checks a folder
+    records        what is known of each photo: titles, attributes
     remainder      writes what is left of one whose images are not all there
     images         an image file → pixels (`rgb`, `formats`, `soundness`: of any kind, and whole)
     image_batches  many of them, in worker processes

@@ -16,6 +16,7 @@ from cir.data.audit import Audit
 from cir.data.dataset import Dataset
 from cir.data.forms import FORMS
 from cir.data.queries import Query
+from cir.data.records import records_without
 from cir.disk.files import read_json, write_json
 from cir.disk.outputs import folder_made
 from cir.errors import DatasetError
@@ -97,7 +98,10 @@ def write_remainder(dataset: Dataset, audit: Audit, out: Path) -> tuple[SplitRem
             f"nothing of {dataset.root} is left: {len(audit.missing):,} images are missing and "
             f"{len(audit.broken):,} broken"
         )
+    records = records_without(dataset.root, audit.absent)
     with folder_made(out, "dataset", {"dataset": dataset.root}) as aside:
+        for name, held in records.items():
+            write_json(aside / name, held)
         for part in kept:
             _write_part(dataset, part, audit.absent, aside)
         for folder in dataset.image_folders:

@@ -12,6 +12,7 @@ from cir.artefacts.store import Embeddings, map_embeddings, read_images
 from cir.artefacts.vectors import normalised
 from cir.config import EXACT_PHOTOS, RUN_FILE, STORE_SUFFIX
 from cir.data.dataset import SPLITS, Dataset
+from cir.data.records import RECORD_FILES
 from cir.errors import StoreError, UsageError
 from cir.models.composer import CHECKPOINTS
 from cir.progress import SILENT, Progress
@@ -22,7 +23,7 @@ from cir.search.milvus.searching import open_milvus
 from cir.search.photo_folder import is_photo_folder, kept_dataset, kept_folder, resolved_folder
 from cir.search.proposing import Proposing
 from cir.search.rows import MappedRows
-from cir.sources.annotations import RECORD_FILES, read_records
+from cir.sources.annotations import read_records
 
 FLAT: Final = "flat"
 """The index that compares every vector."""

@@ -14,11 +14,12 @@ from typing import Any, Final
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.data.pairs import LeftOutPair, ProposedPair, by_reason
+from cir.data.records import RECORD_FILES
 from cir.data.shards import shard_of
 from cir.disk.files import read_json, write_json
 from cir.disk.outputs import folder_made
 from cir.errors import DatasetError, UsageError
-from cir.sources.annotations import RECORD_FILES, QueryRow
+from cir.sources.annotations import QueryRow
 from cir.sources.links import link_or_copy, require_link
 
 ADDED: Final = "added.json"

@@ -4,18 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from cir.data.records import RECORD_FILES, RECORD_KEY
 from cir.disk.files import read_json, write_json
 from cir.errors import DatasetError
 from cir.types import Split
-
-RECORD_KEY: Final = "photos"
-"""Key of the per-photo records in the files below."""
-CATALOG_RECORDS: Final = "catalog.json"
-SYNTHETIC_RECORDS: Final = "synthetic.json"
-RECORD_FILES: Final = (CATALOG_RECORDS, SYNTHETIC_RECORDS)
-"""The files of a dataset folder that hold each photo's title and attributes, of whom made it."""
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from cir.data.dataset import SPLITS, Dataset
+from cir.data.records import CATALOG_RECORDS, RECORD_FILES
 from cir.data.soundness import id_fault
 from cir.disk.files import read_json, write_json
 from cir.disk.outputs import folder_made
 from cir.errors import DatasetError, UsageError, some_of
-from cir.sources.annotations import (
-    CATALOG_RECORDS,
-    RECORD_FILES,
-    PhotoRecord,
-    read_records,
-    write_records,
-    write_rows,
-)
+from cir.sources.annotations import PhotoRecord, read_records, write_records, write_rows
 from cir.sources.links import link_or_copy, require_link
 from cir.types import Split
 

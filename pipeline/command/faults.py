@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -33,8 +33,14 @@ PIPE_CLOSED: Final = 141
 """Exit code where nobody reads the output any more, as shells count it: 128 + SIGPIPE."""
 Command = type[config.Config] | None
 """The configuration of the command that runs, where one has begun."""
-_GOES_ON: Final = (config.EmbedConfig, config.DemoConfig, config.PushConfig)
-"""Commands that go on where they were stopped."""
+_AFTERWARDS: Final[Mapping[type[config.Config], str]] = {
+    config.TrainConfig: "go on with `resume=True`, where a run has begun",
+    config.EmbedConfig: "the same command goes on where it was",
+    config.PushConfig: "the same command goes on where it was",
+    config.DemoConfig: "the same command, without `overwrite=True`, goes on where it was",
+    config.PretrainConfig: "`out` holds the weights of its last finished epoch, if it came so far",
+}
+"""What a person finds and does after a command was stopped; others leave what was there before."""
 _OF_MEMORY: Final = ("batch_size", "block_size", "encode_batch", "workers")
 """Fields of which less needs less memory."""
 _SHOW: Final = "CIR_TRACEBACK"
@@ -121,12 +127,9 @@ def _ending(error: BaseException, command: Command) -> tuple[int, str]:
 
 
 def _afterwards(command: Command) -> str:
-    """What a person does after a command was stopped."""
-    if command is not None and "resume" in _fields(command):
-        return "go on with `resume=True`"
-    if command in _GOES_ON:
-        return "the same command goes on where it was"
-    return "what was there before is as it was"
+    """What a person finds and does after a command was stopped."""
+    untouched = "what was there before is as it was"
+    return untouched if command is None else _AFTERWARDS.get(command, untouched)
 
 
 def _out_of_memory(error: BaseException, command: Command) -> str:

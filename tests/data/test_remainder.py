@@ -10,6 +10,7 @@ import pytest
 
 from cir.data.audit import audit
 from cir.data.dataset import Dataset
+from cir.data.records import CATALOG_RECORDS
 from cir.data.remainder import (
     RECORD_FILE,
     rank_in_whole,
@@ -86,6 +87,23 @@ def test_the_folder_is_a_whole_dataset(hurt: Dataset, tmp_path: Path) -> None:
     assert sorted(f.name for f in (tmp_path / "left").iterdir()) == sorted(
         [MARKER, "captions", "image_splits", "images", RECORD_FILE]
     )
+
+
+def test_what_is_known_of_the_photos_that_are_left_is_kept(hurt: Dataset, tmp_path: Path) -> None:
+    records = {photo: {"title": f"Dress {photo}"} for photo in "abcde"}
+    (hurt.root / CATALOG_RECORDS).write_text(json.dumps({"photos": records, "form": {"rows": 5}}))
+    write_remainder(hurt, audit(hurt), tmp_path / "left")
+    assert read(tmp_path / "left" / CATALOG_RECORDS) == {
+        "photos": {photo: records[photo] for photo in "bcd"},
+        "form": {"rows": 5},
+    }
+
+
+def test_a_damaged_record_is_told_before_anything_is_written(hurt: Dataset, tmp_path: Path) -> None:
+    (hurt.root / CATALOG_RECORDS).write_text('{"photos": 3}')
+    with pytest.raises(DatasetError, match=r"catalog\.json is damaged"):
+        write_remainder(hurt, audit(hurt), tmp_path / "left")
+    assert not (tmp_path / "left").exists()
 
 
 def test_it_records_what_is_left_out(hurt: Dataset, tmp_path: Path) -> None:

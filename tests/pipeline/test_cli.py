@@ -114,7 +114,7 @@ def test_a_run_stopped_by_a_signal_ends_with_its_code(monkeypatch: pytest.Monkey
     monkeypatch.setattr("pipeline.train.run", stopped)
     done = runner.invoke(app, ["train"])
     assert done.exit_code == INTERRUPTED
-    assert done.stderr == "error: stopped by SIGINT: go on with --resume\n"
+    assert done.stderr == "error: stopped by SIGINT: go on with --resume, where a run has begun\n"
 
 
 def test_a_demo_that_is_stopped_names_no_option_that_it_lacks(
@@ -126,7 +126,9 @@ def test_a_demo_that_is_stopped_names_no_option_that_it_lacks(
     monkeypatch.setattr("pipeline.demo.run", stopped)
     done = runner.invoke(app, ["demo"])
     assert done.exit_code == 128 + signal.SIGTERM
-    assert done.stderr == "error: stopped by SIGTERM: the same command goes on where it was\n"
+    assert done.stderr == (
+        "error: stopped by SIGTERM: the same command, without --overwrite, goes on where it was\n"
+    )
 
 
 @pytest.mark.slow

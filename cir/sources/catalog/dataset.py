@@ -17,12 +17,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cir.data.pointers import POINTER, Pointer, write_pointer
+from cir.data.records import CATALOG_RECORDS
 from cir.data.remote import RemotePath
 from cir.disk.outputs import folder_made
 from cir.errors import DatasetError, UsageError
 from cir.progress import SILENT, Progress
 from cir.sources.annotations import (
-    CATALOG_RECORDS,
     CategorySplit,
     CategorySplitCount,
     PhotoRecord,

@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 
 from cir.data.dataset import SPLITS
+from cir.data.records import SYNTHETIC_RECORDS
 from cir.disk.outputs import folder_made
 from cir.errors import UsageError
 from cir.machine.parallel import in_order
 from cir.progress import SILENT, Progress
 from cir.sources.annotations import (
-    SYNTHETIC_RECORDS,
     CategorySplit,
     CategorySplitCount,
     PhotoRecord,

@@ -1,0 +1,37 @@
+"""The files of a dataset folder that hold each photo's title and attributes, of whoever made it."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Final
+
+from cir.disk.files import read_json
+from cir.errors import DatasetError
+
+RECORD_KEY: Final = "photos"
+"""Key of the records by photo."""
+CATALOG_RECORDS: Final = "catalog.json"
+SYNTHETIC_RECORDS: Final = "synthetic.json"
+RECORD_FILES: Final = (CATALOG_RECORDS, SYNTHETIC_RECORDS)
+
+
+def records_without(root: Path, absent: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Each file of records that a dataset folder holds, without the records of some photos.
+
+    Args:
+        root: The dataset folder.
+        absent: The ids of those photos.
+
+    Raises:
+        DatasetError: a file is damaged.
+    """
+    files = {name: root / name for name in RECORD_FILES if (root / name).is_file()}
+    return {name: _without(file, absent) for name, file in files.items()}
+
+
+def _without(file: Path, absent: Collection[str]) -> dict[str, Any]:
+    held: dict[str, Any] = read_json(file, DatasetError)
+    try:
+        photos = {photo: row for photo, row in held[RECORD_KEY].items() if photo not in absent}
+    except (AttributeError, KeyError, TypeError) as fault:
+        raise DatasetError(f"{file} is damaged ({fault!r}): make the dataset again") from fault
+    return held | {RECORD_KEY: photos}
