@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from cir.artefacts.manifest import write_manifest
 from cir.artefacts.vectors import VectorTable
-from cir.config import MiningOptions, OnStarved, Sampling
+from cir.config import MiningOptions, OnStarved
 from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.errors import DatasetError, ManifestError, StoreError, UsageError, VectorError
 from cir.mining.manifest import build_gallery, plan_of, usable_queries
-from cir.types import SCOPES, Strategy
+from cir.types import SCOPES, Sampling, Strategy
 from tests.support.mining_worlds import (
     World,
     embeddings_of,

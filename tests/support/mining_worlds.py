@@ -17,11 +17,11 @@ from cir.artefacts.manifest import Manifest
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable
-from cir.config import MiningOptions, Sampling
+from cir.config import MiningOptions
 from cir.data.queries import Query
 from cir.mining.engine import mine
 from cir.mining.manifest import mine_manifest
-from cir.types import Band, Strategy
+from cir.types import Band, Sampling, Strategy
 from tests.support.oracle import Row, brute_force, check_manifest
 
 CPU = torch.device("cpu")

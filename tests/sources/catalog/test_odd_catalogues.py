@@ -22,7 +22,7 @@ from cir.sources.photo_index import PhotoIndex
 from cir.sources.split_names import SPLIT_WORDS, split_named
 from tests.support.photo_folders import photo, write_photos
 
-CASES = Path(os.environ.get("CIR_SHARED", Path(__file__).parents[3] / "shared")) / "cases"
+CASES = Path(os.environ.get("CIR_SHARED", Path(__file__).parents[4] / "shared")) / "cases"
 
 odd = settings(max_examples=40)
 
