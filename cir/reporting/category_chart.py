@@ -9,13 +9,13 @@ from cir.reporting.pages import Chart
 from cir.reporting.svg import C1, C4
 
 _SHOWN: Final = 12
-"""Categories that are drawn: those in which recall changed most."""
+"""Categories that are drawn: those in which recall rose or fell most."""
 
 
 def category_chart(
     before: Mapping[str, float], after: Mapping[str, float], where: str
 ) -> list[Chart]:
-    """R@10 of each category, in percent; nothing where there is one.
+    """R@10 of each category, in percent, gains first and losses last; nothing where there is one.
 
     Args:
         before: Of the plain sum, by category.
@@ -24,7 +24,9 @@ def category_chart(
     """
     if len(after) < 2:
         return []
-    names = sorted(after, key=lambda name: before[name] - after[name])[:_SHOWN]
+    gain = {name: after[name] - before[name] for name in after}
+    moved_most = sorted(gain, key=lambda name: -abs(gain[name]))[:_SHOWN]
+    names = sorted(moved_most, key=lambda name: -gain[name])
     described = "; ".join(f"{name} {before[name]:.1f} to {after[name]:.1f}" for name in names)
     drawing = paired_bars(
         [f"{name} {after[name]:.0f}" for name in names],
