@@ -7,7 +7,9 @@ would fetch or does not need inside HTML (document type, name spaces, metadata) 
 
 import io
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -88,13 +90,24 @@ def drawn(described: str, draw: Draw, size: Size, phone: Size | None = None) -> 
 
 def _drawn(described: str, draw: Draw, size: Size, name: str) -> Markup:
     """One drawing; `name` is its class in the page."""
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": described + name}):
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": described + name}), _without_glyph_warnings():
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         buffer = io.StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     return _inline(buffer.getvalue(), described, name)
+
+
+@contextmanager
+def _without_glyph_warnings() -> Iterator[None]:
+    """Ignores that matplotlib's font lacks a character: the reader's browser has fonts of its own.
+
+    Matplotlib's font only measures how wide a text is; the drawing holds it as text.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from (current )?font", UserWarning)
+        yield
 
 
 def _inline(text: str, described: str, name: str) -> Markup:
