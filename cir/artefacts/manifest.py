@@ -83,6 +83,11 @@ class Manifest:
         """The positions of each query's negatives in the flat fields."""
         return Ragged.of_lengths(self.negative_counts)
 
+    @cached_property
+    def has_one_scope(self) -> bool:
+        """Whether all negatives were drawn from the same part of the gallery."""
+        return bool((self.negative_scopes == self.negative_scopes[:1]).all())
+
     @property
     def negative_starts(self) -> Int64[np.ndarray, " queries"]:
         """The position of each query's first negative in the flat fields."""

@@ -188,5 +188,4 @@ def negative(manifest: Manifest, position: int, row: int, album: Album, mark: st
 
 def scope_of(manifest: Manifest, position: int) -> str:
     """Where a negative was drawn from; empty where all of the manifest were drawn from there."""
-    scopes = manifest.negative_scopes
-    return "" if (scopes == scopes[position]).all() else str(SCOPES[scopes[position]])
+    return "" if manifest.has_one_scope else SCOPES[manifest.negative_scopes[position]]

@@ -7,15 +7,15 @@ of, so that figures of another are never shown as this one's.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import torch
 
 from cir.artefacts.store import Embeddings
-from cir.config import RUN_FILE
+from cir.config import RUN_FILE, choices
 from cir.data.dataset import SPLITS, Dataset
 from cir.disk.files import read_json
-from cir.errors import CirError
+from cir.errors import CirError, DatasetError, UsageError
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import Evaluation, evaluate
 from cir.models.combiner import SumCombiner
@@ -61,15 +61,29 @@ def judged(evaluations: Sequence[Evaluation]) -> list[Judged]:
 
 
 def judgement(values: Mapping[str, Any], query: str | None = None) -> Judgement:
-    """Reads the result of `Evaluation.to_json`."""
+    """Reads the result of `Evaluation.to_json`.
+
+    Raises:
+        KeyError: it lacks something.
+        TypeError: something in it is of another type, or the protocol has a rule that is unknown.
+        UsageError: the protocol's rules are at odds.
+    """
     return Judgement(
         query or values["query"],
-        Protocol(**values["protocol"]),
+        _protocol(values["protocol"]),
         {**values["mean"], "headline": values["headline"]},
         values["chance"],
         values["categories"],
         [*_seen(values.get("trained_on", {})), *values["notes"]],
     )
+
+
+def _protocol(rules: Mapping[str, Any]) -> Protocol:
+    """Reads a protocol's rules; raises TypeError where one of them is unknown."""
+    for name, hint in get_type_hints(Protocol).items():
+        if name in rules and rules[name] not in choices(hint):
+            raise TypeError(f"`{name}` is {rules[name]!r}; expected one of {choices(hint)}")
+    return Protocol(**rules)
 
 
 def _seen(leaks: Mapping[str, int]) -> list[str]:
@@ -86,7 +100,7 @@ def judged_in(
 
     Returns:
         Those of the checkpoint over the store, val before test, and a sentence for each file that
-        is of another.
+        is of another, or that cannot be read or compared.
     """
     found, others = [], []
     for file in sorted(run.glob("*.json")):
@@ -99,18 +113,39 @@ def judged_in(
             continue
         if not _is_evaluation(values):
             continue
+        pair = _beside_plain_sum(file, values, checkpoint_sha256, dataset, store, device)
+        if isinstance(pair, Judged):
+            found.append(pair)
+        else:
+            others.append(pair)
+    return sorted(found, key=lambda pair: SPLITS.index(pair.after.protocol.split)), others
+
+
+def _beside_plain_sum(
+    file: Path,
+    values: Mapping[str, Any],
+    checkpoint_sha256: str,
+    dataset: Dataset,
+    store: Embeddings,
+    device: torch.device,
+) -> Judged | str:
+    """What a file says, beside the plain sum; or a sentence that says why it is left out."""
+    try:
         of_checkpoint = values["checkpoint"]["sha256"] == checkpoint_sha256
         if not (of_checkpoint and values["embeddings"]["sha256"] == store.sha256):
-            others.append(_left_out(file, "checkpoint or store"))
-            continue
+            return _left_out(file, "checkpoint or store")
         after = judgement(values, "trained combiner")
+        sizes = _sizes(after)
+    except (KeyError, TypeError, UsageError):
+        return f"{file.name} is not as this version of cir writes it, so it is passed over."
+    try:
         before = _plain_sum(after.protocol, dataset, store, device)
-        plain = judgement(before.to_json())
-        if _sizes(plain) == _sizes(after):
-            found.append(Judged(plain, after, before.title))
-        else:
-            others.append(_left_out(file, "dataset"))
-    return sorted(found, key=lambda pair: SPLITS.index(pair.after.protocol.split)), others
+    except (DatasetError, UsageError) as fault:
+        return f"{file.name} is passed over, for its queries cannot be judged again: {fault}."
+    plain = judgement(before.to_json())
+    if sizes != _sizes(plain):
+        return _left_out(file, "dataset")
+    return Judged(plain, after, before.title)
 
 
 def _left_out(file: Path, what: str) -> str:

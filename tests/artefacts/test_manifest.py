@@ -304,3 +304,11 @@ def test_a_full_disk_leaves_the_old_manifest(path: Path, monkeypatch: pytest.Mon
 def test_a_folder_is_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="is a folder"):
         read_manifest(tmp_path)
+
+
+def test_whether_all_negatives_are_of_one_scope() -> None:
+    manifest = drawn([2, 3])
+    same, other = np.zeros(5, np.int8), np.array([0, 0, 0, 0, 1], np.int8)
+    assert dataclasses.replace(manifest, negative_scopes=same).has_one_scope
+    assert not dataclasses.replace(manifest, negative_scopes=other).has_one_scope
+    assert drawn([0, 0]).has_one_scope

@@ -1,6 +1,7 @@
 """Evaluations that lie in a run folder: whose they are, and what a reader is told of them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,29 @@ def test_figures_that_training_had_a_part_in_say_so(
     folder = left_in(tmp_path, dataset, store, trained_on=leaks)
     found, _ = judged_in(folder, SHA256, dataset, store, CPU)
     assert "Trained on 7 of the 20 judged queries" in " ".join(judged_tables(found[0])[0].notes)
+
+
+@pytest.mark.parametrize("rules", [{"colour": "any"}, {"gallery": "half"}, {"gallery": "all"}])
+def test_figures_under_unknown_rules_are_named_and_passed_over(
+    tmp_path: Path, dataset: Dataset, store: Embeddings, rules: dict[str, str]
+) -> None:
+    folder = left_in(tmp_path, dataset, store)
+    values = json.loads((folder / "val.json").read_text())
+    values["protocol"] |= rules
+    (folder / "newer.json").write_text(json.dumps(values))
+    found, others = judged_in(folder, SHA256, dataset, store, CPU)
+    assert [pair.name for pair in found] == ["val"]
+    assert others == ["newer.json is not as this version of cir writes it, so it is passed over."]
+
+
+def test_figures_of_a_split_that_is_gone_are_named_and_passed_over(
+    tmp_path: Path, dataset: Dataset, store: Embeddings
+) -> None:
+    root = Path(shutil.copytree(dataset.root, tmp_path / "dataset", symlinks=True))
+    for file in (*root.glob("captions/*.val.json"), *root.glob("image_splits/*.val.json")):
+        file.unlink()
+    found, others = judged_in(left_in(tmp_path, dataset, store), SHA256, Dataset(root), store, CPU)
+    assert found == []
+    (told,) = others
+    assert told.startswith("val.json is passed over, for its queries cannot be judged again: ")
+    assert "has no split 'val'" in told
