@@ -26,12 +26,12 @@ def in_order(
     Args:
         function: A picklable function of a module.
         items: Its inputs, picklable.
-        workers: Processes; 1 computes in this one.
+        workers: Processes; 0 and 1 compute in this one.
 
     Raises:
         CirError: a worker was killed.
     """
-    if workers == 1 or len(items) <= _CHUNK:
+    if workers <= 1 or len(items) <= _CHUNK:
         yield from map(function, items)
         return
     # Forking a process whose libraries hold threads may hang; a spawned one starts clean.
