@@ -166,7 +166,7 @@ class Dataset:
             folder = self.image_folders[0]
             for suffix in IMAGE_SUFFIXES:
                 file = folder / f"{image_id}{suffix}"
-                if file.is_file():
+                if _is_file(file):
                     return file
         return self.image_files.get(image_id)
 
@@ -296,3 +296,11 @@ def hold_out(
             f"to choose the best epoch by: expected both above 0; pass another `dev_fraction`"
         )
     return train, dev
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; a name that the system refuses, as one too long, is none's."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

@@ -48,6 +48,11 @@ def test_images_may_lie_in_a_folder_a_category(tmp_path: Path) -> None:
     assert Dataset(dataset.root).image_path(moved.stem).parent.name == "dress"
 
 
+def test_an_id_that_no_file_name_can_hold_has_no_image(dataset: Dataset) -> None:
+    """Beside one whose name is the longest, 255 bytes with the suffix."""
+    assert [dataset.find_image("x" * size) for size in (251, 252, 5000)] == [None] * 3
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
