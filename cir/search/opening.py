@@ -48,8 +48,8 @@ def find_source(path: Path, dataset: Path | None = None) -> Source | None:
     Args:
         path: A store, or a dataset folder, whose store lies beside it (`shop` and `shop.h5`) or in
             it (`embeddings.h5`).
-        dataset: The dataset folder; found beside the store by default. That of a folder of photos
-            is made again if it is gone.
+        dataset: The dataset folder; found beside the store by default, where a folder of its name
+            is one. That of a folder of photos is made again if it is gone.
 
     Raises:
         UsageError: the folder is `/`, which nothing lies beside; or `dataset` is passed with a
@@ -68,7 +68,8 @@ def find_source(path: Path, dataset: Path | None = None) -> Source | None:
     if path.is_dir():
         return Source(_store_of(path), Dataset(dataset or path))
     beside = path.with_suffix("")
-    if dataset is None and path.suffix == STORE_SUFFIX and beside.is_dir():
+    named = path.suffix == STORE_SUFFIX and beside.is_dir()
+    if dataset is None and named and not is_photo_folder(beside):
         dataset = beside
     return Source(path, None if dataset is None else Dataset(dataset))
 

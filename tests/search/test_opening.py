@@ -50,6 +50,15 @@ def run(tmp_path: Path, shop: Dataset, encoder: Encoder) -> Path:
     return folder
 
 
+def test_a_folder_of_photos_beside_a_store_is_not_taken_for_its_dataset(shop: Dataset) -> None:
+    store = shop.root.with_name("odd.h5")
+    shop.root.with_suffix(".h5").rename(store)
+    write_photos(store.with_suffix(""), ["1.jpg"])
+    source = find_source(store)
+    assert source is not None
+    assert (source.store, source.dataset) == (store, None)
+
+
 def test_a_store_and_its_dataset_folder_find_each_other(shop: Dataset) -> None:
     store = shop.root.with_suffix(".h5")
     for path in (store, shop.root):
