@@ -76,11 +76,12 @@ class Config:
 
     def _other_faults(self, wrong: Collection[str]) -> Iterator[str]:
         """The faults of the values that are of the right type."""
-        stand_in = copy.copy(self)
+        stand_in, hints = copy.copy(self), get_type_hints(type(self))
         for item in dataclasses.fields(self):
             if item.name in wrong:
-                default = Path() if item.default is dataclasses.MISSING else item.default
-                object.__setattr__(stand_in, item.name, default)
+                missing = item.default is dataclasses.MISSING
+                value = _empty(hints[item.name]) if missing else item.default
+                object.__setattr__(stand_in, item.name, value)
         for fault in stand_in.faults():
             if not any(f"`{name}`" in fault for name in wrong):
                 yield fault
@@ -108,7 +109,7 @@ def _read_value(value: Any, hint: Any) -> Any:
     """
     if get_origin(hint) is tuple:
         return _read_texts(value)
-    kinds = [kind for kind in get_args(hint) or (hint,) if kind in _TYPES]
+    kinds = _kinds(hint)
     if not kinds or (value is None and type(None) in get_args(hint)):
         return value  # a choice, which is checked as such
     accepted, words = _TYPES[kinds[0]]
@@ -120,6 +121,17 @@ def _read_value(value: Any, hint: Any) -> Any:
         raise TypeError("a finite number")
     # A whole number stays one where any number is taken: files record it as it was given.
     return value if isinstance(value, int | str) and kinds[0] is not Path else kinds[0](value)
+
+
+def _kinds(hint: Any) -> list[Any]:
+    """The plain types that a field may be of; none of a list or of a choice."""
+    return [kind for kind in get_args(hint) or (hint,) if kind in _TYPES]
+
+
+def _empty(hint: Any) -> Any:
+    """The least value of a field's type: an empty list or text, a path to nowhere, 0."""
+    kinds = _kinds(hint)
+    return () if get_origin(hint) is tuple else kinds[0]() if kinds else choices(hint)[0]
 
 
 _TYPES: Final[dict[Any, tuple[Any, str]]] = {

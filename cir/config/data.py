@@ -224,5 +224,5 @@ class MergeConfig(Config):
         if self.prefixes and len(self.prefixes) != len(self.datasets):
             yield (
                 f"`prefixes` are {len(self.prefixes)}; expected {len(self.datasets)}, one of each "
-                f"dataset"
+                f"of the `datasets`"
             )

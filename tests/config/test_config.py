@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,3 +154,28 @@ def test_a_configuration_is_json() -> None:
 def test_a_value_of_any_kind_is_one_fault(field: str, value: object, expected: str) -> None:
     with pytest.raises(ConfigError, match=f"`{field}` is .*{expected}"):
         config.MineConfig(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_a_value_of_another_type_is_told_in_whichever_field(kind: type[config.Config]) -> None:
+    sound = {item.name: _sound(item) for item in dataclasses.fields(kind) if _is_required(item)}
+    for item in dataclasses.fields(kind):
+        with pytest.raises(ConfigError) as raised:
+            kind(**{**sound, item.name: object()})
+        assert raised.value.faults[0].startswith(f"`{item.name}` is <object object at ")
+
+
+def _is_required(item: dataclasses.Field[Any]) -> bool:
+    return item.default is dataclasses.MISSING
+
+
+def _sound(item: dataclasses.Field[Any]) -> Any:
+    """A value that a required field may have."""
+    values = {"datasets": ("a", "b"), "to": "milvus://localhost:1/photos", "pairs": "a.jsonl"}
+    return values.get(item.name, "out.jsonl" if item.metadata["writes"] == "pairs" else "a")
+
+
+def test_a_text_in_a_lists_place_says_nothing_of_the_other_fields() -> None:
+    with pytest.raises(ConfigError) as raised:
+        config.MergeConfig(datasets="a", out="x", prefixes=("b-",))  # type: ignore[arg-type]
+    assert raised.value.faults == ("`datasets` is 'a'; expected a list of texts",)
