@@ -38,7 +38,7 @@ class FileRows:
         Raises:
             StoreError: the file was cut off meanwhile.
         """
-        wanted = np.arange(len(self))[rows] if isinstance(rows, slice) else rows
+        wanted = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows
         found = np.empty((len(wanted), self.shape[1]), "<f4")
         for first, last in _runs(wanted):
             self._read(found[first:last], int(wanted[first]))

@@ -34,11 +34,16 @@ def diverse_pairs(
     as_reference, as_target = Counter[int](), Counter[int]()
     taken: dict[tuple[int, int], int] = {}
     for uses in range(1, most_uses + 1):
+        before = len(taken)
         for place in order:
+            if len(taken) >= count:
+                break
             pair = int(references[place]), int(targets[place])
             fresh = as_reference[pair[0]] < uses and as_target[pair[1]] < uses
-            if fresh and pair not in taken and len(taken) < count:
+            if fresh and pair not in taken:
                 taken[pair] = place
                 as_reference[pair[0]] += 1
                 as_target[pair[1]] += 1
+        if len(taken) == before:  # then no later round finds another
+            break
     return np.array(list(taken.values()), dtype=np.int64)

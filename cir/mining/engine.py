@@ -70,7 +70,8 @@ def mine(
             or the CPU; `auto` is CUDA where there is one, and Apple's MPS, which has no float64, is
             the CPU.
         block_size: Queries compared with a tile of the gallery at once, by each thread.
-        tile_size: Gallery rows in a tile; by default as many as suit the device.
+        tile_size: Gallery rows in a tile; by default as many as suit the device. On the CPU 32,767
+            is the most, and more is taken as that.
         threads: How many threads scan on the CPU; by default one a usable core.
         arithmetic: Number format of the sketch on the CPU, the cheap products that rule most
             candidates out: torch.int16, torch.bfloat16, torch.float32, or by default the fastest

@@ -129,11 +129,13 @@ class Plan:
 
         Systematic sampling (Madow, 1949): the cumulated shares of `num_negatives` are shifted by an
         offset in [0, 1) and rounded down. The offsets of successive queries are multiples of the
-        golden ratio, which spread so evenly that the shares hold over any run of queries.
+        golden ratio, which spread so evenly that the shares hold over any run of queries. The last
+        draw that has a share takes what the sum of the shares lacks of 1, or gives what it exceeds.
         """
         offsets = np.modf(queries * _GOLDEN + np.random.default_rng(self.seed).random())[0]
-        bounds = np.cumsum([0.0, *(draw.share for draw in self.draws)]) * self.num_negatives
-        bounds[-1] = self.num_negatives
+        shares = np.minimum(np.cumsum([0.0, *(draw.share for draw in self.draws)]), 1)
+        shares[shares == shares[-1]] = 1
+        bounds = shares * self.num_negatives
         return np.diff(np.floor(bounds + offsets[:, None]).astype(np.int64), axis=1)
 
 
@@ -142,8 +144,9 @@ def draws_of(strategy: Strategy, shares: Sequence[Draw]) -> tuple[Draw, ...]:
 
     Args:
         strategy: Which candidates are to be negatives.
-        shares: The draws of `category-aware`, in the order they are served.
+        shares: The draws of `category-aware`, in the order they are served; those whose share is 0
+            are left out, so that their bands are not counted.
     """
     if strategy == "category-aware":
-        return tuple(shares)
+        return tuple(draw for draw in shares if draw.share > 0)
     return (Draw("any", 1.0, _BANDS[strategy]),)

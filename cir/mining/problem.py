@@ -32,8 +32,9 @@ class Problem:
     """All of it, or a shard where several processes hold one each. Unit vectors in a file may be
     mapped into memory, `np.load(path, mmap_mode="r")`: they are read a few thousand at a time."""
     exclusions: Ragged
-    """For each query, the rows of `gallery` that may not become its negatives; in a shard, too,
-    they are counted from 0."""
+    """For each query, the rows of `gallery` that may not become its negatives, ascending and each
+    once, as `cir.mining.exclusions.excluded.exclusions_of` orders them; in a shard, too, they are
+    counted from 0."""
     categories: Int64[np.ndarray, " queries"] | None = None
     """The row of `members` for each query's category; needed for scopes other than `any`."""
     members: Bool[np.ndarray, "categories gallery"] | None = None
@@ -72,6 +73,17 @@ class Problem:
             wrong = rows[(rows < 0) | (rows >= gallery)][0]
             raise UsageError(
                 f"`exclusions` name row {wrong}; expected rows of a gallery of {gallery}"
+            )
+        self._require_ascending()
+
+    def _require_ascending(self) -> None:
+        """The scan meets exclusions row by row: one that stands out of order would be missed."""
+        owners, rows = self.exclusions.pairs()
+        falls = np.flatnonzero((owners[1:] == owners[:-1]) & (rows[1:] <= rows[:-1]))
+        if falls.size:
+            raise UsageError(
+                f"`exclusions` of query {owners[falls[0]]} name row {rows[falls[0] + 1]} behind row "
+                f"{rows[falls[0]]}; expected ascending rows, each once: pass `exclusions_of(rows)`"
             )
 
     def _require_categories(self) -> None:

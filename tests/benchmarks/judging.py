@@ -115,9 +115,9 @@ def expected(truth: Truth, options: MiningOptions, quota: Int64[np.ndarray, " dr
 
 
 def draws_of(options: MiningOptions) -> list[tuple[str, str]]:
-    """(scope, kind) of each draw."""
+    """(scope, kind) of each draw that has a share."""
     if options.strategy == "category-aware":
-        return [(scope, kind) for scope, _, kind in scope_shares(options)]
+        return [(scope, kind) for scope, share, kind in scope_shares(options) if share]
     return [("any", "any" if options.strategy == "random" else options.strategy)]
 
 

@@ -1,5 +1,7 @@
 """The greedy choice of pairs, held against its definition."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -55,3 +57,24 @@ def test_a_second_pair_of_a_reference_comes_after_the_first_of_every_other() -> 
     references, targets = np.array([0, 0, 1]), np.array([10, 11, 12])
     chosen = diverse_pairs(references, targets, np.array([0.0, 0.1, 0.9]), count=3, most_uses=2)
     assert chosen.tolist() == [0, 2, 1]
+
+
+class Counted(np.ndarray):
+    """An array that counts how often one of its items is read."""
+
+    reads = 0
+
+    def __getitem__(self, place: Any) -> Any:
+        Counted.reads += 1
+        return super().__getitem__(place)
+
+
+@pytest.mark.parametrize(("count", "reads"), [(3, 3), (100, 100)])
+def test_no_pair_is_looked_at_once_there_is_nothing_to_take(count: int, reads: int) -> None:
+    references = np.arange(50).view(Counted)
+    Counted.reads = 0
+    chosen = diverse_pairs(
+        references, np.arange(50), np.arange(50.0), count=count, most_uses=1_000_000
+    )
+    assert len(chosen) == min(count, 50)
+    assert Counted.reads == reads

@@ -62,6 +62,27 @@ def test_ranks_matter_only_where_a_window_is_asked(filters: dict[str, Any], wind
     assert plan(**filters).windowed is windowed
 
 
+@pytest.mark.parametrize("excess", [1e-6, -1e-6, 1e-9, -1e-9])
+@pytest.mark.parametrize("last", [0.0, 4e-7])
+def test_quotas_add_up_where_the_shares_nearly_do(excess: float, last: float) -> None:
+    """With so many negatives a millionth of them is a negative in every tenth query."""
+    near = (
+        Draw("same-category", 0.6, "hard"),
+        Draw("other-category", 0.4 - last + 0.99 * excess, "any"),
+        Draw("any", last, "any"),
+    )
+    asked = plan(draws=near, num_negatives=100_000)
+    quota = asked.quota(np.arange(500))
+    assert (quota >= 0).all()
+    assert (quota.sum(axis=1) == 100_000).all()
+    assert (quota[:, [draw.share > 0 for draw in near]].sum(axis=1) == 100_000).all()
+
+
+def test_a_category_aware_strategy_leaves_out_the_draws_without_a_share() -> None:
+    idle = (SHARES[0], Draw("other-category", 0.0, "any"), Draw("any", 0.3, "any"))
+    assert draws_of("category-aware", idle) == (idle[0], idle[2])
+
+
 def test_a_strategy_is_its_draws() -> None:
     assert draws_of("category-aware", SHARES) == SHARES
     assert draws_of("random", SHARES) == (Draw("any", 1.0, "any"),)

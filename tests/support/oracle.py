@@ -299,13 +299,14 @@ def _check_row(
 
 
 def _draws(options: MiningOptions) -> list[tuple[str, str]]:
-    """(scope, kind) of each draw."""
+    """(scope, kind) of each draw that has a share."""
     if options.strategy == "category-aware":
-        return [
-            ("same-category", options.same_kind),
-            ("other-category", options.other_kind),
-            ("any", options.any_kind),
+        draws = [
+            ("same-category", options.same_kind, options.same_share),
+            ("other-category", options.other_kind, options.other_share),
+            ("any", options.any_kind, options.any_share),
         ]
+        return [(scope, kind) for scope, kind, share in draws if share]
     return [("any", "any" if options.strategy == "random" else options.strategy)]
 
 

@@ -10,7 +10,7 @@ from cir.mining.device.chance import gumbel, hash_codes, hashes
 from cir.mining.device.exact import paired_distances
 from cir.mining.device.pools import Pools
 from cir.mining.device.uploads import Question, Tile
-from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX
+from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, require_known
 
 
 class Pairs(NamedTuple):
@@ -105,6 +105,7 @@ def _keys(
 ) -> Float64[Tensor, " pairs"]:
     """What a pool orders by (`cir.mining.scan.sampling_keys`)."""
     nearness, sampling = distances.double(), question.sampling
+    require_known(sampling.priorities, NEAREST, UNIFORM, SOFTMAX)
     if set(sampling.priorities) == {NEAREST}:
         return nearness
     words = (table[pairs.queries, pool] for table in (question.first_words, question.second_words))

@@ -14,7 +14,7 @@ from torch import Tensor
 from cir.mining.device.chance import CODE_OFFSET, LARGEST_CODE, hash_codes, hashes, nearly_gumbel
 from cir.mining.device.pools import Pools
 from cir.mining.device.uploads import Question, Tile
-from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM
+from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, require_known
 
 Distances = Float32[Tensor, "queries rows"]
 Scores = Float32[Tensor, "queries #rows"] | Int32[Tensor, "queries #rows"]
@@ -121,6 +121,7 @@ def _needed(question: Question, pools: Pools, pool: int) -> Bool[Tensor, " queri
 def _scores(distances: Distances, question: Question, tile: Tile, pool: int) -> Scores:
     """What nearly orders the candidates of a pool, the least first."""
     priority = question.sampling.priorities[pool]
+    require_known([priority], NEAREST, UNIFORM, SOFTMAX)
     if priority == NEAREST:
         return distances
     first, second = question.first_words[:, pool, None], question.second_words[:, pool, None]
@@ -141,6 +142,7 @@ def _worst_kept(pools: Pools, pool: int, dtype: torch.dtype) -> Scores:
 def _slack(question: Question, pool: int) -> float:
     """Twice what the scores of a pool may be off, and more."""
     sampling = question.sampling
+    require_known([sampling.priorities[pool]], NEAREST, UNIFORM, SOFTMAX)
     if sampling.priorities[pool] == UNIFORM:
         return 0
     if sampling.priorities[pool] == NEAREST:

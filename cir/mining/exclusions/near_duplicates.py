@@ -18,7 +18,7 @@ from cir.mining.numerics.bytemask import list_marked, unmarked
 from cir.mining.numerics.codes import BITS, code_of, order_codes
 from cir.mining.numerics.cosine import paired_cosines
 from cir.mining.numerics.jit import compiled
-from cir.mining.numerics.ordering import count_above
+from cir.mining.numerics.ordering import MOST_COUNTED, count_above
 from cir.mining.numerics.threads import scanning_threads
 from cir.mining.sketch.product import Sketch, Sketched, fastest_dtype
 
@@ -45,7 +45,8 @@ def near_duplicates(
         gallery: Unit vectors.
         threshold: The least cosine of near-duplicates, compared in float32.
         device: Where they are compared.
-        tile_size: Gallery rows that each thread compares at once, on the CPU.
+        tile_size: Gallery rows that each thread compares at once, on the CPU; `MOST_COUNTED` is
+            the most.
         block_size: Rows of `vectors` that are compared with them at once, on the CPU.
 
     Returns:
@@ -56,6 +57,7 @@ def near_duplicates(
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     limit, device = np.float32(threshold), mining_device(device)
     if device.type == "cpu":
+        tile_size = min(tile_size, MOST_COUNTED)
         rows, columns = _pairs_on_cpu(vectors, gallery, limit, tile_size, block_size)
     else:
         rows, columns = near_pairs(vectors, gallery, limit, device)

@@ -14,6 +14,8 @@ from numba.misc.appdirs import AppDirs
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _MINING: Final = Path(__file__).parent.parent
+_WORDS: Final = _MINING.parent / "types.py"
+"""Compiled functions hold codes of these words as constants."""
 _SETTINGS: Any = numba.config
 
 
@@ -33,12 +35,13 @@ def compiled_loosely(function: Function) -> Function:
     return _compiled(function, fastmath=True)
 
 
-def sources_digest(folder: Path) -> str:
-    """A digest of every Python source below a folder, at any depth."""
+def sources_digest(folder: Path, *others: Path) -> str:
+    """A digest of every Python source below a folder, at any depth, and of other sources."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
+    named = [(path.relative_to(folder).as_posix(), path) for path in sorted(folder.rglob("*.py"))]
+    for name, path in [*named, *((f"/{other.name}", other) for other in others)]:
         source = path.read_bytes()
-        digest.update(f"{path.relative_to(folder).as_posix()} {len(source)}\n".encode() + source)
+        digest.update(f"{name} {len(source)}\n".encode() + source)
     return digest.hexdigest()[:16]
 
 
@@ -56,9 +59,9 @@ def _cache_folders() -> Iterable[Path]:
     """Where machine code may be kept: where the user says, beside the sources, in the user's cache.
 
     A function's own source does not show that another one which it calls was changed. So the name
-    of each folder holds a digest of all sources of mining.
+    of each folder holds a digest of all sources of mining, and of the words that they use.
     """
-    folder = f"cir-mining-{sources_digest(_MINING)}"
+    folder = f"cir-mining-{sources_digest(_MINING, _WORDS)}"
     if _SETTINGS.CACHE_DIR:
         yield Path(_SETTINGS.CACHE_DIR) / folder
     yield _MINING / "__pycache__" / folder

@@ -13,10 +13,13 @@ the scan meets candidates nor on where each of them is stored.
 
 To add a way of sampling, name it in `cir.types.Sampling`, let `cir.mining.selection` choose it for
 a plan, and compute its key in `cir.mining.scan.topk_pools`, with a bound of it that needs no exact
-similarity.
+similarity. For a GPU, compute the same key in `cir.mining.device.pairs` (`_keys`), and in
+`cir.mining.device.selection` a score that orders nearly as the key does (`_scores`), with how far
+it may be off (`_slack`); each of these refuses a way that it does not name.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Final, no_type_check
 
 import numpy as np
@@ -31,6 +34,17 @@ SOFTMAX: Final = 2
 
 _LN2: Final = math.log(2)
 _WEYL: Final = np.uint64(0x9E3779B97F4A7C15)
+
+
+def require_known(priorities: Iterable[int], *known: int) -> None:
+    """Requires that whoever orders candidates knows each way that is asked for.
+
+    Raises:
+        NotImplementedError: one is of another way of sampling, whose keys are not made here.
+    """
+    other = set(priorities).difference(known)
+    if other:
+        raise NotImplementedError(f"priority {min(other)} is not among {', '.join(map(str, known))}")
 
 
 def hash_keys(

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from cir.mining.numerics.cosine import product_error
+from cir.mining.numerics.ordering import MOST_COUNTED
 from cir.mining.numerics.threads import scanning_threads
 from cir.mining.scan.kernel import Tile, scan_tile
 from cir.mining.scan.request import ScanRequest
@@ -49,7 +50,7 @@ def stream(
         block_size: Queries to a block.
         progress: Shows gallery images per second.
         label: The name of the scan in `progress`.
-        tile_size: Gallery rows to a tile.
+        tile_size: Gallery rows to a tile, of which `MOST_COUNTED` is the most.
         threads: How many threads scan; by default one a usable core.
 
     Returns:
@@ -57,6 +58,7 @@ def stream(
     """
     if not len(request) or not len(request.gallery):
         return empty_result(request)
+    tile_size = min(tile_size, MOST_COUNTED)
     with (
         progress.task(label, len(request.gallery), "images") as task,
         scanning_threads(threads) as executor,

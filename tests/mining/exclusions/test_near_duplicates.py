@@ -55,3 +55,11 @@ def test_pairs_are_in_order_however_the_work_is_cut(tile_size: int, block_size: 
     )
     expected = sorted(brute_force(gallery[:60], gallery, 0.999))
     assert list(zip(*(rows.tolist() for rows in found), strict=True)) == expected
+
+
+@pytest.mark.slow
+def test_a_tile_may_be_wider_than_its_counts_are() -> None:
+    gallery = np.repeat(normalised(np.ones((1, 4)), "gallery"), 40_000, axis=0)
+    rows, columns = near_duplicates(gallery[:2], gallery, 0.9, tile_size=40_000)
+    assert rows.tolist() == [0] * 40_000 + [1] * 40_000
+    assert columns.tolist() == [*range(40_000)] * 2

@@ -78,6 +78,15 @@ def test_a_change_in_any_source_of_mining_gives_another_digest(
     assert sources_digest(mining) != before
 
 
+def test_a_change_of_the_words_gives_another_digest(tmp_path: Path) -> None:
+    mining, words = tmp_path / "mining", tmp_path / "types.py"
+    mining.mkdir()
+    words.write_text("before", encoding="utf-8")
+    before = sources_digest(mining, words)
+    words.write_text("behind", encoding="utf-8")
+    assert sources_digest(mining, words) != before
+
+
 def test_a_source_that_moves_gives_another_digest(tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text("same", encoding="utf-8")
     before = sources_digest(tmp_path)
@@ -86,7 +95,8 @@ def test_a_source_that_moves_gives_another_digest(tmp_path: Path) -> None:
 
 
 def test_the_cache_is_of_these_sources() -> None:
-    digest = sources_digest(Path(jit.__file__).parents[1])
+    mining = Path(jit.__file__).parents[1]
+    digest = sources_digest(mining, mining.parent / "types.py")
     assert f"cir-mining-{digest}" in Path(cosine.stats.cache_path).parts  # type: ignore[attr-defined]
 
 
