@@ -21,7 +21,7 @@ from cir.data.dataset import Dataset
 from cir.data.pairs import ProposedPair
 from cir.data.queries import Query
 from cir.encoding.tuned import as_tuned, require_images_of
-from cir.errors import CheckpointError, ManifestError
+from cir.errors import CheckpointError, DatasetError, ManifestError
 from cir.machine.processes import ALONE, Processes
 from cir.machine.runtime import pick_device
 from cir.mining.advice import advise
@@ -106,6 +106,11 @@ def _open(config: MineConfig, processes: Processes) -> _Inputs:
     )
     composer = _composer(config, embeddings)
     queries, left_out = usable_queries(every, embeddings)
+    if not queries:
+        raise DatasetError(
+            f"{config.dataset} has no query of split {config.split} whose photos were embedded: "
+            f"{left_out:,} were left out; pass another --split, or embed its photos"
+        )
     texts = [joined(query.captions) for query in queries]
     if config.split == SPLIT:  # training on the manifest will want them all of this store
         embeddings.captions.rows([text for q in queries for text in variants(q.captions)])

@@ -72,11 +72,16 @@ def seal(file: BufferedIOBase) -> None:
     file.seek(0)
 
 
-def verified(file: BufferedIOBase) -> Digest:
+def verified(file: BufferedIOBase, *, edited_ok: bool = False) -> Digest:
     """Hashes an open file from its start and compares the checksum that it carries.
 
     Reading goes on in the same open file, which is at its start again, so that the digest is that
     of the bytes read, whatever is put in the file's place meanwhile.
+
+    Args:
+        file: The file.
+        edited_ok: Whether a checksum that does not agree counts as none: another program wrote the
+            file, and took the checksum along.
 
     Raises:
         ChecksumError: it carries a checksum that does not agree.
@@ -84,12 +89,15 @@ def verified(file: BufferedIOBase) -> Digest:
     """
     place = _place_of_digits(file)
     sha256, expected = _hashed(file, place)
+    sealed = place is not None
     if place is not None:
         file.seek(place)
-        if file.read(len(_ZEROS)) != expected.encode("ascii"):
+        agrees = file.read(len(_ZEROS)) == expected.encode("ascii")
+        if not agrees and not edited_ok:
             raise ChecksumError
+        sealed = agrees
     file.seek(0)
-    return Digest(sha256, sealed=place is not None)
+    return Digest(sha256, sealed=sealed)
 
 
 def _place_of_digits(file: BufferedIOBase) -> int | None:

@@ -57,14 +57,19 @@ class MappedVectors:
     def _rows_of(self, key: Key) -> Any:
         if isinstance(key, str):
             return int(self._table.rows([key])[0])
-        if isinstance(key, int | np.integer | slice):
+        if isinstance(key, slice) or _is_row(key):
             return key
-        several = list(key)
+        several = [key] if isinstance(key, int | np.bool_) else list(key)
         if all(isinstance(each, str) for each in several):
             return self._table.rows([str(each) for each in several])
-        if all(isinstance(each, int | np.integer) for each in several):
+        if all(map(_is_row, several)):
             return np.array(several, np.int64)
         raise UsageError(f"`key` is {several[:3]!r}; expected keys or rows, and not both")
+
+
+def _is_row(key: object) -> bool:
+    """Whether a key is a number of a row; True and False are none."""
+    return isinstance(key, int | np.integer) and not isinstance(key, bool)
 
 
 class EmbeddingStore:

@@ -105,7 +105,7 @@ def _json_lines(path: Path) -> tuple[_Rows, dict[str, Any], str]:
 
 def _parquet(path: Path) -> tuple[_Rows, dict[str, Any], str]:
     try:
-        with verified_parquet(path) as (file, digest):
+        with verified_parquet(path, edited_ok=True) as (file, digest):
             names = file.schema_arrow.names
             held = file.read([name for name in _COLUMNS if name in names]).to_pylist()
             metadata = json.loads((file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))

@@ -46,8 +46,14 @@ def write_parquet(table: pa.Table, path: Path, *, key: bytes, metadata: Mapping[
 
 
 @contextmanager
-def verified_parquet(path: Path) -> Iterator[tuple[pq.ParquetFile, Digest]]:
+def verified_parquet(
+    path: Path, *, edited_ok: bool = False
+) -> Iterator[tuple[pq.ParquetFile, Digest]]:
     """One open file, and the digest of its bytes, which are those that are read.
+
+    Args:
+        path: The file.
+        edited_ok: Whether people write into it by other programs, which take the checksum along.
 
     Raises:
         ChecksumError: it carries a checksum that does not agree.
@@ -55,6 +61,6 @@ def verified_parquet(path: Path) -> Iterator[tuple[pq.ParquetFile, Digest]]:
         OSError: the system refuses it.
     """
     with opened(path) as file:
-        digest = verified(file)
+        digest = verified(file, edited_ok=edited_ok)
         with pq.ParquetFile(file, page_checksum_verification=True) as table:
             yield table, digest

@@ -191,7 +191,10 @@ def map_embeddings(path: Path | str, *, verify: bool = True) -> Embeddings:
     """
     path = Path(path)
     with _opened(path, verify=verify) as (file, digest, opened):
-        return _as_arrays(_read(file, path, digest.sha256, partial(_mapped, opened)))
+        stored = _read(file, path, digest.sha256, partial(_mapped, opened))
+        if verify:
+            _require_sound(file, stored, digest)
+    return _as_arrays(stored)
 
 
 def open_embeddings(path: Path) -> StoredEmbeddings:

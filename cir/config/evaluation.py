@@ -42,6 +42,8 @@ class InspectConfig(Config):
     def faults(self) -> Iterator[str]:
         yield from super().faults()
         yield from outside(self, 10, 2000, "rows")
+        if self.html is None:
+            yield from unused(self, "of the page, and `html` names none", "rows")
 
 
 @dataclass(frozen=True, kw_only=True)

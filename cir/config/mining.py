@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cir.config.base import Config, option
-from cir.config.faults import below, not_positive, outside, wrong_suffix
+from cir.config.faults import below, not_positive, outside, unused, wrong_suffix
 from cir.config.values import (
     APPROXIMATE_INDEXES,
     DATASET,
@@ -173,6 +173,10 @@ class MineConfig(_MiningRules):
         if (self.query == "combiner") != (self.checkpoint is not None):
             yield "`query='combiner'` and `checkpoint` go together: pass both or neither"
         yield from self._faults_of_proposals()
+        if self.index == "flat":
+            yield from unused(self, "of an index, and `index='flat'` is none", "candidates")
+        if self.advise and self.index in APPROXIMATE_INDEXES:
+            yield f"`advise` mines exactly: leave out `index={self.index!r}`"
 
     def _faults_of_proposals(self) -> Iterator[str]:
         yield from below(self, 1, "propose_count", "propose_uses")

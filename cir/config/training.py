@@ -167,10 +167,7 @@ class TrainConfig(Config):
 
     def faults(self) -> Iterator[str]:
         yield from super().faults()
-        yield from below(self, 1, "log_every")
-        yield from empty(self, "tracker")
-        if "none" in self.tracker and len(set(self.tracker)) > 1:
-            yield "`tracker='none'` excludes the others"
+        yield from self._tracker_faults()
         yield from below(self, 1, "epochs", "patience", "hidden", "projection")
         yield from below(self, 1, "online_top_k", "row_negatives")
         yield from below(self, 2, "batch_size")
@@ -239,6 +236,14 @@ class TrainConfig(Config):
             return self.clip_learning_rate
         return _TOWER_RATES.get(model, _TOWER_RATE)
 
+    def _tracker_faults(self) -> Iterator[str]:
+        yield from below(self, 1, "log_every")
+        yield from empty(self, "tracker")
+        if self.tracker == ("none",):
+            yield from unused(self, "of trackers, and `tracker` is none", "log_every")
+        if "none" in self.tracker and len(set(self.tracker)) > 1:
+            yield "`tracker='none'` excludes the others"
+
     def _loss_faults(self) -> Iterator[str]:
         yield from outside(self, -1, 1, "guide_threshold")
         if "contrastive" not in self.loss:
@@ -248,7 +253,7 @@ class TrainConfig(Config):
             yield from unused(self, lacks, *of_contrast, *of_candidates)
         if "triplet" not in self.loss:
             lacks = "of the triplet loss, which `loss` lacks"
-            yield from unused(self, lacks, "triplet_form", "triplet_reduction")
+            yield from unused(self, lacks, "margin", "triplet_form", "triplet_reduction")
             if "mined" not in self.contrast:
                 idle = "of negatives, which neither `loss` nor `contrast` uses"
                 yield from unused(self, idle, "online_top_k", "row_negatives")

@@ -18,6 +18,7 @@ from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
 from cir.data.queries import Query
+from cir.errors import ConfigError
 from cir.mining.exclusions.near_duplicates import near_duplicates
 from cir.mining.manifest import PreparedMining, mine_manifest, prepare_mining
 from cir.progress import SILENT, Progress
@@ -120,7 +121,8 @@ def advise(
     usual = mined(WAYS[TOP], queries)
     shown, others = hide_targets(queries)
     hiding = sum(map(bool, others.values()))
-    tried = {**WAYS, **{name: {**WAYS[TOP], **changes} for name, changes in FILTERS.items()}}
+    filters = {name: changes for name, changes in FILTERS.items() if _fits(options, changes)}
+    tried = {**WAYS, **{name: {**WAYS[TOP], **changes} for name, changes in filters.items()}}
     hidden = {}
     if hiding >= FEWEST_HIDDEN:
         # Exclusions are the same for every way but the filter by the target's similarity.
@@ -138,6 +140,15 @@ def advise(
         hiding=hiding,
         hidden=hidden,
     )
+
+
+def _fits(options: MiningOptions, changes: Mapping[str, Any]) -> bool:
+    """Whether a filter may stand beside what the options ask for."""
+    try:
+        dataclasses.replace(options, **changes)
+    except ConfigError:
+        return False
+    return True
 
 
 def hide_targets(queries: Sequence[Query]) -> tuple[list[Query], dict[str, set[str]]]:

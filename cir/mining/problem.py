@@ -82,8 +82,9 @@ class Problem:
         falls = np.flatnonzero((owners[1:] == owners[:-1]) & (rows[1:] <= rows[:-1]))
         if falls.size:
             raise UsageError(
-                f"`exclusions` of query {owners[falls[0]]} name row {rows[falls[0] + 1]} behind row "
-                f"{rows[falls[0]]}; expected ascending rows, each once: pass `exclusions_of(rows)`"
+                f"`exclusions` of query {owners[falls[0]]} name row {rows[falls[0] + 1]} behind "
+                f"row {rows[falls[0]]}; expected ascending rows, each once: pass "
+                f"`exclusions_of(rows)`"
             )
 
     def _require_categories(self) -> None:

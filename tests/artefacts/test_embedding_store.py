@@ -62,6 +62,9 @@ def test_what_is_not_there_is_one_line(store, tmp_path: Path) -> None:
         store[10**6]
     with pytest.raises(UsageError, match="keys or rows, and not both"):
         store[["a", 1]]
+    for key in (True, [True, False]):
+        with pytest.raises(UsageError, match="expected keys or rows"):
+            store[key]
     with pytest.raises(StoreError, match="no embedding store"):
         cir.EmbeddingStore(tmp_path / "e.h5")
 

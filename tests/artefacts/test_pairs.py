@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cir.artefacts.pairs import read_pairs, write_pairs
@@ -55,6 +57,19 @@ def test_pandas_reads_them_and_gives_them_back(tmp_path: Path) -> None:
     frame["captions"] = [["is red", "is longer"]]
     frame.assign(note="mine").to_parquet(path)
     assert read_pairs(path).pairs == (replace(MINED, captions=("is red", "is longer")),)
+
+
+def test_a_table_of_pyarrow_takes_the_checksum_along_and_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.parquet"
+    write_pairs([MINED], path, {"seed": 3})
+    table = pq.read_table(path)
+    texts = pa.array([["is red"]], table.schema.field("captions").type)
+    column = table.schema.get_field_index("captions")
+    pq.write_table(table.set_column(column, "captions", texts), path)
+    held = read_pairs(path)
+    assert held.pairs == (replace(MINED, captions=("is red",)),)
+    assert held.metadata == {"seed": 3}
+    assert held.sha256 == sha256_of(path)
 
 
 def test_pandas_may_have_made_ranks_fractions(tmp_path: Path) -> None:

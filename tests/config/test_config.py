@@ -37,6 +37,11 @@ def test_all_faults_are_named_at_once() -> None:
         (config.MiningOptions, {"range_min": 9, "range_max": 9}, "more than `range_min`, 9"),
         (config.MiningOptions, {"temperature": 0.0}, "`temperature` is 0.0; expected more than 0"),
         (config.MiningOptions, {"temperature": float("nan")}, "`temperature` is nan; expected"),
+        (config.MineConfig, {"index": "flat", "candidates": 7}, "`candidates` is of an index"),
+        (config.MineConfig, {"advise": True, "index": "hnsw"}, "`advise` mines exactly"),
+        (config.TrainConfig, {"loss": "contrastive", "margin": 0.9}, "`margin` is of the triplet"),
+        (config.TrainConfig, {"tracker": ("none",), "log_every": 3}, "`log_every` is of trackers"),
+        (config.InspectConfig, {"manifest": Path("m"), "rows": 50}, "`rows` is of the page"),
         (config.TrainConfig, {"resume": True, "overwrite": True}, "exclude each other"),
         (config.TrainConfig, {"combiner": "sum", "tune": "none"}, "nothing to train"),
         (

@@ -67,6 +67,12 @@ def test_hidden_targets_are_counted_as_by_hand(world: World) -> None:
 
 
 @pytest.mark.slow
+def test_a_filter_that_conflicts_with_what_is_asked_for_is_not_tried(world: World) -> None:
+    found = advised(world, MiningOptions(margin=0.5, range_max=8, duplicate_threshold=1.01))
+    assert set(found.hidden) == {*WAYS, *FILTERS} - {"range_min=10"}
+
+
+@pytest.mark.slow
 def test_ranks_and_look_alikes_are_counted_as_by_hand(world: World) -> None:
     found = advised(world, MiningOptions(margin=0.5))
     mined = world.mine(MiningOptions(margin=0.5))

@@ -30,6 +30,6 @@ def test_a_long_gallery_is_checked_by_a_sample() -> None:
 
 @pytest.mark.parametrize("wrong", [[2, 1], [1, 1]])
 def test_exclusions_are_ascending_and_each_once(wrong: list[int]) -> None:
-    with pytest.raises(UsageError, match="of query 2 name row 1 behind row .* ascending rows"):
+    with pytest.raises(UsageError, match=r"of query 2 name row 1 behind row .* ascending rows"):
         Problem(unit(4), unit(4), unit(9), Ragged.of_lists([[5, 8], [], wrong, [0]]))
     Problem(unit(4), unit(4), unit(9), Ragged.of_lists([[5, 8], [], [1, 2], [0]]))

@@ -21,7 +21,7 @@ def before(distance, row, other_distance, other_row):
 @compiled
 @no_type_check
 def count_above(codes, bound, inclusive):
-    """How many codes are above `bound`, or where `inclusive` equal to it; at most `MOST_COUNTED`."""
+    """How many codes are above `bound`, or where `inclusive` equal to it, of `MOST_COUNTED`."""
     # A count as narrow as the codes lets vector instructions count more of them at once.
     count = codes.dtype.type(0)
     for position in range(codes.shape[0]):

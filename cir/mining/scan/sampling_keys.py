@@ -44,7 +44,8 @@ def require_known(priorities: Iterable[int], *known: int) -> None:
     """
     other = set(priorities).difference(known)
     if other:
-        raise NotImplementedError(f"priority {min(other)} is not among {', '.join(map(str, known))}")
+        ours = ", ".join(map(str, known))
+        raise NotImplementedError(f"priority {min(other)} is not among {ours}")
 
 
 def hash_keys(
