@@ -4,7 +4,6 @@ The new queries stand behind the others in `captions/cap.<category>.train.json`,
 the others stay. `added.json` says where they came from, and what was left out.
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from cir.disk.files import read_json, write_json
 from cir.disk.outputs import folder_made
 from cir.errors import DatasetError, UsageError
 from cir.sources.annotations import QueryRow
-from cir.sources.links import link_or_copy, require_link
+from cir.sources.links import copy_bytes, link_or_copy, require_link
 
 ADDED: Final = "added.json"
 """The file of the dataset folder that says what was added, the latest addition last."""
@@ -171,7 +170,7 @@ def _link_photos(dataset: Dataset, aside: Path, link: str) -> None:
     for file in dict.fromkeys(shard_of(file) or file for file in dataset.image_files.values()):
         copy = aside / file.relative_to(dataset.root)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        link_or_copy(file.resolve(), copy, link)
+        link_or_copy(file, copy, link)
 
 
 def _copy_annotations(dataset: Dataset, aside: Path) -> None:
@@ -180,7 +179,7 @@ def _copy_annotations(dataset: Dataset, aside: Path) -> None:
         if file.exists():
             copy = aside / file.relative_to(dataset.root)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, copy)
+            copy_bytes(file, copy)
 
 
 def _annotations(dataset: Dataset) -> Iterator[Path]:

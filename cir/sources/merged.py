@@ -170,7 +170,7 @@ def _link_photos(parts: Sequence[_Part], folder: Path, link: str) -> None:
     folder.mkdir()
     for part in parts:
         for photo, file in part.files():
-            link_or_copy(file.resolve(), folder / f"{photo}{file.suffix.lower()}", link)
+            link_or_copy(file, folder / f"{photo}{file.suffix.lower()}", link)
 
 
 def _write_annotations(parts: Sequence[_Part], root: Path) -> None:

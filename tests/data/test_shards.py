@@ -100,6 +100,6 @@ def test_a_folder_of_shards_is_as_if_they_were_unpacked(tmp_path: Path, link: st
     assert [photo_id(photo) for photo in folder.photos] == ["2", "shoes__1", "shoes__3"]
     assert folder.same_id == ("b.tar/shoes/1.jpg",)
     made = tmp_path / "made.jpg"
-    link_or_copy(folder.file(PurePosixPath("shoes/1.jpg")).resolve(), made, link)
+    link_or_copy(folder.file(PurePosixPath("shoes/1.jpg")), made, link)
     assert made.read_bytes() == b"one"
     assert not made.is_symlink()

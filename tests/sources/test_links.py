@@ -8,6 +8,7 @@ import pytest
 
 from cir.errors import DatasetError
 from cir.sources.links import Link, link_or_copy
+from tests.support.shards import pack
 
 
 @pytest.mark.parametrize("link", get_args(Link))
@@ -42,3 +43,32 @@ def test_a_disk_without_hard_links_gets_copies(
 def test_a_photo_that_is_gone_is_named(tmp_path: Path, link: str) -> None:
     with pytest.raises(DatasetError, match=r"gone.jpg is gone: run cir data check"):
         link_or_copy(tmp_path / "gone.jpg", tmp_path / "copy.jpg", link)
+
+
+@pytest.mark.parametrize("link", get_args(Link))
+def test_a_photo_in_a_shard_that_is_a_link_is_copied(tmp_path: Path, link: str) -> None:
+    """What it leads to is no shard by its name, as in the caches of DVC and Hugging Face."""
+    pack(tmp_path / "packed.tar", {"1.jpg": b"one"}).rename(tmp_path / "5f3c0de")
+    (tmp_path / "a.tar").symlink_to("5f3c0de")
+    link_or_copy(tmp_path / "a.tar" / "1.jpg", tmp_path / "copy.jpg", link)
+    assert (tmp_path / "copy.jpg").read_bytes() == b"one"
+
+
+def test_what_a_link_leads_to_is_linked(tmp_path: Path) -> None:
+    (tmp_path / "photo").write_bytes(b"bytes")
+    (tmp_path / "photo.jpg").symlink_to("photo")
+    link_or_copy(tmp_path / "photo.jpg", tmp_path / "hard.jpg", "hardlink")
+    link_or_copy(tmp_path / "photo.jpg", tmp_path / "soft.jpg", "symlink")
+    assert not (tmp_path / "hard.jpg").is_symlink()
+    assert (tmp_path / "hard.jpg").samefile(tmp_path / "photo")
+    assert (tmp_path / "soft.jpg").readlink() == tmp_path / "photo"
+
+
+def test_a_photo_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """And not the folder that is written."""
+    (tmp_path / "folder.jpg").mkdir()
+    shard = pack(tmp_path / "a.tar", {"1.jpg": b"one"})
+    with pytest.raises(DatasetError, match=r"^cannot read .*folder\.jpg: Is a directory"):
+        link_or_copy(tmp_path / "folder.jpg", tmp_path / "copy.jpg", "copy")
+    with pytest.raises(DatasetError, match=r"a\.tar/2\.jpg is gone: run cir data check"):
+        link_or_copy(shard / "2.jpg", tmp_path / "copy.jpg", "copy")

@@ -14,6 +14,7 @@ from cir.sources.merged import MERGED, merge_datasets
 from pipeline.merge import run
 from tests.support.cirr import cirr_dataset
 from tests.support.folders import contents
+from tests.support.shards import pack
 from tests.support.worlds import small_dataset
 
 
@@ -61,6 +62,17 @@ def test_photos_queries_and_splits_of_all_are_kept(two: list[Dataset], tmp_path:
     last = json.loads(merged.captions_file("dress", "train").read_text())[-1]
     assert last["source"] == "Ada"
     assert [record.title for record in read_records(merged.root, ("train",)).values()] == ["Red"]
+
+
+def test_photos_in_a_shard_that_is_a_link_are_merged(two: list[Dataset], tmp_path: Path) -> None:
+    root = two[0].root
+    held = {file.name: file.read_bytes() for file in (root / "images").iterdir()}
+    for name in held:
+        (root / "images" / name).unlink()
+    pack(tmp_path / "packed.tar", held).rename(tmp_path / "5f3c0de")
+    (root / "images" / "a.tar").symlink_to(tmp_path / "5f3c0de")
+    merge_datasets([Dataset(root), two[1]], tmp_path / "all", prefixes=("a-", ""))
+    assert not audit(Dataset(tmp_path / "all")).missing
 
 
 def test_a_product_is_named_as_its_photos_are(two: list[Dataset], tmp_path: Path) -> None:

@@ -257,7 +257,7 @@ def _link_images(folder: Path, photos: Sequence[CatalogPhoto], source: Path, lin
         write_pointer(folder / POINTER, Pointer(source, names))
         return
     for name, file in files.items():
-        link_or_copy(file.resolve(), folder / name, link)
+        link_or_copy(file, folder / name, link)
 
 
 def _records(photos: Sequence[CatalogPhoto], source: Path) -> dict[str, PhotoRecord]:

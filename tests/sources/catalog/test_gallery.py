@@ -16,6 +16,7 @@ from pipeline import catalog, folder
 from pipeline.screen import catalog_tables
 from tests.support.micro import micro_encoder
 from tests.support.photo_folders import write_photos
+from tests.support.shards import pack
 
 FORMATS = ("jpg", "JPEG", "png", "webp", "bmp", "tiff", "tif", "gif", "avif")
 NAMES = [
@@ -52,6 +53,16 @@ def test_a_gallery_is_embedded_without_captions(gallery: Dataset, tmp_path: Path
     held = read_embeddings(out)
     assert held.images.keys == tuple(gallery.image_ids())
     assert held.captions.vectors.shape[0] == 0
+
+
+def test_a_shard_that_is_a_link_becomes_a_gallery(photos: Path, tmp_path: Path) -> None:
+    """What it leads to is no shard by its name, as in the caches of DVC and Hugging Face."""
+    held = {name: (photos / name).read_bytes() for name in NAMES[:2]}
+    pack(tmp_path / "packed.tar", held).rename(tmp_path / "5f3c0de")
+    (tmp_path / "cached").mkdir()
+    (tmp_path / "cached" / "a.tar").symlink_to(tmp_path / "5f3c0de")
+    folder.run(FolderConfig(photos=tmp_path / "cached", out=tmp_path / "out", workers=1))
+    assert len(Dataset(tmp_path / "out").image_files) == 2
 
 
 def test_a_gallery_has_no_queries_and_says_what_it_is(gallery: Dataset) -> None:
