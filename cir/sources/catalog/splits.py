@@ -63,7 +63,9 @@ def with_products(
         raise DatasetError(
             f"none of the {len(photos)} photos can be read, the first: {thumbnails[0].fault}"
         )
-    shots = near_identical(np.stack([pixels for _, pixels in readable if pixels is not None]))
+    shots = near_identical(
+        np.stack([pixels for _, pixels in readable if pixels is not None]), progress=progress
+    )
     return (
         _with_first_ids([photo for photo, _ in readable], shots.tolist()),
         tuple(thumbnail.fault for thumbnail in thumbnails if thumbnail.fault),

@@ -10,6 +10,7 @@ from PIL import Image
 
 from cir.data.images import read_image
 from cir.errors import ImageError
+from cir.progress import SILENT, Progress
 
 SIDE: Final = 16
 """Height and width of a thumbnail in pixels."""
@@ -20,6 +21,11 @@ On 9,583 product photos, pairs below 3 are the same picture saved twice or mirro
 product; from 3 on, white garments on white ground begin to be mistaken for each other.
 """
 _BLOCK: Final = 1024
+"""Photos that are compared with a span of others at once."""
+_SPAN: Final = 8192
+"""Photos of a span: the differences of a block from them take 32 MiB."""
+_MANY: Final = 10_000
+"""Different photos from which on comparing them takes more than a second, and is shown."""
 
 
 @dataclass(frozen=True)
@@ -40,37 +46,80 @@ def read_thumbnail(path: Path) -> Thumbnail:
 
 
 def near_identical(
-    thumbnails: UInt8[np.ndarray, "rows side side 3"], threshold: float = NEAR
+    thumbnails: UInt8[np.ndarray, "rows side side 3"],
+    threshold: float = NEAR,
+    progress: Progress = SILENT,
 ) -> Int[np.ndarray, " rows"]:
     """Groups photos whose thumbnails differ by less than `threshold`, and chains of such photos.
+
+    Args:
+        thumbnails: Of the photos.
+        threshold: Root mean square difference.
+        progress: Told of every photo that was compared, where they are many.
 
     Returns:
         For each photo the row of its group's first photo.
     """
-    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
-    leader = list(range(len(flat)))
-    for start in range(0, len(flat), _BLOCK):
-        close = _mean_squares(flat[start : start + _BLOCK], flat[start:]) < threshold**2
-        for row, other in np.argwhere(np.triu(close, 1)) + start:
-            _join(leader, int(row), int(other))
-    return np.array([_root(leader, row) for row in range(len(leader))], dtype=np.int64)
+    flat = thumbnails.reshape(len(thumbnails), -1)
+    first, of_row = _distinct(flat)
+    groups = _chained(flat[first], threshold**2 * flat.shape[1], progress)
+    leaders: Int[np.ndarray, " rows"] = first[groups][of_row]
+    return leaders
 
 
-def _mean_squares(
-    some: Float[np.ndarray, "some pixels"], others: Float[np.ndarray, "others pixels"]
+def _distinct(
+    flat: UInt8[np.ndarray, "rows pixels"],
+) -> tuple[Int[np.ndarray, " distinct"], Int[np.ndarray, " rows"]]:
+    """The first row of each content, in order; and which of these each row is the same as."""
+    place_of: dict[bytes, int] = {}
+    of_row = [place_of.setdefault(row.tobytes(), len(place_of)) for row in flat]
+    _, first = np.unique(of_row, return_index=True)
+    return first.astype(np.int64), np.array(of_row, dtype=np.int64)
+
+
+def _chained(
+    flat: UInt8[np.ndarray, "rows pixels"], most: float, progress: Progress
+) -> Int[np.ndarray, " rows"]:
+    """The first row of each row's group: rows whose sum of squared differences is below `most`."""
+    leader = np.arange(len(flat), dtype=np.int64)
+    shown = progress if len(flat) > _MANY else SILENT
+    with shown.task("comparing photos", len(flat), "photos") as task:
+        for start in range(0, len(flat), _BLOCK):
+            block = flat[start : start + _BLOCK]
+            for begin in range(start, len(flat), _SPAN):
+                close = _squares(block, flat[begin : begin + _SPAN]) < most
+                for row in np.flatnonzero(close.any(axis=1)):
+                    _join(leader, start + int(row), begin + np.flatnonzero(close[row]))
+            task.advance(len(block))
+    return _roots(leader, leader)
+
+
+def _squares(
+    some: UInt8[np.ndarray, "some pixels"], others: UInt8[np.ndarray, "others pixels"]
 ) -> Float[np.ndarray, "some others"]:
-    norms = np.square(some).sum(1)[:, None] + np.square(others).sum(1)
-    squares: Float[np.ndarray, "some others"] = (norms - 2 * some @ others.T) / some.shape[1]
+    """Sums of squared differences, exact where they are small.
+
+    Around their middle, pixels of a thumbnail make no sum that float32 does not hold exactly.
+    """
+    left, right = (pixels.astype(np.float32) - 128 for pixels in (some, others))
+    products = left @ right.T
+    squares: Float[np.ndarray, "some others"] = np.square(left).sum(1)[:, None] - products
+    squares += np.square(right).sum(1) - products
     return squares
 
 
-def _join(leader: list[int], row: int, other: int) -> None:
-    first, second = sorted((_root(leader, row), _root(leader, other)))
-    leader[second] = first
+def _join(leader: Int[np.ndarray, " rows"], row: int, others: Int[np.ndarray, " others"]) -> None:
+    """Makes one group of a row's group and those of others, led by the first of all."""
+    near = np.append(others, row)
+    roots = _roots(leader, near)
+    leader[roots] = leader[near] = roots.min()
 
 
-def _root(leader: list[int], row: int) -> int:
-    while leader[row] != row:
-        leader[row] = leader[leader[row]]
-        row = leader[row]
-    return row
+def _roots(
+    leader: Int[np.ndarray, " rows"], rows: Int[np.ndarray, " some"]
+) -> Int[np.ndarray, " some"]:
+    """The first row of the group of each of some rows."""
+    roots = leader[rows]
+    while (leader[roots] != roots).any():
+        roots = leader[roots]
+    return roots

@@ -25,7 +25,6 @@ from cir.sources.catalog.dataset import CatalogSummary, make_catalog
 from cir.sources.catalog.facets import facet_of, facet_value, read_facets
 from cir.sources.catalog.pair_captions import caption_pairs
 from cir.sources.catalog.photos import safe_name
-from cir.sources.catalog.thumbnails import near_identical
 from pipeline import catalog as catalog_stage
 from tests.support.folders import contents
 
@@ -391,12 +390,3 @@ def test_rows_that_make_no_photo_are_told_with_the_reason(shop: Path, tmp_path: 
     ):
         make(shop, tmp_path / "out", attributes=table)
     assert not (tmp_path / "out").exists()
-
-
-def test_near_identical_agrees_with_a_loop_and_follows_chains() -> None:
-    rng = np.random.default_rng(0)
-    base = rng.integers(0, 250, (4, 2, 2, 3)).astype(np.uint8)
-    photos = np.concatenate([base, base[:2] + 2, base[:1] + 4])
-    groups = near_identical(photos, threshold=2.5)
-    assert groups.tolist() == [0, 1, 2, 3, 0, 1, 0]
-    assert near_identical(photos, threshold=1.5).tolist() == list(range(7))
