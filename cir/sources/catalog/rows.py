@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from cir.data.soundness import text_fault
 from cir.errors import DatasetError, UsageError
 from cir.sources.catalog.csv_form import find_delimiter, read_csv_text
 
@@ -35,7 +36,7 @@ class CatalogTable:
     rows: tuple[CatalogRow, ...]
     """Rows with as many fields as the header, or more."""
     malformed: tuple[int, ...]
-    """Lines of the rows with too few fields, or with a quote out of its place."""
+    """Lines of the rows with too few fields, a quote out of its place, or what no text may hold."""
     first: CatalogRow = CatalogRow(1, ())
     """The line of the header as it is written."""
 
@@ -89,7 +90,10 @@ def read_catalog_csv(
     if not rows:
         raise DatasetError(f"{path} is empty: expected a header and a row a photo")
     if malformed and malformed[0] < rows[0].line:
-        raise DatasetError(f"{path}, line {malformed[0]}: a quote of the header is out of place")
+        raise DatasetError(
+            f"{path}, line {malformed[0]}: the header has a quote out of place, or holds a NUL or "
+            f"what else is no text: mend that line"
+        )
     header = _distinct(rows[0].fields)
     rows = [_trimmed(row, len(header)) for row in rows]
     whole = tuple(row for row in rows[1:] if len(row.fields) >= len(header))
@@ -125,7 +129,7 @@ def _require_delimiter(delimiter: str | None) -> None:
 
 
 def _rows(path: Path, text: str, delimiter: str) -> tuple[list[CatalogRow], list[int]]:
-    """The rows that are not blank, and the lines of those with a quote out of its place."""
+    """The rows that are not blank, and the lines of those that are no rows of texts."""
     rows: list[CatalogRow] = []
     malformed = []
     lines = list(io.StringIO(text.removeprefix("\ufeff"), newline=""))
@@ -134,6 +138,8 @@ def _rows(path: Path, text: str, delimiter: str) -> tuple[list[CatalogRow], list
             malformed.append(start)
         elif fields is None or _swallows(lines[start:end], delimiter, rows, fields):
             raise DatasetError(_never_closed(path, start, end))
+        elif any(map(text_fault, fields)):
+            malformed.append(start)
         elif any(field.strip() for field in fields):
             rows.append(CatalogRow(start, tuple(field.strip() for field in fields)))
     return rows, malformed

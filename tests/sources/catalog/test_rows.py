@@ -109,6 +109,14 @@ def test_rows_of_other_lengths_and_stray_quotes_are_named_by_line(tmp_path: Path
     assert malformed == (2, 4)
 
 
+def test_rows_that_hold_what_no_text_may_are_named_by_line(tmp_path: Path) -> None:
+    """Every later stage would refuse the dataset."""
+    text = "id,name\n1,a\n2,b\0\n3,c\n\0,d\n"
+    table = read_catalog_csv(written(tmp_path / "a.csv", text))
+    assert [row.fields[0] for row in table.rows] == ["1", "3"]
+    assert table.malformed == (3, 5)
+
+
 def test_every_column_has_a_name_of_its_own(tmp_path: Path) -> None:
     table = read_catalog_csv(written(tmp_path / "a.csv", ",id,a,a,\n0,1,2,3,4\n"))
     assert table.header == ("column 1", "id", "a", "a (4)", "column 5")
@@ -119,7 +127,8 @@ def test_every_column_has_a_name_of_its_own(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("\n\n", "is empty"),
-        ('"id" x,name\n1,a\n', "line 1: a quote of the header"),
+        ("id,na\0me\n1,a\n", "line 1: the header has .* or holds a NUL"),
+        ('"id" x,name\n1,a\n', "line 1: the header has a quote out of place"),
     ],
 )
 def test_a_file_without_a_header_is_refused(tmp_path: Path, text: str, words: str) -> None:
