@@ -106,7 +106,10 @@ def _in_shard(shard: Path) -> Iterator[Path | str]:
         return
     yield from (shard / photo for photo in photos)
     if outside:
-        yield f"{outside:,} names in {shard} lead out of it: they are passed over"
+        yield (
+            f"{len(outside):,} names in {shard} lead out of it or are symbolic links: they are "
+            f"passed over"
+        )
 
 
 def _behind_pointer(pointer: Path) -> Iterator[Path | str]:

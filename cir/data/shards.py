@@ -38,10 +38,10 @@ class _Place(NamedTuple):
 
 
 class _Index(NamedTuple):
-    """The photos of a shard by their names within it, and how many names lead out of it."""
+    """The photos of a shard by their names within it, and the names of what is no photo of it."""
 
     places: Mapping[str, _Place]
-    outside: int
+    outside: tuple[str, ...]
 
 
 def is_shard(path: Path) -> bool:
@@ -99,8 +99,10 @@ def photos_in(shard: Path) -> list[str]:
     return list(_indexed(shard).places)
 
 
-def outside_names(shard: Path) -> int:
-    """How many photos of a shard have names that lead out of it; they are no photos of it.
+def outside_names(shard: Path) -> tuple[str, ...]:
+    """The names in a shard that are named as photos and are none of it.
+
+    Such names lead out of it, or are symbolic links, or hard links to what is not in it.
 
     Raises:
         OSError: it cannot be read, or is no tar file.
@@ -187,22 +189,35 @@ def _indexed(shard: Path) -> _Index:
 @cache
 def _read_index(shard: Path, size: int, changed: int) -> _Index:
     """Reads the names of a shard; one of another size or time of change is read anew."""
-    places, outside = {}, 0
+    files: dict[PurePosixPath, _Place] = {}
+    places, outside = {}, []
     for member in _members(shard):
         name = PurePosixPath(member.name)
-        if name.is_absolute() or ".." in name.parts:
-            outside += 1
+        place = _place_of(member, files)
+        if place is not None:
+            files[name] = place
+        if not member.name.lower().endswith(IMAGE_SUFFIXES):
+            continue
+        if place is None or name.is_absolute() or ".." in name.parts:
+            outside.append(member.name)
         else:
-            places[name.as_posix()] = _Place(member.offset_data, member.size)
-    return _Index(places, outside)
+            places[name.as_posix()] = place
+    return _Index(places, tuple(outside))
+
+
+def _place_of(member: tarfile.TarInfo, files: Mapping[PurePosixPath, _Place]) -> _Place | None:
+    """Where a member's bytes are; a hard link's are those of the file before it that it names."""
+    if member.islnk():
+        return files.get(PurePosixPath(member.linkname))
+    return _Place(member.offset_data, member.size) if member.isreg() else None
 
 
 def _members(shard: Path) -> Iterator[tarfile.TarInfo]:
-    """The regular files of a shard that are named as photos."""
+    """The files and links of a shard."""
     try:
         with _opened_shard(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
-                if member.isreg() and member.name.lower().endswith(IMAGE_SUFFIXES):
+                if member.isreg() or member.islnk() or member.issym():
                     yield member
     except tarfile.TarError as fault:
         raise OSError(f"{shard} is damaged or no uncompressed tar file ({fault})") from fault

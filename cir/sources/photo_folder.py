@@ -9,14 +9,14 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final, NoReturn
 
 from cir.data.formats import IMAGE_SUFFIXES
 from cir.data.remote import objects_below, remote_path
-from cir.data.shards import is_shard, photos_in
+from cir.data.shards import is_shard, outside_names, photos_in
 from cir.disk.files import require_folder, unreadable
 from cir.errors import DatasetError
 
@@ -45,6 +45,8 @@ class PhotoFolder:
     """Endings of the files that are no photos, with their numbers."""
     in_shards: Mapping[PurePosixPath, PurePosixPath] = field(default_factory=dict)
     """Paths from `root` through their shards, of the photos that are in one."""
+    outside_shards: tuple[str, ...] = ()
+    """Paths from `root` of names in shards that lead out of these or are links."""
 
     def file(self, photo: PurePosixPath) -> Path:
         """The file at a path from `root`."""
@@ -72,7 +74,8 @@ def read_photo_folder(root: Path) -> PhotoFolder:
         found = sorted(_files(root))
     else:
         root, found = remote, objects_below(remote)
-    files, in_shards, repeated = _with_shards(root, found)
+    shards = [path for path in found if is_shard(root / path) and not _is_hidden(path)]
+    files, in_shards, repeated = _with_shards(root, found, shards)
     seen = [path for path in files if not _is_hidden(path)]
     photos = [path for path in seen if is_photo(path.name)]
     others = Counter(_ending(path) for path in seen if not is_photo(path.name))
@@ -90,6 +93,9 @@ def read_photo_folder(root: Path) -> PhotoFolder:
         hidden=tuple(shown(p) for p in files if _is_hidden(p) and is_photo(p.name)),
         others=others,
         in_shards=in_shards,
+        outside_shards=tuple(
+            shown(shard / name) for shard in shards for name in _listed(root / shard, outside_names)
+        ),
     )
 
 
@@ -136,13 +142,12 @@ def _files(root: Path) -> Iterator[PurePosixPath]:
 
 
 def _with_shards(
-    root: Path, files: Sequence[PurePosixPath]
+    root: Path, files: Sequence[PurePosixPath], shards: Sequence[PurePosixPath]
 ) -> tuple[list[PurePosixPath], dict[PurePosixPath, PurePosixPath], list[PurePosixPath]]:
     """All files, shards being replaced by what they hold; where that is; and what comes again."""
-    shards = [path for path in files if is_shard(root / path) and not _is_hidden(path)]
     known, held, repeated = set(files) - set(shards), {}, []
     for shard in shards:
-        for name in _listed(root / shard):
+        for name in _listed(root / shard, photos_in):
             path = shard.parent / name
             if path in known:
                 repeated.append(shard / name)
@@ -152,9 +157,9 @@ def _with_shards(
     return sorted(known), held, repeated
 
 
-def _listed(shard: Path) -> list[str]:
+def _listed(shard: Path, names: Callable[[Path], Sequence[str]]) -> Sequence[str]:
     try:
-        return photos_in(shard)
+        return names(shard)
     except OSError as error:
         _refused(error, shard)
 

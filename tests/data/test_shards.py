@@ -13,9 +13,10 @@ from cir.artefacts.store import read_embeddings
 from cir.data.dataset import Dataset
 from cir.data.image_files import list_images
 from cir.data.images import read_image
-from cir.data.shards import open_photo, shard_of
+from cir.data.shards import open_photo, photos_in, shard_of
 from cir.encoding.job.dataset_embedding import EmbedSummary, embed_dataset
 from cir.errors import DatasetError, UnreadImageError
+from cir.sources.catalog.photos import folder_photos
 from cir.sources.links import link_or_copy
 from cir.sources.photo_folder import photo_id, read_photo_folder
 from tests.support.micro import micro_encoder
@@ -63,9 +64,48 @@ def test_names_that_lead_out_of_a_shard_are_passed_over_and_told(tmp_path: Path)
     shard = pack(tmp_path / "a.tar", {"../b.jpg": b"b", "/c.jpg": b"c", "./d.JPG": b"d"})
     found = list_images([tmp_path])
     assert found.paths == (str(shard / "d.JPG"),)
-    assert found.faults == (f"2 names in {shard} lead out of it: they are passed over",)
+    assert found.faults == (
+        f"2 names in {shard} lead out of it or are symbolic links: they are passed over",
+    )
     with pytest.raises(FileNotFoundError):
         open_photo(shard / "b.jpg")
+
+
+def test_names_of_one_photo_are_all_photos(tmp_path: Path) -> None:
+    """Tar keeps a second name of a file as a hard link to the first."""
+    for name in ("1.jpg", "blob"):
+        (tmp_path / name).write_bytes(f"bytes of {name}".encode())
+    (tmp_path / "2.jpg").hardlink_to(tmp_path / "1.jpg")
+    (tmp_path / "3.jpg").hardlink_to(tmp_path / "blob")
+    shard = tmp_path / "photos" / "a.tar"
+    shard.parent.mkdir()
+    with tarfile.open(shard, "w") as tar:
+        for name in ("1.jpg", "2.jpg", "blob", "3.jpg"):
+            tar.add(tmp_path / name, f"./{name}")
+    assert list_images([shard.parent]).faults == ()
+    held = {}
+    for name in photos_in(shard):
+        with open_photo(shard / name) as photo:
+            held[name] = photo.read()
+    one, blob = b"bytes of 1.jpg", b"bytes of blob"
+    assert held == {"1.jpg": one, "2.jpg": one, "3.jpg": blob}
+
+
+def test_links_in_a_shard_and_names_that_lead_out_are_told_by_a_folder(tmp_path: Path) -> None:
+    shard = pack(tmp_path / "a.tar", {"../evil.jpg": b"b", "1.jpg": b"d", "../notes.txt": b""})
+    with tarfile.open(shard, "a") as tar:
+        for name, kind, leads_to in (
+            ("soft.jpg", tarfile.SYMTYPE, "1.jpg"),
+            ("hard.jpg", tarfile.LNKTYPE, "gone.jpg"),
+        ):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, leads_to
+            tar.addfile(link)
+    folder = read_photo_folder(tmp_path)
+    assert [str(photo) for photo in folder.photos] == ["1.jpg"]
+    expected = ("a.tar/../evil.jpg", "a.tar/soft.jpg", "a.tar/hard.jpg")
+    assert folder.outside_shards == expected
+    assert folder_photos(folder)[1].photos_outside_their_shard == expected
 
 
 @pytest.mark.parametrize("harm", ["compressed", "cut", "none"])

@@ -26,7 +26,7 @@ class LeftOut:
     """Everything of the catalogue that did not enter the dataset."""
 
     malformed_rows: tuple[int, ...] = ()
-    """Lines of the rows with too few or too many fields, a quote out of place, or no id."""
+    """Lines of the rows with too few or too many fields, a quote out of place, a NUL, or no id."""
     repeated_ids: tuple[str, ...] = ()
     """Ids that stand in a second row; their first row is kept."""
     rows_without_photo: tuple[str, ...] = ()
@@ -37,6 +37,8 @@ class LeftOut:
     photos_of_one_id: tuple[str, ...] = ()
     """Photos that are named as another, but for the ending."""
     hidden_photos: tuple[str, ...] = ()
+    photos_outside_their_shard: tuple[str, ...] = ()
+    """Names in tar shards that lead out of them or are symbolic links."""
     unreadable_photos: tuple[str, ...] = ()
     """One line each, with the file."""
     beyond_limit: int = 0
@@ -49,7 +51,10 @@ class LeftOut:
             (self.rows_of_several_photos, "several photos are named {}: give paths or unique ids"),
             (self.photos_without_category, "{} has no category: pass another `category_column`"),
             (self.rows_without_photo, "{} names no photo: pass another `id_column`"),
-            (self.malformed_rows, "line {} has too few or too many fields, or no id"),
+            (
+                self.malformed_rows,
+                "line {} has too few or too many fields, holds a NUL, or has no id",
+            ),
         )
         return "; ".join(
             told.format(rows[0]) + (f" (and {len(rows) - 1:,} more so)" if rows[1:] else "")
@@ -100,6 +105,7 @@ def catalog_photos(
         photos_without_category=tuple(p.id for p in photos if not p.own_category),
         photos_of_one_id=folder.same_id,
         hidden_photos=folder.hidden,
+        photos_outside_their_shard=folder.outside_shards,
     )
     return [photo for photo in photos if photo.own_category], left_out
 
@@ -120,7 +126,11 @@ def folder_photos(folder: PhotoFolder) -> tuple[list[CatalogPhoto], LeftOut]:
         )
         for path in folder.photos
     ]
-    left_out = LeftOut(photos_of_one_id=folder.same_id, hidden_photos=folder.hidden)
+    left_out = LeftOut(
+        photos_of_one_id=folder.same_id,
+        hidden_photos=folder.hidden,
+        photos_outside_their_shard=folder.outside_shards,
+    )
     return sorted(photos, key=lambda photo: photo.id), left_out
 
 
