@@ -21,6 +21,7 @@ from rich.markup import escape
 from cir import __version__, config
 from cir.errors import CirError, UsageError
 from cir.machine.workers import calm_threads
+from cir.types import FolderArtefact
 from pipeline.command import faults, flags, leaving
 from pipeline.command.starting import uncollected
 from pipeline.screen.patience import awaited
@@ -214,13 +215,17 @@ def _declared(item: dataclasses.Field[Any], hint: Any, help_text: str) -> Any:
 
 
 def _path_metavar(item: dataclasses.Field[Any], hint: Any) -> str | None:
-    """FOLDER or FILE by what the field holds; typer's own word for what is no path."""
+    """FOLDER, FILE, or PATH where either is taken; typer's own word for what is no path."""
     if Path not in (hint, *get_args(hint)):
         return None
-    return "FOLDER" if item.name in _FOLDERS else "FILE"
+    if item.metadata["either"]:
+        return "PATH"
+    written = item.metadata["writes"]
+    folder = written in get_args(FolderArtefact) if written else item.name in _FOLDERS_READ
+    return "FOLDER" if folder else "FILE"
 
 
-_FOLDERS = {"dataset", "images", "catalog", "synthetic", "checkpoint", "without_missing"}
+_FOLDERS_READ = {"dataset", "images", "catalog", "synthetic", "checkpoint"}
 
 
 def _field_docs(kind: type[config.Config]) -> dict[str, str]:

@@ -14,18 +14,30 @@ from cir.types import Artefact
 
 
 def option(
-    default: Any, panel: str, *, argument: bool = False, writes: Artefact | None = None
+    default: Any,
+    panel: str,
+    *,
+    argument: bool = False,
+    writes: Artefact | None = None,
+    either: bool = False,
 ) -> Any:
     """A field that the command line shows under the heading `panel`, or takes by position.
 
     A path that the command writes names its artefact with `writes`; every other path is an input.
+    Of a path that may be a file's or a folder's, `either` says so.
     """
-    return field(default=default, metadata={"panel": panel, "argument": argument, "writes": writes})
+    return field(default=default, metadata=_metadata(panel, argument, writes, either))
 
 
-def required(panel: str, *, argument: bool = False, writes: Artefact | None = None) -> Any:
+def required(
+    panel: str, *, argument: bool = False, writes: Artefact | None = None, either: bool = False
+) -> Any:
     """A field without a default."""
-    return field(metadata={"panel": panel, "argument": argument, "writes": writes})
+    return field(metadata=_metadata(panel, argument, writes, either))
+
+
+def _metadata(panel: str, argument: bool, writes: Artefact | None, either: bool) -> dict[str, Any]:
+    return {"panel": panel, "argument": argument, "writes": writes, "either": either}
 
 
 @dataclass(frozen=True, kw_only=True)

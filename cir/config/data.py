@@ -193,7 +193,7 @@ class MergeConfig(Config):
     datasets: tuple[str, ...] = required("Input", argument=True)
     """Dataset folders in FashionIQ's form, two or more; they stay as they are. For a store, folders
     of parts (.NAME.h5.parts), one or more."""
-    out: Path = required("Output", writes="dataset")
+    out: Path = required("Output", writes="dataset", either=True)
     """Dataset folder to make, or store, whose name ends in .h5."""
     prefixes: tuple[str, ...] = option((), "Ids")
     """What stands before the ids of a dataset, given once for each, in order; an empty one leaves

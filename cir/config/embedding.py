@@ -27,7 +27,7 @@ class EncoderConfig(Config):
     pretrained: str | None = option(None, "Encoder")
     """open_clip's tag of the weights; by default that of the store that is added to, or openai.
     cir-tiny has bundled-60, the default, and bundled, which was trained for half as long."""
-    weights: Path | None = option(None, "Encoder")
+    weights: Path | None = option(None, "Encoder", either=True)
     """Weight file instead: open_clip state dict, safetensors, OpenAI archive, CLIP4Cir checkpoint,
     or the checkpoint folder of a run."""
     preprocess: Preprocess = option("targetpad", "Encoder")

@@ -60,7 +60,7 @@ class EvaluateConfig(Config):
     clip4cir_combiner: Path | None = option(None, "Query")
     """Composed query: CLIP4Cir's published Combiner in this file, in place of a run; with --compare
     and a run, what changes from it to the run."""
-    weights: Path | None = option(None, "Query")
+    weights: Path | None = option(None, "Query", either=True)
     """CLIP that --clip4cir-combiner was trained over, as `cir embed --weights` took it: evaluates
     only if the store was embedded with it."""
     dataset: Path = option(DATASET, "Files")

@@ -16,13 +16,13 @@ class GalleryConfig(Config):
     run: Path | None = option(None, "Input", argument=True)
     """Run folder of `cir train`, or one of its checkpoints; without one, the plain sum of image and
     text searches."""
-    store: Path | None = option(None, "Input")
+    store: Path | None = option(None, "Input", either=True)
     """What is searched: an embedding store, a dataset folder with its store beside it, or a folder
     of photos, which is embedded first and kept; the store of the run by default."""
     dataset: Path | None = option(None, "Input")
     """Dataset folder of the store's photos, titles and categories; found beside the store, or
     named by the run, by default."""
-    weights: Path | None = option(None, "Input")
+    weights: Path | None = option(None, "Input", either=True)
     """Weight file that the store was embedded with, where it was one."""
     index: str = option("auto", "Input")
     """How the vectors are searched. flat compares with every one; ivf, hnsw and ivfpq are built
@@ -120,7 +120,7 @@ class ServeConfig(GalleryConfig):
 class PushConfig(Config):
     """Fill a collection in Milvus with the vectors of a store, for search and serve to search."""
 
-    store: Path = required("Input")
+    store: Path = required("Input", either=True)
     """Embedding store, or a dataset folder with its store beside it."""
     to: str = required("Output")
     """Collection to fill: milvus://HOST:PORT/COLLECTION, or milvus:///path/to/FILE.db/COLLECTION

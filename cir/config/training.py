@@ -80,7 +80,7 @@ class TrainConfig(Config):
     tune: Tune | None = option(None, "Model")
     """Towers of CLIP that are fine-tuned beside the combiner; by default text where the store is of
     the bundled cir-tiny (or of another cir-tiny whose --weights are given), none for others."""
-    weights: Path | None = option(None, "Model")
+    weights: Path | None = option(None, "Model", either=True)
     """Encoder weights to fine-tune from, where the store was embedded with --weights."""
     layer_decay: float = option(1.0, "Model")
     """Each layer of a tuned tower learns at this share of the next one's rate; 1 is one rate."""

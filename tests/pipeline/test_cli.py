@@ -71,6 +71,35 @@ def test_brackets_of_a_help_are_shown(helps: dict[str, list[Any]]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "option", "word"),
+    [
+        ("data from-folder", "--out", "FOLDER"),
+        ("data check", "--without-missing", "FOLDER"),
+        ("data check", "--json", "FILE"),
+        ("data check", "--embeddings", "FILE"),
+        ("data merge", "--out", "PATH"),
+        ("demo", "--out", "FOLDER"),
+        ("embed", "--out", "FILE"),
+        ("evaluate", "--dataset", "FOLDER"),
+        ("evaluate", "--submission", "FOLDER"),
+        ("evaluate", "--per-query", "FILE"),
+        ("index push", "--store", "PATH"),
+        ("mine", "--checkpoint", "FOLDER"),
+        ("search", "--store", "PATH"),
+        ("search", "--html", "FILE"),
+        ("train", "--out", "FOLDER"),
+        ("train", "--weights", "PATH"),
+    ],
+)
+def test_help_says_what_a_path_is_of(
+    helps: dict[str, list[Any]], command: str, option: str, word: str
+) -> None:
+    _, _, text = helps[command]
+    lines = (line.split() for line in text.splitlines() if f" {option} " in line)
+    assert any(word in line[: line.index(option) + 3] for line in lines)
+
+
 @pytest.mark.parametrize("command", HELPED, ids=" ".join)
 def test_help_reads_and_imports_no_torch(command: list[str], helps: dict[str, list[Any]]) -> None:
     code, heavy, printed = helps[" ".join(command)]
