@@ -1,4 +1,4 @@
-"""How the library tells that it gets on, without printing: the caller passes a `Progress`."""
+"""How the library reports progress without printing: the caller passes a `Progress`."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager

@@ -1,4 +1,4 @@
-"""The mined manifest, `manifest.parquet`: a row a query, with the negatives mined for it."""
+"""The mined manifest, `manifest.parquet`: one row per query, with the negatives mined for it."""
 
 import json
 from collections.abc import Sequence

@@ -32,7 +32,7 @@ _COLUMNS: Final = {
 def write_query_ranks(
     columns: Mapping[str, Sequence[Any]], path: Path, origin: Mapping[str, Any]
 ) -> None:
-    """Writes a row a query aside and moves the file to `path`.
+    """Writes one row per query aside and moves the file to `path`.
 
     Args:
         columns: Those of `cir.evaluation.query_rows`.

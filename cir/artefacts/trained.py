@@ -1,4 +1,4 @@
-"""What a run trained and chose on, `trained.parquet` of a run folder: a row a query.
+"""What a run trained and chose on, `trained.parquet` of a run folder: one row per query.
 
 Beside them stand the queries of the other splits that the dataset had then: those are the ones that
 the run was meant to be judged by.
@@ -59,7 +59,7 @@ def write_trained(
     embeddings: Embeddings,
     origin: Mapping[str, Any],
 ) -> None:
-    """Writes a row a query aside and moves the file to `path`.
+    """Writes one row per query aside and moves the file to `path`.
 
     Args:
         path: The Parquet file; one that stands there is replaced.

@@ -51,7 +51,7 @@ class FolderConfig(Config):
     link: LinkMode = option("hardlink", "Output")
     """How photos enter the dataset; a hard link falls back to a copy across devices."""
     seed: int = option(0, "Splits")
-    """Seed of the splits, which hang on it and on each photo's product alone."""
+    """Seed of the splits, which depend on it and on each photo's product alone."""
     limit: int | None = option(None, "Input")
     """Use a sample of this many photos."""
     overwrite: bool = option(False, "Output")

@@ -1,4 +1,4 @@
-"""Batches of one size, so that a vector does not hang on what is encoded beside it.
+"""Batches of one size, so that a vector does not depend on what is encoded beside it.
 
 Processors compute a matrix product in another order for another number of rows, which changes last
 bits. Among batches of one size, filled up where they are short, a row was measured to come out the

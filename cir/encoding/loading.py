@@ -48,7 +48,7 @@ class _Source:
     def origin(self, quick_gelu: bool | None) -> str:
         """`Provenance.pretrained`: the tag, the file, or `tag:file`.
 
-        A local file's tag is kept because QuickGELU hangs on it: a tower tuned from the file, saved
+        A local file's tag is kept, as QuickGELU depends on it: a tower tuned from the file, saved
         without it, is loaded again by this name.
 
         Args:
@@ -160,14 +160,14 @@ def require_used(model: str, pretrained: str | None, weights: Path | None) -> No
 
     Raises:
         UsageError: it names no weights of the model, or is beside a file of cir-tiny's weights, of
-            which nothing hangs on a tag: it would be passed over.
+            which nothing depends on a tag: it would be passed over.
     """
     known = known_tags(model)
     if pretrained is None or (weights is not None and pretrained == weights.name):
         return
     if model == TINY and weights is not None:
         raise UsageError(
-            f"`pretrained` is {pretrained!r}, and nothing of {model} hangs on it where `weights` "
+            f"`pretrained` is {pretrained!r}, and nothing of {model} depends on it where `weights` "
             f"is given, {weights}: leave one of them out"
         )
     if tag_of(pretrained) in known:

@@ -1,6 +1,6 @@
 """Encoders that are the same although their weight files have other names.
 
-A file may be moved; its tag counts, since QuickGELU and the colours of preprocessing hang on it.
+A file may be moved; its tag counts, since QuickGELU and the colours of preprocessing depend on it.
 """
 
 import copy

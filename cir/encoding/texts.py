@@ -31,7 +31,7 @@ def encode_by_length(
 ) -> Iterator[EncodedTexts]:
     """The vectors of texts, the shortest first; `rows` say which of them each batch holds.
 
-    A text's context depends on the text alone, so that its vector does not hang on the others.
+    A text's context depends on the text alone, so that its vector does not depend on the others.
 
     Args:
         encoder: Used in the mode (train or eval) that it is in.

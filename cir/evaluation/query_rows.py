@@ -1,4 +1,4 @@
-"""Ranks as columns, a row a query and order of captions: where anybody's own analysis starts.
+"""Ranks as columns, one row per query and order of captions: where anybody's own analysis starts.
 
 Recall@K of a category is the share of its rows with `rank` ≤ K, in percent.
 """

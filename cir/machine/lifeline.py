@@ -17,7 +17,7 @@ _uncut: Final[set["Lifeline"]] = set()
 
 
 class Lifeline:
-    """Ends the workers that hang on it when it is cut, at the latest when the block ends."""
+    """Ends the workers that depend on it when it is cut, at the latest when the block ends."""
 
     def __init__(self) -> None:
         self.end, self._held = Pipe(duplex=False)

@@ -28,9 +28,9 @@ from cir.progress import SILENT, Progress
 from cir.types import NO_ROW
 
 EXACT_PAIRS: Final = 10**12
-"""Pairs of a query and an image up to which `auto` compares them all: half an hour to
-an hour of two cores, at two to four nanoseconds a pair. An index may be quicker by then, but finds
-a smaller share of the negatives the larger the gallery: a quarter among a million."""
+"""Pairs of a query and an image up to which `auto` compares them all: an hour to an hour and a half
+of two cores, at four to five nanoseconds a pair. An index may be quicker by then, but finds a
+smaller share of the negatives the larger the gallery: a quarter among a million."""
 
 _SAMPLE: Final = 256
 """Queries that an approximate run is measured by."""

@@ -85,7 +85,7 @@ def feature_rows(name: str, vectors: object, dim: int) -> Float32[np.ndarray, "r
         table = np.ascontiguousarray(table, dtype=np.float32)
     if table.ndim != 2 or table.shape[1] != dim:
         raise VectorError(
-            f"`{name}` has shape {table.shape}; expected (rows, {dim}), a row a query"
+            f"`{name}` has shape {table.shape}; expected (rows, {dim}), one row per query"
         )
     wrong = np.flatnonzero(~np.isfinite(table).all(axis=1))
     if wrong.size:

@@ -93,7 +93,7 @@ class RunLog:
 
         Raises:
             CheckpointError: the figures are damaged. Seconds that are lost or damaged are not on
-                record; no epoch hangs on them.
+                record; no epoch depends on them.
         """
         self._metrics_file, self._times_file = run / METRICS_FILE, run / TIMES_FILE
         self._figures = _read_figures(self._metrics_file)

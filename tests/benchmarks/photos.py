@@ -1,7 +1,7 @@
 """The photo catalogue as a dataset, and its vectors by cir-tiny.
 
-Its splits are those by which cir-tiny was pretrained, before a split hung on a hash of the product:
-`held_out.json` names the photos that the encoder has not been trained on.
+Its splits are those by which cir-tiny was pretrained, before a split depended on a hash of the
+product: `held_out.json` names the photos that the encoder has not been trained on.
 """
 
 import csv

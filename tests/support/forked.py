@@ -2,7 +2,7 @@
 
 A fresh Python loads torch and open_clip for some seconds; dozens of tests need a process of its own
 to kill, to signal or to launch beside others. Python's fork server loads them once for all. What
-hangs on how a program starts is tested in a fresh one.
+depends on how a program starts is tested in a fresh one.
 """
 
 import multiprocessing

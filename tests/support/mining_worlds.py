@@ -55,7 +55,7 @@ class World:
     def check(self, options: MiningOptions, block_size: int = 256) -> None:
         mined = self.mine(options, block_size)
         inputs = self.queries, self.embeddings, self.galleries, self.query_vectors
-        # What is true of a query does not hang on what is drawn of it.
+        # What is true of a query does not depend on what is drawn of it.
         drawn = {"strategy": "hard", "sampling": "top", "num_negatives": 1}
         rows = self.found.setdefault(dataclasses.replace(options, **drawn), [])
         rows.extend(() if rows else brute_force(*inputs, options))

@@ -44,7 +44,7 @@ def test_on_a_cpu_a_step_is_encoded_at_once() -> None:
 def test_a_run_fits_its_memory_and_keeps_what_it_chose(
     tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where more is free when it is resumed: its results hang on it in their last bits."""
+    """Also where more is free when it is resumed: its results depend on it in their last bits."""
     monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: micro_encoder())
     encoded = encoded_by(micro_encoder(), dataset)
     changes = {"tune": "image", "epochs": 2, "batch_size": 64, "remine": False}

@@ -139,7 +139,7 @@ class _How:
     workers: int
     """Processes that decode."""
     libraries: Mapping[str, str]
-    """Versions that vectors hang on, which are to be those of the command."""
+    """Versions that vectors depend on, which are to be those of the command."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +188,7 @@ class _Actor:
 
 
 def _other_libraries(expected: Mapping[str, str]) -> CirError | None:
-    """What to say where versions that vectors hang on are others here than there."""
+    """What to say where versions that vectors depend on are others here than there."""
     here = versions()
     for name in sorted(expected.keys() | here.keys()):
         if here.get(name) != expected.get(name):

@@ -160,7 +160,7 @@ class Sketch:
             gallery: Unit vectors, of which a sample is looked at.
             decisions: Similarities at which decisions are taken; the last of each query is the
                 offset that is subtracted from its similarities.
-            dtype: torch.bfloat16 or torch.float32.
+            dtype: torch.int16, torch.bfloat16 or torch.float32.
             width: Axes to keep; by default those that cost least, together with the pairs that will
                 have to be compared exactly.
             ceiling: Whether products are upper bounds of the similarities, whatever was cut off.

@@ -119,7 +119,7 @@ def _roots(
     leader: Int[np.ndarray, " rows"], rows: Int[np.ndarray, " some"]
 ) -> Int[np.ndarray, " some"]:
     """The first row of the group of each of some rows."""
-    roots = leader[rows]
+    roots: Int[np.ndarray, " some"] = leader[rows]
     while (leader[roots] != roots).any():
         roots = leader[roots]
     return roots

@@ -1,4 +1,4 @@
-"""A photo's split hangs on its product and the seed, never on which other photos there are."""
+"""A photo's split depends on its product and the seed, never on which other photos there are."""
 
 from collections import Counter
 from dataclasses import replace
