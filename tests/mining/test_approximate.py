@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.vectors import normalised
-from cir.config import MineConfig
+from cir.config import Index, MineConfig
 from cir.data.dataset import Dataset
 from cir.errors import UsageError
 from cir.machine.processes import Processes
@@ -326,11 +326,18 @@ def test_the_manifest_and_the_summary_say_how_far_off_it_is(
     assert f"it found {100 * measured.negatives_found:.1f} % of the negatives" in told
 
 
+_INDEXES: list[tuple[Index, dict[str, Any]]] = [
+    ("flat", {}),
+    ("faiss", {"candidates": 1000}),
+    ("hnsw", {"candidates": 1000}),
+]
+
+
 @pytest.mark.slow
 def test_a_manifest_of_all_candidates_holds_the_exact_rows(config: dict[str, Any]) -> None:
     frames = [
-        pd.read_parquet(run(MineConfig(**config, sampling="top", index=index, candidates=1000)))
-        for index in ("flat", "faiss", "hnsw")
+        pd.read_parquet(run(MineConfig(**config, sampling="top", index=index, **proposed)))
+        for index, proposed in _INDEXES
     ]
     pd.testing.assert_frame_equal(frames[1], frames[0])
     pd.testing.assert_frame_equal(frames[2], frames[0])
