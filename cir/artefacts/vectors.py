@@ -7,7 +7,7 @@ from itertools import repeat
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32, Float64, Int
 
 from cir.artefacts.rows import KeyedRows, Rows, blocks_of, require_texts
 from cir.errors import StoreError, VectorError, quoted
@@ -76,9 +76,12 @@ def normalised(
     def normalise(start: int) -> None:
         part = slice(start, start + _BLOCK)
         block = vectors[part] if rows is None else vectors[rows[part]]
-        lengths[part] = np.linalg.norm(block, axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
+            lengths[part] = np.linalg.norm(block, axis=1)
             unit[part] = block / lengths[part, None]
+            unusual = _unusual(lengths[part])
+            scaled, lengths[part][unusual] = _scaled(block[unusual])
+            unit[part][unusual] = scaled / lengths[part][unusual, None]
 
     starts = range(0, count, _BLOCK)
     if len(starts) <= 1:  # to start a thread takes longer
@@ -94,9 +97,37 @@ def normalised(
 
 def require_directions(vectors: Rows, what: str) -> None:
     """Raises VectorError where a row is NaN, infinite or all zero; `what` names the vectors."""
-    lengths = [np.linalg.norm(block, axis=1) for block in blocks_of(vectors)]
+    with np.errstate(all="ignore"):
+        lengths = [_checked_lengths(block) for block in blocks_of(vectors)]
     if lengths:
         _require_finite(np.concatenate(lengths), what)
+
+
+def _checked_lengths(block: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, " rows"]:
+    """The length of each row, of an unusual one that of `_scaled`."""
+    lengths: Float[np.ndarray, " rows"] = np.linalg.norm(block, axis=1)
+    unusual = _unusual(lengths)
+    lengths[unusual] = _scaled(block[unusual])[1]
+    return lengths
+
+
+def _unusual(lengths: Float[np.ndarray, " rows"]) -> Int[np.ndarray, " unusual"]:
+    """The rows whose squares may have left the range, or the precision, of their number format."""
+    limits = np.finfo(lengths.dtype)
+    return np.flatnonzero(~(np.isfinite(lengths) & (lengths > np.sqrt(limits.tiny / limits.eps))))
+
+
+def _scaled(
+    rows: Float[np.ndarray, "rows dim"],
+) -> tuple[Float64[np.ndarray, "rows dim"], Float64[np.ndarray, " rows"]]:
+    """Rows divided by their largest component, and their lengths then.
+
+    Those are 0 of a row that is all zero, and NaN of one that is not finite.
+    """
+    wide = rows.astype(np.float64)
+    largest = np.abs(wide).max(axis=1, initial=0)
+    wide /= np.where(largest > 0, largest, 1)[:, None]
+    return wide, np.linalg.norm(wide, axis=1)
 
 
 def _require_finite(norms: Float[np.ndarray, " rows"], what: str) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cir.artefacts.vectors import VectorTable, normalised
+from cir.artefacts.vectors import VectorTable, normalised, require_directions
 from cir.errors import StoreError, VectorError
 
 
@@ -14,6 +14,20 @@ def test_normalised_rows_have_length_one() -> None:
     np.testing.assert_allclose(np.cross(unit[:, :3], vectors[:, :3]), 0, atol=1e-3)
 
 
+@pytest.mark.parametrize("scale", [1e25, 1e20, 1e-14, 1e-18, 1e-22, 1e-24, 1e-38])
+def test_a_direction_is_found_at_any_length(scale: float) -> None:
+    wide = np.random.default_rng(0).standard_normal((1500, 40))
+    vectors = wide.astype(np.float32)
+    vectors[7] = (wide[7] * scale).astype(np.float32)
+    exact = vectors[7].astype(np.float64)
+    require_directions(vectors, "images")
+    unit = normalised(vectors, "images")
+    np.testing.assert_allclose(unit[7], exact / np.linalg.norm(exact), rtol=1e-6)
+    others = np.delete(vectors, 7, axis=0)
+    expected = others / np.linalg.norm(others, axis=1)[:, None]
+    np.testing.assert_array_equal(np.delete(unit, 7, axis=0), expected)
+
+
 @pytest.mark.parametrize(
     ("value", "fault"), [(0, "all zero"), (np.nan, "not finite"), (np.inf, "not")]
 )
@@ -22,6 +36,8 @@ def test_a_row_without_direction_is_refused(value: float, fault: str) -> None:
     vectors[2] = value
     with pytest.raises(VectorError, match=f"1 of 4 vectors of captions.*row 2 is {fault}"):
         normalised(vectors, "captions")
+    with pytest.raises(VectorError, match=f"1 of 4 vectors of captions.*row 2 is {fault}"):
+        require_directions(vectors, "captions")
 
 
 def test_a_table_finds_rows_by_key() -> None:

@@ -359,3 +359,14 @@ def test_a_manifest_says_how_to_mine_it_again(medium: World, on_starved: Any) ->
     metadata = medium.mine(options).metadata
     assert MiningOptions(**metadata.options) == options
     assert plan_of(MiningOptions(**metadata.options)) == plan_of(options)
+
+
+def test_a_band_without_a_share_is_not_counted() -> None:
+    world = random_world(seed=0, dim=6, images=60, count=20, categories=2, whole=False)
+    shares = {"same_share": 1.0, "other_share": 0.0, "any_share": 0.0, "same_kind": "hard"}
+    options = MiningOptions(strategy="category-aware", **shares)
+    world.check(options)
+    alone, mined = world.mine(options), world.mine(dataclasses.replace(options, any_kind="easy"))
+    assert alone.candidates_in_band.tolist() == mined.candidates_in_band.tolist()
+    assert alone.candidates_in_band.sum() > 0
+    assert (alone.candidates_in_band < alone.target_ranks).all()

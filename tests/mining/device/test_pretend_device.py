@@ -1,12 +1,13 @@
 """Mining on a device that refuses to be mixed with the CPU, against mining on the CPU."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from cir.types import Sampling
 from tests.support.forked import forked
-from tests.support.plans import PRETENDED
+from tests.support.plans import PRETENDED, plan
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +24,10 @@ def found() -> dict[str, Any]:
     assert process.returncode == 0, errors
     mined: dict[str, Any] = json.loads(said)
     return mined
+
+
+def test_every_way_of_sampling_is_tried() -> None:
+    assert {plan(name).sampling for name in PRETENDED} == set(get_args(Sampling))
 
 
 @pytest.mark.parametrize("name", PRETENDED)

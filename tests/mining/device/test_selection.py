@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from cir.mining.device.selection import kth_least
+from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, require_known
 
 
 @pytest.mark.parametrize("count", [3, 40, 129, 1000, 4097])
@@ -17,6 +18,12 @@ def test_k_scores_are_at_most_the_bound_and_not_many_more(k: int, count: int) ->
     within = (scores <= bound).sum(dim=1)
     assert within.min() >= k
     assert within.float().mean() <= 1.2 * k
+
+
+def test_a_way_of_sampling_that_a_device_does_not_know_is_refused() -> None:
+    require_known([NEAREST, SOFTMAX], NEAREST, UNIFORM, SOFTMAX)
+    with pytest.raises(NotImplementedError, match="priority 3 is not among 0, 1, 2"):
+        require_known([NEAREST, 3], NEAREST, UNIFORM, SOFTMAX)
 
 
 def test_scores_that_are_alike_stand_in_different_groups() -> None:

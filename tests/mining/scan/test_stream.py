@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from cir.artefacts.vectors import normalised
 from cir.mining.engine import mine
+from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.problem import Mined, Problem
 from cir.progress import Task
 from cir.types import KINDS
@@ -41,6 +43,19 @@ def test_nothing_depends_on_how_the_work_is_cut(
         world(), plan(name), tile_size=tile, block_size=block, threads=threads, arithmetic=dtype
     )
     assert_same(found, usual(name))
+
+
+@pytest.mark.slow
+def test_a_tile_may_be_wider_than_its_counts_are() -> None:
+    """Every image but the targets' copies is nearer than the target, by more than int16 counts."""
+    rng = np.random.default_rng(0)
+    near = np.array([1.0, 0.0, 0.0]) + 0.1 * rng.standard_normal((40_000, 3))
+    gallery = normalised(np.concatenate([near, [[-1.0, 0.0, 0.0]]]), "gallery")
+    query = normalised(np.array([[1.0, 0.0, 0.0]]), "query")
+    problem = Problem(query, gallery[-1:], gallery, exclusions_of([[40_000]]))
+    mined = mine(problem, plan("hard"), tile_size=65_536, arithmetic=torch.int16)
+    assert mined.target_ranks.tolist() == [40_001]
+    assert mined.candidates_in_band.tolist() == [40_000]
 
 
 def test_the_worlds_starve_some_queries_and_fill_others() -> None:
