@@ -59,46 +59,73 @@ def cheapest_width(
     dim = queries.shape[1]
     if query_count * gallery_count < small_work:
         return Width(dim)
-    squares, others = (np.square(each @ axes.every).cumsum(axis=1) for each in (queries, gallery))
+    squares, others = (_cumulated(each, axes) for each in (queries, gallery))
     turning = dim * _TURNING_COST[dtype] * (1 / query_count + 1 / gallery_count)
-    costs = {Width(dim): dim + _doubted(Width(dim), squares, others, to_decisions, dtype)}
-    for width in _tried(dim, dtype):
+    costs = {Width(dim): dim + _doubted(Width(dim), 0.0, squares, others, to_decisions, dtype)}
+    for width in _tried(min(dim, axes.columns.shape[1] + 1), dtype):
         product = width.axes * (1 + turning) + 2 * width.split_axes
-        costs[width] = product + _doubted(width, squares, others, to_decisions, dtype)
+        error = turning_error(dim, width.axes)
+        costs[width] = product + _doubted(width, error, squares, others, to_decisions, dtype)
     return min(costs, key=lambda width: costs[width])
 
 
-def _tried(dim: int, dtype: torch.dtype) -> Iterator[Width]:
-    for axes in (*_WIDTHS, *range(2 * _WIDTHS[-1], dim, _WIDTHS[-1])):
+def _cumulated(
+    vectors: Float32[np.ndarray, "rows dim"], axes: PrincipalAxes
+) -> Float32[np.ndarray, "rows kept_and_whole"]:
+    """The squared length along the first axis, the first two and so on, and that of the whole."""
+    along = np.square(vectors @ axes.columns).cumsum(axis=1)
+    return np.column_stack([along, np.square(vectors).sum(axis=1)])
+
+
+def _tried(end: int, dtype: torch.dtype) -> Iterator[Width]:
+    """The widths below `end`."""
+    for axes in (*_WIDTHS, *range(2 * _WIDTHS[-1], end, _WIDTHS[-1])):
         for split in _SPLIT_AXES if dtype == torch.bfloat16 else (0,):
-            if split <= axes < dim:
+            if split <= axes < end:
                 yield Width(axes, split)
 
 
 def _doubted(
     width: Width,
-    queries: Float32[np.ndarray, "tried dim"],
-    gallery: Float32[np.ndarray, "sample dim"],
+    turning: float,
+    queries: Float32[np.ndarray, "tried kept_and_whole"],
+    gallery: Float32[np.ndarray, "sample kept_and_whole"],
     to_decisions: Float32[np.ndarray, "tried sample"],
     dtype: torch.dtype,
 ) -> float:
-    """The cost of pairs in doubt, spread over all; squares are cumulated along the axes."""
+    """The cost of pairs in doubt, spread over all.
+
+    Args:
+        width: The axes that are kept.
+        turning: The error of coordinates along them.
+        queries: Squared lengths of some queries, as `_cumulated` gives them.
+        gallery: Those of some gallery vectors.
+        to_decisions: How far their similarities are from the nearest decision.
+        dtype: The product's arithmetic.
+    """
     cut = np.outer(_between(queries, width.axes), _between(gallery, width.axes))
-    kept = [np.sqrt(each[:, width.axes - 1]) for each in (queries, gallery)]
+    kept = [np.sqrt(_until(each, width.axes)) for each in (queries, gallery)]
     lost = [
-        _LOSS[dtype] * _between(each, width.split_axes, width.axes) for each in (queries, gallery)
+        _LOSS[dtype] * _between(each, width.split_axes, width.axes) + turning
+        for each in (queries, gallery)
     ]
-    if width.axes < queries.shape[1]:
-        lost = [each + turning_error(queries.shape[1], width.axes) for each in lost]
     rounded = np.outer(lost[0], kept[1]) + np.outer(kept[0], lost[1])
     return float((to_decisions <= cut + rounded).mean()) * _PAIR_COST[dtype]
 
 
 def _between(
-    squares: Float32[np.ndarray, "rows dim"], start: int, end: int | None = None
+    squares: Float32[np.ndarray, "rows kept_and_whole"], start: int, end: int | None = None
 ) -> Float32[np.ndarray, " rows"]:
     """The length along the axes from `start` on, from squares cumulated along them."""
-    before = squares[:, start - 1] if start else np.zeros(len(squares), np.float32)
-    within = squares[:, -1 if end is None else end - 1] - before
-    lengths: Float32[np.ndarray, " rows"] = np.sqrt(np.maximum(within, 0))
+    whole = squares[:, -1] if end is None else _until(squares, end)
+    lengths: Float32[np.ndarray, " rows"] = np.sqrt(np.maximum(whole - _until(squares, start), 0))
     return lengths
+
+
+def _until(
+    squares: Float32[np.ndarray, "rows kept_and_whole"], axes: int
+) -> Float32[np.ndarray, " rows"]:
+    """The squared length along the first axes; the whole one along more than are known."""
+    if not axes:
+        return np.zeros(len(squares), np.float32)
+    return squares[:, min(axes, squares.shape[1]) - 1]

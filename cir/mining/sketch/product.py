@@ -49,6 +49,8 @@ _ROWS_TOGETHER: Final = 512
 """Rows that are sketched together: few enough for the processor's cache."""
 _SAMPLE: Final = 2048
 """Rows to which means and axes are fitted."""
+_MOST_OF_CEILINGS: Final = 64
+"""Axes from which a ceiling is chosen, if it does not keep all."""
 _TRIED: Final = 64, 512
 """Queries, and gallery rows, by which the width is chosen."""
 _SPLITS: Final = {torch.bfloat16: 3, torch.float32: 1}
@@ -175,7 +177,8 @@ class Sketch:
         )
         gallery_sample = gallery_sample - self._gallery_mean.astype(np.float32)
         query_sample = query_sample - self._query_mean.astype(np.float32)
-        axes = PrincipalAxes(query_sample, gallery_sample)
+        most = _MOST_OF_CEILINGS if ceiling else None
+        axes = PrincipalAxes(query_sample, gallery_sample, most)
         if width is None:
             width = cheapest_width(
                 axes,

@@ -39,12 +39,25 @@ def test_the_first_axes_hold_what_differs_most() -> None:
     sizes = np.array([0.1, 3, 0.2, 1], np.float32)
     queries, gallery = (rng.standard_normal((500, 4), np.float32) * sizes for _ in range(2))
     axes = PrincipalAxes(queries, gallery)
-    assert np.abs(axes.every).argmax(axis=0).tolist() == [1, 3, 2, 0]
+    assert np.abs(axes.columns).argmax(axis=0).tolist() == [1, 3, 2, 0]
     assert axes.first(4) is None
     rotation = axes.first(2)
     assert rotation is not None
     found = turned(normalised(queries, "test"), np.zeros(4), rotation)
     assert found.shape == (500, 2)
+
+
+def test_a_few_leading_axes_are_those_of_all_axes() -> None:
+    rng = np.random.default_rng(0)
+    sizes = np.geomspace(1, 0.01, 96).astype(np.float32)
+    basis = np.linalg.qr(rng.standard_normal((96, 96)))[0].astype(np.float32)
+    samples = [(rng.standard_normal((500, 96), np.float32) * sizes) @ basis.T for _ in range(2)]
+    every, few = (PrincipalAxes(*samples, most).columns for most in (None, 12))
+    assert few.shape == (96, 12)
+    np.testing.assert_allclose(few.T @ few, np.eye(12), atol=1e-5)
+    # What the few miss of the variance that as many of all axes hold.
+    held = [sum(np.square(rows @ axes).sum() for rows in samples) for axes in (every[:, :12], few)]
+    assert 0.95 * held[0] < held[1] < 1.00001 * held[0]
 
 
 @pytest.mark.parametrize("dim", [1, 7, 640])
