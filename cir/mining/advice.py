@@ -18,7 +18,7 @@ from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
 from cir.data.queries import Query
-from cir.errors import ConfigError
+from cir.errors import ConfigError, UsageError
 from cir.mining.exclusions.near_duplicates import near_duplicates
 from cir.mining.manifest import PreparedMining, mine_manifest, prepare_mining
 from cir.progress import SILENT, Progress
@@ -97,7 +97,8 @@ def advise(
         progress: Shows gallery images per second.
 
     Raises:
-        UsageError, DatasetError, StoreError: as `mine_manifest`.
+        UsageError: filters leave no query a negative, or as `mine_manifest`.
+        DatasetError, StoreError: as `mine_manifest`.
     """
 
     def mined(
@@ -119,6 +120,10 @@ def advise(
         )
 
     usual = mined(WAYS[TOP], queries)
+    if not len(usual):
+        raise UsageError(
+            f"none of {len(queries)} queries gets a negative with these filters: pass weaker ones"
+        )
     shown, others = hide_targets(queries)
     hiding = sum(map(bool, others.values()))
     filters = {name: changes for name, changes in FILTERS.items() if _fits(options, changes)}
@@ -143,12 +148,13 @@ def advise(
 
 
 def _fits(options: MiningOptions, changes: Mapping[str, Any]) -> bool:
-    """Whether a filter may stand beside what the options ask for."""
+    """Whether a filter may stand beside what the options ask for, and takes no place of theirs."""
     try:
         dataclasses.replace(options, **changes)
     except ConfigError:
         return False
-    return True
+    unset = MiningOptions()
+    return all(getattr(options, name) == getattr(unset, name) for name in changes)
 
 
 def hide_targets(queries: Sequence[Query]) -> tuple[list[Query], dict[str, set[str]]]:
@@ -196,8 +202,9 @@ def _sentences(found: Advice) -> Iterator[str]:
             f"{found.nearest:.0f} % of the targets are nearest of all, so that their hard band is "
             f"empty: no `strategy='hard'`"
         )
-    if found.hidden.get(TOP, 0.0) >= _CROWDED:
-        yield _on_filters(found)
+    filters = {name: share for name, share in found.hidden.items() if name in FILTERS}
+    if filters and found.hidden[TOP] >= _CROWDED:
+        yield _on_filters(filters, found.hidden[TOP])
     yield from _on_look_alikes(found)
     if found.starved >= _SOME:
         yield f"{found.starved:.1f} % of the queries starve: a wider `margin`, or fewer negatives"
@@ -219,11 +226,12 @@ def _on_the_band(found: Advice) -> str:
     return f"the top of the semi-hard band holds few answers ({top:.2f} %): `sampling='auto'`"
 
 
-def _on_filters(found: Advice) -> str:
-    best = min(FILTERS, key=lambda name: found.hidden[name])
+def _on_filters(shares: Mapping[str, float], without: float) -> str:
+    """Which filter leaves the least share of answers, in percent by its name."""
+    best = min(shares, key=lambda name: shares[name])
     return (
-        f"with `sampling='top'`, `{best}` excludes most answers: {found.hidden[best]:.2f} % of the "
-        f"negatives are some, of {found.hidden[TOP]:.2f} % without a filter"
+        f"with `sampling='top'`, `{best}` excludes most answers: {shares[best]:.2f} % of the "
+        f"negatives are some, of {without:.2f} % without it"
     )
 
 

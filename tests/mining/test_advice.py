@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cir.config import MiningOptions
+from cir.errors import UsageError
 from cir.mining.advice import FILTERS, HARD, TOP, WAYS, WHOLE, Advice, advise, hide_targets
 from tests.support.mining_worlds import CPU, World, random_world
 
@@ -70,6 +71,21 @@ def test_hidden_targets_are_counted_as_by_hand(world: World) -> None:
 def test_a_filter_that_conflicts_with_what_is_asked_for_is_not_tried(world: World) -> None:
     found = advised(world, MiningOptions(margin=0.5, range_max=8, duplicate_threshold=1.01))
     assert set(found.hidden) == {*WAYS, *FILTERS} - {"range_min=10"}
+
+
+@pytest.mark.slow
+def test_a_filter_that_is_asked_for_already_is_not_tried_in_another_strength(world: World) -> None:
+    found = advised(world, MiningOptions(margin=0.5, relative_margin=0.2))
+    assert set(found.hidden) == {*WAYS, *FILTERS} - {"relative_margin=0.05"}
+    crowded = dataclasses.replace(found, hidden={**found.hidden, TOP: 50.0})
+    assert not any("relative_margin=0.05" in sentence for sentence in crowded.sentences)
+
+
+def test_filters_that_leave_no_negative_are_refused(world: World) -> None:
+    with pytest.raises(
+        UsageError, match=r"^none of 130 queries gets a negative with these filters"
+    ):
+        advised(world, MiningOptions(max_similarity=-0.999))
 
 
 @pytest.mark.slow
