@@ -25,6 +25,7 @@ The ground that all stand on:
     arguments    checks of what callers pass (`spellings`, `addresses`: texts with a form)
     progress     how the library reports that it makes progress
     ragged       rows by owner
+    names        what each artefact is called
 """
 
 from importlib import import_module

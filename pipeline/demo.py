@@ -29,7 +29,6 @@ from cir.config import (
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.disk.files import folder_written_aside, read_json, write_json
-from cir.disk.recognition import DEMO_FILES
 from cir.encoding.job.dataset_embedding import embed_dataset
 from cir.encoding.loading import load_encoder
 from cir.encoding.tuned import as_tuned
@@ -41,6 +40,7 @@ from cir.mining.manifest import mine_manifest, usable_queries
 from cir.models.combiner import SumCombiner
 from cir.models.composer import load_composer
 from cir.models.composition import baseline, composed_queries
+from cir.names import DEMO_NAMES
 from cir.reporting.pages import percents
 from cir.reporting.report import write_report
 from cir.sources.synthetic.dataset import draw_dataset
@@ -138,7 +138,7 @@ def _prepare(folder: _Folder, config: DemoConfig) -> None:
     if not config.overwrite and folder.settings.exists():
         _require_same(folder, settings)
         return
-    with folder_written_aside(folder.root, "demo", DEMO_FILES) as aside:
+    with folder_written_aside(folder.root, "demo", DEMO_NAMES) as aside:
         write_json(aside / SETTINGS_FILE, settings)
 
 

@@ -4,18 +4,18 @@ import ctypes
 import hashlib
 import json
 import os
-import re
 import shutil
 import stat
 import time
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from cir.disk.foreign import foreign, in_the_way
+from cir.disk.hidden import aside_of, is_aside_of, retired_of
 from cir.disk.reading import opened, read_text
-from cir.disk.recognition import foreign, is_marked, why_not_ours, write_marker
+from cir.disk.recognition import is_marked, why_not_ours, write_marker
 from cir.errors import CirError, UsageError, is_of_the_system, one_line, reason_of
 from cir.types import Artefact, FolderArtefact
 
@@ -100,6 +100,7 @@ def folder_written_aside(
             yield aside
             write_marker(aside, made, holds)
             _flush_folder(aside)
+            require_replaceable(path, made)  # again: what came while the block ran is kept too
             _replace_folder(aside, place, made)
     except OSError as error:
         raise CirError(unwritable(path, error)) from error
@@ -128,11 +129,20 @@ def require_plain(path: Path, *, folder: bool) -> None:
 def require_replaceable(path: Path, made: Artefact, *, field: str = "out") -> None:
     """Raises UsageError where replacing `path` would lose what is not cir's."""
     require_ours(path, made, field=field)
-    others = foreign(path, made) if path.is_dir() else []
+    _require_none(path, foreign(path, made) if path.is_dir() else [], field)
+
+
+def require_resumable(path: Path, made: Artefact, *, field: str = "out") -> None:
+    """Raises UsageError where going on with `path` is not possible, or would lose others' files."""
+    require_ours(path, made, field=field)
+    _require_none(path, in_the_way(path, made) if path.is_dir() else [], field)
+
+
+def _require_none(path: Path, others: list[str], field: str) -> None:
     if others:
         raise UsageError(
-            f"{path} also holds {', '.join(others[:_SHOWN])}, which cir did not make, so it is not "
-            f"replaced: move that away, or choose another `{field}`"
+            f"{path} also holds {', '.join(others[:_SHOWN])}, which cir did not make, or not as it "
+            f"is now, so it is not replaced: move that away, or choose another `{field}`"
         )
 
 
@@ -152,8 +162,8 @@ def settle(path: Path) -> None:
     """
     if path.name in _NAMELESS:
         return  # a folder that is stood in is not replaced
-    retired = _retired(path)
-    if not retired.exists():
+    retired = retired_of(path)
+    if not _is_marked_folder(retired):
         return
     end = time.monotonic() + _SETTLING
     while not path.exists() and retired.exists() and time.monotonic() < end:
@@ -169,13 +179,14 @@ def sweep(path: Path) -> None:
     Call it while no other process can be writing there (`cir.disk.locks`).
     """
     settle(path)
-    form = re.compile(rf"\.{re.escape(path.stem)}-[0-9a-f]{{8}}{re.escape(path.suffix)}")
     try:
-        left = [Path(entry) for entry in os.scandir(path.parent) if form.fullmatch(entry.name)]
+        left = [Path(entry) for entry in os.scandir(path.parent) if is_aside_of(path, entry.name)]
     except OSError:
         return
-    for aside in (*left, _retired(path)):
+    for aside in left:
         _remove(aside)
+    if _is_marked_folder(retired_of(path)):
+        _remove(retired_of(path))
 
 
 def discard_unfinished() -> None:
@@ -187,7 +198,7 @@ def discard_unfinished() -> None:
 @contextmanager
 def _unfinished(place: Path) -> Iterator[Path]:
     """Yields a path beside `place`, and removes what stands there after the block."""
-    aside = _aside(place)
+    aside = aside_of(place)
     _under_way.add(aside)
     try:
         yield aside
@@ -212,6 +223,10 @@ def _remove(aside: Path) -> None:
             aside.rmdir()
 
 
+def _is_marked_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and is_marked(path)
+
+
 def _replace_folder(aside: Path, place: Path, made: FolderArtefact) -> None:
     """Moves a folder to its place, and removes the one that was there."""
     if not place.exists():
@@ -225,7 +240,7 @@ def _replace_folder(aside: Path, place: Path, made: FolderArtefact) -> None:
 
 def _renamed_twice(aside: Path, place: Path) -> None:
     """Exchanges two folders where the system cannot do it in one step."""
-    retired = _retired(place)
+    retired = retired_of(place)
     place.rename(retired)
     try:
         aside.rename(place)
@@ -312,14 +327,6 @@ def _place(path: Path) -> Path:
     if path.name in _NAMELESS:
         raise UsageError(f"cannot write {path}: expected a path that ends in a name")
     return real(path)
-
-
-def _aside(place: Path) -> Path:
-    return place.with_name(f".{place.stem}-{uuid.uuid4().hex[:8]}{place.suffix}")
-
-
-def _retired(path: Path) -> Path:
-    return path.with_name(f".{path.name}-retired")
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from cir.disk.files import real, unwritable
+from cir.disk.hidden import SIGNATURE, is_signature, lock_of
 from cir.errors import CirError, UsageError
 
 _held: Final[dict[Path, tuple[int, int]]] = {}
@@ -34,9 +35,6 @@ _SIGNED: Final = 0.1
 _UNSIGNED: Final = 3.0
 """Seconds for which a lock is tried whose holder has signed, and for which one whose has not: who
 removes what a killed process left holds it for a moment, and does not sign."""
-
-_SIGNATURE: Final = b'{"command": '
-"""How what `_sign` writes begins."""
 
 
 @contextmanager
@@ -81,7 +79,7 @@ def remove_unheld(path: Path) -> None:
     It is removed by who holds its lock, as after every writing: a writer that opened it before
     finds that its name leads elsewhere, and begins again.
     """
-    file = lock_file(real(path))
+    file = lock_of(real(path))
     with suppress(OSError):
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
@@ -93,16 +91,11 @@ def remove_unheld(path: Path) -> None:
             os.close(descriptor)
 
 
-def lock_file(path: Path) -> Path:
-    """The file beside an output that is locked."""
-    return path.with_name(f".{path.name}.lock")
-
-
 def _hold(path: Path, place: Path, field: str) -> None:
     """Locks an output; to make the lock's file also shows that its folder can be written to."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        _held[place] = _locked(path, lock_file(place), field), threading.get_ident()
+        _held[place] = _locked(path, lock_of(place), field), threading.get_ident()
     except OSError as error:
         raise CirError(unwritable(path, error)) from error
 
@@ -125,17 +118,24 @@ def _locked(path: Path, file: Path, field: str) -> int:
                 f"choose another `{field}`"
             ) from None
         except OSError:
+            _require_ours(descriptor, path, file, field)
             return descriptor  # this file system has no locks
         if _is_same(descriptor, file):
-            if not _is_ours(descriptor):
-                os.close(descriptor)
-                raise UsageError(
-                    f"{file} is no lock of cir, which writes one of this name beside {path}: move "
-                    f"it, or choose another `{field}`"
-                )
+            _require_ours(descriptor, path, file, field)
             _sign(descriptor)
             return descriptor
         os.close(descriptor)  # its holder removed it in the meantime
+
+
+def _require_ours(descriptor: int, path: Path, file: Path, field: str) -> None:
+    """Raises UsageError, and closes the file, where another's would be written over."""
+    if _is_ours(descriptor):
+        return
+    os.close(descriptor)
+    raise UsageError(
+        f"{file} is no lock of cir, which writes one of this name beside {path}: move it, or "
+        f"choose another `{field}`"
+    )
 
 
 def _is_same(descriptor: int, file: Path) -> bool:
@@ -148,8 +148,7 @@ def _is_same(descriptor: int, file: Path) -> bool:
 
 def _is_ours(descriptor: int) -> bool:
     """Whether a lock's file is empty, or signed; what others wrote is never written over."""
-    beginning = os.pread(descriptor, len(_SIGNATURE), 0)
-    return not beginning or beginning == _SIGNATURE
+    return is_signature(os.pread(descriptor, len(SIGNATURE), 0))
 
 
 def _sign(descriptor: int) -> None:
@@ -187,8 +186,10 @@ def _release(path: Path) -> None:
     descriptor, _ = _held.pop(path, (-1, 0))
     if descriptor < 0:
         return
+    file = lock_of(path)
     with suppress(OSError):
-        lock_file(path).unlink()
+        if _is_same(descriptor, file):
+            file.unlink()
     with suppress(OSError):
         os.close(descriptor)
 

@@ -15,9 +15,9 @@ from cir.disk.files import (
     folder_written_aside,
     real,
     refuse_existing,
-    require_ours,
     require_plain,
     require_replaceable,
+    require_resumable,
     sweep,
     unwritable,
 )
@@ -102,7 +102,7 @@ def _require_free(output: Output) -> None:
     try:
         require_plain(path, folder=output.is_folder)
         if output.goes_on:
-            require_ours(path, output.made, field=output.field)
+            require_resumable(path, output.made, field=output.field)
         else:
             refuse_existing(path, overwrite=output.overwrite, field=output.field)
             require_replaceable(path, output.made, field=output.field)

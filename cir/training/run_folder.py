@@ -6,9 +6,10 @@ from typing import Any, Final, cast, get_args
 
 from cir.config import REPORT_FILE, RUN_FILE, Tune
 from cir.disk.files import folder_written_aside, sweep
-from cir.disk.recognition import RUN_FILES, is_marked, write_marker
+from cir.disk.recognition import is_marked, write_marker
 from cir.errors import CheckpointError, ConfigError, UsageError
 from cir.models.composer import BEST, CHECKPOINTS, LAST
+from cir.names import RUN_NAMES
 from cir.run_settings import INPUTS, read_settings, same_place, write_settings
 from cir.training.metrics_log import METRICS_FILE, TIMES_FILE
 
@@ -65,7 +66,7 @@ def make(run: Path, settings: Mapping[str, Any]) -> None:
         UsageError: what is there is no run of cir.
         CirError: it cannot be written; what is there stays.
     """
-    with folder_written_aside(run, "run", RUN_FILES) as aside:
+    with folder_written_aside(run, "run", RUN_NAMES) as aside:
         write_settings(aside, settings)
 
 
@@ -76,13 +77,13 @@ def make_ready(run: Path) -> bool:
         CheckpointError: there is none, though the run has saved one before.
     """
     files = (RUN_FILE, METRICS_FILE, TIMES_FILE, REPORT_FILE)
-    manifests = (run / MANIFESTS).glob(".epoch-*-*.parquet")
-    begun = {file.name.removeprefix(".").rpartition("-")[0] for file in manifests}
+    manifests = (run / MANIFESTS).glob(".epoch-*.cir-*.parquet")
+    begun = {file.name.removeprefix(".").rpartition(".cir-")[0] for file in manifests}
     swept = {run / MANIFESTS / f"{name}.parquet" for name in begun}
     for path in (checkpoint(run, LAST), checkpoint(run, BEST), *map(run.joinpath, files), *swept):
         sweep(path)
     if not is_marked(run):
-        write_marker(run, "run", RUN_FILES)
+        write_marker(run, "run", RUN_NAMES)
     last = checkpoint(run, LAST)
     if not last.exists():
         _require_nothing_saved(run)

@@ -17,7 +17,7 @@ from cir.artefacts.checkpoint import (
     save_checkpoint,
 )
 from cir.artefacts.provenance import Provenance
-from cir.disk import files
+from cir.disk.hidden import retired_of
 from cir.disk.recognition import MARKER
 from cir.errors import CheckpointError, CirError
 
@@ -136,9 +136,9 @@ def test_saving_again_replaces_all_of_it(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_kill_between_the_two_renames_loses_nothing(folder: Path) -> None:
-    folder.rename(files._retired(folder))
+    folder.rename(retired_of(folder))
     assert same(read_checkpoint(folder).combiner, tensors(0))
-    folder.rename(files._retired(folder))
+    folder.rename(retired_of(folder))
     assert read_trainer(folder)["epoch"] == 2
 
 

@@ -223,7 +223,7 @@ class Attempt:
         return "encoding, some of it saved" if self.has_saved else "starting, or before a saving"
 
     def _aside(self) -> set[Path]:
-        return set(self._world.folder.glob(".e-*.h5"))
+        return set(self._world.folder.glob(".e.cir-*.h5"))
 
     def _parts(self) -> set[Path]:
         return set((self._world.folder / ".e.h5.parts").glob("*.npz"))

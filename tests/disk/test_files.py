@@ -20,6 +20,7 @@ from cir.disk.files import (
     write_json,
     written_aside,
 )
+from cir.disk.hidden import retired_of
 from cir.disk.recognition import write_marker
 from cir.errors import CirError, DatasetError, UsageError
 
@@ -120,7 +121,7 @@ def test_a_folder_that_cannot_be_moved_in_comes_back(
     rename = Path.rename
 
     def second_fails(source: Path, target: Path) -> Path:
-        if target == path and source != files._retired(path):
+        if target == path and source != retired_of(path):
             raise OSError(5, "Input/output error")
         return rename(source, target)
 
@@ -153,10 +154,10 @@ def test_settle_ends_a_killed_replacement(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "out"
     with folder_aside(path) as aside:
         fill(aside, "old", folder_aside)
-    path.rename(files._retired(path))
+    path.rename(retired_of(path))
     settle(path)
     assert content(path) == "old"
-    path.rename(files._retired(path))
+    path.rename(retired_of(path))
     with folder_aside(path) as aside:
         fill(aside, "new", folder_aside)
     sweep(path)
@@ -166,17 +167,48 @@ def test_settle_ends_a_killed_replacement(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_what_a_killed_program_left_is_swept(tmp_path: Path) -> None:
     path = tmp_path / "store.h5"
-    (tmp_path / ".store-0123abcd.h5").write_text("half")
-    half = tmp_path / ".world-0123abcd"
+    (tmp_path / ".store.cir-0123abcd.h5").write_text("half")
+    half = tmp_path / ".world.cir-0123abcd"
     (half / "images").mkdir(parents=True)
     write_marker(half, "dataset", ())
-    others = (".store-0123abcd", ".store-notes.h5", ".other-0123abcd.h5", ".world-89abcdef")
+    others = (".store-20260101.h5", ".store.cir-notes.h5", ".o.cir-0123abcd.h5", ".world-89abcdef")
     (tmp_path / others[-1]).mkdir()
     for name in others:
         (tmp_path / name / "mine" if "world" in name else tmp_path / name).write_text("mine")
     sweep(path)
     sweep(tmp_path / "world")
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(others)
+
+
+def test_what_has_the_name_of_a_retired_folder_stays(tmp_path: Path) -> None:
+    for name in ("file", "folder/mine", "link"):
+        retired = retired_of(tmp_path / Path(name).parts[0])
+        if name == "link":
+            retired.symlink_to(tmp_path)
+        else:
+            place = retired / "mine" if "/" in name else retired
+            place.parent.mkdir(exist_ok=True)
+            place.write_text("mine")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    for name in ("file", "folder", "link"):
+        settle(tmp_path / name)
+        sweep(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_what_comes_into_a_folder_while_another_is_made_is_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "made"
+    with folder_aside(path) as aside:
+        fill(aside, "old", folder_aside)
+    with (  # noqa: PT012
+        pytest.raises(UsageError, match=r"also holds mine\.txt"),
+        folder_aside(path) as aside,
+    ):
+        fill(aside, "new", folder_aside)
+        (path / "mine.txt").write_text("mine")
+    assert content(path) == "old"
+    assert (path / "mine.txt").read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_links_are_followed(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cir.disk.locks import held, lock_file, remove_unheld
+from cir.disk.hidden import lock_of
+from cir.disk.locks import held, remove_unheld
 from cir.disk.outputs import Output, claimed
 from cir.errors import CirError, UsageError
 
@@ -47,7 +48,7 @@ def test_the_second_writer_is_told_of_the_first_and_the_lock_dies_with_it(tmp_pa
         assert line.endswith("wait until it ends, or choose another `out`")
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert lock_file(path).exists()
+        assert lock_of(path).exists()
         with held(path):
             pass
     assert not any(tmp_path.iterdir())
@@ -70,7 +71,7 @@ def test_a_refused_command_removes_what_a_killed_one_left(tmp_path: Path) -> Non
     with holder(path) as process:
         with pytest.raises(UsageError, match="exists"), claimed([output], {}):
             raise AssertionError
-        assert lock_file(path).exists()
+        assert lock_of(path).exists()
         process.send_signal(signal.SIGKILL)
         process.wait()
     with pytest.raises(UsageError, match="exists"), claimed([output], {}):
@@ -92,8 +93,8 @@ def test_a_writer_is_not_refused_because_a_left_lock_is_being_removed(tmp_path: 
     try:
         for _ in range(40):
             with held(path):
-                signature = lock_file(path).read_bytes()
-            lock_file(path).write_bytes(signature)  # as a killed process leaves it
+                signature = lock_of(path).read_bytes()
+            lock_of(path).write_bytes(signature)  # as a killed process leaves it
     finally:
         done.set()
         for thread in threads:
@@ -116,7 +117,7 @@ def test_a_thread_holds_what_it_holds_and_another_does_not(tmp_path: Path) -> No
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
-        assert lock_file(path).exists()
+        assert lock_of(path).exists()
     assert said == ["refused"]
 
 
@@ -151,8 +152,34 @@ def test_where_no_lock_can_be_made_nothing_can_be_written() -> None:
 
 def test_a_file_of_anothers_in_the_place_of_a_lock_stays_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
-    lock_file(path).write_text("mine")
+    lock_of(path).write_text("mine")
     with pytest.raises(UsageError, match=r"\.figures\.json\.lock is no lock of cir"), held(path):
         pass
     remove_unheld(path)
-    assert lock_file(path).read_text() == "mine"
+    assert lock_of(path).read_text() == "mine"
+
+
+def test_a_file_of_yours_that_takes_the_place_of_a_lock_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "foo.json"
+    with held(path):
+        lock_of(path).unlink()
+        lock_of(path).write_text("mine")
+    assert lock_of(path).read_text() == "mine"
+
+
+def test_where_no_file_can_be_locked_your_file_is_left_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("cir.disk.locks.fcntl.flock", refuse)
+    path = tmp_path / "foo.json"
+    lock_of(path).write_text("mine")
+    with pytest.raises(UsageError, match="is no lock of cir"), held(path):
+        raise AssertionError
+    assert lock_of(path).read_text() == "mine"
+    lock_of(path).unlink()
+    with held(path):
+        pass
+    assert not any(tmp_path.iterdir())

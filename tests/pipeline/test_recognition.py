@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cir.data.dataset import Dataset
-from cir.disk.recognition import MARKER, foreign, why_not_ours
+from cir.disk.foreign import foreign
+from cir.disk.recognition import MARKER, why_not_ours
 from cir.pretraining.pretrain import save_half
 from cir.types import Artefact, FolderArtefact
 from pipeline.cli import app

@@ -160,10 +160,10 @@ def test_a_run_at_its_end_encodes_nothing_when_it_is_resumed(
 
 def test_what_a_kill_left_aside_is_swept_away(tmp_path, straight, dataset, embeddings):
     out = shutil.copytree(straight, tmp_path / "run")
-    (out / "checkpoints/.last-0123abcd").mkdir()
-    write_marker(out / "checkpoints/.last-0123abcd", "checkpoint", ())
-    (out / "checkpoints/.last-0123abcd/combiner.safetensors").touch()
-    (out / ".metrics-0123abcd.jsonl").touch()
+    (out / "checkpoints/.last.cir-0123abcd").mkdir()
+    write_marker(out / "checkpoints/.last.cir-0123abcd", "checkpoint", ())
+    (out / "checkpoints/.last.cir-0123abcd/combiner.safetensors").touch()
+    (out / ".metrics.cir-0123abcd.jsonl").touch()
     (out / ".gitignore").touch()
     run(out, dataset, embeddings, resume=True)
     assert hidden(out) == {MARKER, ".gitignore"}

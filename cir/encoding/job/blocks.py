@@ -8,7 +8,6 @@ none.
 import hashlib
 import io
 import json
-import shutil
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 
 from cir.artefacts import checksums
 from cir.disk.files import written_aside
+from cir.disk.hidden import is_block, parts_of
 from cir.disk.reading import read_bytes
 from cir.errors import CirError
 
@@ -54,7 +54,7 @@ class Blocks:
     """Ending of the names that `save` gives."""
 
     def __init__(self, out: Path, rank: int = 0) -> None:
-        self.folder = out.with_name(f".{out.name}.parts")
+        self.folder = parts_of(out)
         self._rank = rank
 
     def load_all(self, key: str) -> Iterator[dict[str, np.ndarray]]:
@@ -83,8 +83,15 @@ class Blocks:
             aside.write_bytes(buffer.getbuffer())
 
     def remove(self) -> None:
-        """Removes the folder, once the output that it leads to is in place."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Removes the blocks, once the output that they lead to is in place, and their folder.
+
+        What else lies there stays.
+        """
+        with suppress(OSError):
+            for path in self.folder.iterdir():
+                if is_block(path):
+                    path.unlink()
+            self.folder.rmdir()
 
     def _next_file(self, key: str) -> Path:
         files = self.folder.glob(f"{key}-*{self.SUFFIX}")

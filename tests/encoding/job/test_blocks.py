@@ -73,11 +73,22 @@ def test_rows_are_saved_when_it_is_time_and_at_the_end(
 
 def test_removing_leaves_nothing(tmp_path: Path) -> None:
     made = Blocks(tmp_path / "out.h5")
-    made.save("images-1", [ARRAYS])
+    made.save(key_of("images", {}), [ARRAYS])
     assert made.folder.is_dir()
     made.remove()
     made.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_others_put_beside_the_blocks_stays(tmp_path: Path) -> None:
+    made = Blocks(tmp_path / "e.h5")
+    made.save(key_of("images", {}), [{"rows": np.arange(3)}])
+    (made.folder / "mine").mkdir()
+    for name in ("notes.txt", "mine/1.txt"):
+        (made.folder / name).write_text("mine")
+    made.remove()
+    assert sorted(path.name for path in made.folder.iterdir()) == ["mine", "notes.txt"]
+    assert (made.folder / "mine/1.txt").read_text() == "mine"
 
 
 def test_the_key_is_of_the_source(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from cir.artefacts.manifest import write_manifest
 from cir.artefacts.store import read_embeddings
 from cir.data.dataset import Dataset
 from cir.disk import locks
-from cir.disk.locks import held, lock_file
+from cir.disk.hidden import lock_of
+from cir.disk.locks import held
 from pipeline.cli import app
 from pipeline.command.faults import FAILED, MISUSED
 from tests.support.mined import random_manifest
@@ -224,7 +225,7 @@ def test_one_that_another_process_writes_is_left_alone(
     with held(out), monkeypatch.context() as elsewhere:
         elsewhere.setattr(locks, "_held", {})  # as another process sees it
         assert_refused(cir(f"{command.format('way/out')} --overwrite"), "is being written by")
-        assert lock_file(out).exists()
+        assert lock_of(out).exists()
     assert not list(way.iterdir())
 
 

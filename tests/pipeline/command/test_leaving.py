@@ -116,7 +116,7 @@ def test_a_command_leaves_nothing(tmp_path: Path) -> None:
     line = "data synth --dress 3000 --shirt 3000 --toptee 3000 --workers 2 --out made"
     process = forked(CIR, line.split(), folder=tmp_path)
     until = time.monotonic() + 60
-    while len(list(tmp_path.glob(".made-*/images/*"))) < 10:
+    while len(list(tmp_path.glob(".made.cir-*/images/*"))) < 10:
         assert time.monotonic() < until
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
