@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cir import arguments
-from cir.artefacts.pairs import read_pairs, write_pairs
+from cir.artefacts.pairs import read_pairs, require_unworded, write_pairs
 from cir.config import CaptionPairsConfig
 from cir.data.dataset import Dataset
 from cir.data.pairs import by_reason
@@ -18,6 +18,7 @@ from pipeline.screen import console
 def run(config: CaptionPairsConfig) -> Path:
     """Writes the worded pairs and says which were left out; the file's path."""
     arguments.instance("config", config, CaptionPairsConfig)
+    require_unworded(config.out)
     held = read_pairs(config.pairs)
     records = read_records(Dataset(config.dataset).root, ("train",))
     worded = caption_pairs(held.pairs, records, seed=config.seed)

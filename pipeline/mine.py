@@ -13,7 +13,7 @@ from jaxtyping import Float
 from cir import arguments
 from cir.artefacts.manifest import Manifest, write_manifest
 from cir.artefacts.manifest_metadata import Pilot
-from cir.artefacts.pairs import write_pairs
+from cir.artefacts.pairs import require_unworded, write_pairs
 from cir.artefacts.store import Embeddings
 from cir.config import APPROXIMATE_INDEXES, MineConfig, MiningOptions
 from cir.data.captions import joined, variants
@@ -71,6 +71,8 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
     Of several processes, each mines in its part of the gallery, and the main one writes and says.
     """
     arguments.instance("config", config, MineConfig)
+    if config.propose:
+        require_unworded(config.propose, field="propose")
     inputs = _open(config, processes)
     if config.advise:
         _advise(config, inputs)

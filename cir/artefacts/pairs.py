@@ -14,10 +14,10 @@ from typing import Any, Final
 import pyarrow as pa
 
 from cir.artefacts.parquet import TEXT, TEXTS, verified_parquet, write_parquet
-from cir.data.pairs import ProposedPair
+from cir.data.pairs import CATALOG_SOURCE, ProposedPair
 from cir.disk.files import require_file, unreadable, written_aside
 from cir.disk.reading import read_bytes
-from cir.errors import DatasetError
+from cir.errors import DatasetError, UsageError
 
 METADATA_KEY: Final = b"cir.pairs"
 """Parquet's metadata key for what the pairs were mined from, as JSON."""
@@ -86,6 +86,30 @@ def read_pairs(path: Path | str) -> PairFile:
     rows, metadata, sha256 = _json_lines(path) if path.suffix == JSON_LINES else _parquet(path)
     pairs = tuple(_pair(row, f"{path}, {place}") for place, row in rows.items())
     return PairFile(pairs, metadata, sha256)
+
+
+def require_unworded(path: Path, *, field: str = "out") -> None:
+    """Raises UsageError where a file of pairs holds captions that cir did not write.
+
+    People write captions into the file that cir made: replaced, they would be lost.
+
+    Args:
+        path: A file of pairs, or nothing.
+        field: What the path is called.
+
+    Raises:
+        UsageError: it holds such captions.
+        DatasetError: it is damaged, so that nobody can tell.
+    """
+    if not path.exists():
+        return
+    worded = [pair for pair in read_pairs(path).pairs if any(pair.captions)]
+    others = sum(pair.source != CATALOG_SOURCE for pair in worded)
+    if others:
+        raise UsageError(
+            f"{path} holds captions of {others:,} pairs that cir did not write, so it is not "
+            f"replaced: move it away, or choose another `{field}`"
+        )
 
 
 _Rows = dict[str, Any]

@@ -2,6 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
+
+CATALOG_SOURCE: Final = "attributes of the catalogue"
+"""Who wrote the captions that cir makes of a catalogue."""
 
 
 @dataclass(frozen=True)

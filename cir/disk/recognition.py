@@ -130,12 +130,25 @@ def _is_rows(key: bytes, keys: frozenset[str], path: Path) -> bool:
     """Parquet under a key, or JSON lines whose first has all of some keys."""
     if _is_parquet(key, path):
         return True
+    return _has_keys(_first_line(path), keys)
+
+
+def _first_line(path: Path) -> Any:
+    """The value of the first of JSON lines; None where it is none."""
     try:
         with path.open("rb") as file:
-            first = json.loads(file.readline(_LARGEST_JSON))
+            return json.loads(file.readline(_LARGEST_JSON))
     except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(first, dict) and keys <= first.keys()
+        return None
+
+
+def _is_examples(path: Path) -> bool:
+    """Parquet under its key, or JSON lines whose first anchor is of an image and a text."""
+    if _is_parquet(names.EXAMPLES_KEY, path):
+        return True
+    first = _first_line(path)
+    anchor = first.get("anchor") if _has_keys(first, {"anchor", "positive"}) else None
+    return isinstance(anchor, dict) and anchor.keys() == {"image", "text"}
 
 
 def reads_as_trained(path: Path) -> bool:
@@ -145,12 +158,7 @@ def reads_as_trained(path: Path) -> bool:
 
 def reads_as_epochs(path: Path) -> bool:
     """Whether a file holds a line for each epoch, or nothing."""
-    try:
-        with path.open("rb") as file:
-            line = file.readline(_LARGEST_JSON)
-            return not line or _has_keys(json.loads(line), {"epoch"})
-    except (OSError, ValueError, RecursionError):
-        return False
+    return path.is_file() and (not path.stat().st_size or _has_keys(_first_line(path), {"epoch"}))
 
 
 def reads_as_settings(path: Path) -> bool:
@@ -191,7 +199,7 @@ _READS_AS: Final[Mapping[Artefact, Callable[[Path], bool]]] = {
     "pairs": partial(
         _is_rows, names.PAIRS_KEY, frozenset({"reference_id", "target_id", "captions", "source"})
     ),
-    "examples": partial(_is_rows, names.EXAMPLES_KEY, frozenset({"anchor", "positive"})),
+    "examples": _is_examples,
     "ranks": partial(_is_parquet, names.RANKS_KEY),
     "figures": _is_figures,
     "audit": _is_audit,

@@ -3,16 +3,17 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cir.artefacts.pairs import read_pairs, write_pairs
-from cir.data.pairs import LeftOutPair, ProposedPair, by_reason
+from cir.artefacts.pairs import read_pairs, require_unworded, write_pairs
+from cir.data.pairs import CATALOG_SOURCE, LeftOutPair, ProposedPair, by_reason
 from cir.disk.files import sha256_of
-from cir.errors import DatasetError
+from cir.errors import DatasetError, UsageError
 
 MINED = ProposedPair(
     reference_id="a",
@@ -137,3 +138,26 @@ def test_what_was_left_out_is_grouped_by_its_reason() -> None:
         LeftOutPair(MINED, "late"),
     ]
     assert by_reason(left_out) == {"late": ["a to c", "a to b"], "early": ["a to b"]}
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+@pytest.mark.parametrize(
+    ("changed", "is_kept"),
+    [
+        ({}, False),
+        ({"captions": ("is red",), "source": CATALOG_SOURCE}, False),
+        ({"captions": ("is red",)}, True),
+        ({"captions": ("is red",), "source": "me"}, True),
+    ],
+)
+def test_captions_that_somebody_wrote_are_not_replaced(
+    suffix: str, changed: dict[str, Any], is_kept: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / f"pairs{suffix}"
+    require_unworded(path)
+    write_pairs([ProposedPair("a", "b"), ProposedPair("b", "c", **changed)], path, {})
+    if is_kept:
+        with pytest.raises(UsageError, match=r"captions of 1 pairs .* choose another `propose`"):
+            require_unworded(path, field="propose")
+    else:
+        require_unworded(path, field="propose")

@@ -82,7 +82,7 @@ def test_an_empty_folder_is_nobodys(tmp_path: Path) -> None:
         ("audit", '{"form": "CIRR", "splits": [], "duplicates": [], "complete": true}'),
         ("page", '<!doctype html><meta name="generator" content="cir 1">'),
         ("page", "<!doctype html><footer>Written by cir 1. This page"),
-        ("examples", '{"anchor": "a", "positive": "b", "negative": "c"}\n'),
+        ("examples", '{"anchor": {"image": "a", "text": "b"}, "positive": {"image": "c"}}\n'),
         ("pairs", '{"reference_id": "a", "target_id": "b", "captions": [], "source": ""}\n'),
     ],
 )
@@ -90,6 +90,13 @@ def test_a_file_is_known_by_what_it_holds(tmp_path: Path, made: Artefact, text: 
     file = tmp_path / "file"
     file.write_text(text)
     assert why_not_ours(file, made) is None
-    for other in ("", "{}", "years of work", "[" * 9999, text[5:]):
+    for other in (
+        "",
+        "{}",
+        '{"anchor": "a", "positive": "b"}',
+        "years of work",
+        "[" * 9999,
+        text[5:],
+    ):
         file.write_text(other)
         assert "does not read as" in str(why_not_ours(file, made))

@@ -13,15 +13,13 @@ from typing import Final
 
 import numpy as np
 
-from cir.data.pairs import LeftOutPair, ProposedPair
+from cir.data.pairs import CATALOG_SOURCE, LeftOutPair, ProposedPair
 from cir.errors import UsageError
 from cir.sources.annotations import PhotoRecord
 from cir.sources.catalog.splits import POOLED
 from cir.sources.pairing import MOST_TARGETS
 from cir.sources.wording import Change, captions
 
-SOURCE: Final = "attributes of the catalogue"
-"""Who wrote the captions."""
 _MOST_CHANGES: Final = 2
 """Attributes in which the photos of a query differ, as in `cir.sources.pairing`."""
 
@@ -142,5 +140,5 @@ def _worded(
         category=target.category,
         captions=captions(_changes(reference, target), rng),
         target_ids=tuple(dict.fromkeys((pair.target_id, *_fitting(pair, records, alike)))),
-        source=SOURCE,
+        source=CATALOG_SOURCE,
     )

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from cir.data.dataset import Dataset
-from cir.data.pairs import LeftOutPair, ProposedPair
+from cir.data.pairs import CATALOG_SOURCE, LeftOutPair, ProposedPair
 from cir.errors import UsageError
 from cir.sources.annotations import PhotoRecord, read_records
-from cir.sources.catalog.pair_captions import SOURCE, caption_pairs
+from cir.sources.catalog.pair_captions import caption_pairs
 from cir.sources.synthetic.dataset import draw_dataset
 
 RED = {"colour": "red", "pattern": "striped"}
@@ -51,7 +51,7 @@ def test_the_captions_state_what_changes_and_every_photo_that_fits_is_a_target(
     assert all(word in " ".join(pair.captions) for word in words)
     assert len(set(pair.captions)) == 2
     assert pair.every_target_id == pair.target_ids == every
-    assert (pair.category, pair.source, pair.query_id) == ("top", SOURCE, "q")
+    assert (pair.category, pair.source, pair.query_id) == ("top", CATALOG_SOURCE, "q")
 
 
 @pytest.mark.parametrize(
