@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from cir.config import RUN_FILE
 from cir.disk.files import read_json, write_json
 from cir.errors import CheckpointError
+from cir.names import RUN_FILE
 
 INPUTS: Final = ("manifest", "dataset", "embeddings", "weights")
 """Settings that are paths of what a run reads."""

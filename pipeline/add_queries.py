@@ -7,7 +7,8 @@ from cir.artefacts.pairs import read_pairs
 from cir.config import AddQueriesConfig
 from cir.data.dataset import Dataset
 from cir.data.pairs import by_reason
-from cir.sources.added_queries import ADDED, PairsOrigin, add_queries
+from cir.names import ADDED_FILE
+from cir.sources.added_queries import PairsOrigin, add_queries
 from pipeline.command.claims import claims_outputs
 from pipeline.screen import console
 
@@ -28,6 +29,6 @@ def run(config: AddQueriesConfig) -> Path:
     each = ", ".join(f"{count:,} {category}" for category, count in made.by_category.items())
     console.note(
         f"{config.out}: {sum(made.by_category.values()):,} queries added to the training split "
-        f"({each}), listed in {ADDED}; embed it anew with cir embed, for the new captions"
+        f"({each}), listed in {ADDED_FILE}; embed it anew with cir embed, for the new captions"
     )
     return config.out

@@ -10,17 +10,12 @@ from cir.config import CheckConfig
 from cir.data.audit import Audit, audit
 from cir.data.dataset import Dataset
 from cir.data.image_files import outside_every_split
-from cir.data.remainder import (
-    RECORD_FILE,
-    SplitRemainder,
-    rank_in_whole,
-    remainder,
-    write_remainder,
-)
+from cir.data.remainder import SplitRemainder, rank_in_whole, remainder, write_remainder
 from cir.data.soundness import outside_split
 from cir.disk.files import write_json
 from cir.evaluation.recall import HEADLINE_CUTOFFS, PUBLISHED_GALLERIES
 from cir.machine.workers import pick_workers
+from cir.names import LEFT_OUT_FILE
 from pipeline.command.claims import claims_outputs
 from pipeline.screen import console
 
@@ -42,7 +37,7 @@ def run(config: CheckConfig) -> bool:
     _tell(config, dataset, report, stale)
     if config.without_missing:
         write_remainder(dataset, report, config.without_missing)
-        console.note(f"{config.without_missing}: what is left, with {RECORD_FILE} of what is not")
+        console.note(f"{config.without_missing}: what is left, with {LEFT_OUT_FILE} of what is not")
     return not stale and (report.complete or config.without_missing is not None)
 
 

@@ -17,15 +17,7 @@ import torch
 from cir import __version__, arguments
 from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
 from cir.artefacts.store import Embeddings, read_embeddings
-from cir.config import (
-    RUN_FILE,
-    TINY,
-    DemoConfig,
-    EmbedConfig,
-    MiningOptions,
-    SynthConfig,
-    TrainConfig,
-)
+from cir.config import TINY, DemoConfig, EmbedConfig, MiningOptions, SynthConfig, TrainConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.disk.files import folder_written_aside, read_json, write_json
@@ -40,7 +32,16 @@ from cir.mining.manifest import mine_manifest, usable_queries
 from cir.models.combiner import SumCombiner
 from cir.models.composer import load_composer
 from cir.models.composition import baseline, composed_queries
-from cir.names import DEMO_NAMES
+from cir.names import (
+    DEMO_DATASET,
+    DEMO_EMBEDDINGS,
+    DEMO_FILE,
+    DEMO_MANIFEST,
+    DEMO_NAMES,
+    DEMO_RUN,
+    REPORT_FILE,
+    RUN_FILE,
+)
 from cir.reporting.pages import percents
 from cir.reporting.report import write_report
 from cir.sources.synthetic.dataset import draw_dataset
@@ -50,8 +51,6 @@ from pipeline.command.claims import claims_outputs
 from pipeline.command.flags import command
 from pipeline.screen import console
 
-SETTINGS_FILE: Final = "demo.json"
-REPORT_FILE: Final = "report.html"
 _QUERY: Final = "sum"
 """What negatives are mined for before there is a combiner."""
 _TRAIN: Final[Split] = "train"
@@ -70,23 +69,23 @@ class _Folder:
 
     @property
     def settings(self) -> Path:
-        return self.root / SETTINGS_FILE
+        return self.root / DEMO_FILE
 
     @property
     def dataset(self) -> Path:
-        return self.root / "dataset"
+        return self.root / DEMO_DATASET
 
     @property
     def embeddings(self) -> Path:
-        return self.root / "embeddings.h5"
+        return self.root / DEMO_EMBEDDINGS
 
     @property
     def manifest(self) -> Path:
-        return self.root / "manifest.parquet"
+        return self.root / DEMO_MANIFEST
 
     @property
     def run(self) -> Path:
-        return self.root / "run"
+        return self.root / DEMO_RUN
 
     @property
     def report(self) -> Path:
@@ -139,7 +138,7 @@ def _prepare(folder: _Folder, config: DemoConfig) -> None:
         _require_same(folder, settings)
         return
     with folder_written_aside(folder.root, "demo", DEMO_NAMES) as aside:
-        write_json(aside / SETTINGS_FILE, settings)
+        write_json(aside / DEMO_FILE, settings)
 
 
 def _settings(config: DemoConfig) -> dict[str, Any]:

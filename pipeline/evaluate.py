@@ -13,7 +13,7 @@ from cir import __version__, arguments
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.query_ranks import write_query_ranks
 from cir.artefacts.store import Embeddings
-from cir.artefacts.trained import TRAINED_FILE, read_trained
+from cir.artefacts.trained import read_trained
 from cir.config import (
     RUN,
     CaptionRule,
@@ -42,6 +42,7 @@ from cir.machine.workers import pick_workers
 from cir.models.clip4cir_checkpoint import load_clip4cir_combiner
 from cir.models.combiner import SumCombiner
 from cir.models.composer import Composer, load_composer, untrained_composer
+from cir.names import TRAINED_FILE
 from cir.training.train_data import dev_cut
 from cir.types import Split
 from pipeline.command.claims import claims_outputs

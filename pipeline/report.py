@@ -5,9 +5,10 @@ from typing import Any
 
 from cir import arguments
 from cir.artefacts.store import read_embeddings
-from cir.config import REPORT_FILE, RUN_FILE, ReportConfig, TrainConfig
+from cir.config import ReportConfig, TrainConfig
 from cir.data.dataset import Dataset
 from cir.errors import CheckpointError, UsageError
+from cir.names import REPORT_FILE, RUN_FILE
 from cir.reporting.report import write_report
 from cir.run_settings import read_settings, recorded_path
 from pipeline.command.claims import claims_outputs

@@ -8,10 +8,11 @@ from typing import Any
 from cir import arguments
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.store import Embeddings
-from cir.config import REPORT_FILE, RUN_FILE, TrainConfig
+from cir.config import TrainConfig
 from cir.data.dataset import Dataset
 from cir.machine.processes import ALONE, Processes
 from cir.models.composer import find_checkpoint
+from cir.names import REPORT_FILE, RUN_FILE
 from cir.progress import SILENT, Progress
 from cir.reporting.doubts import doubts
 from cir.reporting.held_out import held_out

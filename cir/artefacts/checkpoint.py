@@ -27,16 +27,13 @@ from cir.artefacts.torch_file import load_torch
 from cir.disk.files import folder_written_aside, settle, unreadable
 from cir.disk.reading import read_bytes
 from cir.errors import CheckpointError
+from cir.names import CLIP_FILE, COMBINER_FILE, METADATA_FILE, TRAINER_FILE
 
 SCHEMA_VERSION = 2
 """Version of the folder's layout."""
 _UNSEALED_VERSION: Final = 1
 """The version before files had checksums, which is read too."""
 
-COMBINER_FILE: Final = "combiner.safetensors"
-CLIP_FILE: Final = "clip.safetensors"
-TRAINER_FILE: Final = "trainer.pt"
-METADATA_FILE: Final = "metadata.json"
 
 _FILES: Final = "files"
 """The entry of the metadata that holds the SHA-256 of each other file."""

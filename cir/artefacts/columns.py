@@ -10,9 +10,7 @@ import pyarrow as pa
 from cir.artefacts.parquet import write_parquet
 from cir.disk.files import written_aside
 from cir.errors import UsageError
-
-EXPORT_KEY: Final = b"cir.export"
-"""Parquet's metadata key for what the columns were made from."""
+from cir.names import EXAMPLES_KEY
 
 _JSONL: Final = ".jsonl"
 
@@ -25,7 +23,7 @@ def write_columns(
     Args:
         columns: Values by name; texts, numbers, or objects of them with the same keys in each row.
         path: A name that ends in .jsonl is written as JSON lines, any other as Parquet.
-        origin: What they were made from, as JSON under `EXPORT_KEY`; .jsonl cannot hold it.
+        origin: What they were made from, as JSON under `EXAMPLES_KEY`; .jsonl cannot hold it.
 
     Raises:
         UsageError: the columns differ in length.
@@ -37,7 +35,7 @@ def write_columns(
     if path.suffix == _JSONL:
         _write_lines(columns, path)
     else:
-        write_parquet(pa.table(dict(columns)), path, key=EXPORT_KEY, metadata=origin)
+        write_parquet(pa.table(dict(columns)), path, key=EXAMPLES_KEY, metadata=origin)
 
 
 def _write_lines(columns: Mapping[str, Sequence[Any]], path: Path) -> None:

@@ -17,6 +17,7 @@ from cir.artefacts.manifest_metadata import ManifestMetadata
 from cir.artefacts.parquet import TEXT, TEXTS, verified_parquet, write_parquet
 from cir.disk.files import require_file, unreadable
 from cir.errors import ManifestError
+from cir.names import MANIFEST_KEY
 from cir.ragged import Ragged
 from cir.types import KINDS, SCOPES
 
@@ -25,7 +26,6 @@ SCHEMA_VERSION = 2
 _UNSEALED_VERSION: Final = 1
 """The version before files carried checksums, which is read too."""
 
-METADATA_KEY: Final = b"cir.manifest"
 
 _COLUMNS: Final = {
     "query_id": TEXT,
@@ -122,7 +122,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         CirError: the file cannot be written.
     """
     table = pa.table(_to_columns(manifest), schema=pa.schema(list(_COLUMNS.items())))
-    write_parquet(table, path, key=METADATA_KEY, metadata=manifest.metadata.to_json())
+    write_parquet(table, path, key=MANIFEST_KEY, metadata=manifest.metadata.to_json())
 
 
 def read_manifest(path: Path | str) -> Manifest:
@@ -175,10 +175,10 @@ def _to_columns(manifest: Manifest) -> dict[str, Any]:
 
 
 def _read_metadata(entries: dict[bytes, bytes], path: Path) -> ManifestMetadata:
-    if METADATA_KEY not in entries:
+    if MANIFEST_KEY not in entries:
         raise ManifestError(f"{path} has no cir.manifest metadata: it is no manifest; {_MEND}")
     try:
-        values = json.loads(entries[METADATA_KEY])
+        values = json.loads(entries[MANIFEST_KEY])
         version = values.get("schema_version")
         if version not in (_UNSEALED_VERSION, SCHEMA_VERSION):
             raise ManifestError(

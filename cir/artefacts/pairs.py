@@ -18,9 +18,7 @@ from cir.data.pairs import CATALOG_SOURCE, ProposedPair
 from cir.disk.files import require_file, unreadable, written_aside
 from cir.disk.reading import read_bytes
 from cir.errors import DatasetError, UsageError
-
-METADATA_KEY: Final = b"cir.pairs"
-"""Parquet's metadata key for what the pairs were mined from, as JSON."""
+from cir.names import PAIRS_KEY
 
 JSON_LINES: Final = ".jsonl"
 
@@ -72,7 +70,7 @@ def write_pairs(pairs: Sequence[ProposedPair], path: Path, metadata: Mapping[str
         return
     columns = {name: [row[name] for row in rows] for name in _COLUMNS}
     table = pa.table(columns, schema=pa.schema(list(_COLUMNS.items())))
-    write_parquet(table, path, key=METADATA_KEY, metadata=metadata)
+    write_parquet(table, path, key=PAIRS_KEY, metadata=metadata)
 
 
 def read_pairs(path: Path | str) -> PairFile:
@@ -132,7 +130,7 @@ def _parquet(path: Path) -> tuple[_Rows, dict[str, Any], str]:
         with verified_parquet(path, edited_ok=True) as (file, digest):
             names = file.schema_arrow.names
             held = file.read([name for name in _COLUMNS if name in names]).to_pylist()
-            metadata = json.loads((file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
+            metadata = json.loads((file.schema_arrow.metadata or {}).get(PAIRS_KEY, b"{}"))
             rows = {f"row {number}": row for number, row in enumerate(held)}
             return rows, metadata, digest.sha256
     except (pa.ArrowException, OSError, ValueError) as fault:

@@ -7,9 +7,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from cir.artefacts.parquet import TEXT, TEXTS, write_parquet
-
-METADATA_KEY: Final = b"cir.evaluation"
-"""Parquet's metadata key for the protocol and the provenance, as JSON."""
+from cir.names import RANKS_KEY
 
 _COLUMNS: Final = {
     "query_id": TEXT,
@@ -43,4 +41,4 @@ def write_query_ranks(
         CirError: the file cannot be written.
     """
     table = pa.table(dict(columns), schema=pa.schema(list(_COLUMNS.items())))
-    write_parquet(table, path, key=METADATA_KEY, metadata=origin)
+    write_parquet(table, path, key=RANKS_KEY, metadata=origin)

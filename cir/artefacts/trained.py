@@ -18,11 +18,7 @@ from cir.artefacts.store import Embeddings
 from cir.data.queries import Query
 from cir.disk.files import unreadable
 from cir.errors import CheckpointError
-
-TRAINED_FILE: Final = "trained.parquet"
-"""Its name in a run folder."""
-METADATA_KEY: Final = b"cir.trained"
-"""Parquet's metadata key for where the queries came from, as JSON."""
+from cir.names import TRAINED_KEY
 
 Purpose = Literal["train", "dev", "held-out"]
 """What a query was for: to train on, to choose the best epoch by, or to judge by later."""
@@ -83,7 +79,7 @@ def write_trained(
     columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
     named = dict(zip(_COLUMNS, map(list, columns), strict=True))
     table = pa.table(named, schema=pa.schema(list(_COLUMNS.items())))
-    write_parquet(table, path, key=METADATA_KEY, metadata=origin)
+    write_parquet(table, path, key=TRAINED_KEY, metadata=origin)
 
 
 def read_trained(path: Path) -> TrainedRecord | None:

@@ -10,13 +10,13 @@ from cir.config.values import (
     DATASET,
     EMBEDDINGS,
     LARGEST_SEED,
-    REPORT_FILE,
     RUN,
     CaptionRule,
     Device,
     GalleryName,
     ReferenceRule,
 )
+from cir.names import REPORT_FILE
 from cir.types import Artefact, Composition, Split
 
 

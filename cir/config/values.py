@@ -24,10 +24,6 @@ DATASET = Path("data/fashioniq")
 EMBEDDINGS = Path("data/embeddings.h5")
 MANIFEST = Path("data/manifest.parquet")
 RUN = Path("runs/default")
-RUN_FILE = "config.json"
-"""The configuration in a run folder."""
-REPORT_FILE = "report.html"
-"""The page in a run folder."""
 EXPORT_SUFFIXES = (".parquet", ".jsonl")
 STORE_SUFFIX: Final = ".h5"
 PROPOSED, PROPOSED_USES = 1000, 2

@@ -25,6 +25,7 @@ from cir.data.queries import Query
 from cir.data.soundness import id_fault, outside_split, query_faults
 from cir.disk.files import read_json, require_folder
 from cir.errors import DatasetError, printable
+from cir.names import CAPTIONS, IMAGE_SPLITS
 from cir.types import Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -45,9 +46,9 @@ class Dataset:
         expected = "expected images/, captions/, image_splits/"
         require_folder(root, DatasetError, f"no dataset folder at {root}: {expected}")
         inner = root / _INNER
-        self._annotations = inner if (inner / "captions").is_dir() else root
+        self._annotations = inner if (inner / CAPTIONS).is_dir() else root
         self._form = recognise_form(self._annotations)
-        parts = self._annotated("captions", "cap") | self._annotated("image_splits", "split")
+        parts = self._annotated(CAPTIONS, "cap") | self._annotated(IMAGE_SPLITS, "split")
         if not parts:
             raise DatasetError(f"{root} holds no captions/cap.<category>.<split>.json")
         self.categories: tuple[str, ...] = tuple(sorted({category for category, _ in parts}))
@@ -62,11 +63,11 @@ class Dataset:
 
     def captions_file(self, category: str, split: Split) -> Path:
         """The file of a category's queries of a split."""
-        return self._annotations / "captions" / self._file_name("cap", category, split)
+        return self._annotations / CAPTIONS / self._file_name("cap", category, split)
 
     def split_file(self, category: str, split: Split) -> Path:
         """The file of a category's image ids of a split."""
-        return self._annotations / "image_splits" / self._file_name("split", category, split)
+        return self._annotations / IMAGE_SPLITS / self._file_name("split", category, split)
 
     def queries(self, split: Split) -> list[Query]:
         """Every query of a split, category by category.
@@ -210,7 +211,7 @@ class Dataset:
 
     def _without_queries(self, split: Split) -> str:
         file = self._file_name("cap", "*", split)
-        if not self._annotated("captions", "cap"):
+        if not self._annotated(CAPTIONS, "cap"):
             return (
                 f"{self.root} has no queries of split {split!r}, and no captions/{file} at all: it "
                 f"is a gallery to search in"

@@ -21,6 +21,7 @@ from typing import Any, Final, Literal, TypeGuard
 from cir.data.queries import Query
 from cir.disk.reading import opened
 from cir.errors import DatasetError
+from cir.names import CAPTIONS, IMAGE_SPLITS
 from cir.types import Split
 
 FormName = Literal["FashionIQ", "CIRR"]
@@ -68,8 +69,8 @@ class Form:
 
 def recognise_form(annotations: Path) -> Form:
     """Recognises the form of a folder that holds captions/ and image_splits/ by their content."""
-    split = next(iter(sorted((annotations / "image_splits").glob("split.*.json"))), None)
-    captions = next(iter(sorted((annotations / "captions").glob("cap.*.json"))), None)
+    split = next(iter(sorted((annotations / IMAGE_SPLITS).glob("split.*.json"))), None)
+    captions = next(iter(sorted((annotations / CAPTIONS).glob("cap.*.json"))), None)
     is_cirr = _start(split).startswith("{") or '"pairid"' in _start(captions)
     return CIRR if is_cirr else FASHIONIQ
 

@@ -9,16 +9,12 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from cir.data.remote import RemotePath, remote_path
 from cir.disk.files import write_json
 from cir.disk.reading import read_text
-
-POINTER_SUFFIX: Final = ".remote"
-"""Ending of a pointer's name, in any case."""
-POINTER: Final = f"photos{POINTER_SUFFIX}"
-"""The name that `cir` gives one."""
+from cir.names import POINTER_SUFFIX
 
 
 class Pointer(NamedTuple):

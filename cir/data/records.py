@@ -2,16 +2,11 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from cir.disk.files import read_json
 from cir.errors import DatasetError
-
-RECORD_KEY: Final = "photos"
-"""Key of the records by photo."""
-CATALOG_RECORDS: Final = "catalog.json"
-SYNTHETIC_RECORDS: Final = "synthetic.json"
-RECORD_FILES: Final = (CATALOG_RECORDS, SYNTHETIC_RECORDS)
+from cir.names import RECORD_FILES, RECORD_KEY
 
 
 def records_without(root: Path, absent: Collection[str]) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from cir import __version__
 from cir.data.audit import Audit
@@ -20,10 +20,8 @@ from cir.data.records import records_without
 from cir.disk.files import read_json, write_json
 from cir.disk.outputs import folder_made
 from cir.errors import DatasetError
+from cir.names import CAPTIONS, IMAGE_SPLITS, LEFT_OUT_FILE
 from cir.types import Split
-
-RECORD_FILE: Final = "left_out.json"
-"""In a folder made here: what it was made from, and without what."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def write_remainder(dataset: Dataset, audit: Audit, out: Path) -> tuple[SplitRem
             _write_part(dataset, part, audit.absent, aside)
         for folder in dataset.image_folders:
             (aside / folder.name).symlink_to(folder.resolve(), target_is_directory=True)
-        write_json(aside / RECORD_FILE, _record(dataset, audit, parts))
+        write_json(aside / LEFT_OUT_FILE, _record(dataset, audit, parts))
     return parts
 
 
@@ -159,11 +157,11 @@ def _write_part(
     ids = read_json(split_file, DatasetError)
     kept = [i for i in dict.fromkeys(ids) if i not in absent]
     listed = {i: ids[i] for i in kept} if isinstance(ids, dict) else kept
-    write_json(folder / "image_splits" / split_file.name, listed)
+    write_json(folder / IMAGE_SPLITS / split_file.name, listed)
     captions_file = dataset.captions_file(part.category, part.split)
     if captions_file.exists():
         rows = _rows(dataset, part, set(kept))
-        write_json(folder / "captions" / captions_file.name, rows)
+        write_json(folder / CAPTIONS / captions_file.name, rows)
 
 
 def _rows(dataset: Dataset, part: SplitRemainder, kept: set[str]) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ def in_the_way(folder: Path, made: Artefact) -> list[str]:
 
 
 _REPLACED: Final = re.compile(
-    rf"({names.DEMO_RUN}/)?({names.REPORT_FILE}|{names.MANIFESTS}/[^/]*\.parquet"
+    rf"({names.DEMO_RUN}/)?({names.REPORT_FILE}|{names.MANIFESTS}/epoch-\d+\.parquet"
     rf"|{names.CHECKPOINTS}/({names.BEST}|{names.LAST})/"
     rf"(?!({'|'.join(map(re.escape, names.CHECKPOINT_NAMES))})$).*)",
     re.DOTALL,

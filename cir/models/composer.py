@@ -9,12 +9,8 @@ from cir.artefacts.checkpoint import Checkpoint, CheckpointMetadata, read_checkp
 from cir.errors import CheckpointError, reason_of
 from cir.models.combiner import build_combiner
 from cir.models.composition import baseline
+from cir.names import BEST, CHECKPOINTS
 from cir.types import Composition
-
-CHECKPOINTS = "checkpoints"
-"""Folder of a run that holds its checkpoints."""
-BEST = "best"
-LAST = "last"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from cir.encoding.weights.colours import Colours
 from cir.errors import CirError
 from cir.machine.arithmetic import arithmetic
 from cir.models.optim import MAX_GRADIENT_NORM, WARM_UP, decay_groups
+from cir.names import MADE_BY_KEY, PRETRAIN
 from cir.pretraining.augmentation import augmented
 from cir.pretraining.corpus import Corpus
 from cir.pretraining.losses import FacetClassifier, contrastive_loss
@@ -36,7 +37,7 @@ _LARGEST_SCALE: Final = 100.0
 """Bound of the learned scale of logits (CLIP, section 2.5)."""
 _BETAS: Final = (0.9, 0.98)
 _PRECISION: Final = "bf16"
-_MADE_BY: Final = {"made_by": "cir pretrain"}
+_MADE_BY: Final = {MADE_BY_KEY: PRETRAIN}
 """What a weight file says of itself."""
 
 

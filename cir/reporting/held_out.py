@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from cir.artefacts.store import Embeddings
-from cir.artefacts.trained import TRAINED_FILE, read_trained
+from cir.artefacts.trained import read_trained
 from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.errors import DatasetError
 from cir.mining.manifest import usable_queries
+from cir.names import TRAINED_FILE
 from cir.training.train_data import SPLIT, dev_cut
 
 

@@ -12,13 +12,14 @@ from typing import Any, Final, get_type_hints
 import torch
 
 from cir.artefacts.store import Embeddings
-from cir.config import RUN_FILE, choices
+from cir.config import choices
 from cir.data.dataset import SPLITS, Dataset
 from cir.disk.files import read_json
 from cir.errors import CirError, DatasetError, UsageError
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import Evaluation, evaluate
 from cir.models.combiner import SumCombiner
+from cir.names import RUN_FILE
 from cir.reporting.pages import PageTable, percents
 
 PLAIN_SUM: Final = "plain sum"

@@ -7,10 +7,10 @@ from typing import Any
 
 from cir.artefacts.checkpoint import Checkpoint
 from cir.artefacts.manifest import Manifest
-from cir.config import RUN_FILE
 from cir.disk.files import read_json
 from cir.errors import CheckpointError
 from cir.models.composer import find_checkpoint
+from cir.names import RUN_FILE
 from cir.reporting.epoch_figures import EpochFigures, epoch_figures
 from cir.reporting.mined_epochs import MinedEpochs, read_mined
 from cir.training.metrics_log import RunLog

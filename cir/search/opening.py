@@ -10,11 +10,10 @@ from cir.addresses import is_milvus, milvus_address
 from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, map_embeddings, read_images
 from cir.artefacts.vectors import normalised
-from cir.config import EXACT_PHOTOS, RUN_FILE, STORE_SUFFIX
+from cir.config import EXACT_PHOTOS, STORE_SUFFIX
 from cir.data.dataset import SPLITS, Dataset
-from cir.data.records import RECORD_FILES
 from cir.errors import StoreError, UsageError
-from cir.models.composer import CHECKPOINTS
+from cir.names import CHECKPOINTS, RECORD_FILES, RUN_FILE
 from cir.progress import SILENT, Progress
 from cir.run_settings import read_settings, recorded_path
 from cir.search.gallery import Gallery, ImageRecord

@@ -13,16 +13,14 @@ from typing import Any, Final
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.data.pairs import LeftOutPair, ProposedPair, by_reason
-from cir.data.records import RECORD_FILES
 from cir.data.shards import shard_of
 from cir.disk.files import read_json, write_json
 from cir.disk.outputs import folder_made
 from cir.errors import DatasetError, UsageError
+from cir.names import ADDED_FILE, RECORD_FILES
 from cir.sources.annotations import QueryRow
 from cir.sources.links import copy_bytes, link_or_copy, require_link
 
-ADDED: Final = "added.json"
-"""The file of the dataset folder that says what was added, the latest addition last."""
 _REASONS: Final = 3
 """Reasons that an error names, the most frequent ones."""
 
@@ -78,7 +76,7 @@ def add_queries(
         _link_photos(dataset, aside, link)
         _copy_annotations(dataset, aside)
         ids = _append(dataset, usable, aside, origin)
-        write_json(aside / ADDED, [*_earlier(dataset), _record(origin, ids, left_out)])
+        write_json(aside / ADDED_FILE, [*_earlier(dataset), _record(origin, ids, left_out)])
     return AddedQueries(Counter(pair.category for pair in usable), tuple(left_out))
 
 
@@ -209,7 +207,7 @@ def _row(pair: ProposedPair, origin: PairsOrigin) -> dict[str, Any]:
 
 def _earlier(dataset: Dataset) -> list[Any]:
     """What was added to the dataset before."""
-    file = dataset.root / ADDED
+    file = dataset.root / ADDED_FILE
     added = read_json(file, DatasetError) if file.exists() else []
     if not isinstance(added, list):
         raise DatasetError(f"{file}: expected a list of additions, found {type(added).__name__}")

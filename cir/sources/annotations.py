@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cir.data.records import RECORD_FILES, RECORD_KEY
 from cir.disk.files import read_json, write_json
 from cir.errors import DatasetError
+from cir.names import CAPTIONS, IMAGE_SPLITS, RECORD_FILES, RECORD_KEY
 from cir.types import Split
 
 
@@ -95,10 +95,10 @@ def write_annotations(root: Path, splits: Sequence[CategorySplit]) -> None:
     """
     for split in splits:
         name = f"{split.category}.{split.split}.json"
-        write_rows(root / "image_splits" / f"split.{name}", list(split.ids))
+        write_rows(root / IMAGE_SPLITS / f"split.{name}", list(split.ids))
         if split.queries:
             rows = [query.to_json() for query in split.queries]
-            write_rows(root / "captions" / f"cap.{name}", rows)
+            write_rows(root / CAPTIONS / f"cap.{name}", rows)
 
 
 def write_rows(file: Path, value: list[Any]) -> None:

@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from cir.data.dataset import SPLITS, Dataset
-from cir.data.records import CATALOG_RECORDS, RECORD_FILES
 from cir.data.soundness import id_fault
 from cir.disk.files import read_json, write_json
 from cir.disk.outputs import folder_made
 from cir.errors import DatasetError, UsageError, some_of
+from cir.names import CAPTIONS, CATALOG_RECORDS, IMAGE_SPLITS, IMAGES, MERGED_FILE, RECORD_FILES
 from cir.sources.annotations import PhotoRecord, read_records, write_records, write_rows
 from cir.sources.links import link_or_copy, require_link
 from cir.types import Split
 
-MERGED: Final = "merged.json"
-"""The file of a merged dataset that says what it was made of."""
 _NAMING: Final = ("candidate", "target")
 """Keys of a captions row that hold an id; `targets` holds several."""
 
@@ -69,12 +67,12 @@ def merge_datasets(
     _require_apart(parts)
     inputs = {f"datasets[{number}]": part.dataset.root for number, part in enumerate(parts)}
     with folder_made(out, "dataset", inputs) as aside:
-        _link_photos(parts, aside / "images", link)
+        _link_photos(parts, aside / IMAGES, link)
         _write_annotations(parts, aside)
         if records := {i: record for part in parts for i, record in part.records()}:
             write_records(aside / CATALOG_RECORDS, records, {})
         merged = tuple(part.summary() for part in parts)
-        write_json(aside / MERGED, [vars(each) for each in merged])
+        write_json(aside / MERGED_FILE, [vars(each) for each in merged])
     return merged
 
 
@@ -179,6 +177,6 @@ def _write_annotations(parts: Sequence[_Part], root: Path) -> None:
         for split in SPLITS:
             name = f"{category}.{split}.json"
             if ids := [i for part in parts for i in part.gallery(category, split)]:
-                write_rows(root / "image_splits" / f"split.{name}", ids)
+                write_rows(root / IMAGE_SPLITS / f"split.{name}", ids)
             if rows := [row for part in parts for row in part.rows(category, split)]:
-                write_rows(root / "captions" / f"cap.{name}", rows)
+                write_rows(root / CAPTIONS / f"cap.{name}", rows)

@@ -26,7 +26,7 @@ from cir.artefacts.vectors import VectorTable
 from cir.config import TrainConfig
 from cir.errors import CheckpointError
 from cir.machine.processes import Processes
-from cir.models.composer import LAST
+from cir.names import LAST
 from cir.training import run_folder
 from cir.training.epoch import EpochProgress, Means
 from cir.training.metrics_log import EpochMetrics

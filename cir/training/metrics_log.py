@@ -20,10 +20,9 @@ from cir.artefacts.manifest import Manifest
 from cir.disk.files import written_aside
 from cir.disk.reading import read_text
 from cir.errors import CheckpointError
+from cir.names import METRICS_FILE, TIMES_FILE
 from cir.types import KINDS
 
-METRICS_FILE: Final = "metrics.jsonl"
-TIMES_FILE: Final = "times.jsonl"
 PARTS: Final = ("train", "embed", "evaluate", "mine")
 """The parts of an epoch's time; the rest goes to saving and the like."""
 

@@ -4,17 +4,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast, get_args
 
-from cir.config import REPORT_FILE, RUN_FILE, Tune
+from cir.config import Tune
 from cir.disk.files import folder_written_aside, sweep
 from cir.disk.recognition import is_marked, write_marker
 from cir.errors import CheckpointError, ConfigError, UsageError
-from cir.models.composer import BEST, CHECKPOINTS, LAST
-from cir.names import RUN_NAMES
+from cir.names import (
+    BEST,
+    CHECKPOINTS,
+    LAST,
+    MANIFESTS,
+    METRICS_FILE,
+    REPORT_FILE,
+    RUN_FILE,
+    RUN_NAMES,
+    TIMES_FILE,
+)
 from cir.run_settings import INPUTS, read_settings, same_place, write_settings
-from cir.training.metrics_log import METRICS_FILE, TIMES_FILE
-
-MANIFESTS: Final = "manifests"
-TENSORBOARD: Final = "tensorboard"
 
 _CHANGEABLE: Final = (
     *(

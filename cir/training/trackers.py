@@ -13,16 +13,10 @@ from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, WandBTracker
 
 from cir.errors import CirError, UsageError, reason_of
-
-TENSORBOARD: Final = "tensorboard"
-"""A tracker's name, and the folder of its events in a run."""
-WANDB: Final = "wandb"
-"""A tracker's name, and the folder of its files in a run."""
+from cir.names import TENSORBOARD, WANDB, WANDB_ID
 
 _PROJECT: Final = "cir"
 """The project of Weights & Biases, where WANDB_PROJECT names no other."""
-_WANDB_ID: Final = "run-id"
-"""The file that holds the id under which Weights & Biases goes on with a resumed run."""
 _SENDING_NOTHING: Final = ("offline", "dryrun", "disabled")
 """Values of WANDB_MODE that need no account."""
 
@@ -107,7 +101,7 @@ def _tensorboard(run: Path, settings: Mapping[str, Any], updates: int) -> Genera
 
 
 def _wandb(run: Path, settings: Mapping[str, Any], updates: int) -> GeneralTracker:
-    identity = run / WANDB / _WANDB_ID
+    identity = run / WANDB / WANDB_ID
     if not identity.is_file():
         identity.parent.mkdir(parents=True, exist_ok=True)
         identity.write_text(uuid.uuid4().hex[:12], encoding="utf-8")

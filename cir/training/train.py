@@ -6,13 +6,14 @@ from pathlib import Path
 
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
-from cir.artefacts.trained import TRAINED_FILE, Purpose, count_others, write_trained
+from cir.artefacts.trained import Purpose, count_others, write_trained
 from cir.config import TrainConfig
 from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.disk.outputs import Output, claimed
 from cir.errors import DatasetError
 from cir.machine.processes import ALONE, Processes
+from cir.names import TRAINED_FILE
 from cir.progress import SILENT, Progress
 from cir.training import run_folder
 from cir.training.builders import towers_to_tune

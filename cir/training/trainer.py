@@ -25,7 +25,7 @@ from cir.machine.processes import Processes
 from cir.machine.runtime import machine, pick_device
 from cir.machine.workers import pick_workers
 from cir.models.combiner import SumCombiner
-from cir.models.composer import BEST, LAST
+from cir.names import BEST, LAST
 from cir.progress import PartsOf, Progress
 from cir.training import run_folder
 from cir.training.batches import Batch, TrainingRows, draw_batches

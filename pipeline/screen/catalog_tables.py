@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cir.data.dataset import SPLITS
-from cir.data.records import CATALOG_RECORDS
+from cir.names import CATALOG_RECORDS
 from cir.sources.annotations import CategorySplitCount
 from cir.sources.catalog.dataset import CatalogSummary
 from cir.sources.catalog.photos import LeftOut

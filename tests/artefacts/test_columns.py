@@ -8,8 +8,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from cir.artefacts.columns import EXPORT_KEY, write_columns
+from cir.artefacts.columns import write_columns
 from cir.errors import CirError, UsageError
+from cir.names import EXAMPLES_KEY
 
 COLUMNS: dict[str, Any] = {
     "anchor": [{"image": "ä.jpg", "text": 'is "red"\n'}, {"image": "b.jpg", "text": ""}],
@@ -30,7 +31,7 @@ def test_pandas_reads_what_was_written(suffix: str, tmp_path: Path) -> None:
 def test_parquet_says_what_it_was_made_from(tmp_path: Path) -> None:
     write_columns(COLUMNS, tmp_path / "examples.parquet", {"format": "labeled-pair"})
     metadata = pq.read_schema(tmp_path / "examples.parquet").metadata
-    assert json.loads(metadata[EXPORT_KEY]) == {"format": "labeled-pair"}
+    assert json.loads(metadata[EXAMPLES_KEY]) == {"format": "labeled-pair"}
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl"])

@@ -6,9 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cir.artefacts.trained import TRAINED_FILE, count_others, read_trained, write_trained
+from cir.artefacts.trained import count_others, read_trained, write_trained
 from cir.data.dataset import Dataset
 from cir.errors import CheckpointError
+from cir.names import TRAINED_FILE
 from tests.support.worlds import random_embeddings
 
 

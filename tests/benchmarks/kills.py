@@ -25,9 +25,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cir.artefacts.checkpoint import METADATA_FILE
 from cir.artefacts.manifest import write_manifest
 from cir.artefacts.store import read_embeddings
+from cir.names import METADATA_FILE
 from tests.support.forked import CIR, ROOT, Forked
 from tests.support.mined import random_manifest
 from tests.support.runs import assert_same, command_of

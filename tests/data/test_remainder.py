@@ -10,15 +10,10 @@ import pytest
 
 from cir.data.audit import audit
 from cir.data.dataset import Dataset
-from cir.data.records import CATALOG_RECORDS
-from cir.data.remainder import (
-    RECORD_FILE,
-    rank_in_whole,
-    remainder,
-    write_remainder,
-)
+from cir.data.remainder import rank_in_whole, remainder, write_remainder
 from cir.disk.recognition import MARKER
 from cir.errors import DatasetError, UsageError
+from cir.names import CATALOG_RECORDS, LEFT_OUT_FILE
 from tests.support.cirr import cirr_dataset
 from tests.support.worlds import small_dataset
 
@@ -85,7 +80,7 @@ def test_the_folder_is_a_whole_dataset(hurt: Dataset, tmp_path: Path) -> None:
     assert contents(hurt.root) == before
     assert parts == remainder(hurt, GONE)
     assert sorted(f.name for f in (tmp_path / "left").iterdir()) == sorted(
-        [MARKER, "captions", "image_splits", "images", RECORD_FILE]
+        [MARKER, "captions", "image_splits", "images", LEFT_OUT_FILE]
     )
 
 
@@ -108,7 +103,7 @@ def test_a_damaged_record_is_told_before_anything_is_written(hurt: Dataset, tmp_
 
 def test_it_records_what_is_left_out(hurt: Dataset, tmp_path: Path) -> None:
     parts = write_remainder(hurt, audit(hurt), tmp_path / "left")
-    record = read(tmp_path / "left" / RECORD_FILE)
+    record = read(tmp_path / "left" / LEFT_OUT_FILE)
     assert record["source"] == str(hurt.root.resolve())
     assert record["missing"] == ["a"]
     assert list(record["broken"]) == ["e"]

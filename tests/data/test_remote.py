@@ -16,10 +16,10 @@ from cir.artefacts.store import read_embeddings
 from cir.data import image_batches, remote
 from cir.data.dataset import Dataset
 from cir.data.images import read_image
-from cir.data.pointers import POINTER
 from cir.data.remote import RemotePath, remote_path
 from cir.encoding.job.dataset_embedding import EmbedSummary, embed_dataset
 from cir.errors import DatasetError, ImageError, StorageError, UnreadImageError, UsageError
+from cir.names import POINTER
 from cir.sources.catalog.dataset import make_catalog, make_gallery
 from tests.support.ray_actors import convolution
 from tests.support.s3 import BUCKET, forget, s3_server

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from cir.artefacts.store import read_embeddings
-from cir.artefacts.trained import TRAINED_FILE, write_trained
+from cir.artefacts.trained import write_trained
 from cir.config import EvaluateConfig
 from cir.data.dataset import Dataset
 from cir.errors import DatasetError
 from cir.models.combiner import SumCombiner
+from cir.names import TRAINED_FILE
 from pipeline.evaluate import run
 from tests.support.checkpoints import saved
 from tests.support.worlds import random_embeddings, small_dataset, write_store

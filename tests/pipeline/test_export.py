@@ -9,13 +9,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from cir.artefacts.columns import EXPORT_KEY
 from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
 from cir.config import ExportConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.disk.files import sha256_of
 from cir.errors import CirError, ConfigError, DatasetError, ManifestError, UsageError
+from cir.names import EXAMPLES_KEY
 from pipeline.export import run
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings, small_dataset
@@ -116,7 +116,7 @@ def test_lines_hold_what_parquet_holds(config: dict[str, Any], tmp_path: Path) -
 
 def test_the_file_says_what_it_was_made_from(config: dict[str, Any]) -> None:
     exported(config, num_negatives=2)
-    origin = json.loads(pq.read_schema(config["out"]).metadata[EXPORT_KEY])
+    origin = json.loads(pq.read_schema(config["out"]).metadata[EXAMPLES_KEY])
     assert origin["manifest_sha256"] == sha256_of(config["manifest"])
     assert origin["manifest"] == read_manifest(config["manifest"]).metadata.to_json()
     assert (origin["format"], origin["num_negatives"]) == ("triplet", 2)

@@ -16,7 +16,7 @@ from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.mining.proposals import propose_pairs
 from cir.models.composition import baseline, composed_queries
-from cir.sources.added_queries import ADDED
+from cir.names import ADDED_FILE
 from cir.sources.synthetic.dataset import draw_dataset
 from pipeline.cli import app
 from pipeline.command.faults import FAILED, MISUSED
@@ -66,7 +66,7 @@ def test_the_three_commands_make_a_dataset_with_new_queries(drawn: Path, tmp_pat
         (q.reference_id, q.captions, q.target_ids) for q in old
     } == {(p.reference_id, p.captions, p.every_target_id) for p in captioned}
     assert contents(drawn / "dataset") == before
-    assert json.loads((out / ADDED).read_text())[0]["pairs"] == str(worded)
+    assert json.loads((out / ADDED_FILE).read_text())[0]["pairs"] == str(worded)
 
 
 @pytest.mark.slow

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from cir.artefacts.store import Embeddings
-from cir.artefacts.trained import TRAINED_FILE, write_trained
+from cir.artefacts.trained import write_trained
 from cir.data.dataset import Dataset
 from cir.errors import DatasetError
+from cir.names import TRAINED_FILE
 from cir.reporting.held_out import held_out
 from cir.training.train_data import dev_cut
 from tests.support.worlds import random_embeddings

@@ -10,7 +10,8 @@ from cir.data.audit import audit
 from cir.data.dataset import Dataset
 from cir.data.pairs import ProposedPair
 from cir.errors import DatasetError, UsageError
-from cir.sources.added_queries import ADDED, AddedQueries, PairsOrigin, add_queries
+from cir.names import ADDED_FILE
+from cir.sources.added_queries import AddedQueries, PairsOrigin, add_queries
 from tests.support.cirr import cirr_dataset
 from tests.support.folders import contents
 from tests.support.worlds import small_dataset
@@ -60,10 +61,10 @@ def test_new_queries_stand_behind_the_others_and_nothing_else_changes(
         ("shirt-train-00003", shirt.reference_id, (shirt.target_id,), shirt.captions),
     ]
     assert contents(small.root) == before
-    changed = {f"captions/cap.{category}.train.json" for category in ("dress", "shirt")} | {ADDED}
     after = contents(tmp_path / "more")
-    assert after.keys() == before.keys() | {ADDED}
-    assert {name for name in before if after[name] != before[name]} == changed - {ADDED}
+    assert after.keys() == before.keys() | {ADDED_FILE}
+    changed = {f"captions/cap.{category}.train.json" for category in ("dress", "shirt")}
+    assert {name for name in before if after[name] != before[name]} == changed
     assert audit(more).complete
 
 
@@ -80,9 +81,9 @@ def test_rows_and_added_json_say_where_queries_came_from(small: Dataset, tmp_pat
         "query_ids": ["dress-train-00003"],
         "left_out": {"no caption": [f"{second.reference_id} to {second.target_id}"]},
     }
-    assert json.loads((tmp_path / "more" / ADDED).read_text()) == [record]
+    assert json.loads((tmp_path / "more" / ADDED_FILE).read_text()) == [record]
     added(Dataset(tmp_path / "more"), [second], tmp_path / "again")
-    again = json.loads((tmp_path / "again" / ADDED).read_text())
+    again = json.loads((tmp_path / "again" / ADDED_FILE).read_text())
     assert again[0] == record
     assert again[1]["query_ids"] == ["dress-train-00004"]
     rows = json.loads((tmp_path / "again/captions/cap.dress.train.json").read_text())

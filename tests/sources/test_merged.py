@@ -9,8 +9,9 @@ from cir.config import MergeConfig
 from cir.data.audit import audit
 from cir.data.dataset import Dataset
 from cir.errors import ConfigError, UsageError
+from cir.names import MERGED_FILE
 from cir.sources.annotations import read_records
-from cir.sources.merged import MERGED, merge_datasets
+from cir.sources.merged import merge_datasets
 from pipeline.merge import run
 from tests.support.cirr import cirr_dataset
 from tests.support.folders import contents
@@ -58,7 +59,7 @@ def test_photos_queries_and_splits_of_all_are_kept(two: list[Dataset], tmp_path:
             for q in merged.queries(split)
         }
     assert len(merged.image_ids()) == sum(part.photos for part in made)
-    assert json.loads((merged.root / MERGED).read_text())[0]["prefix"] == "a-"
+    assert json.loads((merged.root / MERGED_FILE).read_text())[0]["prefix"] == "a-"
     last = json.loads(merged.captions_file("dress", "train").read_text())[-1]
     assert last["source"] == "Ada"
     assert [record.title for record in read_records(merged.root, ("train",)).values()] == ["Red"]

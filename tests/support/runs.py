@@ -16,8 +16,8 @@ from cir.data.dataset import Dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
 from cir.machine.processes import ALONE, Processes
+from cir.names import METRICS_FILE
 from cir.training import checkpoints, dev, remining, trainer
-from cir.training.metrics_log import METRICS_FILE
 from cir.training.step import Learner
 from cir.training.train import train
 from pipeline.command.flags import flag

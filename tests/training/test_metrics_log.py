@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from cir.errors import CheckpointError
+from cir.names import METRICS_FILE
 from cir.training import metrics_log
-from cir.training.metrics_log import METRICS_FILE, Clock, EpochMetrics, RunLog
+from cir.training.metrics_log import Clock, EpochMetrics, RunLog
 
 BETTER = {
     "a higher headline, whatever R@1": ((90.0, 50.0), (90.1, 40.0)),

@@ -11,7 +11,7 @@ import torch
 
 from cir.artefacts.checkpoint import read_checkpoint, read_trainer
 from cir.artefacts.manifest import read_manifest
-from cir.artefacts.trained import TRAINED_FILE, write_trained
+from cir.artefacts.trained import write_trained
 from cir.config import TINY
 from cir.data.captions import joined, variants
 from cir.data.dataset import hold_out
@@ -31,6 +31,7 @@ from cir.errors import (
 )
 from cir.evaluation.evaluator import Evaluator
 from cir.models.composer import load_composer
+from cir.names import TRAINED_FILE
 from cir.training import trainer
 from cir.training.step import Learner
 from cir.training.train import train

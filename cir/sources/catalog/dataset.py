@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cir.data.pointers import POINTER, Pointer, write_pointer
-from cir.data.records import CATALOG_RECORDS
+from cir.data.pointers import Pointer, write_pointer
 from cir.data.remote import RemotePath
 from cir.disk.outputs import folder_made
 from cir.errors import DatasetError, UsageError
+from cir.names import CATALOG_RECORDS, IMAGES, POINTER
 from cir.progress import SILENT, Progress
 from cir.sources.annotations import (
     CategorySplit,
@@ -243,7 +243,7 @@ def _write(
     inputs: Mapping[str, Path],
 ) -> None:
     with folder_made(out, "dataset", inputs) as aside:
-        _link_images(aside / "images", photos, source, link)
+        _link_images(aside / IMAGES, photos, source, link)
         write_annotations(aside, splits)
         write_records(aside / CATALOG_RECORDS, _records(photos, source), _described(summary))
 

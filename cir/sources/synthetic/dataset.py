@@ -12,10 +12,10 @@ from typing import Final
 import numpy as np
 
 from cir.data.dataset import SPLITS
-from cir.data.records import SYNTHETIC_RECORDS
 from cir.disk.outputs import folder_made
 from cir.errors import UsageError
 from cir.machine.parallel import in_order
+from cir.names import IMAGES, SYNTHETIC_RECORDS
 from cir.progress import SILENT, Progress
 from cir.sources.annotations import (
     CategorySplit,
@@ -89,8 +89,8 @@ def draw_dataset(
     garments = [g for number, c in enumerate(GARMENTS) for g in _garments(c, counts, number, seed)]
     splits = list(_category_splits(garments, seed))
     with folder_made(out, "dataset", {}) as aside:
-        (aside / "images").mkdir()
-        jobs = [_Job(aside / "images" / f"{g.id}.jpg", g, size) for g in garments]
+        (aside / IMAGES).mkdir()
+        jobs = [_Job(aside / IMAGES / f"{g.id}.jpg", g, size) for g in garments]
         with progress.task("drawing", len(jobs), "images") as task:
             for _ in in_order(_draw_image, jobs, workers):
                 task.advance()

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cir.artefacts.trained import TRAINED_FILE, read_trained, write_trained
+from cir.artefacts.trained import read_trained, write_trained
 from cir.data.dataset import Dataset
 from cir.errors import DatasetError
 from cir.evaluation.leaks import find_leaks
+from cir.names import TRAINED_FILE
 from cir.progress import SILENT
 from cir.sources.catalog.column_guess import AskedColumns
 from cir.sources.catalog.dataset import make_catalog, make_gallery
