@@ -137,6 +137,11 @@ def _prepare(folder: _Folder, config: DemoConfig) -> None:
     if not config.overwrite and folder.settings.exists():
         _require_same(folder, settings)
         return
+    if not config.overwrite and folder.root.is_dir() and any(folder.root.iterdir()):
+        raise UsageError(
+            f"{folder.settings} is missing, so nobody can tell what the demo in {folder.root} was "
+            f"made with: pass --overwrite to replace it, or another --out"
+        )
     with folder_written_aside(folder.root, "demo", DEMO_NAMES) as aside:
         write_json(aside / DEMO_FILE, settings)
 

@@ -81,6 +81,26 @@ def test_the_demo_goes_on_after_a_kill_and_then_has_nothing_to_do(
         demo.run(config(out, epochs=2, seed=1))
 
 
+def test_a_demo_without_its_settings_is_replaced_only_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "demo"
+    monkeypatch.setattr(demo, "write_manifest", _interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        demo.run(config(out))
+    (out / "demo.json").unlink()
+    with pytest.raises(UsageError, match=r"demo\.json is missing.* pass --overwrite"):
+        demo.run(config(out))
+    assert (out / "embeddings.h5").is_file()
+    (out / "dataset/captions/cap.dress.val.json").write_text("[]")
+    with pytest.raises(UsageError, match=r"holds dataset/captions/cap\.dress\.val\.json"):
+        demo.run(config(out, overwrite=True))
+    (out / "dataset/captions/cap.dress.val.json").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        demo.run(config(out, overwrite=True))
+    assert (out / "demo.json").is_file()
+
+
 def test_a_folder_that_is_no_demo_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     for overwrite in (False, True):
