@@ -28,7 +28,8 @@ from cir.errors import UsageError
 from cir.evaluation.recall import Evaluation, Protocol, evaluate
 from cir.machine.runtime import pick_device
 from cir.machine.workers import pick_workers
-from cir.mining.manifest import mine_manifest, usable_queries
+from cir.mining.machine import Machine
+from cir.mining.manifest import ManifestRecord, mine_manifest, usable_queries
 from cir.models.combiner import SumCombiner
 from cir.models.composer import load_composer
 from cir.models.composition import baseline, composed_queries
@@ -223,12 +224,8 @@ def _mine(
             composed_queries(queries, texts, embeddings, baseline(_QUERY), device),
             # What a pilot finds best on these garments, without its minute.
             MiningOptions(strategy="semi-hard", sampling="random", seed=config.seed),
-            query=_QUERY,
-            split=_TRAIN,
-            epoch=0,
-            checkpoint_sha256=None,
-            device=device,
-            progress=console.RichProgress(),
+            ManifestRecord(_QUERY, _TRAIN),
+            Machine(device, progress=console.RichProgress()),
         )
         write_manifest(mined, folder.manifest)
     return read_manifest(folder.manifest)

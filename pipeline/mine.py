@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from cir import arguments
@@ -25,11 +24,12 @@ from cir.errors import CheckpointError, DatasetError, ManifestError
 from cir.machine.processes import ALONE, Processes
 from cir.machine.runtime import pick_device
 from cir.mining.advice import advise
-from cir.mining.manifest import mine_manifest, usable_queries
+from cir.mining.machine import Machine
+from cir.mining.manifest import ManifestRecord, mine_manifest, usable_queries
 from cir.mining.proposals import propose_pairs
 from cir.models.composer import Composer, composer_of, find_checkpoint, untrained_composer
 from cir.models.composition import composed_queries
-from cir.progress import SILENT, Progress
+from cir.progress import SILENT
 from cir.training.pilot import WITHOUT_PILOT, SamplingPilot
 from cir.training.train_data import SPLIT
 from pipeline.command.claims import claims_outputs
@@ -50,13 +50,7 @@ class _Inputs:
     composer: Composer
     vectors: Float[np.ndarray, "queries dim"]
     """The composed queries."""
-    device: torch.device
-    processes: Processes
-
-    @property
-    def progress(self) -> Progress:
-        """Shown by the main process alone."""
-        return console.RichProgress() if self.processes.main else SILENT
+    machine: Machine
 
     @property
     def skipped(self) -> int:
@@ -92,7 +86,7 @@ def run(config: MineConfig, processes: Processes = ALONE) -> Path:
             seconds,
             skipped=inputs.skipped,
             left_out=inputs.left_out,
-            device=inputs.device,
+            device=inputs.machine.device,
         )
         if config.propose:
             mined_tables.print_pairs(pairs, config)
@@ -116,6 +110,7 @@ def _open(config: MineConfig, processes: Processes) -> _Inputs:
     texts = [joined(query.captions) for query in queries]
     if config.split == SPLIT:  # training on the manifest will want them all of this store
         embeddings.captions.rows([text for q in queries for text in variants(q.captions)])
+    progress = console.RichProgress() if processes.main else SILENT
     # The images are the store's in any case; of a tuned text tower captions are encoded again.
     embeddings = as_tuned(
         embeddings,
@@ -126,14 +121,21 @@ def _open(config: MineConfig, processes: Processes) -> _Inputs:
         texts_of=variants if _is_open(config) and not config.advise else _alone,
         device=device,
         workers=0,
-        progress=console.RichProgress() if processes.main else SILENT,
+        progress=progress,
     )
     # Composed once: processors may differ in the last bits of a combiner's products.
     vectors = processes.broadcast_from_main(
         lambda: composed_queries(queries, texts, embeddings, composer.combiner, device)
     )
     return _Inputs(
-        dataset, queries, left_out, galleries, embeddings, composer, vectors, device, processes
+        dataset,
+        queries,
+        left_out,
+        galleries,
+        embeddings,
+        composer,
+        vectors,
+        Machine(device, config.block_size, progress=progress, processes=processes),
     )
 
 
@@ -145,23 +147,22 @@ def _alone(captions: Sequence[str]) -> tuple[str]:
 def _mine(config: MineConfig, inputs: _Inputs, pilot: Pilot | None) -> Manifest:
     """The manifest, of one query at least."""
     checkpoint = inputs.composer.checkpoint
+    record = ManifestRecord(
+        query=config.query,
+        split=config.split,
+        checkpoint_sha256=checkpoint.sha256 if checkpoint else None,
+        text_share=config.text_share if config.query == "sum" else None,
+        pilot=pilot,
+        left_out=inputs.left_out,
+    )
     manifest = mine_manifest(
         inputs.queries,
         inputs.embeddings,
         inputs.galleries,
         inputs.vectors,
         _options(config, pilot),
-        query=config.query,
-        text_share=config.text_share if config.query == "sum" else None,
-        split=config.split,
-        epoch=0,
-        checkpoint_sha256=checkpoint.sha256 if checkpoint else None,
-        device=inputs.device,
-        pilot=pilot,
-        left_out=inputs.left_out,
-        block_size=config.block_size,
-        progress=inputs.progress,
-        processes=inputs.processes,
+        record,
+        inputs.machine,
     )
     _require_rows(manifest, config)
     return manifest
@@ -180,10 +181,10 @@ def _pilot(config: MineConfig, inputs: _Inputs) -> Pilot | None:
         inputs.queries,
         inputs.galleries,
         inputs.composer.combiner,
-        device=inputs.device,
-        progress=inputs.progress,
+        device=inputs.machine.device,
+        progress=inputs.machine.progress,
     )
-    return inputs.processes.broadcast_from_main(lambda: pilot.run(config.options()))
+    return inputs.machine.processes.broadcast_from_main(lambda: pilot.run(config.options()))
 
 
 def _options(config: MineConfig, pilot: Pilot | None) -> MiningOptions:
@@ -207,7 +208,7 @@ def _is_open(config: MineConfig) -> bool:
 
 def _advise(config: MineConfig, inputs: _Inputs) -> None:
     """Prints what the store tells, and what that speaks for, in the main process."""
-    if not inputs.processes.main:
+    if not inputs.machine.processes.main:
         return
     found = advise(
         inputs.queries,
@@ -215,8 +216,7 @@ def _advise(config: MineConfig, inputs: _Inputs) -> None:
         inputs.galleries,
         inputs.vectors,
         config.options(),
-        device=inputs.device,
-        progress=inputs.progress,
+        inputs.machine,
     )
     mined_tables.print_advice(found, config)
 
@@ -233,14 +233,11 @@ def _proposed(config: MineConfig, inputs: _Inputs) -> list[ProposedPair]:
         inputs.embeddings,
         inputs.galleries,
         inputs.vectors,
+        inputs.machine,
         count=config.propose_count,
         most_uses=config.propose_uses,
         margin=config.margin,
         duplicate_threshold=config.duplicate_threshold,
-        device=inputs.device,
-        block_size=config.block_size,
-        progress=inputs.progress,
-        processes=inputs.processes,
     )
     if not pairs:
         raise ManifestError(

@@ -19,6 +19,7 @@ The names exported here work on plain arrays and know no files. Begin with `mine
     bands            where the bands of each query begin and end
     steep_drops      where the band `adaptive` does
     selection        negatives chosen from what the scan kept
+    machine          how it runs: device, block size, processes
     arguments        checks of what callers pass
 
     scan             every query compared with the gallery: counts, and pools of candidates

@@ -20,8 +20,13 @@ from cir.config import MiningOptions
 from cir.data.queries import Query
 from cir.errors import ConfigError, UsageError
 from cir.mining.exclusions.near_duplicates import near_duplicates
-from cir.mining.manifest import PreparedMining, mine_manifest, prepare_mining
-from cir.progress import SILENT, Progress
+from cir.mining.machine import Machine
+from cir.mining.manifest import (
+    ManifestRecord,
+    PreparedMining,
+    mine_manifest,
+    prepare_mining,
+)
 
 TOP, WHOLE, HARD = "semi-hard, the top", "semi-hard, all of it", "hard"
 WAYS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -81,9 +86,7 @@ def advise(
     galleries: Mapping[str, Sequence[str]],
     query_vectors: Float[np.ndarray, "queries dim"],
     options: MiningOptions,
-    *,
-    device: torch.device,
-    progress: Progress = SILENT,
+    machine: Machine,
 ) -> Advice:
     """Mines in several ways and says what came of it; nothing is trained or written.
 
@@ -93,8 +96,7 @@ def advise(
         galleries: Image ids by category.
         query_vectors: The composed query of each of `queries`.
         options: How many negatives, the margin, and whatever no way to mine changes.
-        device: Where candidates are compared.
-        progress: Shows gallery images per second.
+        machine: How mining runs.
 
     Raises:
         UsageError: filters leave no query a negative, or as `mine_manifest`.
@@ -110,13 +112,9 @@ def advise(
             galleries,
             query_vectors,
             dataclasses.replace(options, **{"on_starved": "nearest", **changes}),
-            query="sum",
-            split="train",
-            epoch=0,
-            checkpoint_sha256=None,
-            device=device,
-            progress=progress,
-            prepared=prepared,
+            ManifestRecord("sum", "train"),
+            machine,
+            prepared,
         )
 
     usual = mined(WAYS[TOP], queries)
@@ -131,7 +129,7 @@ def advise(
     hidden = {}
     if hiding >= FEWEST_HIDDEN:
         # Exclusions are the same for every way but the filter by the target's similarity.
-        prepared = prepare_mining(shown, embeddings, galleries, options, device=device)
+        prepared = prepare_mining(shown, embeddings, galleries, options, machine)
         for name, changes in tried.items():
             alike = None if "max_target_similarity" in changes else prepared
             hidden[name] = _percent(hidden_targets(mined(changes, shown, alike), others))
@@ -141,7 +139,9 @@ def advise(
         nearest=_percent(usual.target_ranks == 1),
         in_first_ten=_percent(usual.target_ranks <= 10),
         starved=100 * usual.metadata.counts.starved / len(queries),
-        look_alikes={each: _look_alikes(queries, embeddings, each, device) for each in LOOK_ALIKES},
+        look_alikes={
+            each: _look_alikes(queries, embeddings, each, machine.device) for each in LOOK_ALIKES
+        },
         hiding=hiding,
         hidden=hidden,
     )

@@ -11,20 +11,20 @@ from functools import partial
 from typing import Final
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Int32, Int64
 
 from cir.artefacts.manifest_metadata import Approximation
 from cir.config import Index
 from cir.errors import UsageError
-from cir.machine.processes import ALONE, Processes
-from cir.mining.engine import mine
+from cir.machine.processes import Processes
+from cir.mining.engine import mine_on
 from cir.mining.faiss_index import GPU_MOST, CandidateIndex, FlatIndex, IndexKind
+from cir.mining.machine import Machine
 from cir.mining.plan import Plan
 from cir.mining.problem import Mined, Problem
 from cir.mining.scan.sampling_keys import NEAREST
 from cir.mining.selection import draw_pools, fill_pools
-from cir.progress import SILENT, Progress
+from cir.progress import SILENT
 from cir.types import NO_ROW
 
 EXACT_PAIRS: Final = 10**12
@@ -41,11 +41,7 @@ def mine_through(
     plan: Plan,
     index: Index,
     candidates: int,
-    *,
-    device: torch.device,
-    block_size: int,
-    progress: Progress = SILENT,
-    processes: Processes = ALONE,
+    machine: Machine,
 ) -> tuple[Mined, Approximation | None]:
     """Mines exactly, or among the candidates that an approximate index proposes.
 
@@ -56,10 +52,7 @@ def mine_through(
             of FAISS proposes the nearest, and the scan finishes what these leave open; auto is flat
             up to `EXACT_PAIRS`, and ivf beyond where that can serve the plan.
         candidates: How many an index proposes for each query; a flat one, at most `GPU_MOST`.
-        device: Where candidates are compared, and where `faiss` and `ivf` search.
-        block_size: Queries compared or looked up at once.
-        progress: Shows images or queries per second.
-        processes: Those that hold a part of the gallery each.
+        machine: How mining runs; `faiss` and `ivf` search on its device too.
 
     Returns:
         What was mined, and how far off it is; None where it is exact.
@@ -69,35 +62,27 @@ def mine_through(
             the index.
         VectorError: as `mine`.
     """
-    kind = _chosen(problem, plan, index, candidates, processes)
+    kind = _chosen(problem, plan, index, candidates, machine.processes)
     if kind is None:
         search = None
         if index == "faiss" and len(problem.gallery):
-            flat = FlatIndex(problem.gallery, device)
+            flat = FlatIndex(problem.gallery, machine.device)
             search = partial(flat.search, k=min(candidates, GPU_MOST))
-        return mine(
-            problem,
-            plan,
-            device=device,
-            block_size=block_size,
-            progress=progress,
-            processes=processes,
-            search=search,
-        ), None
-    proposing = CandidateIndex(problem.gallery, kind, candidates, device, progress)
-    mined = mine(problem, plan, block_size=block_size, progress=progress, propose=proposing.propose)
-    return mined, measured(problem, plan, proposing, device, block_size)
+        return mine_on(machine, problem, plan, search=search), None
+    proposing = CandidateIndex(problem.gallery, kind, candidates, machine.device, machine.progress)
+    mined = mine_on(machine, problem, plan, propose=proposing.propose)
+    return mined, measured(problem, plan, proposing, machine)
 
 
 def measured(
-    problem: Problem, plan: Plan, index: CandidateIndex, device: torch.device, block_size: int
+    problem: Problem, plan: Plan, index: CandidateIndex, machine: Machine
 ) -> Approximation:
     """How far mining among an index's candidates is from mining exactly, on a sample of queries."""
     count = len(problem.queries)
     sample = np.arange(min(_SAMPLE, count)) * count // min(_SAMPLE, count)
-    part = _part(problem, sample)
-    exact = mine(part, plan, device=device, block_size=block_size)
-    approximate = mine(part, plan, block_size=block_size, propose=index.propose)
+    part, silent = _part(problem, sample), replace(machine, progress=SILENT)
+    exact = mine_on(silent, part, plan)
+    approximate = mine_on(silent, part, plan, propose=index.propose)
     found = (exact.rows[:, :, None] == approximate.rows[:, None, :]).any(axis=2)
     return Approximation(
         index=index.factory,

@@ -31,6 +31,7 @@ from cir.machine.processes import ALONE, Processes
 from cir.mining.arguments import mining_device
 from cir.mining.bands import BandCounts, Borders, Interval, Keys, keys_at
 from cir.mining.device.stream import stream as stream_on_device
+from cir.mining.machine import Machine
 from cir.mining.numerics.cosine import paired_distances
 from cir.mining.plan import Plan
 from cir.mining.problem import CandidatePool, FilterCounts, Mined, Problem
@@ -93,7 +94,9 @@ def mine(
     """
     arguments.instance("problem", problem, Problem)
     arguments.instance("plan", plan, Plan)
-    machine = _Machine(
+    for name, given in (("propose", propose), ("search", search)):
+        arguments.require(name, given, "a function", holds=given is None or callable(given))
+    machine = Machine(
         device=mining_device(device),
         block_size=arguments.integer("block_size", block_size, 1),
         tile_size=None if tile_size is None else arguments.integer("tile_size", tile_size, 1),
@@ -101,10 +104,20 @@ def mine(
         arithmetic=arithmetic,
         progress=progress,
         processes=processes,
-        propose=propose,
-        search=search,
     )
-    scanner = _Scanner(problem, plan, machine)
+    return mine_on(machine, problem, plan, propose=propose, search=search)
+
+
+def mine_on(
+    machine: Machine,
+    problem: Problem,
+    plan: Plan,
+    *,
+    propose: Propose | None = None,
+    search: Search | None = None,
+) -> Mined:
+    """Mines as `mine` does, on a machine that is described already."""
+    scanner = _Scanner(problem, plan, machine, propose, search)
     queries = np.arange(len(problem.queries))
     target_distances = paired_distances(problem.queries, queries, problem.targets, queries)
     borders = Borders.of(target_distances, plan)
@@ -140,31 +153,6 @@ def _mined(
     )
 
 
-@dataclass(frozen=True)
-class _Machine:
-    """How a scan runs; `mine` describes the fields. Only `propose` changes the result."""
-
-    device: torch.device
-    block_size: int
-    tile_size: int | None
-    threads: int | None
-    arithmetic: torch.dtype | None
-    progress: Progress
-    processes: Processes
-    propose: Propose | None
-    search: Search | None
-
-    def __post_init__(self) -> None:
-        known = self.arithmetic in (None, torch.int16, torch.bfloat16, torch.float32)
-        formats = "torch.int16, torch.bfloat16 or torch.float32"
-        arguments.require("arithmetic", self.arithmetic, formats, holds=known)
-        arguments.instance("progress", self.progress, Progress)
-        arguments.instance("processes", self.processes, Processes)
-        for name in ("propose", "search"):
-            given = getattr(self, name)
-            arguments.require(name, given, "a function", holds=given is None or callable(given))
-
-
 @dataclass(frozen=True, eq=False)
 class _Scanned:
     """The counts of a scan, and what its pools hold."""
@@ -179,8 +167,17 @@ class _Scanned:
 class _Scanner:
     """Scans a problem's gallery, as often as a plan needs it."""
 
-    def __init__(self, problem: Problem, plan: Plan, machine: _Machine) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        plan: Plan,
+        machine: Machine,
+        propose: Propose | None,
+        search: Search | None,
+    ) -> None:
         self._problem, self._plan, self._machine = problem, plan, machine
+        self._propose, self._search = propose, search
+        self._device = mining_device(machine.device)
         self._gallery = int(machine.processes.summed(np.array([len(problem.gallery)]))[0])
         """Rows of all shards."""
         _require_fitting(problem, plan, self._gallery)
@@ -244,18 +241,18 @@ class _Scanner:
     ) -> tuple[ScanResult, Int64[np.ndarray, "queries two"]]:
         """Scans the gallery, or the proposed candidates; with the `_valid` of those scanned."""
         machine = self._machine
-        if machine.propose is not None:
+        if self._propose is not None:
             return scan_listed(
                 request,
-                machine.propose,
+                self._propose,
                 machine.block_size,
                 machine.progress,
                 label,
                 tile_size=machine.tile_size or TILE_SIZE,
                 threads=machine.threads,
             )
-        if machine.search is not None and len(request) and len(request.gallery):
-            return self._nearest_first(request, machine.search, label), self._valid()
+        if self._search is not None and len(request) and len(request.gallery):
+            return self._nearest_first(request, self._search, label), self._valid()
         return self._streamed(request, label), self._valid()
 
     def _nearest_first(self, request: ScanRequest, search: Search, label: str) -> ScanResult:
@@ -275,7 +272,7 @@ class _Scanner:
     def _streamed(self, request: ScanRequest, label: str) -> ScanResult:
         """Scans the gallery, on the CPU or wholly on another device."""
         machine = self._machine
-        if machine.device.type == "cpu":
+        if self._device.type == "cpu":
             return stream(
                 request,
                 machine.arithmetic or fastest_dtype(),
@@ -287,7 +284,7 @@ class _Scanner:
             )
         return stream_on_device(
             request,
-            machine.device,
+            self._device,
             machine.block_size,
             machine.progress,
             label,

@@ -6,7 +6,6 @@ from dataclasses import astuple, dataclass
 from typing import Final
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float32, Int64
 
 from cir import __version__
@@ -14,17 +13,16 @@ from cir.artefacts.manifest import SCHEMA_VERSION, Manifest
 from cir.artefacts.manifest_metadata import ManifestCounts, ManifestMetadata, Pilot
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
-from cir.config import MineConfig, MiningOptions, OnStarved, scope_shares
+from cir.config import MiningOptions, OnStarved, scope_shares
 from cir.data.queries import Query
 from cir.errors import DatasetError, ManifestError, UsageError
 from cir.machine.processes import ALONE, Processes
 from cir.mining.approximate import mine_through
 from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions
-from cir.mining.exclusions.near_duplicates import CPU
 from cir.mining.exclusions.rules import find_exclusions
+from cir.mining.machine import Machine
 from cir.mining.plan import Draw, Fill, Plan, draws_of
 from cir.mining.problem import Mined, Problem
-from cir.progress import SILENT, Progress
 from cir.types import NO_ROW
 
 _FILLS: Final[Mapping[OnStarved, Fill]] = {
@@ -61,6 +59,26 @@ class PreparedMining:
     exclusions: Exclusions
 
 
+@dataclass(frozen=True)
+class ManifestRecord:
+    """What a manifest tells of its making that mining does not find out by itself."""
+
+    query: str
+    """How the queries were composed."""
+    split: str
+    """The split that they are of."""
+    epoch: int = 0
+    """The epoch of training that they were mined after; 0 before it."""
+    checkpoint_sha256: str | None = None
+    """The checkpoint that composed them."""
+    text_share: float | None = None
+    """The share of the text in the sum that composed them."""
+    pilot: Pilot | None = None
+    """How the sampling was chosen; None where it was given."""
+    left_out: int = 0
+    """Queries of the split that `usable_queries` left out."""
+
+
 def usable_queries(queries: Sequence[Query], embeddings: Embeddings) -> tuple[list[Query], int]:
     """The queries whose reference and target were embedded, and how many others there were.
 
@@ -83,18 +101,8 @@ def mine_manifest(
     galleries: Mapping[str, Sequence[str]],
     query_vectors: Float[np.ndarray, "queries dim"],
     options: MiningOptions,
-    *,
-    query: str,
-    split: str,
-    epoch: int,
-    checkpoint_sha256: str | None,
-    device: torch.device,
-    text_share: float | None = None,
-    pilot: Pilot | None = None,
-    left_out: int = 0,
-    block_size: int = MineConfig.block_size,
-    progress: Progress = SILENT,
-    processes: Processes = ALONE,
+    record: ManifestRecord,
+    machine: Machine,
     prepared: PreparedMining | None = None,
 ) -> Manifest:
     """Mines negatives for every query; a query that gets none is dropped.
@@ -105,18 +113,8 @@ def mine_manifest(
         galleries: Image ids by category; images that embedding skipped are left out.
         query_vectors: The composed query of each of `queries`.
         options: Which negatives.
-        query: How the queries were composed, for the record.
-        split: Their split, for the record.
-        epoch: The epoch of training that they were mined after; 0 before it.
-        checkpoint_sha256: The checkpoint that composed them.
-        device: Where candidates are compared.
-        text_share: The share of the text in the sum that composed them, for the record.
-        pilot: How the sampling of `options` was chosen, for the record.
-        left_out: Queries that `usable_queries` left out, for the record.
-        block_size: Queries compared with the gallery at once.
-        progress: Shows gallery images per second.
-        processes: Those that mine together, each with a part of the gallery; all are given the
-            same, and return the same.
+        record: What else the manifest tells of its making.
+        machine: How mining runs.
         prepared: What `prepare_mining` gave of the same arguments, where they are mined again.
 
     Raises:
@@ -129,7 +127,7 @@ def mine_manifest(
         VectorError: a vector has no direction.
     """
     if prepared is None:
-        prepared = prepare_mining(queries, embeddings, galleries, options, processes, device=device)
+        prepared = prepare_mining(queries, embeddings, galleries, options, machine)
     gallery, exclusions = prepared.gallery, prepared.exclusions
     problem = Problem(
         queries=normalised(query_vectors, "composed queries"),
@@ -141,16 +139,7 @@ def mine_manifest(
         first_row=gallery.part.start,
     )
     plan = plan_of(options)
-    mined, approximation = mine_through(
-        problem,
-        plan,
-        options.index,
-        options.candidates,
-        device=device,
-        block_size=block_size,
-        progress=progress,
-        processes=processes,
-    )
+    mined, approximation = mine_through(problem, plan, options.index, options.candidates, machine)
     kept = _kept(queries, mined, options)
     return _manifest(
         [queries[row] for row in kept],
@@ -163,16 +152,18 @@ def mine_manifest(
             strategy=options.strategy,
             margin=options.margin,
             seed=options.seed,
-            epoch=epoch,
-            query=query,
-            split=split,
+            epoch=record.epoch,
+            query=record.query,
+            split=record.split,
             options=options.to_json(),
             embeddings_sha256=embeddings.sha256,
             provenance=embeddings.provenance,
-            checkpoint_sha256=checkpoint_sha256,
-            text_share=text_share,
-            pilot=pilot,
-            counts=_counts(mined, kept, _all_counts(exclusions, processes), left_out),
+            checkpoint_sha256=record.checkpoint_sha256,
+            text_share=record.text_share,
+            pilot=record.pilot,
+            counts=_counts(
+                mined, kept, _all_counts(exclusions, machine.processes), record.left_out
+            ),
             approximation=approximation,
         ),
     )
@@ -183,9 +174,8 @@ def prepare_mining(
     embeddings: Embeddings,
     galleries: Mapping[str, Sequence[str]],
     options: MiningOptions,
-    processes: Processes = ALONE,
+    machine: Machine,
     *,
-    device: torch.device = CPU,
     excluded: Exclusions | None = None,
 ) -> PreparedMining:
     """Builds the gallery and each query's exclusions.
@@ -194,11 +184,11 @@ def prepare_mining(
     `excluded_images` for the same queries, vectors and options; where it is None, the exclusions
     are found among the gallery.
     """
-    _require_the_same(queries, galleries, embeddings, processes)
-    gallery = build_gallery(galleries, embeddings, processes)
+    _require_the_same(queries, galleries, embeddings, machine.processes)
+    gallery = build_gallery(galleries, embeddings, machine.processes)
     _require_enough(gallery, options)
     if excluded is None:
-        exclusions = _find_exclusions(queries, gallery, embeddings, options, device)
+        exclusions = _find_exclusions(queries, gallery, embeddings, options, machine)
     else:
         exclusions = excluded.in_gallery(_gallery_rows(embeddings, gallery))
     return PreparedMining(
@@ -214,7 +204,7 @@ def _find_exclusions(
     gallery: Gallery,
     embeddings: Embeddings,
     options: MiningOptions,
-    device: torch.device,
+    machine: Machine,
 ) -> Exclusions:
     """The exclusions of each query among this process's part of the gallery."""
     return find_exclusions(
@@ -225,7 +215,7 @@ def _find_exclusions(
         options.duplicate_threshold,
         max_target_similarity=options.max_target_similarity,
         exclude_siblings=options.exclude_siblings,
-        device=device,
+        device=machine.device,
     )
 
 

@@ -18,15 +18,14 @@ from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
 from cir.data.pairs import ProposedPair
 from cir.data.queries import Query
-from cir.machine.processes import ALONE, Processes
 from cir.mining.diversity import diverse_pairs
-from cir.mining.engine import mine
+from cir.mining.engine import mine_on
 from cir.mining.exclusions.near_duplicates import near_duplicates
 from cir.mining.exclusions.rules import find_exclusions
+from cir.mining.machine import Machine
 from cir.mining.manifest import Gallery, build_gallery, category_codes
 from cir.mining.plan import Draw, Plan
 from cir.mining.problem import Mined, Problem
-from cir.progress import SILENT, Progress
 from cir.ragged import Ragged
 from cir.types import KINDS, NO_ROW, SCOPES
 
@@ -40,15 +39,12 @@ def propose_pairs(
     embeddings: Embeddings,
     galleries: Mapping[str, Sequence[str]],
     query_vectors: Float[np.ndarray, "queries dim"],
+    machine: Machine,
     *,
     count: int,
     most_uses: int,
     margin: float,
     duplicate_threshold: float,
-    device: torch.device,
-    block_size: int,
-    progress: Progress = SILENT,
-    processes: Processes = ALONE,
 ) -> list[ProposedPair]:
     """Chooses pairs of a query's reference and a near image that is no target of it.
 
@@ -61,22 +57,20 @@ def propose_pairs(
         embeddings: Vectors of every image.
         galleries: Image ids by category.
         query_vectors: The composed query of each of `queries`.
+        machine: How mining runs.
         count: Pairs, at most.
         most_uses: Pairs that a photo may be in as the reference, and as the target.
         margin: How much farther than the target an image may be, in cosine distance.
         duplicate_threshold: An image whose cosine to the reference, or to any target that it has
             under whatever captions, reaches this is a copy, and no new target.
-        device: Where candidates are compared.
-        block_size: Queries compared with the gallery at once.
-        progress: Shows gallery images per second.
-        processes: Those that mine together; all return the same.
 
     Raises:
         DatasetError: the gallery is empty, or has not the category of a query.
         StoreError: the store lacks an image.
         VectorError: a vector has no direction.
     """
-    gallery = build_gallery(galleries, embeddings, processes)
+    device = machine.device
+    gallery = build_gallery(galleries, embeddings, machine.processes)
     problem = Problem(
         queries=normalised(query_vectors, "composed queries"),
         targets=embeddings.images.unit([query.target_id for query in queries], "targets"),
@@ -87,9 +81,7 @@ def propose_pairs(
         first_row=gallery.part.start,
     )
     plan = _nearest(min(_NEAREST, len(gallery.ids)), margin)
-    mined = mine(
-        problem, plan, device=device, block_size=block_size, progress=progress, processes=processes
-    )
+    mined = mine_on(machine, problem, plan)
     in_category = _in_category(mined)
     ranks = in_category.cumsum(axis=1)
     found = np.argwhere(in_category & (mined.kinds != KINDS.index("easy")))

@@ -24,7 +24,8 @@ from cir.data.queries import Query
 from cir.errors import DatasetError, ManifestError, TrainingError
 from cir.evaluation.protocol import standard_protocol
 from cir.machine.processes import ALONE
-from cir.mining.manifest import mine_manifest
+from cir.mining.machine import Machine
+from cir.mining.manifest import ManifestRecord, mine_manifest
 from cir.models.composition import composed_queries
 from cir.progress import SILENT, Progress
 from cir.training import run_folder
@@ -149,11 +150,8 @@ class SamplingPilot:
             self._galleries,
             vectors,
             options,
-            query="sum",
-            split=SPLIT,
-            epoch=0,
-            checkpoint_sha256=None,
-            device=self._device,
+            ManifestRecord("sum", SPLIT),
+            Machine(self._device),
         )
 
 

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float32
 from torch import nn
 
@@ -17,13 +16,17 @@ from cir.artefacts.manifest import Manifest, read_manifest
 from cir.config import SEEDS, MiningOptions, TrainConfig
 from cir.data.captions import joined
 from cir.errors import ManifestError
-from cir.machine.processes import Processes
 from cir.mining.exclusions.excluded import Exclusions
-from cir.mining.manifest import PreparedMining, mine_manifest, prepare_mining
+from cir.mining.machine import Machine
+from cir.mining.manifest import (
+    ManifestRecord,
+    PreparedMining,
+    mine_manifest,
+    prepare_mining,
+)
 from cir.mining.online import OnlineNegatives
 from cir.models.composition import composed_queries
 from cir.models.trust import trust
-from cir.progress import Progress
 from cir.spellings import candidates, curriculum, loss_weights
 from cir.training import run_folder
 from cir.training.batches import TrainingRows, training_rows
@@ -47,10 +50,7 @@ class Remining:
         config: TrainConfig,
         data: TrainSet,
         vectors: CurrentVectors,
-        *,
-        device: torch.device,
-        processes: Processes,
-        progress: Progress,
+        machine: Machine,
     ) -> None:
         """Begins with the given manifest.
 
@@ -58,18 +58,15 @@ class Remining:
             config: Says whether and how to mine again.
             data: The queries, the galleries and the given manifest.
             vectors: The vectors to mine among.
-            device: Where vectors are composed and compared.
-            processes: Those that mine together.
-            progress: Shows gallery images per second.
+            machine: How mining runs; queries are composed on its device too.
         """
         self.manifest = data.manifest
         """The queries of the next epoch, with their negatives."""
         self._config = config
         self._data = data
         self._vectors = vectors
-        self._device = device
-        self._processes = processes
-        self._progress = progress
+        self._machine = machine
+        self._device, self._processes = machine.device, machine.processes
         self._prepared: PreparedMining | None = None
 
     def restore(self, run: Path, epoch: int) -> None:
@@ -101,14 +98,9 @@ class Remining:
             data.galleries,
             self._composed_queries(combiner),
             self._options(epoch),
-            query="combiner",
-            split=SPLIT,
-            epoch=epoch,
-            checkpoint_sha256=checkpoint_sha256,
-            device=self._device,
-            progress=self._progress,
-            processes=self._processes,
-            prepared=self._prepare(),
+            ManifestRecord("combiner", SPLIT, epoch, checkpoint_sha256),
+            self._machine,
+            self._prepare(),
         )
         if not len(mined):
             raise ManifestError(
@@ -186,8 +178,7 @@ class Remining:
                 self._vectors.now,
                 self._data.galleries,
                 self._data.mining,
-                self._processes,
-                device=self._device,
+                self._machine,
                 excluded=self._vectors.excluded,
             )
         return self._prepared

@@ -24,6 +24,7 @@ from cir.machine.arithmetic import float32
 from cir.machine.processes import Processes
 from cir.machine.runtime import machine, pick_device
 from cir.machine.workers import pick_workers
+from cir.mining.machine import Machine
 from cir.models.combiner import SumCombiner
 from cir.names import BEST, LAST
 from cir.progress import PartsOf, Progress
@@ -192,9 +193,7 @@ class Trainer:
             self._config,
             self._data,
             self._vectors,
-            device=device,
-            processes=self._processes,
-            progress=self._progress,
+            Machine(device, progress=self._progress, processes=self._processes),
         )
 
     def _setup_checkpoints(self, embeddings: Embeddings) -> None:

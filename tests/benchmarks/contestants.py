@@ -16,6 +16,7 @@ from cir.artefacts.manifest import Manifest, write_manifest
 from cir.config import MiningOptions
 from cir.mining import manifest as manifest_module
 from cir.mining.faiss_index import FlatIndex
+from cir.mining.machine import Machine
 from cir.types import KINDS, SCOPES
 from tests.benchmarks.judging import NONE, Answer, answer_of, draws_of
 from tests.benchmarks.vectors import World
@@ -148,11 +149,8 @@ def mined(world: World, options: MiningOptions, device: torch.device = CPU) -> M
         world.galleries,
         world.vectors,
         options,
-        query="sum",
-        split="train",
-        epoch=0,
-        checkpoint_sha256=None,
-        device=device,
+        manifest_module.ManifestRecord("sum", "train"),
+        Machine(device),
     )
 
 

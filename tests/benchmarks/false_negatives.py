@@ -27,7 +27,8 @@ from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.errors import DatasetError
 from cir.mining.advice import hidden_targets, hide_targets
-from cir.mining.manifest import mine_manifest, usable_queries
+from cir.mining.machine import Machine
+from cir.mining.manifest import ManifestRecord, mine_manifest, usable_queries
 from cir.models.composition import baseline, composed_queries
 from cir.types import Strategy
 from pipeline.screen import console
@@ -93,11 +94,8 @@ class Bench:
             self._galleries,
             self._vectors,
             options,
-            query=self._query,
-            split=self._split,
-            epoch=0,
-            checkpoint_sha256=None,
-            device=CPU,
+            ManifestRecord(self._query, self._split),
+            Machine(),
         )
 
     def by_place(self, num_negatives: int) -> list[tuple[str, ...]]:

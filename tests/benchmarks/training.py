@@ -38,7 +38,8 @@ from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import recalls
 from cir.machine.runtime import machine, pick_device, upload
 from cir.mining.exclusions.rules import excluded_images
-from cir.mining.manifest import mine_manifest, prepare_mining
+from cir.mining.machine import Machine
+from cir.mining.manifest import ManifestRecord, mine_manifest, prepare_mining
 from cir.models.composition import composed_queries
 from cir.training.batches import Batch, draw_batches, training_rows
 from cir.training.builders import build_accelerator, build_learner, build_model
@@ -210,7 +211,8 @@ def mining(world: World, learner: Learner) -> Callable[[], object]:
     """Mines the manifest of the next epoch, from images that are the same after each."""
     queries, galleries = world.dataset.queries(SPLIT), world.dataset.galleries(SPLIT)
     options = MiningOptions(**world.manifest.metadata.options)
-    prepared = prepare_mining(queries, world.embeddings, galleries, options)
+    machine = Machine(world.device)
+    prepared = prepare_mining(queries, world.embeddings, galleries, options, machine)
     texts = [joined(query.captions) for query in queries]
     return lambda: mine_manifest(
         queries,
@@ -218,12 +220,9 @@ def mining(world: World, learner: Learner) -> Callable[[], object]:
         galleries,
         composed_queries(queries, texts, world.embeddings, learner.combiner, world.device),
         options,
-        query="combiner",
-        split=SPLIT,
-        epoch=1,
-        checkpoint_sha256=None,
-        device=world.device,
-        prepared=prepared,
+        ManifestRecord("combiner", SPLIT, epoch=1),
+        machine,
+        prepared,
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 from cir.config import MiningOptions
 from cir.errors import UsageError
 from cir.mining.advice import FILTERS, HARD, TOP, WAYS, WHOLE, Advice, advise, hide_targets
-from tests.support.mining_worlds import CPU, World, random_world
+from cir.mining.machine import Machine
+from tests.support.mining_worlds import World, random_world
 
 FOUND = Advice(
     queries=1000,
@@ -45,7 +46,7 @@ def advised(world: World, options: MiningOptions) -> Advice:
         world.galleries,
         world.query_vectors,
         options,
-        device=CPU,
+        Machine(),
     )
 
 

@@ -24,6 +24,7 @@ from cir.mining.approximate import mine_through
 from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.faiss_index import FlatIndex, IndexKind
+from cir.mining.machine import Machine
 from cir.mining.plan import Draw, Plan
 from cir.mining.problem import Mined, Problem
 from cir.mining.scan.stream import stream
@@ -79,8 +80,7 @@ def kind(request: pytest.FixtureRequest) -> IndexKind:
 
 
 def through(problem: Problem, plan: Plan, index: Any, candidates: int = 500, **others: Any) -> Any:
-    machine = {"device": CPU, "block_size": 32} | others
-    return mine_through(problem, plan, index, candidates, **machine)
+    return mine_through(problem, plan, index, candidates, Machine(block_size=32, **others))
 
 
 def require_same(found: Mined, expected: Mined) -> None:

@@ -21,14 +21,15 @@ from cir.config import MiningOptions, OnStarved
 from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.errors import DatasetError, ManifestError, StoreError, UsageError, VectorError
+from cir.mining.machine import Machine
 from cir.mining.manifest import build_gallery, plan_of, usable_queries
 from cir.types import SCOPES, Sampling, Strategy
 from tests.support.mining_worlds import (
     World,
     embeddings_of,
     filters,
+    machines,
     mining_options,
-    on_machine,
     random_world,
     small_worlds,
 )
@@ -50,32 +51,25 @@ FILTERS["all"] = {name: value for own in FILTERS.values() for name, value in own
     world={"seed": 0, "dim": 1, "images": 9, "count": 1, "categories": 1, "whole": False},
     options={"num_negatives": 1, "margin": 0.05, "duplicate_threshold": 0.5},
     filters={"range_min": 1},
-    machine={"block_size": 1, "tile": 2048, "number": torch.bfloat16},
+    machine=Machine(block_size=1, tile_size=2048, threads=2, arithmetic=torch.bfloat16),
 ).via("a border far below the target, where bfloat16 is coarse")
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(
     small_worlds(),
     mining_options(),
     st.one_of(st.just({}), filters()),
-    st.fixed_dictionaries(
-        {
-            "block_size": st.integers(1, 13),
-            "tile": st.sampled_from((1, 5, 16, 2048)),
-            "number": st.sampled_from((torch.int16, torch.float32, torch.bfloat16)),
-        }
-    ),
+    machines(blocks=st.integers(1, 13)),
 )
 def test_every_strategy_agrees_with_the_oracle(
     world: Mapping[str, Any],
     options: Mapping[str, Any],
     filters: Mapping[str, Any],
-    machine: Mapping[str, Any],
+    machine: Machine,
 ) -> None:
     made = random_world(**world)
     most = len({i for gallery in made.galleries.values() for i in gallery})
     asked = {**options, **filters, "num_negatives": min(options["num_negatives"], most)}
-    with on_machine(**machine):
-        made.check(MiningOptions(**asked), machine["block_size"])
+    made.check(MiningOptions(**asked), machine)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +109,8 @@ def test_a_medium_world_agrees_with_the_oracle(
     medium: World, strategy: Any, sampling: Any, num_negatives: int
 ) -> None:
     medium.check(
-        MiningOptions(strategy=strategy, sampling=sampling, num_negatives=num_negatives), 32
+        MiningOptions(strategy=strategy, sampling=sampling, num_negatives=num_negatives),
+        Machine(block_size=32),
     )
 
 
@@ -124,7 +119,8 @@ def test_a_medium_world_agrees_with_the_oracle(
 def test_a_filtered_medium_world_agrees_with_the_oracle(
     medium: World, filters: dict[str, Any]
 ) -> None:
-    medium.check(MiningOptions(strategy="category-aware", sampling="random", **filters), 32)
+    options = MiningOptions(strategy="category-aware", sampling="random", **filters)
+    medium.check(options, Machine(block_size=32))
 
 
 @pytest.mark.slow
@@ -142,8 +138,8 @@ def test_the_machine_does_not_change_a_byte(
         (45, 2048, 4, torch.int16),
     ):
         file = tmp_path / f"{block_size}.parquet"
-        with on_machine(tile=tile, number=number, threads=threads):
-            write_manifest(medium.mine(options, block_size), file)
+        machine = Machine(block_size=block_size, tile_size=tile, threads=threads, arithmetic=number)
+        write_manifest(medium.mine(options, machine), file)
         files.append(file.read_bytes())
     assert len(set(files)) == 1
 

@@ -4,13 +4,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cir.artefacts.vectors import normalised
 from cir.data.pairs import ProposedPair
 from cir.data.queries import Query
+from cir.mining.machine import Machine
 from cir.mining.proposals import propose_pairs
 from tests.support.mining_worlds import World, embeddings_of, random_world, small_worlds
 from tests.support.oracle import Vectors, cosines
@@ -24,14 +24,13 @@ def proposed(world: World, **changes: object) -> list[ProposedPair]:
         "most_uses": 2,
         "margin": 0.2,
         "duplicate_threshold": 0.99,
-        "block_size": 64,
     }
     return propose_pairs(
         world.queries,
         world.embeddings,
         world.galleries,
         world.query_vectors,
-        device=torch.device("cpu"),
+        Machine(block_size=64),
         **options | changes,  # type: ignore[arg-type]
     )
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +21,8 @@ from cir.data.dataset import Dataset
 from cir.data.pairs import ProposedPair
 from cir.errors import UsageError
 from cir.machine.processes import ALONE, Processes
-from cir.mining.manifest import build_gallery, mine_manifest
+from cir.mining.machine import Machine
+from cir.mining.manifest import build_gallery
 from cir.mining.proposals import propose_pairs
 from pipeline.command.faults import FAILED, MISUSED
 from pipeline.command.flags import flag
@@ -30,11 +30,10 @@ from pipeline.mine import run
 from tests.support.forked import CIR, ROOT, launched
 from tests.support.launched import ASKED, config
 from tests.support.mining_worlds import (
-    CPU,
     World,
     filters,
+    machines,
     mining_options,
-    on_machine,
     random_world,
     small_worlds,
 )
@@ -47,10 +46,10 @@ EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "30"))
 
 
 def mined_in_shards(
-    world: World, options: MiningOptions, shares: Sequence[float], block_size: int
+    world: World, options: MiningOptions, shares: Sequence[float], machine: Machine
 ) -> list[Manifest]:
     """What each process mines where the parts of the gallery end at `shares` of it."""
-    return in_shards(shares, partial(mined, world, options, block_size))
+    return in_shards(shares, partial(mined, world, options, machine))
 
 
 @settings(max_examples=EXAMPLES // 10)
@@ -69,33 +68,16 @@ def proposed(world: World, processes: Processes) -> list[ProposedPair]:
         world.embeddings,
         world.galleries,
         world.query_vectors,
+        Machine(block_size=16, processes=processes),
         count=20,
         most_uses=2,
         margin=0.5,
         duplicate_threshold=0.9,
-        device=CPU,
-        block_size=16,
-        processes=processes,
     )
 
 
-def mined(
-    world: World, options: MiningOptions, block_size: int, processes: Processes = ALONE
-) -> Manifest:
-    return mine_manifest(
-        world.queries,
-        world.embeddings,
-        world.galleries,
-        world.query_vectors,
-        options,
-        query="sum",
-        split="train",
-        epoch=0,
-        checkpoint_sha256=None,
-        device=CPU,
-        block_size=block_size,
-        processes=processes,
-    )
+def mined(world: World, options: MiningOptions, machine: Machine, processes: Processes) -> Manifest:
+    return world.mine(options, dataclasses.replace(machine, processes=processes))
 
 
 def assert_same(found: Manifest, expected: Manifest) -> None:
@@ -110,29 +92,23 @@ def assert_same(found: Manifest, expected: Manifest) -> None:
     mining_options(),
     st.one_of(st.just({}), filters()),
     st.lists(st.floats(0, 1), max_size=4),
-    st.fixed_dictionaries(
-        {
-            "tile": st.sampled_from((1, 5, 2048)),
-            "number": st.sampled_from((torch.int16, torch.float32, torch.bfloat16)),
-        }
-    ),
+    machines(blocks=st.just(5)),
 )
 def test_any_parts_of_a_gallery_give_the_manifest_of_the_whole(
     world: Mapping[str, Any],
     options: Mapping[str, Any],
     filters: Mapping[str, Any],
     shares: Sequence[float],
-    machine: Mapping[str, Any],
+    machine: Machine,
 ) -> None:
     made = random_world(**world)
     most = len({i for gallery in made.galleries.values() for i in gallery})
     asked = MiningOptions(
         **{**options, **filters, "num_negatives": min(options["num_negatives"], most)}
     )
-    expected = mined(made, asked, 256)
-    with on_machine(**machine):
-        for found in mined_in_shards(made, asked, shares, 5):
-            assert_same(found, expected)
+    expected = made.mine(asked)
+    for found in mined_in_shards(made, asked, shares, machine):
+        assert_same(found, expected)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 60])
@@ -155,7 +131,7 @@ def test_hosts_with_different_data_are_refused(dataset: Dataset) -> None:
     meeting = Meeting(2)
     with ThreadPoolExecutor(2) as pool:
         pending = [
-            pool.submit(mined, given, MiningOptions(), 8, Threads(rank, [0.5], meeting))
+            pool.submit(mined, given, MiningOptions(), Machine(), Threads(rank, [0.5], meeting))
             for rank, given in enumerate((world, other))
         ]
         for each in pending:

@@ -14,6 +14,7 @@ from cir.artefacts.pairs import read_pairs
 from cir.artefacts.store import read_embeddings
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
+from cir.mining.machine import Machine
 from cir.mining.proposals import propose_pairs
 from cir.models.composition import baseline, composed_queries
 from cir.names import ADDED_FILE
@@ -85,12 +86,11 @@ def test_proposed_pairs_are_those_of_the_library_under_the_manifests_provenance(
         store,
         dataset.galleries("train"),
         vectors,
+        Machine(),
         count=1000,
         most_uses=2,
         margin=0.5,
         duplicate_threshold=0.99,
-        device=cpu,
-        block_size=512,
     )
     held = read_pairs(pairs)
     assert [pair.target_id for pair in held.pairs] == [pair.target_id for pair in expected]

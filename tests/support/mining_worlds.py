@@ -1,15 +1,12 @@
 """Small worlds to mine in, full of ties, and strategies that draw options for them."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import strategies as st
 
@@ -19,12 +16,12 @@ from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import MiningOptions
 from cir.data.queries import Query
-from cir.mining.engine import mine
-from cir.mining.manifest import mine_manifest
+from cir.mining.machine import Machine
+from cir.mining.manifest import ManifestRecord, mine_manifest
 from cir.types import Band, Sampling, Strategy
 from tests.support.oracle import Row, brute_force, check_manifest
 
-CPU = torch.device("cpu")
+USUAL = Machine(block_size=256)
 KINDS_AND_ANY = get_args(Band)
 
 
@@ -37,23 +34,19 @@ class World:
     found: dict[MiningOptions, list[Row]] = field(default_factory=dict)
     """What brute force has found, by the options that matter to it."""
 
-    def mine(self, options: MiningOptions, block_size: int = 256) -> Manifest:
+    def mine(self, options: MiningOptions, machine: Machine = USUAL) -> Manifest:
         return mine_manifest(
             self.queries,
             self.embeddings,
             self.galleries,
             self.query_vectors,
             options,
-            query="sum",
-            split="train",
-            epoch=0,
-            checkpoint_sha256=None,
-            device=CPU,
-            block_size=block_size,
+            ManifestRecord("sum", "train"),
+            machine,
         )
 
-    def check(self, options: MiningOptions, block_size: int = 256) -> None:
-        mined = self.mine(options, block_size)
+    def check(self, options: MiningOptions, machine: Machine = USUAL) -> None:
+        mined = self.mine(options, machine)
         inputs = self.queries, self.embeddings, self.galleries, self.query_vectors
         # What is true of a query does not depend on what is drawn of it.
         drawn = {"strategy": "hard", "sampling": "top", "num_negatives": 1}
@@ -62,13 +55,15 @@ class World:
         check_manifest(mined, *inputs, options, rows)
 
 
-@contextmanager
-def on_machine(*, tile: int, number: torch.dtype, threads: int = 2, **_: int) -> Iterator[None]:
-    """Mines in tiles of so many gallery rows, in another arithmetic and number of threads."""
-    with pytest.MonkeyPatch.context() as patch:
-        there = partial(mine, tile_size=tile, arithmetic=number, threads=threads)
-        patch.setattr("cir.mining.approximate.mine", there)
-        yield
+def machines(blocks: st.SearchStrategy[int]) -> st.SearchStrategy[Machine]:
+    """Blocks of so many queries, and tiles of gallery rows, in every arithmetic."""
+    return st.builds(
+        Machine,
+        block_size=blocks,
+        tile_size=st.sampled_from((1, 5, 16, 2048)),
+        threads=st.just(2),
+        arithmetic=st.sampled_from((torch.int16, torch.float32, torch.bfloat16)),
+    )
 
 
 def embeddings_of(vectors: np.ndarray, digests: Sequence[str]) -> Embeddings:

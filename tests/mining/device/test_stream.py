@@ -19,6 +19,7 @@ from cir.config import MiningOptions
 from cir.mining.device import cells
 from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
+from cir.mining.machine import Machine
 from cir.mining.plan import Draw, Plan
 from cir.mining.problem import Mined, Problem
 from tests.support.device_scans import device_scans
@@ -62,10 +63,10 @@ def test_the_oracle_finds_the_same(
     most = len({image for gallery in made.galleries.values() for image in gallery})
     options = options | {"num_negatives": min(options["num_negatives"], most)}
     asked = MiningOptions(**options, **filters)
-    expected = made.mine(asked)
+    expected, machine = made.mine(asked), Machine(block_size=block_size)
     with device_scans(tile):
-        made.check(asked, block_size)
-        found = made.mine(asked, block_size)
+        made.check(asked, machine)
+        found = made.mine(asked, machine)
     for field in dataclasses.fields(expected):
         one, other = getattr(expected, field.name), getattr(found, field.name)
         np.testing.assert_equal(other, one, err_msg=field.name)
