@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float32, Int64
 
 from cir.mining.device.arithmetic import plain_arithmetic
-from cir.mining.device.exact import paired_cosines
-from cir.mining.device.uploads import uploaded
+from cir.mining.device.cosine import paired_cosines
+from cir.mining.device.request import uploaded
 from cir.mining.numerics.cosine import product_error
 
 BLOCK_SIZE: Final = 512
@@ -40,13 +40,13 @@ def near_pairs(
     possible, cosines = [], []
     least = float(limit) - 2 * product_error(vectors.shape[1])
     with plain_arithmetic(device):
-        asked = torch.split(uploaded(vectors, device), block_size)
+        blocks = torch.split(uploaded(vectors, device), block_size)
         for start in range(0, len(gallery), tile_size):
             tile = uploaded(gallery[start : start + tile_size], device)
-            for number, block in enumerate(asked):
+            for block_index, block in enumerate(blocks):
                 rows, columns = (block @ tile.T >= least).nonzero().T
                 cosines.append(paired_cosines(block, rows, tile, columns))
-                possible.append(torch.stack([rows + number * block_size, columns + start]))
+                possible.append(torch.stack([rows + block_index * block_size, columns + start]))
         near = torch.cat(cosines).cpu().numpy() >= limit
         found = torch.cat(possible, dim=1).cpu().numpy()[:, near]
     return found[0], found[1]

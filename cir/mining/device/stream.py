@@ -14,16 +14,16 @@ import numpy as np
 import torch
 
 from cir.mining.device.arithmetic import plain_arithmetic
-from cir.mining.device.cells import Excluded, cell_of
-from cir.mining.device.pools import Pools, empty_pools
-from cir.mining.device.uploads import question_of, read_tile, uploaded
+from cir.mining.device.request import read_tile, upload_request, uploaded
+from cir.mining.device.tile_scan import Excluded, TileScan
+from cir.mining.device.topk_pools import Pools, empty_pools
 from cir.mining.numerics.cosine import product_error
 from cir.mining.scan.request import ScanRequest
 from cir.mining.scan.result import ScanResult, empty_result
 from cir.progress import Progress, Task
 from cir.types import NO_ROW
 
-CELL: Final = 1 << 25
+PAIRS: Final = 1 << 25
 """Pairs of a query and a candidate that are compared at once: enough to keep a GPU busy."""
 POOLS: Final = 1 << 30
 """Bytes of the pools that are on the device at once."""
@@ -49,13 +49,13 @@ def stream(
         block_size: Queries to a block.
         progress: Shows gallery images per second.
         label: The name of the scan in `progress`.
-        tile_size: Gallery rows to a tile; by default, and at most, `CELL` pairs with a block.
+        tile_size: Gallery rows to a tile; by default, and at most, `PAIRS` pairs with a block.
         pool_bytes: As `POOLS`.
 
     Returns:
         Counts and pools.
     """
-    most = max(1, CELL // block_size)
+    most = max(1, PAIRS // block_size)
     result, size = empty_result(request), min(tile_size or most, most)
     if not len(request) or not len(request.gallery):
         return result
@@ -78,7 +78,7 @@ class _Scan:
     def __init__(self, request: ScanRequest, device: torch.device, block_size: int) -> None:
         self._request, self._device = request, device
         error = product_error(request.gallery.shape[1])
-        self._question = question_of(request, error, device)
+        self._uploaded = upload_request(request, error, device)
         shape = len(request), len(request.pools.scopes)
         self._pools = empty_pools(*shape, request.kept, device)
         thresholds = request.thresholds.rows.shape[1]
@@ -91,20 +91,20 @@ class _Scan:
         tiles = _slices(len(self._request.gallery), tile_size)
         read = partial(read_tile, self._request, device=self._device)
         reading = reader.submit(read, tiles[0])
-        for number, rows in enumerate(tiles):
+        for tile_index, rows in enumerate(tiles):
             tile = reading.result().to(self._device)
-            if number + 1 < len(tiles):
-                reading = reader.submit(read, tiles[number + 1])
+            if tile_index + 1 < len(tiles):
+                reading = reader.submit(read, tiles[tile_index + 1])
             excluded = self._exclusions.of_tile(rows, self._blocks, self._device)
             for block, pairs in zip(self._blocks, excluded, strict=True):
-                cell = cell_of(
-                    self._question.block(block),
+                scan = TileScan.of(
+                    self._uploaded.block(block),
                     tile,
                     self._counts[block],
                     self._pools.block(block),
                     pairs,
                 )
-                cell.scan(first=number == 0)
+                scan.run(first=tile_index == 0)
             task.advance(rows.stop - rows.start)
 
     def download(self, result: ScanResult) -> None:
@@ -129,10 +129,10 @@ class _Exclusions:
         order = np.argsort(self._queries[inside], kind="stable")
         queries = self._queries[inside][order]
         positions = uploaded(self._rows[inside][order] - rows.start, device)
-        own = uploaded(queries, device)
+        uploaded_queries = uploaded(queries, device)
         for block in blocks:
             some = slice(*np.searchsorted(queries, (block.start, block.stop)).tolist())
-            yield own[some] - block.start, positions[some]
+            yield uploaded_queries[some] - block.start, positions[some]
 
 
 def _slices(count: int, size: int) -> list[slice]:

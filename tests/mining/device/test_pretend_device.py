@@ -11,7 +11,7 @@ from tests.support.plans import PRETENDED, plan
 
 pytestmark = pytest.mark.slow
 
-CELLS = 6
+TILE_SCANS = 6
 """Blocks × tiles of `tests.support.pretend_mining`."""
 FIELDS = 4
 """Of what is downloaded at the end of a scan: keys, rows, distances, counts."""
@@ -44,4 +44,4 @@ def test_near_duplicates_are_the_same_on_both(found: dict[str, Any]) -> None:
 def test_a_block_and_a_tile_wait_once(found: dict[str, Any], name: str) -> None:
     """For the number of pairs that they leave open; and a scan, for its result."""
     scans = 2 if name == "window" else 1
-    assert found[name]["waits"] == {"mask": scans * CELLS, "copy": scans * FIELDS}
+    assert found[name]["waits"] == {"mask": scans * TILE_SCANS, "copy": scans * FIELDS}

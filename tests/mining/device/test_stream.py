@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cir.artefacts.vectors import normalised
 from cir.config import MiningOptions
-from cir.mining.device import cells
+from cir.mining.device import tile_scan
 from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.machine import Machine
@@ -89,13 +89,13 @@ def falling(count: int) -> Problem:
 
 def test_a_tile_of_which_all_are_better_is_looked_at_again() -> None:
     narrowed = []
-    looked = cells.Cell._open_pairs
+    looked = tile_scan.TileScan._open_pairs
 
-    def noted(self: cells.Cell, *given: Any, narrow: bool) -> torch.Tensor:
+    def noted(self: tile_scan.TileScan, *given: Any, narrow: bool) -> torch.Tensor:
         narrowed.append(narrow)
         return looked(self, *given, narrow=narrow)
 
-    with mock.patch.object(cells.Cell, "_open_pairs", noted):
+    with mock.patch.object(tile_scan.TileScan, "_open_pairs", noted):
         found = by_device(falling(600), NEAREST, tile_size=300)
     assert narrowed == [True, False, True]
     assert_same(found, mine(falling(600), NEAREST, threads=1))

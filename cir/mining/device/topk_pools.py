@@ -25,7 +25,7 @@ class Pools(NamedTuple):
         """Which keep as many as they can."""
         return self.rows[:, :, -1] != NO_ROW
 
-    def enter(
+    def offer(
         self,
         owners: Int64[Tensor, " pairs"],
         keys: Float64[Tensor, " pairs"],

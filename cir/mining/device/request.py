@@ -1,4 +1,4 @@
-"""The question of a scan, and a tile of the gallery, as tensors on a device."""
+"""What a scan is asked, and a tile of the gallery, as tensors on a device."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -48,42 +48,42 @@ class Intervals(NamedTuple):
     """One whose product is between these is surely inside."""
 
 
-class Question(NamedTuple):
-    """What a scan asks for some of the queries; every field but the last has a row for each."""
+class DeviceRequest(NamedTuple):
+    """A `ScanRequest` for some of the queries; every field but the last has a row for each."""
 
     vectors: Float32[Tensor, "queries dim"]
     categories: Int64[Tensor, " queries"]
     thresholds: Thresholds
     intervals: Intervals
-    first_words: Int32[Tensor, "queries pools"]
-    second_words: Int32[Tensor, "queries pools"]
+    first_hash_keys: Int32[Tensor, "queries pools"]
+    second_hash_keys: Int32[Tensor, "queries pools"]
     needed: Bool[Tensor, "queries pools"]
-    sampling: "Sampling"
+    settings: "ScanSettings"
 
-    def block(self, queries: slice) -> "Question":
+    def block(self, queries: slice) -> "DeviceRequest":
         """That of some of the queries."""
         return self._replace(
             vectors=self.vectors[queries],
             categories=self.categories[queries],
             thresholds=Thresholds(*(column[queries] for column in self.thresholds)),
             intervals=Intervals(*(column[queries] for column in self.intervals)),
-            first_words=self.first_words[queries],
-            second_words=self.second_words[queries],
+            first_hash_keys=self.first_hash_keys[queries],
+            second_hash_keys=self.second_hash_keys[queries],
             needed=self.needed[queries],
         )
 
 
 @dataclass(frozen=True, eq=False)
-class Sampling:
+class ScanSettings:
     """What is the same for every query: the pools, and how their candidates are ordered."""
 
     scopes: tuple[int, ...]
     priorities: tuple[int, ...]
-    of_priority: Int64[Tensor, " pools"]
+    priorities_on_device: Int64[Tensor, " pools"]
     """The priorities again, on the device."""
     first_fill: int
     temperature: float
-    divisor: Tensor
+    temperature_on_device: Tensor
     """The temperature again. torch divides by a number of the host as a product with its
     reciprocal on a GPU, which rounds otherwise."""
     tied: tuple[bool, ...]
@@ -98,9 +98,9 @@ class Tile(NamedTuple):
     """Consecutive rows of the gallery."""
 
     vectors: Float32[Tensor, "rows dim"]
-    rows: Int64[Tensor, " rows"]
+    global_rows: Int64[Tensor, " rows"]
     """Their rows in the whole gallery."""
-    row_ids: Int32[Tensor, " rows"]
+    row_ids_i32: Int32[Tensor, " rows"]
     """The lower 32 bits of those."""
     members: Bool[Tensor, "categories rows"]
     """The rows of each category; no category where the plan draws by none."""
@@ -110,7 +110,7 @@ class Tile(NamedTuple):
         return Tile(*(field.to(device, non_blocking=True) for field in self))
 
 
-def question_of(request: ScanRequest, error: float, device: torch.device) -> Question:
+def upload_request(request: ScanRequest, error: float, device: torch.device) -> DeviceRequest:
     """Uploads everything about the queries of a request.
 
     Args:
@@ -118,18 +118,19 @@ def question_of(request: ScanRequest, error: float, device: torch.device) -> Que
         error: How far a float32 product may be from the exact distance.
         device: Where to.
     """
-    asked, pools, put = request.thresholds, request.pools, partial(uploaded, device=device)
-    words = put(pools.hash_keys.view(np.int32))
-    around = _around(asked.distances, error)
-    return Question(
-        vectors=put(asked.vectors),
-        categories=put(asked.categories),
-        thresholds=Thresholds(*map(put, (asked.distances, asked.rows, *around))),
+    thresholds, pools = request.thresholds, request.pools
+    put = partial(uploaded, device=device)
+    hash_keys = put(pools.hash_keys.view(np.int32))
+    around = _around(thresholds.distances, error)
+    return DeviceRequest(
+        vectors=put(thresholds.vectors),
+        categories=put(thresholds.categories),
+        thresholds=Thresholds(*map(put, (thresholds.distances, thresholds.rows, *around))),
         intervals=Intervals(*map(put, _intervals(pools, error))),
-        first_words=words[:, :, 0],
-        second_words=words[:, :, 1],
+        first_hash_keys=hash_keys[:, :, 0],
+        second_hash_keys=hash_keys[:, :, 1],
         needed=put(pools.needed),
-        sampling=_sampling(request, error, device),
+        settings=_settings(request, error, device),
     )
 
 
@@ -176,16 +177,16 @@ def _around(
     return np.nextafter(below, -_NONE), np.nextafter(above, _NONE)
 
 
-def _sampling(request: ScanRequest, error: float, device: torch.device) -> Sampling:
+def _settings(request: ScanRequest, error: float, device: torch.device) -> ScanSettings:
     pools, distances = request.pools, request.thresholds.distances
     tied = np.all(distances[:, 1:] == distances[:, :-1], axis=0)
-    return Sampling(
+    return ScanSettings(
         scopes=tuple(pools.scopes.tolist()),
         priorities=tuple(pools.priorities.tolist()),
-        of_priority=uploaded(pools.priorities.astype(np.int64), device),
+        priorities_on_device=uploaded(pools.priorities.astype(np.int64), device),
         first_fill=pools.first_fill,
         temperature=pools.temperature,
-        divisor=uploaded(np.array(pools.temperature, dtype=np.float64), device),
+        temperature_on_device=uploaded(np.array(pools.temperature, dtype=np.float64), device),
         tied=(False, *tied.tolist()),
         doubled=tuple(np.any(pools.low_distances[:, :, 1] < _NONE, axis=0).tolist()),
         error=error,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cir.mining.device.exact import paired_distances
+from cir.mining.device.cosine import paired_distances
 from cir.mining.numerics.cosine import paired_distances as compiled_distances
 from tests.support.vectors import unit
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cir.mining.device.chance import gumbel, hash_codes, hashes, nearly_gumbel
+from cir.mining.device.sampling_keys import gumbel, hash_codes, hashes, nearly_gumbel
 from cir.mining.scan.sampling_keys import gumbel as compiled_gumbel
 from cir.mining.scan.sampling_keys import hash_of
 

@@ -11,9 +11,15 @@ import torch
 from jaxtyping import Bool, Float32, Int32
 from torch import Tensor
 
-from cir.mining.device.chance import CODE_OFFSET, LARGEST_CODE, hash_codes, hashes, nearly_gumbel
-from cir.mining.device.pools import Pools
-from cir.mining.device.uploads import Question, Tile
+from cir.mining.device.request import DeviceRequest, Tile
+from cir.mining.device.sampling_keys import (
+    CODE_OFFSET,
+    LARGEST_CODE,
+    hash_codes,
+    hashes,
+    nearly_gumbel,
+)
+from cir.mining.device.topk_pools import Pools
 from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, require_known
 
 Distances = Float32[Tensor, "queries rows"]
@@ -31,7 +37,7 @@ _ROUNDING: Final = 2.0**-17
 
 def may_enter(
     distances: Distances,
-    question: Question,
+    request: DeviceRequest,
     tile: Tile,
     pools: Pools,
     pool: int,
@@ -43,7 +49,7 @@ def may_enter(
 
     Args:
         distances: By product; infinite where a candidate is excluded.
-        question: That of the block.
+        request: That of the block.
         tile: The candidates.
         pools: What the block keeps already.
         pool: Which of the pools.
@@ -51,17 +57,17 @@ def may_enter(
         narrow: Whether to look for the least scores of the tile; otherwise a pool that is not full
             is offered all candidates inside.
     """
-    inside = _scoped(_inside(distances, question, pools, pool), in_scope)
-    sampling = question.sampling
-    if sampling.priorities[pool] == SOFTMAX and sampling.temperature < _COLDEST:
+    inside = _scoped(_inside(distances, request, pools, pool), in_scope)
+    settings = request.settings
+    if settings.priorities[pool] == SOFTMAX and settings.temperature < _COLDEST:
         return inside
-    scores = _scores(distances, question, tile, pool)
+    scores = _scores(distances, request, tile, pool)
     bound = _worst_kept(pools, pool, scores.dtype)
     if narrow:
-        surely = _scoped(_surely_inside(distances, question, pool), in_scope)
+        surely = _scoped(_surely_inside(distances, request, pool), in_scope)
         least = torch.where(surely, scores, _greatest(scores.dtype))
         bound = bound.minimum(kth_least(least, pools.rows.shape[2]))
-    return inside.logical_and_(scores <= bound + _slack(question, pool))
+    return inside.logical_and_(scores <= bound + _slack(request, pool))
 
 
 def kth_least(scores: Scores, k: int) -> Scores:
@@ -83,20 +89,20 @@ def kth_least(scores: Scores, k: int) -> Scores:
     return scores.topk(k, dim=1, largest=False, sorted=False).values.amax(dim=1, keepdim=True)
 
 
-def _inside(distances: Distances, question: Question, pools: Pools, pool: int) -> Mask:
+def _inside(distances: Distances, request: DeviceRequest, pools: Pools, pool: int) -> Mask:
     """The candidates that may lie in an interval of a pool that the query needs."""
-    bounds, needed = question.intervals, _needed(question, pools, pool)
+    bounds, needed = request.intervals, _needed(request, pools, pool)
     least, most = bounds.least[:, pool], bounds.most[:, pool]
     most = most.masked_fill(~needed[:, None], -torch.inf)
     inside = _between(distances, least[:, :1], most[:, :1])
-    if question.sampling.doubled[pool]:
+    if request.settings.doubled[pool]:
         inside |= _between(distances, least[:, 1:], most[:, 1:])
     return inside
 
 
-def _surely_inside(distances: Distances, question: Question, pool: int) -> Mask:
+def _surely_inside(distances: Distances, request: DeviceRequest, pool: int) -> Mask:
     """Candidates that surely lie in the last interval that holds any."""
-    bounds, part = question.intervals, int(question.sampling.doubled[pool])
+    bounds, part = request.intervals, int(request.settings.doubled[pool])
     least, most = bounds.surely_least[:, pool, part], bounds.surely_most[:, pool, part]
     return _between(distances, least[:, None], most[:, None])
 
@@ -105,30 +111,30 @@ def _between(distances: Distances, least: Tensor, most: Tensor) -> Mask:
     return (distances >= least).logical_and_(distances <= most)
 
 
-def _scoped(marks: Mask, in_scope: Mask | None) -> Mask:
-    return marks if in_scope is None else marks.logical_and_(in_scope)
+def _scoped(marked: Mask, in_scope: Mask | None) -> Mask:
+    return marked if in_scope is None else marked.logical_and_(in_scope)
 
 
-def _needed(question: Question, pools: Pools, pool: int) -> Bool[Tensor, " queries"]:
+def _needed(request: DeviceRequest, pools: Pools, pool: int) -> Bool[Tensor, " queries"]:
     """The queries that need a pool; none needs a fill whose draws are full."""
-    needed = question.needed
-    draws = slice(question.sampling.first_fill)
-    if pool < question.sampling.first_fill:
+    needed = request.needed
+    draws = slice(request.settings.first_fill)
+    if pool < request.settings.first_fill:
         return needed[:, pool]
     return needed[:, pool] & (needed[:, draws] & ~pools.full[:, draws]).any(dim=1)
 
 
-def _scores(distances: Distances, question: Question, tile: Tile, pool: int) -> Scores:
+def _scores(distances: Distances, request: DeviceRequest, tile: Tile, pool: int) -> Scores:
     """What nearly orders the candidates of a pool, the least first."""
-    priority = question.sampling.priorities[pool]
+    priority = request.settings.priorities[pool]
     require_known([priority], NEAREST, UNIFORM, SOFTMAX)
     if priority == NEAREST:
         return distances
-    first, second = question.first_words[:, pool, None], question.second_words[:, pool, None]
-    codes = hash_codes(tile.row_ids[None], first, second)
+    first, second = request.first_hash_keys[:, pool, None], request.second_hash_keys[:, pool, None]
+    codes = hash_codes(tile.row_ids_i32[None], first, second)
     if priority == UNIFORM:
         return codes
-    return distances / question.sampling.temperature - nearly_gumbel(hashes(codes)).float()
+    return distances / request.settings.temperature - nearly_gumbel(hashes(codes)).float()
 
 
 def _worst_kept(pools: Pools, pool: int, dtype: torch.dtype) -> Scores:
@@ -139,15 +145,15 @@ def _worst_kept(pools: Pools, pool: int, dtype: torch.dtype) -> Scores:
     return keys.to(dtype).masked_fill(~full, _greatest(dtype))
 
 
-def _slack(question: Question, pool: int) -> float:
+def _slack(request: DeviceRequest, pool: int) -> float:
     """Twice what the scores of a pool may be off, and more."""
-    sampling = question.sampling
-    require_known([sampling.priorities[pool]], NEAREST, UNIFORM, SOFTMAX)
-    if sampling.priorities[pool] == UNIFORM:
+    settings = request.settings
+    require_known([settings.priorities[pool]], NEAREST, UNIFORM, SOFTMAX)
+    if settings.priorities[pool] == UNIFORM:
         return 0
-    if sampling.priorities[pool] == NEAREST:
-        return 3 * sampling.error
-    return 3 * ((sampling.error + _ROUNDING) / sampling.temperature + _ROUNDING)
+    if settings.priorities[pool] == NEAREST:
+        return 3 * settings.error
+    return 3 * ((settings.error + _ROUNDING) / settings.temperature + _ROUNDING)
 
 
 def _greatest(dtype: torch.dtype) -> float:

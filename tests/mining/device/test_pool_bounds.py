@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cir.mining.device.selection import kth_least
+from cir.mining.device.pool_bounds import kth_least
 from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, require_known
 
 
