@@ -8,13 +8,14 @@ computes a whole batch waits for nobody.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Final, TypeVar
 
 import torch
 
 from cir.encoding.batching import is_heavy
 from cir.encoding.encoder import Encoder
+from cir.machine.threads import pool_of_single_threads
 
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
@@ -51,15 +52,11 @@ def _lanes_for(encoder: Encoder) -> int:
 def _side_by_side(
     encode: Callable[[Batch], Result], batches: Iterable[Batch], lanes: int
 ) -> Iterator[Result]:
-    before, pending = torch.get_num_threads(), deque[Future[Result]]()
-    pool = ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(1,))
-    try:
+    pending = deque[Future[Result]]()
+    with pool_of_single_threads(lanes) as pool:
         for batch in batches:
             pending.append(pool.submit(encode, batch))
             if len(pending) > lanes + _AHEAD:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)

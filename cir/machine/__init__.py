@@ -4,6 +4,7 @@ Begin with `runtime` for devices, and with `workers` for cores.
 
     cpu_quota    the processor time that a container gives
     workers      how many processes and threads a stage may start
+    threads      one thread of torch and BLAS, where more would wait for each other
     memory       of a device: what is free, what work takes, and faults that lack it
     kept_memory  freed memory that is kept for what is allocated next
     lifeline     what ends worker processes with the process that started them

@@ -1,8 +1,6 @@
 """How many processes and threads a stage may start: the cores that it may use decide."""
 
 import os
-import sys
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cir.errors import UsageError
@@ -10,7 +8,6 @@ from cir.machine.cpu_quota import cpu_quota
 
 if TYPE_CHECKING:
     import torch
-    from threadpoolctl import ThreadpoolController
 
 _MAX_DECODERS: Final = 8
 """More processes that decode images were not measured faster beside an encoder on the CPU."""
@@ -84,18 +81,3 @@ def pick_workers(workers: int | None, device: "torch.device | None" = None) -> i
             f"can be used"
         )
     return workers
-
-
-def blas_libraries() -> "ThreadpoolController":
-    """The libraries that multiply NumPy's matrices, whose threads can be limited.
-
-    To look for them takes 12 ms: they are looked for again where modules were imported since.
-    """
-    return _blas_loaded_with(len(sys.modules))
-
-
-@lru_cache(maxsize=1)
-def _blas_loaded_with(modules: int) -> "ThreadpoolController":
-    from threadpoolctl import ThreadpoolController  # a command that computes nothing starts sooner
-
-    return ThreadpoolController().select(user_api="blas")

@@ -5,16 +5,12 @@ again; beside a busy neighbour, who makes one of the two late, more (`tests/benc
 To compare one query with 74,381 photos takes two threads of BLAS five times as long as one there.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from threading import Lock
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
-
-import torch
 
 from cir.encoding.batching import work_of_photo
 from cir.encoding.encoder import Encoder
-from cir.machine.workers import blas_libraries
+from cir.machine.threads import one_thread
 
 _LIGHT: Final = 1e8
 """Multiplications of one photo up to which an encoder is one that a core has done in 20 ms."""
@@ -29,9 +25,6 @@ _ROWS: Final = 100_000
 def threads_for(encoder: Encoder, photos: int, texts: int) -> AbstractContextManager[None]:
     """Encodes in one thread where that is little work for a processor, else in as many as set.
 
-    torch's number of threads is that of the whole process: where several threads of a program are
-    in such blocks, the last one to leave sets it back.
-
     Args:
         encoder: It encodes within the block.
         photos: How many photos.
@@ -39,7 +32,7 @@ def threads_for(encoder: Encoder, photos: int, texts: int) -> AbstractContextMan
     """
     light = encoder.device.type == "cpu" and work_of_photo(encoder) <= _LIGHT
     little = light and photos <= _PHOTOS and texts <= _TEXTS
-    return _one_thread() if little else nullcontext()
+    return one_thread() if little else nullcontext()
 
 
 def threads_to_compare(queries: int, rows: int) -> AbstractContextManager[None]:
@@ -49,40 +42,4 @@ def threads_to_compare(queries: int, rows: int) -> AbstractContextManager[None]:
         queries: How many.
         rows: How many photos each is compared with.
     """
-    return _one_thread() if queries <= _QUERIES and rows <= _ROWS else nullcontext()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    _BLOCKS.enter()
-    try:
-        yield
-    finally:
-        _BLOCKS.leave()
-
-
-class _Blocks:
-    """The blocks under way, and the threads of torch and of BLAS that there were before."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._inside, self._before = 0, 0
-        self._of_blas = ExitStack()
-
-    def enter(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._before = torch.get_num_threads()
-                self._of_blas.enter_context(blas_libraries().limit(limits=1))
-            self._inside += 1
-            torch.set_num_threads(1)
-
-    def leave(self) -> None:
-        with self._lock:
-            self._inside -= 1
-            torch.set_num_threads(1 if self._inside else self._before)
-            if not self._inside:
-                self._of_blas.close()
-
-
-_BLOCKS: Final = _Blocks()
+    return one_thread() if queries <= _QUERIES and rows <= _ROWS else nullcontext()

@@ -1,8 +1,6 @@
 """Cores that this process may use: an affinity mask, a container's quota, or all there are."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -92,15 +90,3 @@ def test_what_a_user_set_of_threads_stays(monkeypatch: pytest.MonkeyPatch) -> No
     calm_threads()
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
-
-
-@pytest.mark.slow
-def test_a_library_that_is_loaded_later_is_found() -> None:
-    """SciPy brings one of its own."""
-    script = (
-        "import numpy; from cir.machine.workers import blas_libraries;"
-        "before = blas_libraries().info();"
-        "import scipy.linalg; print(len(blas_libraries().info()) - len(before))"
-    )
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout
-    assert int(said) == 1

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-import torch
-
 from cir.machine.arithmetic import float32
-from cir.machine.workers import blas_libraries, pick_threads
+from cir.machine.threads import one_blas_thread, pool_of_single_threads
+from cir.machine.workers import pick_threads
 
 
 @contextmanager
@@ -17,12 +16,9 @@ def scanning_threads(threads: int | None = None) -> Iterator[ThreadPoolExecutor]
     Args:
         threads: How many; by default one a usable core.
     """
-    before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(
-        pick_threads(threads), initializer=torch.set_num_threads, initargs=(1,)
-    )
-    with blas_libraries().limit(limits=1), float32(), pool:
-        try:
-            yield pool
-        finally:
-            torch.set_num_threads(before)
+    with (
+        one_blas_thread(),
+        float32(),
+        pool_of_single_threads(pick_threads(threads)) as pool,
+    ):
+        yield pool
