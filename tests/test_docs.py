@@ -13,7 +13,7 @@ import torch
 import typer
 from PIL import Image
 
-from cir.artefacts.store import write_embeddings
+from cir.artefacts.store_writing import write_embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import TINY
 from cir.encoding.loading import load_encoder

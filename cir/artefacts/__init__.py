@@ -3,6 +3,7 @@
 Begin with `read_embeddings` (`store`) and `read_manifest` (`manifest`).
 
     store            embeddings.h5: vectors of images and captions, with their `provenance`
+                     (`store_layout`: what stands where; `store_writing`: how it is written)
     embedding_store  the same as users of the library open it
     changes          what was added and removed while a store was served
     manifest         manifest.parquet: queries with their mined negatives (`manifest_metadata`)

@@ -15,7 +15,7 @@ from cir.artefacts.gathered_rows import GatheredRows
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.rows import KeyedRows
 from cir.artefacts.spool import Spool
-from cir.artefacts.store import write_embeddings
+from cir.artefacts.store_writing import write_embeddings
 from cir.artefacts.vector_parts import VectorPart, read_part
 from cir.errors import StoreError
 

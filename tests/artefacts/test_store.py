@@ -15,7 +15,8 @@ import pytest
 from cir import __version__
 from cir.artefacts import hdf5_trial
 from cir.artefacts.provenance import Provenance
-from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
+from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.store_writing import write_embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.disk.files import sha256_of
 from cir.errors import CirError, StoreError, VectorError

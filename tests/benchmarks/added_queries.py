@@ -25,7 +25,8 @@ from statistics import mean
 import numpy as np
 
 from cir.artefacts.pairs import read_pairs, write_pairs
-from cir.artefacts.store import read_embeddings, write_embeddings
+from cir.artefacts.store import read_embeddings
+from cir.artefacts.store_writing import write_embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.config import TINY, AddQueriesConfig, CaptionPairsConfig, MineConfig
 from cir.data.dataset import Dataset

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
+from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.store_writing import write_embeddings
 from cir.artefacts.vectors import VectorTable, normalised
 from cir.errors import UsageError
 from cir.search import opening, recall

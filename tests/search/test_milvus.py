@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 import cir
 from cir.addresses import MilvusAddress, milvus_address
-from cir.artefacts.store import Embeddings, map_embeddings, write_embeddings
+from cir.artefacts.store import Embeddings, map_embeddings
+from cir.artefacts.store_writing import write_embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.errors import CirError, StoreError, UnreachableError, UsageError
 from cir.search import recall

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cir.artefacts.store import write_embeddings
+from cir.artefacts.store_writing import write_embeddings
 from cir.artefacts.vectors import VectorTable, normalised
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from cir.artefacts.provenance import Provenance
-from cir.artefacts.store import Embeddings, write_embeddings
+from cir.artefacts.store import Embeddings
+from cir.artefacts.store_writing import write_embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.data.captions import variants
 from cir.data.dataset import Dataset

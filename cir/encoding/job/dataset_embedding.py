@@ -14,7 +14,9 @@ import numpy as np
 from cir import __version__
 from cir.artefacts.changes import Changes
 from cir.artefacts.rows import KeyedRows
-from cir.artefacts.store import MEND, StoredEmbeddings, open_embeddings, write_embeddings
+from cir.artefacts.store import StoredEmbeddings, open_embeddings
+from cir.artefacts.store_layout import MEND
+from cir.artefacts.store_writing import write_embeddings
 from cir.config import OnError
 from cir.data.captions import variants
 from cir.data.dataset import Dataset

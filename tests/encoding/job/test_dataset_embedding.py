@@ -22,7 +22,8 @@ from torch import Tensor
 
 from cir.artefacts.changes import AddedPhoto, Changes
 from cir.artefacts.file_rows import FileRows
-from cir.artefacts.store import Embeddings, read_embeddings, write_embeddings
+from cir.artefacts.store import Embeddings, read_embeddings
+from cir.artefacts.store_writing import write_embeddings
 from cir.config import TINY, EmbedConfig
 from cir.data import image_batches
 from cir.data.captions import variants
@@ -327,7 +328,7 @@ def encoders() -> list[Encoder]:
 def test_processes_write_the_store_of_one(
     world: Dataset, encoders: list[Encoder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cir.artefacts.store.datetime", Noon)
+    monkeypatch.setattr("cir.artefacts.store_writing.datetime", Noon)
     monkeypatch.setattr(embedding_run, "_HANDED", 4)
     world.image_path(world.image_ids()[20]).write_bytes(b"broken")
     alone, out = tmp_path / "alone.h5", tmp_path / "e.h5"
@@ -378,7 +379,7 @@ def test_a_store_is_the_same_byte_for_byte_however_it_came(
     whole, grown, held = (tmp_path / name for name in "wgh")
     half = with_ids(world, drop=set(world.image_ids()[1::2]), add=[])
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("cir.artefacts.store.datetime", Noon)
+        patched.setattr("cir.artefacts.store_writing.datetime", Noon)
         patched.setattr("cir.artefacts.rows._AT_ONCE", 3)
         asked = rows_asked_for(patched)
         interrupted(half, encoder, grown, after=2)
