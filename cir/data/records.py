@@ -23,10 +23,15 @@ def records_without(root: Path, absent: Collection[str]) -> dict[str, dict[str, 
     return {name: _without(file, absent) for name, file in files.items()}
 
 
+def damaged(file: Path, fault: Exception) -> DatasetError:
+    """What is told of a file of records that does not hold what it should."""
+    return DatasetError(f"{file} is damaged ({fault!r}): make the dataset again")
+
+
 def _without(file: Path, absent: Collection[str]) -> dict[str, Any]:
     held: dict[str, Any] = read_json(file, DatasetError)
     try:
         photos = {photo: row for photo, row in held[RECORD_KEY].items() if photo not in absent}
     except (AttributeError, KeyError, TypeError) as fault:
-        raise DatasetError(f"{file} is damaged ({fault!r}): make the dataset again") from fault
+        raise damaged(file, fault) from fault
     return held | {RECORD_KEY: photos}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cir.data.records import damaged
 from cir.disk.files import read_json, write_json
 from cir.errors import DatasetError
 from cir.names import CAPTIONS, IMAGE_SPLITS, RECORD_FILES, RECORD_KEY
@@ -129,7 +130,7 @@ def read_records(dataset: Path, splits: Sequence[Split]) -> dict[str, PhotoRecor
     try:
         records = {photo: PhotoRecord(**row) for photo, row in sorted(held[RECORD_KEY].items())}
     except (AttributeError, KeyError, TypeError) as fault:
-        raise DatasetError(f"{file} is damaged ({fault!r}): make the dataset again") from fault
+        raise damaged(file, fault) from fault
     chosen = {photo: record for photo, record in records.items() if record.split in splits}
     if not chosen:
         raise DatasetError(f"{file} names no photo of the split {' or '.join(splits)}")
