@@ -1,7 +1,6 @@
 """Files written aside and moved into place, so that a reader never meets half of one."""
 
 import ctypes
-import hashlib
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ from typing import Any, Final
 
 from cir.disk.foreign import foreign, in_the_way
 from cir.disk.hidden import aside_of, is_aside_of, retired_of
-from cir.disk.reading import opened, read_text
+from cir.disk.reading import read_text
 from cir.disk.recognition import is_marked, why_not_ours, write_marker
 from cir.errors import CirError, UsageError, is_of_the_system, one_line, reason_of
 from cir.types import Artefact, FolderArtefact
@@ -267,12 +266,6 @@ def read_json(path: Path, error: type[CirError]) -> Any:
     # A number of thousands of digits is a ValueError, too many brackets a RecursionError.
     except (OSError, ValueError, RecursionError) as fault:
         raise error(unreadable(path, fault, "is not readable JSON: {}")) from fault
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_file(path: Path, error: type[CirError], missing: str) -> None:

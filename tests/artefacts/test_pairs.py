@@ -12,8 +12,8 @@ import pytest
 
 from cir.artefacts.pairs import read_pairs, require_unworded, write_pairs
 from cir.data.pairs import CATALOG_SOURCE, LeftOutPair, ProposedPair, by_reason
-from cir.disk.files import sha256_of
 from cir.errors import DatasetError, UsageError
+from tests.support.digests import sha256_of
 
 MINED = ProposedPair(
     reference_id="a",

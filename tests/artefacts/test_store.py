@@ -18,8 +18,8 @@ from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.artefacts.store_writing import write_embeddings
 from cir.artefacts.vectors import VectorTable
-from cir.disk.files import sha256_of
 from cir.errors import CirError, StoreError, VectorError
+from tests.support.digests import sha256_of
 
 PROVENANCE = Provenance("RN50x4", "openai", "ab" * 32, "targetpad", 8)
 TEXTS = ("", "is größer", "is red and is longer")

@@ -34,9 +34,9 @@ from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.artefacts.vectors import VectorTable
-from cir.disk.files import sha256_of
 from cir.errors import CirError
 from tests.support.checkpoints import saved
+from tests.support.digests import sha256_of
 from tests.support.forked import forked
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings, small_dataset, write_store

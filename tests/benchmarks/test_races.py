@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cir.disk.files import sha256_of
 from tests.benchmarks import races
+from tests.support.digests import sha256_of
 
 pytestmark = pytest.mark.slow
 

@@ -1,6 +1,5 @@
 """Files and folders are moved into place whole, and a failure leaves what was there."""
 
-import hashlib
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,7 +13,6 @@ from cir.disk.files import (
     read_json,
     refuse_existing,
     settle,
-    sha256_of,
     sweep,
     unwritable,
     write_json,
@@ -271,13 +269,6 @@ def test_damaged_json_is_one_line(tmp_path: Path, content: bytes) -> None:
 def test_missing_json_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"v\.json is missing"):
         read_json(tmp_path / "v.json", DatasetError)
-
-
-@pytest.mark.parametrize("size", [0, 1, 100_000])
-def test_sha256_is_of_the_bytes(tmp_path: Path, size: int) -> None:
-    data = bytes(number % 251 for number in range(size))
-    (tmp_path / "f").write_bytes(data)
-    assert sha256_of(tmp_path / "f") == hashlib.sha256(data).hexdigest()
 
 
 @both

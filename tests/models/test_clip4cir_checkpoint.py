@@ -10,11 +10,11 @@ import torch
 
 from cir.artefacts.store import Embeddings
 from cir.data.dataset import Dataset
-from cir.disk.files import sha256_of
 from cir.errors import CheckpointError, StoreError
 from cir.models.clip4cir_checkpoint import load_clip4cir_combiner
 from cir.models.composition import compose
 from tests.support.clip4cir import DIM, HIDDEN, PROJECTION, combined, publish, published_state
+from tests.support.digests import sha256_of
 from tests.support.worlds import random_embeddings
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from cir.config import DemoConfig
-from cir.disk.files import sha256_of
 from cir.disk.recognition import MARKER
 from cir.encoding.encoder import Encoder
 from cir.errors import UsageError
 from pipeline import demo
+from tests.support.digests import sha256_of
 from tests.support.micro import micro_encoder
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]

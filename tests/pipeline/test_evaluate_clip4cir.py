@@ -14,7 +14,6 @@ from cir.artefacts.vectors import normalised
 from cir.config import TINY, EvaluateConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
-from cir.disk.files import sha256_of
 from cir.encoding.loading import load_encoder
 from cir.errors import CheckpointError, ConfigError, StoreError, WeightsError
 from cir.models.combiner import build_combiner
@@ -22,6 +21,7 @@ from pipeline.command.flags import spelled
 from pipeline.evaluate import run
 from tests.support.checkpoints import HIDDEN, saved
 from tests.support.clip4cir import DIM, combined, publish, published_state
+from tests.support.digests import sha256_of
 from tests.support.worlds import random_embeddings, write_store
 
 

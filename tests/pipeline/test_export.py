@@ -13,10 +13,10 @@ from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
 from cir.config import ExportConfig
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
-from cir.disk.files import sha256_of
 from cir.errors import CirError, ConfigError, DatasetError, ManifestError, UsageError
 from cir.names import EXAMPLES_KEY
 from pipeline.export import run
+from tests.support.digests import sha256_of
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings, small_dataset
 

@@ -29,7 +29,6 @@ from cir.data import image_batches
 from cir.data.captions import variants
 from cir.data.dataset import Dataset
 from cir.data.images import read_image
-from cir.disk.files import sha256_of
 from cir.encoding.clip.bundled import BUNDLED_FILES
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
@@ -50,6 +49,7 @@ from cir.errors import (
 )
 from cir.machine.processes import Processes
 from pipeline import embed
+from tests.support.digests import sha256_of
 from tests.support.forked import CODE, forked
 from tests.support.micro import micro_encoder
 from tests.support.threads import in_shards

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 from cir.artefacts.photo_states import PhotoChanges, compare_bytes, require_fresh, states_of
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.data.dataset import Dataset
-from cir.disk.files import sha256_of
 from cir.errors import StoreError
 from pipeline import evaluate, mine, train
 from pipeline.cli import app
 from pipeline.command.faults import FAILED
 from pipeline.command.stores import read_fresh
+from tests.support.digests import sha256_of
 from tests.support.worlds import random_embeddings, small_dataset, write_store
 
 runner = CliRunner()
