@@ -35,7 +35,7 @@ from typing import Any, Final
 import pyarrow.parquet as pq
 
 from cir.artefacts.store import read_embeddings
-from cir.disk.locks import lock_file
+from cir.disk.hidden import lock_of
 from cir.disk.recognition import MARKER
 from tests.support.folders import contents
 from tests.support.forked import CIR, Forked, forked
@@ -227,7 +227,7 @@ def _ended_once(
         _require_nothing_half_made(folder, name)
     output = _output(folder / name, name)
     # One that is killed once its output is in place leaves its lock: the next writer removes it.
-    locked = sent == signal.SIGKILL and output.exists() and lock_file(output).exists()
+    locked = sent == signal.SIGKILL and output.exists() and lock_of(output).exists()
     if locked and name not in ("train", "demo"):
         _finished(world.folder, line + ("" if name == "embed" else " --overwrite"))
     elif not output.exists() or name in GOES_ON:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cir.disk.locks import lock_file
+from cir.disk.hidden import lock_of
 from tests.benchmarks import endings
 from tests.benchmarks.endings import ended, made
 from tests.support.forked import Forked
@@ -29,7 +29,7 @@ def test_the_next_writer_removes_the_lock_of_one_killed_at_its_very_end(
         process = started(folder, line)
         if not lines:
             process.communicate(endings.LONGEST)
-            lock_file(folder / "late" / "check.json").touch()
+            lock_of(folder / "late" / "check.json").touch()
         lines.append(line)
         return process
 
