@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cir.disk.files import read_json, write_json
 from cir.errors import CheckpointError
-from cir.names import RUN_FILE
+from cir.names import CHECKPOINTS, RUN_FILE
 
 INPUTS: Final = ("manifest", "dataset", "embeddings", "weights")
 """Settings that are paths of what a run reads."""
@@ -57,6 +57,31 @@ def recorded_path(run: Path, settings: Mapping[str, Any], name: str) -> Path:
         if (base / recorded).exists():
             return recorded if base == Path.cwd() else base / recorded
     return recorded
+
+
+def inputs_of(run: Path) -> tuple[Path, Path] | None:
+    """The dataset and the store that a run was trained over.
+
+    Args:
+        run: Run folder, or one of its checkpoints.
+
+    Returns:
+        None of a checkpoint that stands alone, or of a run that does not tell.
+
+    Raises:
+        CheckpointError: the run's configuration is damaged.
+    """
+    folder = next((each for each in (run, *run.resolve().parents[:2]) if _is_run(each)), None)
+    if folder is None:
+        return None
+    settings = read_settings(folder)
+    if not {"dataset", "embeddings"} <= set(settings):
+        return None
+    return recorded_path(folder, settings, "dataset"), recorded_path(folder, settings, "embeddings")
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / RUN_FILE).is_file() and (folder / CHECKPOINTS).is_dir()
 
 
 def same_place(run: Path, settings: Mapping[str, Any], name: str, given: str | None) -> bool:

@@ -63,6 +63,10 @@ class Curriculum:
                 return strategy
         return self.stages[-1][0]
 
+    def first_epoch(self, stage: int) -> int:
+        """The epoch that a stage begins with; the first stage is 0."""
+        return 1 + sum(epochs for _, epochs in self.stages[:stage])
+
 
 def curriculum(text: str) -> Curriculum:
     """The stages of a text such as `random:2,semi-hard:5,hard`.

@@ -15,6 +15,8 @@ from cir.artefacts.query_ranks import write_query_ranks
 from cir.artefacts.store import Embeddings
 from cir.artefacts.trained import read_trained
 from cir.config import (
+    DATASET,
+    EMBEDDINGS,
     RUN,
     CaptionRule,
     EvaluateConfig,
@@ -43,7 +45,8 @@ from cir.models.clip4cir_checkpoint import load_clip4cir_combiner
 from cir.models.combiner import SumCombiner
 from cir.models.composer import Composer, load_composer, untrained_composer
 from cir.names import TRAINED_FILE
-from cir.training.train_data import dev_cut
+from cir.run_settings import inputs_of
+from cir.training.train_data import SPLIT, dev_cut
 from cir.types import Split
 from pipeline.command.claims import claims_outputs
 from pipeline.command.stores import read_fresh
@@ -57,6 +60,7 @@ class _Inputs:
     dataset: Dataset
     queries: list[Query]
     galleries: dict[str, list[str]]
+    store_file: Path
     store: Embeddings
     protocols: list[Protocol]
     device: torch.device
@@ -94,12 +98,13 @@ def run(config: EvaluateConfig) -> Path:
     if _has_targets(inputs) or not config.submission:
         _evaluate(config, inputs, composer, vectors, leaks)
     written = config.json or config.per_query or config.submission
-    return written or (composer.checkpoint.folder if composer.checkpoint else config.embeddings)
+    return written or (composer.checkpoint.folder if composer.checkpoint else inputs.store_file)
 
 
 def _open(config: EvaluateConfig) -> _Inputs:
     """Reads everything, cheapest first, so that what cannot be evaluated is told at once."""
-    dataset, device = Dataset(config.dataset), pick_device(config.device)
+    folder, store_file = _files(config)
+    dataset, device = Dataset(folder), pick_device(config.device)
     queries = dataset.queries(config.split)
     if not config.submission or config.json or config.per_query:
         require_targets(queries, config.split)
@@ -107,10 +112,28 @@ def _open(config: EvaluateConfig) -> _Inputs:
         dataset=dataset,
         queries=queries,
         galleries=dataset.galleries(config.split),
-        store=read_fresh(config.embeddings, dataset, stale_ok=config.stale_ok),
+        store_file=store_file,
+        store=read_fresh(store_file, dataset, stale_ok=config.stale_ok),
         protocols=_protocols(config, dataset),
         device=device,
     )
+
+
+def _files(config: EvaluateConfig) -> tuple[Path, Path]:
+    """The dataset and the store: those that are named, of the first run, or the usual ones."""
+    if config.dataset and config.embeddings:
+        return config.dataset, config.embeddings
+    runs = _runs(config)
+    of_run = inputs_of(runs[0]) if runs else None
+    dataset, embeddings = of_run or (DATASET, EMBEDDINGS)
+    return config.dataset or dataset, config.embeddings or embeddings
+
+
+def _runs(config: EvaluateConfig) -> list[Path]:
+    """The runs that are judged, at their paths."""
+    if config.baseline is not None and not config.compare:
+        return []
+    return [path for path in (config.run, config.other) if path is not None] or [RUN]
 
 
 def _protocols(config: EvaluateConfig, dataset: Dataset) -> list[Protocol]:
@@ -136,11 +159,8 @@ def _has_targets(inputs: _Inputs) -> bool:
 
 def _composers(config: EvaluateConfig, inputs: _Inputs) -> list[Composer]:
     """What is judged; of two, the one that the change is counted from stands first."""
-    runs = [path for path in (config.run, config.other) if path is not None]
-    if config.baseline is None:
-        return [load_composer(path) for path in runs or [RUN]]
-    judged = runs or [RUN] if config.compare else []
-    return [_baseline(config, inputs), *(load_composer(path) for path in judged)]
+    trained = [load_composer(path) for path in _runs(config)]
+    return trained if config.baseline is None else [_baseline(config, inputs), *trained]
 
 
 def _baseline(config: EvaluateConfig, inputs: _Inputs) -> Composer:
@@ -173,8 +193,19 @@ def _doubts(origin: Provenance, *, checked: bool) -> Iterator[str]:
 
 
 def _chosen_text_share(inputs: _Inputs) -> float:
-    """The share of the text that is best on the dev split which training would hold out."""
-    _, dev = dev_cut(inputs.dataset, inputs.store, TrainConfig.dev_fraction, TrainConfig.seed)
+    """The share of the text that is best on the dev split which training would hold out.
+
+    Raises:
+        DatasetError: the training split is missing, or too small to hold queries out.
+    """
+    count = len(inputs.dataset.queries(SPLIT))
+    try:
+        _, dev = dev_cut(inputs.dataset, inputs.store, TrainConfig.dev_fraction, TrainConfig.seed)
+    except DatasetError as fault:
+        raise DatasetError(
+            f"the {count:,} training queries of {inputs.dataset.root} are "
+            f"too few to choose the weight of the weighted sum by; pass `query='sum'`"
+        ) from fault
     share = choose_text_share(
         dev,
         inputs.dataset.galleries("train"),
@@ -225,7 +256,7 @@ def _leaks(config: EvaluateConfig, inputs: _Inputs, composer: Composer) -> Leaks
         return None
     leaks = find_leaks(inputs.queries, record, inputs.store)
     if leaks.leaked and not config.allow_trained:
-        raise DatasetError(_refusal(config, run, leaks))
+        raise DatasetError(_refusal(config.split, inputs.dataset.root, run, leaks))
     if leaks.own:
         console.note(
             f"{leaks.own:,} of {leaks.queries:,} queries share a photo with training, as the "
@@ -234,7 +265,7 @@ def _leaks(config: EvaluateConfig, inputs: _Inputs, composer: Composer) -> Leaks
     return leaks
 
 
-def _refusal(config: EvaluateConfig, run: Path, leaks: Leaks) -> str:
+def _refusal(split: Split, dataset: Path, run: Path, leaks: Leaks) -> str:
     first = leaks.leaked[0]
     by_id = (
         f" ({leaks.by_id_alone:,} by the ids of photos alone, whose bytes differ)"
@@ -243,7 +274,7 @@ def _refusal(config: EvaluateConfig, run: Path, leaks: Leaks) -> str:
     )
     return (
         f"{run} was trained or chosen on the reference or a target of {len(leaks.leaked):,} of the "
-        f"{leaks.queries:,} queries of split {config.split} in {config.dataset}{by_id}, the first "
+        f"{leaks.queries:,} queries of split {split} in {dataset}{by_id}, the first "
         f"{first.id}: expected queries that it has not seen; judge it on the dataset that it was "
         f"trained on, train it again on this one, or pass `allow_trained=True` for figures that "
         f"are marked"
@@ -388,7 +419,7 @@ def _compare(config: EvaluateConfig, inputs: _Inputs) -> Path:
     mark = next((_mark(each) for each in leaks if each and each.leaked), "")
     for comparison, ranks in zip(comparisons, after, strict=True):
         _print_comparison(comparison, f"{ranks.title}{mark}")
-    return config.json or config.embeddings
+    return config.json or inputs.store_file
 
 
 def _print_comparison(comparison: PairedComparison, title: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cir import arguments
-from cir.artefacts.manifest import read_manifest
+from cir.artefacts.manifest import Manifest, read_manifest
 from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig
 from cir.data.dataset import Dataset
@@ -18,6 +18,7 @@ from cir.reporting.doubts import doubts
 from cir.reporting.held_out import held_out
 from cir.reporting.report import write_report
 from cir.run_settings import INPUTS, read_settings, recorded_path
+from cir.spellings import loss_weights
 from cir.training.builders import towers_to_tune
 from cir.training.metrics_log import RunLog
 from cir.training.train import train
@@ -41,12 +42,14 @@ def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
     embeddings = read_fresh(
         config.embeddings, dataset, stale_ok=config.stale_ok, main=processes.main
     )
+    manifest = read_manifest(config.manifest)
     progress: Progress = console.RichProgress() if processes.main else SILENT
     epochs: list[int] = []
 
     def show(line: Mapping[str, Any]) -> None:
         if not epochs:
             _say_what_is_tuned(config, embeddings)
+            _say_which_margins_differ(config, manifest)
         epochs.append(line["epoch"])
         console.note(_sentence(line, config.epochs))
 
@@ -54,7 +57,7 @@ def run(config: TrainConfig, processes: Processes = ALONE) -> Path:
         config,
         dataset,
         embeddings,
-        read_manifest(config.manifest),
+        manifest,
         progress=progress,
         on_epoch=show,
         processes=processes,
@@ -75,6 +78,16 @@ def _say_what_is_tuned(config: TrainConfig, embeddings: Embeddings) -> None:
         model = embeddings.provenance.model
         console.note(
             f"tunes the {towers} tower of {model} beside the combiner; --tune none leaves it frozen"
+        )
+
+
+def _say_which_margins_differ(config: TrainConfig, manifest: Manifest) -> None:
+    """Says where the band was mined with another margin than the triplet loss has."""
+    band = manifest.metadata.margin
+    if "triplet" in loss_weights(config.loss) and band != config.margin:
+        console.note(
+            f"negatives are mined with a margin of {band:g}, and the triplet loss has one of "
+            f"{config.margin:g}: --margin {band:g} makes them equal"
         )
 
 

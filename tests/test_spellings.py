@@ -32,6 +32,7 @@ def test_a_curriculum_says_the_strategy_of_every_epoch():
     assert [stages.strategy(epoch) for epoch in range(1, 7)] == [
         "random", "random", "semi-hard", "hard", "hard", "hard",
     ]  # fmt: skip
+    assert [stages.first_epoch(stage) for stage in range(3)] == [1, 3, 4]
 
 
 def test_the_last_stage_lasts_whatever_its_number():

@@ -7,8 +7,6 @@ from pathlib import Path
 from cir.config.base import Config, option, required
 from cir.config.faults import below, empty, outside, unused
 from cir.config.values import (
-    DATASET,
-    EMBEDDINGS,
     LARGEST_SEED,
     RUN,
     CaptionRule,
@@ -63,10 +61,11 @@ class EvaluateConfig(Config):
     weights: Path | None = option(None, "Query", either=True)
     """CLIP that --clip4cir-combiner was trained over, as `cir embed --weights` took it: evaluates
     only if the store was embedded with it."""
-    dataset: Path = option(DATASET, "Files")
-    """Dataset folder."""
-    embeddings: Path = option(EMBEDDINGS, "Files")
-    """Embedding store of `cir embed`."""
+    dataset: Path | None = option(None, "Files")
+    """Dataset folder; by default that of the run, and data/fashioniq without a run."""
+    embeddings: Path | None = option(None, "Files")
+    """Embedding store of `cir embed`; by default that of the run, and data/embeddings.h5 without
+    a run."""
     stale_ok: bool = option(False, "Files")
     """Go on where photos have another size or time of change than when they were embedded."""
     split: Split = option("val", "Protocol")

@@ -176,7 +176,7 @@ class TrainConfig(Config):
         yield from outside(self, 0, LARGEST_DECAY, "weight_decay")
         yield from misspelled(self, "loss", loss_weights)
         yield from misspelled(self, "contrast", candidates)
-        yield from misspelled(self, "curriculum", curriculum)
+        yield from self._curriculum_faults()
         yield from outside(self, 0, 2, "margin")
         yield from outside(self, 0.0, 0.9, "dev_fraction", "dropout")
         yield from outside(self, 0, 1, "text_share")
@@ -201,6 +201,18 @@ class TrainConfig(Config):
             yield "`online_top_k` says how many negatives a step uses; leave out `row_negatives`"
         if self.resume and self.overwrite:
             yield "`resume` and `overwrite` exclude each other"
+
+    def _curriculum_faults(self) -> Iterator[str]:
+        misspellings = list(misspelled(self, "curriculum", curriculum))
+        yield from misspellings
+        if self.curriculum is None or misspellings:
+            return
+        stages = curriculum(self.curriculum)
+        strategy, last = stages.stages[-1][0], stages.first_epoch(len(stages.stages) - 1)
+        if last > self.epochs:
+            yield (
+                f"`curriculum` begins {strategy!r} with epoch {last}, and `epochs` is {self.epochs}"
+            )
 
     @property
     def goes_on(self) -> bool:

@@ -32,11 +32,17 @@ _HERE: Final = -100
 """The descriptor that stands for the working folder."""
 
 
-def refuse_existing(path: Path, *, overwrite: bool, field: str = "out") -> None:
-    """Raises UsageError where `path`, the value of `field`, exists and may not be replaced."""
+def refuse_existing(
+    path: Path, *, overwrite: bool, field: str = "out", resumes: bool = False
+) -> None:
+    """Raises UsageError where `path`, the value of `field`, exists and may not be replaced.
+
+    Where `resumes` is true, the message says that it may be gone on with.
+    """
     if path.exists() and not overwrite:
+        go_on = "`resume=True` to go on with it, " if resumes else ""
         raise UsageError(
-            f"{path} exists: pass `overwrite=True` to replace it, or another `{field}`"
+            f"{path} exists: pass {go_on}`overwrite=True` to replace it, or another `{field}`"
         )
 
 

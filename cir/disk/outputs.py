@@ -22,6 +22,7 @@ from cir.disk.files import (
     unwritable,
 )
 from cir.disk.locks import held, remove_unheld
+from cir.disk.recognition import is_marked
 from cir.errors import CirError, UsageError
 from cir.types import Artefact, FolderArtefact
 
@@ -104,7 +105,12 @@ def _require_free(output: Output) -> None:
         if output.goes_on:
             require_resumable(path, output.made, field=output.field)
         else:
-            refuse_existing(path, overwrite=output.overwrite, field=output.field)
+            refuse_existing(
+                path,
+                overwrite=output.overwrite,
+                field=output.field,
+                resumes=output.made == "run" and is_marked(path),
+            )
             require_replaceable(path, output.made, field=output.field)
     except OSError as error:
         raise CirError(unwritable(path, error)) from error

@@ -13,9 +13,9 @@ from cir.artefacts.vectors import normalised
 from cir.config import EXACT_PHOTOS, STORE_SUFFIX
 from cir.data.dataset import SPLITS, Dataset
 from cir.errors import StoreError, UsageError
-from cir.names import CHECKPOINTS, RECORD_FILES, RUN_FILE
+from cir.names import RECORD_FILES
 from cir.progress import SILENT, Progress
-from cir.run_settings import read_settings, recorded_path
+from cir.run_settings import inputs_of
 from cir.search.gallery import Gallery, ImageRecord
 from cir.search.living import apply_changes
 from cir.search.milvus.searching import open_milvus
@@ -125,18 +125,11 @@ def source_of_run(run: Path) -> Source | None:
         CheckpointError: the run's configuration is damaged.
         DatasetError: its dataset is gone.
     """
-    folder = next((each for each in (run, *run.resolve().parents[:2]) if _is_run(each)), None)
-    if folder is None:
+    found = inputs_of(run)
+    if found is None:
         return None
-    settings = read_settings(folder)
-    if not {"dataset", "embeddings"} <= set(settings):
-        return None
-    store, dataset = (recorded_path(folder, settings, each) for each in ("embeddings", "dataset"))
+    dataset, store = found
     return Source(store, Dataset(dataset))
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / RUN_FILE).is_file() and (folder / CHECKPOINTS).is_dir()
 
 
 def read_store(store: Path, index: str = FLAT) -> Embeddings:

@@ -249,6 +249,8 @@ def test_an_output_that_exists_is_refused(tmp_path: Path) -> None:
     refuse_existing(path, overwrite=True)
     with pytest.raises(UsageError, match="exists: pass `overwrite=True`"):
         refuse_existing(path, overwrite=False)
+    with pytest.raises(UsageError, match="exists: pass `resume=True` to go on with it, `overwr"):
+        refuse_existing(path, overwrite=False, resumes=True)
 
 
 def test_json_is_read_back(tmp_path: Path) -> None:

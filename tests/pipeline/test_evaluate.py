@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from cir.artefacts.checkpoint import read_checkpoint
 from cir.artefacts.store import read_embeddings
 from cir.config import EvaluateConfig
 from cir.data.dataset import Dataset
-from cir.errors import CheckpointError, ConfigError, UsageError
+from cir.errors import CheckpointError, ConfigError, DatasetError, StoreError, UsageError
 from cir.evaluation.recall import Protocol, evaluate
 from cir.models.combiner import SumCombiner, build_combiner
+from cir.run_settings import write_settings
 from pipeline.evaluate import run
 from pipeline.screen import console
 from tests.support.checkpoints import HIDDEN, saved
@@ -93,6 +95,33 @@ def test_the_weighted_sum_says_its_share_and_where_it_was_chosen(
         device=CPU,
     )
     assert found["mean"] | {"headline": found["headline"]} == pytest.approx(expected.figures())
+
+
+def test_too_few_training_queries_choose_no_weight(dataset: Dataset, tmp_path: Path) -> None:
+    few = shutil.copytree(dataset.root, tmp_path / "few", symlinks=True)
+    for file in (few / "captions").glob("cap.*.train.json"):
+        file.write_text(json.dumps(json.loads(file.read_text())[:1]))
+    store = write_store(random_embeddings(Dataset(few), dim=DIM), tmp_path / "few.h5")
+    wanted = EvaluateConfig(dataset=few, embeddings=store, device="cpu", query="weighted-sum")
+    with pytest.raises(DatasetError, match=r"training queries of .* too few .*`query='sum'`$"):
+        run(wanted)
+
+
+def test_a_run_is_judged_on_what_it_was_trained_over(
+    dataset: Dataset, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    combiner = build_combiner("attention-fusion", dim=DIM, hidden=HIDDEN)
+    saved(folder / "checkpoints" / "best", combiner, read_embeddings(store).provenance)
+    write_settings(folder, {"dataset": str(dataset.root), "embeddings": str(store)})
+    told, left_open = tmp_path / "told.json", tmp_path / "open.json"
+    run(config(dataset, store, run=folder, json=told))
+    run(EvaluateConfig(run=folder, json=left_open, device="cpu"))
+    assert json.loads(told.read_text()) == json.loads(left_open.read_text())
+    run(EvaluateConfig(run=folder / "checkpoints" / "best", query="sum", compare=True))
+    other = store.with_name("none.h5")
+    with pytest.raises(StoreError, match=f"{other}"):
+        run(EvaluateConfig(run=folder, embeddings=other, device="cpu"))
 
 
 def test_what_is_there_is_not_replaced(dataset: Dataset, store: Path, tmp_path: Path) -> None:

@@ -114,3 +114,10 @@ def test_faults_of_the_objective_are_told_together():
             "nothing to choose",
         )
     )
+
+
+def test_a_stage_that_no_epoch_reaches_is_refused():
+    spelled = "random:2,semi-hard:1,hard"
+    with pytest.raises(ConfigError, match="begins 'hard' with epoch 4, and `epochs` is 3"):
+        TrainConfig(curriculum=spelled, epochs=3)
+    assert TrainConfig(curriculum=spelled, epochs=4).epochs == 4

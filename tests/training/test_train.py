@@ -423,7 +423,7 @@ def test_a_run_that_exists_is_kept_unless_it_may_be_replaced(
     tmp_path, straight, dataset, embeddings
 ):
     out = shutil.copytree(straight, tmp_path / "run")
-    with pytest.raises(UsageError, match="exists: pass `overwrite=True`"):
+    with pytest.raises(UsageError, match="exists: pass `resume=True` to go on with it"):
         run(out, dataset, embeddings, epochs=1)
     assert state(out) == state(straight)
     run(out, dataset, embeddings, epochs=1, overwrite=True)

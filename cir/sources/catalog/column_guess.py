@@ -147,10 +147,16 @@ class _Chosen:
         """The column that holds names of splits alone."""
         if self._asked.split is not None:
             return self._record("split_column", self._asked.split, False, "told")
-        fitting = self._first(
-            lambda c: len(c.counts) > 1 and all(split_named(value) for value in c.counts)
-        )
-        why = "names splits" if fitting else "no column names splits; a photo's hash decides"
+        fitting = self._first(lambda c: len(c.counts) > 1 and _names_splits(c))
+        single = self._first(lambda c: len(c.counts) == 1 and _names_splits(c))
+        why = "no column names splits; a photo's hash decides"
+        if fitting:
+            why = "names splits"
+        elif single:
+            why = (
+                f"column {single!r} names {next(iter(self._contents[single].counts))!r} alone, "
+                f"so a photo's hash decides"
+            )
         return self._record("split_column", fitting, True, why)
 
     def category(self) -> str | None:
@@ -240,6 +246,10 @@ class _Chosen:
             f"{_examples(self._photos.names)}, and the columns hold {'; '.join(shown)}{more}; pass "
             f"the column of ids or file names as `id_column`, or its folder of photos as `images`"
         )
+
+
+def _names_splits(content: ColumnContent) -> bool:
+    return all(split_named(value) for value in content.counts)
 
 
 def _finest(contents: Sequence[ColumnContent]) -> str:

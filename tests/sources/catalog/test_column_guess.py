@@ -67,6 +67,13 @@ def test_a_column_of_splits_is_taken_only_where_it_holds_nothing_else() -> None:
     assert chosen(FURNITURE | {"set": [*splits[1:], "sale"]}).split is None
 
 
+def test_a_column_that_names_one_split_is_not_taken_and_is_named() -> None:
+    found = choose_columns(table_of(FURNITURE | {"set": ["train"] * ROWS}), INDEX, GUESS)
+    (choice,) = [choice for choice in found.choices if choice.field == "split_column"]
+    assert (found.columns.split, choice.columns) == (None, ())
+    assert choice.why == "column 'set' names 'train' alone, so a photo's hash decides"
+
+
 def test_ids_alone_are_enough() -> None:
     assert chosen({"file": FURNITURE["Artikel"]}) == CatalogColumns("file", None, None, ())
 
