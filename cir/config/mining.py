@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cir.config.base import Config, option
 from cir.config.faults import below, not_positive, outside, unused, wrong_suffix
@@ -31,6 +32,12 @@ from cir.types import (
     Split,
     Strategy,
 )
+
+_BY_CATEGORY: Final = (
+    *("same_share", "other_share", "any_share"),
+    *("same_kind", "other_kind", "any_kind"),
+)
+"""The settings of category-aware mining."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,10 +180,31 @@ class MineConfig(_MiningRules):
         if (self.query == "combiner") != (self.checkpoint is not None):
             yield "`query='combiner'` and `checkpoint` go together: pass both or neither"
         yield from self._faults_of_proposals()
+        yield from self._unused_by_strategy()
         if self.index == "flat":
             yield from unused(self, "of an index, and `index='flat'` is none", "candidates")
         if self.advise and self.index in APPROXIMATE_INDEXES:
             yield f"`advise` mines exactly: leave out `index={self.index!r}`"
+
+    def _unused_by_strategy(self) -> Iterator[str]:
+        """Settings of another sampling or strategy; of train, a curriculum may come to the latter.
+
+        Every manifest that a run mines keeps to one sampling, and a pilot tries temperatures of its
+        own.
+        """
+        if self.sampling != "softmax":
+            other = f"of `sampling='softmax'`, and `sampling` is {self.sampling!r}"
+            yield from unused(self, other, "temperature")
+        if self.split == "train":
+            return
+        by_category = self.strategy == "category-aware"
+        kinds = (self.same_kind, self.other_kind, self.any_kind)
+        if self.strategy != "adaptive" and not (by_category and "adaptive" in kinds):
+            other = f"of bands that are adaptive, and `strategy` is {self.strategy!r}"
+            yield from unused(self, other, "drop_window")
+        if not by_category:
+            other = f"of `strategy='category-aware'`, and `strategy` is {self.strategy!r}"
+            yield from unused(self, other, *_BY_CATEGORY)
 
     def _faults_of_proposals(self) -> Iterator[str]:
         yield from below(self, 1, "propose_count", "propose_uses")

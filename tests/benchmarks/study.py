@@ -133,16 +133,16 @@ ROWS = (
         Row(
             f"band: {name}",
             TRIPLET,
-            {"sampling": sampling, "temperature": temperature},
+            mine,
             seeds=seeds,
         )
-        for name, sampling, temperature, seeds in (
-            ("top", "top", 0.05, 99),
-            ("softmax at 0.02", "softmax", 0.02, 3),
-            ("softmax at 0.05", "softmax", 0.05, 3),
-            ("softmax at 0.1", "softmax", 0.1, 3),
-            ("softmax at 0.2", "softmax", 0.2, 3),
-            ("all of it", "random", 0.05, 99),
+        for name, mine, seeds in (
+            ("top", {"sampling": "top"}, 99),
+            *(
+                (f"softmax at {t:g}", {"sampling": "softmax", "temperature": t}, 3)
+                for t in (0.02, 0.05, 0.1, 0.2)
+            ),
+            ("all of it", {"sampling": "random"}, 99),
         )
     ),
     *(

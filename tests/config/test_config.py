@@ -118,6 +118,26 @@ def test_all_faults_are_named_at_once() -> None:
             {"query": "sum", "run": Path("runs/x")},
             "takes a run folder only with `compare`",
         ),
+        (
+            config.MineConfig,
+            {"sampling": "random", "temperature": 0.1},
+            "`temperature` is of `sampling='softmax'`, and `sampling` is 'random': leave it out",
+        ),
+        (
+            config.MineConfig,
+            {"temperature": 0.1},
+            "`temperature` is of `sampling='softmax'`, and `sampling` is 'auto': leave it out",
+        ),
+        (
+            config.MineConfig,
+            {"split": "val", "drop_window": 50},
+            "`drop_window` is of bands that are adaptive, and `strategy` is 'semi-hard': leave it",
+        ),
+        (
+            config.MineConfig,
+            {"split": "val", "strategy": "hard", "same_share": 0.5, "other_share": 0.4},
+            "`same_share` and `other_share` are of `strategy='category-aware'`, and `strategy` is",
+        ),
         (config.SynthConfig, {"out": Path("x"), "size": 7}, "`size` is 7; expected 32 to 1024"),
         (config.EmbedConfig, {"batch_size": 0}, "`batch_size` is 0; expected at least 1"),
         (config.EmbedConfig, {"preprocess": "crop"}, "expected one of targetpad, squarepad, clip"),
@@ -128,6 +148,26 @@ def test_a_fault_says_what_was_expected(
 ) -> None:
     with pytest.raises(ConfigError, match=fault):
         kind(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"sampling": "softmax", "temperature": 0.1},
+        {"strategy": "adaptive", "split": "val", "drop_window": 50},
+        {
+            "strategy": "category-aware",
+            "split": "val",
+            "same_kind": "adaptive",
+            "drop_window": 50,
+        },
+        {"drop_window": 50, "same_share": 0.5, "other_share": 0.4},
+    ],
+    ids=["softmax", "adaptive", "a kind that is adaptive", "for a curriculum of a run"],
+)
+def test_what_a_strategy_or_a_curriculum_uses_may_be_set(values: dict[str, Any]) -> None:
+    made = config.MineConfig(**values)
+    assert {name: getattr(made, name) for name in values} == values
 
 
 @pytest.mark.slow
