@@ -8,6 +8,7 @@ Begin with `create_app` (`app`). The only room that knows FastAPI.
     schemas     what requests and answers hold
     answers     what the engine found, in that form
     engine      indexes, pictures and queries, as the routes ask for them
+    judging     queries of the dataset, ranked as `cir evaluate` ranks them
     batching    a bounded queue before the one thread that encodes and searches
     uploads     photos that came with a request, decoded in memory
     pictures    photos of the gallery as small JPEGs

@@ -6,7 +6,8 @@ from urllib.parse import quote
 from cir.search.gallery import Gallery
 from cir.search.index import SearchResult, TargetRank
 from cir.serving import schemas
-from cir.serving.engine import Engine, Judged, Searched, SplitQuery
+from cir.serving.engine import Engine, Searched
+from cir.serving.judging import Judged, Judgement, SplitQuery
 
 _MILLI = 1000
 
@@ -68,8 +69,16 @@ class Answers:
             targets=list(item.query.target_ids),
         )
 
-    def judged(self, name: str, judged: Judged) -> schemas.JudgedAnswer:
-        """A retriever's answer to it."""
+    def judgement(self, judgement: Judgement) -> schemas.JudgedQuery:
+        """A query of the dataset with the answers to it, in the order that they were asked for."""
+        return schemas.JudgedQuery(
+            query=self.query(judgement.item),
+            ranked=judgement.ranked,
+            reference_rule=judgement.item.reference_rule,
+            answers=[self._judged(name, each) for name, each in judgement.answers.items()],
+        )
+
+    def _judged(self, name: str, judged: Judged) -> schemas.JudgedAnswer:
         return schemas.JudgedAnswer(
             retriever=name,
             targets=[self._target(target) for target in judged.targets],

@@ -5,24 +5,22 @@ The gallery and the encoders are touched by one thread alone (`batching`).
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from PIL import Image
 
 from cir import arguments
-from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.data.images import read_image
-from cir.data.queries import Query
 from cir.encoding.preprocess import ENOUGH, PhotoTransform, squared
 from cir.errors import ImageError, UsageError
 from cir.search.gallery import Gallery
-from cir.search.index import SearchIndex, SearchResult, Seconds, TargetRank
+from cir.search.index import SearchIndex, SearchResult, Seconds
 from cir.search.living import LivingGallery
 from cir.search.query import SearchQuery
+from cir.serving.judging import DatasetQueries, Judgement, SplitQuery
 from cir.serving.uploads import decoded_photo
-from cir.types import Split
 
 
 @dataclass(frozen=True)
@@ -56,27 +54,6 @@ class Searched:
     """Of the whole batch."""
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A retriever's answer to a query of the dataset."""
-
-    targets: list[TargetRank]
-    results: list[SearchResult]
-
-
-@dataclass(frozen=True)
-class SplitQuery:
-    """A query of the dataset with its split."""
-
-    split: Split
-    query: Query
-
-    @property
-    def text(self) -> str:
-        """The captions joined, as evaluation has them."""
-        return joined(self.query.captions)
-
-
 class Engine:
     """What the server answers from."""
 
@@ -102,8 +79,7 @@ class Engine:
         self.gallery: Gallery = served[0].index.gallery
         self.dataset = dataset
         self.living = living
-        self.queries: Mapping[str, SplitQuery] = {item.query.id: item for item in self._judgeable()}
-        """The queries whose reference and a target of theirs are in the gallery, by id."""
+        self.queries = DatasetQueries(dataset, self.gallery)
 
     def search_all(self, searches: Sequence[Search]) -> list[Searched]:
         """The answers to each search; those of one retriever pass the encoder together."""
@@ -121,28 +97,9 @@ class Engine:
             for search, found in zip(searches, answers, strict=True)
         ]
 
-    def judge(self, item: SplitQuery, retrievers: Sequence[str], top: int) -> dict[str, Judged]:
+    def judge(self, item: SplitQuery, retrievers: Sequence[str], top: int) -> Judgement:
         """Each retriever's ranks of a query's true targets, and its best among the same photos."""
-        ranked = self.ranked_ids(item)
-        targets = [i for i in item.query.target_ids if i in set(ranked)]
-        query = SearchQuery(
-            images=(item.query.reference_id,),
-            text=item.text,
-            top=top,
-            without=frozenset(self.gallery.image_ids) - frozenset(ranked),
-            copies=True,
-        )
-        judged = {}
-        for name in retrievers:
-            index = self.served[name].index
-            ranks = sorted(index.target_ranks(query, targets, ranked), key=lambda t: t.rank)
-            judged[name] = Judged(ranks, index.search_all([query])[0])
-        return judged
-
-    def ranked_ids(self, item: SplitQuery) -> list[str]:
-        """The photos that a query's targets are ranked among: its category's split."""
-        ids = self.dataset.gallery(item.split, item.query.category) if self.dataset else ()
-        return [image_id for image_id in ids if image_id in self.gallery]
+        return self.queries.judge(item, {name: self.served[name].index for name in retrievers}, top)
 
     def words(self, category: str | None) -> dict[str, list[tuple[str, int]]]:
         """The words of each attribute with their photos, the most frequent first."""
@@ -204,15 +161,3 @@ class Engine:
         if file is None:
             raise ImageError(f"only the vector of {image_id!r} is known")
         return read_image(file, least=least)
-
-    def _judgeable(self) -> Iterator[SplitQuery]:
-        if self.dataset is None:
-            return
-        for split in self.dataset.splits:
-            for query in self.dataset.queries_or_none(split):
-                if self._can_be_judged(query):
-                    yield SplitQuery(split, query)
-
-    def _can_be_judged(self, query: Query) -> bool:
-        known = any(target in self.gallery for target in query.target_ids)
-        return known and query.reference_id in self.gallery and bool(joined(query.captions))

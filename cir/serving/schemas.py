@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from cir.config import ReferenceRule
 from cir.serving import limits
 
 ImageId = Annotated[str, StringConstraints(min_length=1, max_length=limits.ID)]
@@ -218,7 +219,10 @@ class DatasetQueries(_Answer):
 class Target(_Answer):
     """A true target of a query, and where it stands."""
 
-    rank: int = Field(description="Among all photos of the category's split, as cir evaluate has.")
+    rank: int = Field(
+        description="1 is the best, as cir evaluate counts. A target that is a result too has the "
+        "same rank there."
+    )
     score: float
     image: Image
 
@@ -228,14 +232,23 @@ class JudgedAnswer(_Answer):
 
     retriever: str
     targets: list[Target] = Field(description="The best first.")
-    results: list[Result]
+    results: list[Result] = Field(
+        description="The best of the ranked photos, near-copies as results of their own."
+    )
 
 
 class JudgedQuery(_Answer):
     """A query of the dataset with its answers."""
 
     query: DatasetQuery
-    ranked: int = Field(description="Photos that the ranks are among.")
+    ranked: int = Field(
+        description="Photos of the query's category and split: all ranks, of targets and of "
+        "results, are among them."
+    )
+    reference_rule: ReferenceRule = Field(
+        description="kept: the reference is ranked as well, as in FashionIQ; removed: it is not, "
+        "as in CIRR."
+    )
     answers: list[JudgedAnswer]
 
 

@@ -190,7 +190,12 @@ def test_a_query_of_the_dataset_shows_where_its_target_ranks(visit: Any) -> None
     page.click("[data-query] button")
     expect(page.locator(".targets")).to_contain_text(re.compile(r"best rank \d+ of 12"))
     assert page.input_value("#text") == "is blue"
+    expect(page.locator(".targets")).to_contain_text("the reference has a rank as well")
     expect(page.locator(f'{RESULT}.hit[data-id="s1"]')).to_have_count(1)
+    rank = page.locator(f'{RESULT}[data-id="s1"] .note').text_content().split(" · ")
+    expect(page.locator(".targets")).to_contain_text(f"best rank {rank[0]} of 12")
+    reference = page.locator(f'{RESULT}[data-id="s0"] .note')
+    expect(reference).to_have_text(re.compile(r"^\d+ · reference$"))
     ask(page, "is blue, with a bow")
     expect(page.locator(".targets")).to_have_count(0)
 

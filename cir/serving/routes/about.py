@@ -61,6 +61,6 @@ def _index(state: State) -> schemas.IndexInfo:
 
 def _splits(state: State) -> list[schemas.QuerySplit]:
     counts: dict[Split, int] = {}
-    for item in state.engine.queries.values():
+    for item in state.engine.queries:
         counts[item.split] = counts.get(item.split, 0) + 1
     return [schemas.QuerySplit(split=split, queries=count) for split, count in counts.items()]

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Path, Query
 
 from cir.serving import limits, schemas
-from cir.serving.engine import SplitQuery
+from cir.serving.judging import SplitQuery
 from cir.serving.routes.browsing import Category, Count, Offset
 from cir.serving.routes.searching import FAULTS, NOT_THERE
 from cir.serving.state import Shared, State
@@ -26,7 +26,7 @@ def queries(
     wanted, within = text.casefold().split(), state.category(category)
     found = [
         item
-        for item in state.engine.queries.values()
+        for item in state.engine.queries
         if item.split == split
         and within in (None, item.query.category)
         and all(word in item.text.casefold() for word in wanted)
@@ -45,14 +45,13 @@ async def query(
     top: Count = 10,
 ) -> schemas.JudgedQuery:
     """A query of the dataset: where its true targets rank, and the best of the same photos."""
-    item = _query(state, query_id)
     names = state.retrievers(retrievers or list(state.engine.served))
-    judged = await state.batcher.call(lambda: state.engine.judge(item, names, top))
-    return schemas.JudgedQuery(
-        query=state.answers.query(item),
-        ranked=len(state.engine.ranked_ids(item)),
-        answers=[state.answers.judged(name, judged[name]) for name in names],
-    )
+
+    def judging() -> schemas.JudgedQuery:
+        judgement = state.engine.judge(_query(state, query_id), names, top)
+        return state.answers.judgement(judgement)
+
+    return await state.batcher.call(judging)
 
 
 def _query(state: State, query_id: str) -> SplitQuery:
