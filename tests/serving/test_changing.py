@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from cir.artefacts.changes import Changes
+from cir.data.soundness import id_fault
 from cir.search.index import SearchIndex
 from cir.search.living import LivingGallery
 from cir.search.opening import Source, open_gallery
@@ -65,11 +66,11 @@ def found(client: TestClient) -> set[str]:
 
 
 def test_the_next_search_finds_what_was_added(client: TestClient) -> None:
-    query = {"id": "new/1", "title": "<script>alert(1)</script>", "category": "bags"}
+    query = {"id": "new 1", "title": "<script>alert(1)</script>", "category": "bags"}
     added = client.post("/api/images", params=query, content=photo(), headers=HOLDER)
     assert added.status_code == 201
     assert added.json()["title"] == query["title"]
-    assert "new/1" in found(client)
+    assert "new 1" in found(client)
     assert {"name": "bags", "images": 1} in client.get("/api/categories").json()
     picture = client.get(added.json()["picture"])
     with Image.open(io.BytesIO(picture.content)) as drawn:
@@ -175,9 +176,16 @@ def test_an_id_is_short_and_can_be_asked_for(unchanged: TestClient, image_id: st
     assert answered.status_code == 422
 
 
+@pytest.mark.parametrize("image_id", ["a/b", "../../../outside.jpg", "a/"])
+def test_an_id_holds_no_slash_as_in_a_dataset(unchanged: TestClient, image_id: str) -> None:
+    query = {"id": image_id}
+    answered = unchanged.post("/api/images", params=query, content=photo(), headers=HOLDER)
+    assert (answered.status_code, answered.json()["detail"]) == (422, id_fault(image_id))
+
+
 def test_an_id_is_never_a_path(client: TestClient, source: Source) -> None:
     before = sorted(source.store.parent.rglob("*"))
-    query = {"id": "../../../outside.jpg"}
+    query = {"id": "..\\..\\outside.jpg"}
     added = client.post("/api/images", params=query, content=photo(), headers=HOLDER)
     assert client.get(added.json()["picture"]).status_code == 200
     made = set(source.store.parent.rglob("*")) - set(before)

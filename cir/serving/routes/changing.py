@@ -8,6 +8,7 @@ from fastapi.security import HTTPBearer
 from PIL import Image
 
 from cir.artefacts.changes import TakenIdError
+from cir.data.soundness import id_fault
 from cir.serving import limits, schemas
 from cir.serving.routes.searching import FAULTS
 from cir.serving.security import holds_token
@@ -61,17 +62,19 @@ async def add(
     request: Request,
     state: Shared,
     id: Annotated[  # noqa: A002 - the name that requests use
-        _Printable, Query(description="By default made from the photo's bytes.")
+        _Printable,
+        Query(description="Holds no slash, as in a dataset; by default made from the bytes."),
     ] = "",
     title: _Printable = "",
     category: _Printable = "",
 ) -> schemas.Image:
     """Adds the photo in the body: it is on the disk, and the next search finds it."""
-    if id.strip() in _NO_ADDRESS:
-        raise HTTPException(422, f"`id` is {id.strip()!r}, which no address can hold: pass another")
+    given = id.strip()
+    if fault := _id_fault(given):
+        raise HTTPException(422, fault)
     encoded = await request.body()
     photo = await state.upload(lambda: sized(encoded))
-    image_id = id.strip() or hashlib.sha256(encoded).hexdigest()[:_ID_DIGITS]
+    image_id = given or hashlib.sha256(encoded).hexdigest()[:_ID_DIGITS]
 
     def adding() -> None:
         _living_add(state, photo, encoded, image_id, title.strip(), category.strip())
@@ -87,6 +90,13 @@ async def remove(image_id: Annotated[str, Path(max_length=limits.ID)], state: Sh
     """Removes a photo: no search finds it any more. A file of the dataset folder stays."""
     await state.batcher.call(lambda: _living_remove(state, image_id))
     return Response(status_code=204)
+
+
+def _id_fault(given: str) -> str | None:
+    """What keeps a text from being the id of a new photo; None of an empty one, which is none."""
+    if given in _NO_ADDRESS:
+        return f"`id` is {given!r}, which no address can hold: pass another"
+    return id_fault(given) if given else None
 
 
 def _living_add(
