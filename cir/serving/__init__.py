@@ -13,6 +13,7 @@ Begin with `create_app` (`app`). The only room that knows FastAPI.
     uploads     photos that came with a request, decoded in memory
     pictures    photos of the gallery as small JPEGs
     security    headers, the size of bodies, the token
+    parameters  what an address may hold
     routes      the paths under /api
     document    the page that lists them
 

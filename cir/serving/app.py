@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
@@ -18,6 +18,7 @@ from cir.serving import limits, schemas
 from cir.serving.batching import Batcher, BusyError
 from cir.serving.document import api_page
 from cir.serving.engine import Engine
+from cir.serving.parameters import known_alone
 from cir.serving.routes import about, browsing, changing, judging, searching
 from cir.serving.security import BoundedBodies, SecurityHeaders
 from cir.serving.state import State
@@ -65,7 +66,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.cir = State(engine, batcher, token)
-    api = APIRouter(prefix="/api", responses=_MALFORMED)
+    api = APIRouter(prefix="/api", responses=_MALFORMED, dependencies=[Depends(known_alone)])
     for part in (about, searching, browsing, changing, judging):
         api.include_router(part.router)
     app.include_router(api)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ from cir.serving.app import create_app
 from cir.serving.engine import Engine, Search, Searched, Served
 from tests.support.galleries import plain_sum, small_photos, stored
 from tests.support.micro import micro_encoder
+
+SEARCH_PAGE = Path(__file__).parents[2] / "docs" / "search.md"
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +187,38 @@ def test_a_search_that_cannot_be_is_refused(
     answered = client.post("/api/search", json=asked)
     assert answered.status_code == code
     assert words in str(answered.json()["detail"])
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/api/images?limit=-1", "`limit`; expected category, text, seed, offset, count"),
+        ("/api/images?count=1&Count=2&page=3", "`Count`, `page`; expected category"),
+        ("/api/images/s1?side=120", "`side`; expected none"),
+        ("/api/queries/0?limit=3", "`limit`; expected retrievers, top"),
+        ("/api/health?verbose=", "`verbose`; expected none"),
+    ],
+)
+def test_a_parameter_that_a_path_does_not_have_is_refused(
+    client: TestClient, path: str, named: str
+) -> None:
+    answered = client.get(path)
+    assert answered.status_code == 422
+    assert named in answered.json()["detail"]
+
+
+def test_the_documentation_names_every_path_with_its_parameters(client: TestClient) -> None:
+    table = {}
+    for line in SEARCH_PAGE.read_text("utf-8").splitlines():
+        if found := re.match(r"\| `([A-Z]+ /api/[^`]+)` \|.*\| ([^|]*) \|$", line):
+            table[found[1]] = re.findall("`([^`]+)`", found[2])
+    described = {}
+    for path, methods in client.get("/api/openapi.json").json()["paths"].items():
+        for method, route in methods.items():
+            name = f"{method.upper()} {re.sub('{[^}]+}', '{id}', path)}"
+            parameters = route.get("parameters", [])
+            described[name] = [each["name"] for each in parameters if each["in"] == "query"]
+    assert table == described
 
 
 @pytest.mark.parametrize(
