@@ -5,6 +5,7 @@ Begin with `create_app` (`app`). The only room that knows FastAPI.
     app         the application that uvicorn runs
     state       what the routes share
     limits      how much a request may ask for
+    texts       what a text may hold
     schemas     what requests and answers hold
     answers     what the engine found, in that form
     engine      indexes, pictures and queries, as the routes ask for them

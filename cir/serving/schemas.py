@@ -6,11 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from cir.config import ReferenceRule
 from cir.serving import limits
+from cir.serving.texts import Text, Words
 
 ImageId = Annotated[str, StringConstraints(min_length=1, max_length=limits.ID)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=limits.ID)]
-Text = Annotated[str, StringConstraints(max_length=limits.TEXT)]
-Words = Annotated[str, StringConstraints(min_length=1, max_length=limits.TEXT)]
 Examples = Annotated[list[ImageId], Field(max_length=limits.EXAMPLES)]
 Photo = Annotated[str, StringConstraints(min_length=1, max_length=limits.BODY_BYTES)]
 SplitName = Literal["train", "val", "test"]

@@ -179,6 +179,11 @@ def test_what_the_server_holds_is_told(client: TestClient) -> None:
         ({"text": "x", "category": "other"}, 404, "no category 'other'"),
         ({"text": "x", "top": 101}, 422, "less than or equal to 100"),
         ({"text": "x", "colour": "red"}, 422, "Extra inputs"),
+        ({"text": "   "}, 422, "nothing to search for"),
+        ({"text": "\x00"}, 422, "`text`: '\\x00' holds a NUL character"),
+        ({"text": "is\x1b[31m red"}, 422, "`text`: 'is\\x1b[31m red' holds a control character"),
+        ({"text": "x", "less": ["a", "\x7f"]}, 422, "`less.1`: '\\x7f' holds a control character"),
+        ({"text": "x", "less": ["  "]}, 422, "`less.0`: String should have at least 1 character"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(
@@ -187,6 +192,20 @@ def test_a_search_that_cannot_be_is_refused(
     answered = client.post("/api/search", json=asked)
     assert answered.status_code == code
     assert words in str(answered.json()["detail"])
+
+
+@pytest.mark.parametrize("path", ["/api/images", "/api/queries"])
+def test_a_listing_takes_no_text_with_a_control_character(client: TestClient, path: str) -> None:
+    refused = client.get(path, params={"text": "\x00"})
+    assert (refused.status_code, refused.json()["detail"]) == (
+        422,
+        "`text`: '\\x00' holds a NUL character",
+    )
+
+
+def test_a_text_may_have_tabs_and_several_lines(client: TestClient) -> None:
+    asked = {"text": "is red\r\n\tand shorter", "top": 1}
+    assert client.post("/api/search", json=asked).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from cir.errors import ImageError
 from cir.serving import limits, schemas
 from cir.serving.routes.searching import NOT_THERE
 from cir.serving.state import Shared, State
+from cir.serving.texts import Text
 
 router = APIRouter(tags=["images"])
 
@@ -23,9 +24,7 @@ Count = Annotated[int, Query(ge=1, le=limits.RESULTS)]
 def images(
     state: Shared,
     category: Category = None,
-    text: Annotated[
-        str, Query(max_length=limits.TEXT, description="Words of the id or the title.")
-    ] = "",
+    text: Annotated[Text, Query(description="Words of the id or the title.")] = "",
     seed: Annotated[
         int | None, Query(ge=0, lt=2**53, description="Shuffles the listing, a seed an order.")
     ] = None,

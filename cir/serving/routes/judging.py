@@ -9,6 +9,7 @@ from cir.serving.judging import SplitQuery
 from cir.serving.routes.browsing import Category, Count, Offset
 from cir.serving.routes.searching import FAULTS, NOT_THERE
 from cir.serving.state import Shared, State
+from cir.serving.texts import Text
 
 router = APIRouter(tags=["queries"])
 
@@ -18,7 +19,7 @@ def queries(
     state: Shared,
     split: Annotated[schemas.SplitName, Query()] = "val",
     category: Category = None,
-    text: Annotated[str, Query(max_length=limits.TEXT, description="Words of the text.")] = "",
+    text: Annotated[Text, Query(description="Words of the text.")] = "",
     offset: Offset = 0,
     count: Count = 50,
 ) -> schemas.DatasetQueries:
