@@ -200,6 +200,17 @@ def test_a_query_of_the_dataset_shows_where_its_target_ranks(visit: Any) -> None
     expect(page.locator(".targets")).to_have_count(0)
 
 
+def test_a_query_says_where_the_protocol_removes_the_reference(visit: Any) -> None:
+    def removed(route: Route) -> None:
+        route.fulfill(json=route.fetch().json() | {"reference_rule": "removed"})
+
+    page = visit()
+    page.route("**/api/queries/*", removed)
+    page.click("#of-queries")
+    page.click("[data-query] button")
+    expect(page.locator(".targets")).to_contain_text("the reference has none")
+
+
 def test_photos_are_found_by_words_and_by_chance(visit: Any) -> None:
     page = visit()
     page.fill("#find", "shoe 7")
