@@ -102,7 +102,7 @@ def _print(config: SearchConfig, results: Sequence[SearchResult]) -> None:
 
 
 def _title(config: SearchConfig) -> str:
-    parts = [*config.image, *((f'"{config.text}"',) if config.text else ())]
+    parts = [*config.image, *((f'"{config.text}"',) if config.text.strip() else ())]
     return " + ".join(parts) or "more like " + ", ".join(config.like)
 
 

@@ -78,9 +78,10 @@ class SearchConfig(GalleryConfig):
         yield from super().faults()
         yield from outside(self, 1, 1000, "top")
         yield from outside(self, 0, 1, "weight")
-        if not (self.image or self.text or self.like):
+        text = self.text.strip()
+        if not (self.image or text or self.like):
             yield "nothing to search for: pass `image`, `text`, or both"
-        if self.weight is not None and not (self.image and self.text):
+        if self.weight is not None and not (self.image and text):
             yield "`weight` weighs `text` against `image`: pass both, or leave it out"
 
 

@@ -23,13 +23,14 @@ class SearchQuery:
     images: tuple[Example, ...] = ()
     """The references: several count as their mean."""
     text: str = ""
-    """What to change of the reference, or what to find where there is none."""
+    """What to change of the reference, or what to find where there is none; one that is blank is
+    no text."""
     like: tuple[Example, ...] = ()
     """Photos that the results shall be more like."""
     unlike: tuple[Example, ...] = ()
     """Photos that they shall be less like."""
     less: tuple[str, ...] = ()
-    """Texts that they shall be less like."""
+    """Texts that they shall be less like; blank ones are none."""
     top: int = 10
     """How many results."""
     category: str | None = None
@@ -43,6 +44,8 @@ class SearchQuery:
 
     def __post_init__(self) -> None:
         """Raises UsageError where there is nothing to search for, or a number is out of range."""
+        object.__setattr__(self, "text", self.text if self.text.strip() else "")
+        object.__setattr__(self, "less", tuple(text for text in self.less if text.strip()))
         if not (self.images or self.text or self.like):
             raise UsageError("nothing to search for: pass `image`, `text`, or both")
         arguments.integer("top", self.top, 1, MOST_RESULTS)

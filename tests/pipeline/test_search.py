@@ -75,6 +75,12 @@ def test_a_page_takes_texts_and_file_names_that_are_no_utf_8(
     ("words", "code", "expected"),
     [
         ([], MISUSED, "nothing to search for: pass --image, --text, or both"),
+        (["--text", "   "], MISUSED, "nothing to search for: pass --image, --text, or both"),
+        (
+            ["--image", "s0", "--text", " ", "--weight", "0.5"],
+            MISUSED,
+            "--weight weighs --text against --image: pass both",
+        ),
         (["--image", "s99"], MISUSED, "--image is 's99'; expected an id of the gallery's 6"),
         (["--text", "x", "--category", "y"], MISUSED, "--category is 'y'; expected one of shoes"),
         (["--text", "x", "--top", "0"], MISUSED, "--top is 0; expected 1 to 1000"),

@@ -48,6 +48,11 @@ def test_one_side_alone_is_that_side(index: SearchIndex) -> None:
     assert ids_of(index.search("p03", "is red", weight=1, top=20)) == by_hand(index, text, {"p03"})
 
 
+def test_a_blank_text_is_no_text(index: SearchIndex) -> None:
+    assert index.search("p03", " \t\n", less=[" "]) == index.search("p03")
+    assert index.search("p03", "is red", less=" ") == index.search("p03", "is red")
+
+
 def test_a_weight_of_a_half_is_the_retrievers_own(index: SearchIndex) -> None:
     assert index.search("p03", "is red", weight=0.5) == index.search("p03", "is red")
 
@@ -138,6 +143,7 @@ def test_the_rank_of_a_target_is_its_place_among_all(index: SearchIndex) -> None
     ("arguments", "error", "words"),
     [
         ({}, UsageError, "nothing to search for"),
+        ({"text": "   "}, UsageError, "nothing to search for"),
         ({"image": "p99"}, UsageError, "`image` is 'p99'; expected an id of the gallery's 12"),
         ({"image": Path("none.jpg")}, ImageError, "none.jpg is missing"),
         ({"text": "a", "top": 0}, UsageError, "`top` is 0"),

@@ -170,6 +170,7 @@ def test_what_the_server_holds_is_told(client: TestClient) -> None:
     ("asked", "code", "words"),
     [
         ({}, 422, "nothing to search for"),
+        ({"text": "   "}, 422, "nothing to search for"),
         ({"text": "x" * 1001}, 422, "at most 1000 characters"),
         ({"images": ["../../etc/passwd"]}, 404, "holds no photo"),
         ({"images": ["/etc/passwd"]}, 404, "holds no photo"),
