@@ -35,11 +35,12 @@ def run(config: SearchConfig) -> Path | None:
     index = opened.first
     _tell_index(index, config)
     results = _search(index, config)
-    _write_page(config, index, results)
     if config.json:
         console.plain(json.dumps([_as_json(result) for result in results], indent=2))
     else:
         _print(config, results)
+    # Last: where the page cannot be written, what was found has been shown.
+    _write_page(config, index, results)
     return config.html
 
 
@@ -97,8 +98,6 @@ def _print(config: SearchConfig, results: Sequence[SearchResult]) -> None:
     protocol = shown_by() if sys.stdout.isatty() else None
     if protocol:
         _draw(results, protocol)
-    if config.html:
-        console.note(f"page: {config.html}")
 
 
 def _title(config: SearchConfig) -> str:
@@ -128,6 +127,8 @@ def _write_page(config: SearchConfig, index: SearchIndex, results: Sequence[Sear
     write_search_page(
         config.html, _title(config), [_file(index, each) for each in config.image], results
     )
+    if not config.json:
+        console.note(f"page: {config.html}")
 
 
 def _file(index: SearchIndex, reference: str) -> Path | None:

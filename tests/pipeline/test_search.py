@@ -1,6 +1,8 @@
 """`cir search` and `cir serve`: what they print, write and refuse."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -57,6 +59,21 @@ def test_a_page_holds_the_photos_and_shows_titles_as_text(search, tmp_path: Path
     assert html.count("data:image/") >= 6
     assert "Shoe 1 &lt;b&gt;" in html
     assert search("--image", "s0", "--html", str(page)).exit_code == MISUSED
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_what_was_found_is_shown_where_the_page_cannot_be_written(
+    search, tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "found.html"))
+
+    shown = search("--text", "is red", "--top", "2", *words)
+    monkeypatch.setattr("cir.reporting.search_page.write_page", full)
+    page = str(tmp_path / "found.html")
+    done = search("--text", "is red", "--top", "2", *words, "--html", page)
+    assert (done.exit_code, done.stdout) == (FAILED, shown.stdout)
+    assert "No space left on device" in done.stderr
 
 
 def test_a_page_takes_texts_and_file_names_that_are_no_utf_8(
