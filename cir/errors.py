@@ -54,6 +54,14 @@ def quoted(text: str) -> str:
     return repr(text) if len(text) <= _LONGEST_QUOTED else f"{text[:_LONGEST_QUOTED]!r}…"
 
 
+def without_middle(text: str, letters: int) -> str:
+    """A text without its middle, where it has more than so many characters."""
+    if len(text) <= letters:
+        return text
+    front = (letters - 1) // 2
+    return f"{text[:front]}…{text[len(text) - (letters - 1 - front) :]}"
+
+
 def some_of(names: Sequence[str], most: int = 5) -> str:
     """The first of some names, and how many more there are."""
     rest = f" and {len(names) - most:,} more" if len(names) > most else ""

@@ -2,19 +2,22 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cir import arguments
 from cir.config import SearchConfig
-from cir.errors import ImageError
+from cir.errors import ImageError, without_middle
 from cir.machine.runtime import pick_device
 from cir.search.index import SearchIndex, SearchResult
 from cir.search.open_index import open_indexes
 from pipeline.command.claims import claims_outputs
 from pipeline.screen import console
 from pipeline.screen.terminal_pictures import Protocol, picture, shown_by
+
+_LETTERS: Final = 40
+"""Characters of an id that the terminal shows; a longer one loses its middle."""
 
 
 @claims_outputs
@@ -87,22 +90,29 @@ def _print(config: SearchConfig, results: Sequence[SearchResult]) -> None:
         return
     columns = {
         "rank": [str(result.rank) for result in results],
-        "id": [result.id for result in results],
+        "id": [_short(result.id) for result in results],
         "score": [f"{result.score:.3f}" for result in results],
         "category": [", ".join(result.record.categories) for result in results],
         "copies": [str(len(result.copies) or "") for result in results],
         "title": [result.record.title for result in results],
     }
     told = {name: cells for name, cells in columns.items() if any(cells)}
-    console.table(_title(config), tuple(told), list(zip(*told.values(), strict=True)))
+    console.table(_title(config, _short), tuple(told), list(zip(*told.values(), strict=True)))
     protocol = shown_by() if sys.stdout.isatty() else None
     if protocol:
         _draw(results, protocol)
 
 
-def _title(config: SearchConfig) -> str:
-    parts = [*config.image, *((f'"{config.text}"',) if config.text.strip() else ())]
-    return " + ".join(parts) or "more like " + ", ".join(config.like)
+def _title(config: SearchConfig, named: Callable[[str], str] = str) -> str:
+    """What is searched for; `named` says what a photo is called."""
+    images = [named(image) for image in config.image]
+    parts = [*images, *((f'"{config.text}"',) if config.text.strip() else ())]
+    return " + ".join(parts) or "more like " + ", ".join(map(named, config.like))
+
+
+def _short(image_id: str) -> str:
+    """An id as the terminal has room for it; --json has it whole."""
+    return without_middle(image_id, _LETTERS)
 
 
 def _draw(results: Sequence[SearchResult], protocol: Protocol) -> None:
@@ -114,7 +124,7 @@ def _draw(results: Sequence[SearchResult], protocol: Protocol) -> None:
             drawn = picture(result.file, protocol)
         except ImageError:
             continue
-        console.note(f"{result.rank}  {result.id}")
+        console.note(f"{result.rank}  {_short(result.id)}")
         console.plain(drawn)
 
 

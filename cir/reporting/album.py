@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cir.data.dataset import Dataset
-from cir.errors import DatasetError
+from cir.errors import DatasetError, without_middle
 from cir.reporting.pictures import Pictures
 from cir.sources.annotations import read_records
 
@@ -116,9 +116,6 @@ def titles(dataset: Dataset) -> Mapping[str, str]:
     return {image_id: record.title for image_id, record in records.items()}
 
 
-def shortened(text: str, letters: int = _LETTERS) -> str:
-    """A text without its middle, where it has more than so many characters."""
-    if len(text) <= letters:
-        return text
-    front = (letters - 1) // 2
-    return f"{text[:front]}…{text[len(text) - (letters - 1 - front) :]}"
+def shortened(text: str) -> str:
+    """A text without its middle, where a page has no room for that."""
+    return without_middle(text, _LETTERS)

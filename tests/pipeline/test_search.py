@@ -15,6 +15,7 @@ from pipeline.command.faults import FAILED, MISUSED
 from pipeline.screen.terminal_pictures import picture, shown_by
 from tests.support.galleries import small_photos, stored
 from tests.support.micro import micro_encoder
+from tests.support.photo_folders import write_photos
 
 runner = CliRunner()
 
@@ -41,6 +42,22 @@ def test_a_table_shows_what_was_found(search) -> None:
     assert 's0 + "is red"' in done.stdout
     assert "<b>" in done.stdout
     assert "s0" not in done.stdout.split("┡")[1]
+
+
+def test_a_long_id_loses_its_middle_on_the_terminal_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.search.photo_folder.pick_workers", lambda *_: 0)
+    long = f"a{'x' * 180}z"
+    folder = write_photos(tmp_path / "photos", [f"{long}.png", "b.png"])
+    words = ["search", "--store", str(folder), "--text", "is red", "--copies"]
+    table = runner.invoke(app, words).stdout
+    short = f"a{'x' * 18}…{'x' * 19}z"
+    assert (len(short), short in table, "score" in table.splitlines()[2]) == (40, True, True)
+    assert long in runner.invoke(app, [*words, "--json"]).stdout
+    titled = runner.invoke(app, [*words[:3], "--image", long, "--copies"]).stdout
+    assert short in titled.split("┏")[0].replace("\n", "")
 
 
 def test_json_is_all_that_is_printed(search, shop: Dataset) -> None:
