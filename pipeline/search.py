@@ -34,7 +34,7 @@ def run(config: SearchConfig) -> Path | None:
         index="flat" if config.index == "auto" else config.index,
         progress=console.RichProgress(),
     )
-    console.refreshed(opened.folder_changes)
+    console.refreshed(opened.folder_changes, opened.left_out)
     index = opened.first
     _tell_index(index, config)
     results = _search(index, config)

@@ -63,7 +63,7 @@ def _serve(config: ServeConfig, token: str | None) -> None:
         index=config.index,
         progress=console.RichProgress(),
     )
-    console.refreshed(opened.folder_changes)
+    console.refreshed(opened.folder_changes, opened.left_out)
     opened.plain.prepare_for_many()
     gallery = opened.plain.gallery
     if gallery.proposing is not None:

@@ -1,8 +1,10 @@
 """An index from a retriever, or from none, and the path of a gallery."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -31,12 +33,16 @@ from cir.search.opening import (
     source_of,
 )
 from cir.search.photo_folder import (
+    EmbeddedFolder,
     FolderChanges,
     embed_photo_folder,
     folder_changes,
     is_photo_folder,
 )
 from cir.search.retriever import Retriever, retriever_of
+
+_FRAMES_TO_CALLER: Final = 4
+"""From `_warn` by a function here and the door, `cir.index` or `Retriever.index`, to its caller."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +59,14 @@ class Opened:
     folder_changes: FolderChanges | None = None
     """What has been embedded and dropped just now of a folder of photos that was embedded before;
     None where nothing was."""
+    embedded: EmbeddedFolder | None = None
+    """What came of a folder of photos that has been embedded just now, with the photos that were
+    left out; None where none was."""
+
+    @property
+    def left_out(self) -> list[str]:
+        """A line for each reason why photos of a folder that was embedded now are not searched."""
+        return self.embedded.left_out if self.embedded else []
 
     @property
     def first(self) -> SearchIndex:
@@ -79,10 +93,13 @@ def index_of(
     """
     _require_index(index)
     source = find_source(path, dataset)
+    embedded = None
     if source is None:
-        source = _embedded(path, retriever.encoder, SILENT)
+        embedded = embed_photo_folder(path, retriever.encoder)
+        source = _source_of(embedded)
     elif is_photo_folder(path):
-        _refreshed(path, source, [retriever], None, retriever.encoder.device, SILENT)
+        _, embedded = _refreshed(path, source, [retriever], None, retriever.encoder.device, SILENT)
+    _warn(path, embedded)
     embeddings = read_store(source.store, index)
     require_same_encoder(retriever, embeddings)
     return SearchIndex(retriever, open_gallery(source, embeddings, index))
@@ -97,14 +114,17 @@ def open_plain(
     index: str,
 ) -> SearchIndex:
     """The plain sum of image and text over the gallery at a path (`cir.index`)."""
-    return open_indexes(
+    place = require_path("path", path)
+    opened = open_indexes(
         [],
-        require_path("path", path),
+        place,
         dataset=None if dataset is None else require_path("dataset", dataset),
         weights=None if weights is None else require_path("weights", weights),
         device=pick_device(device),
         index=index,
-    ).plain
+    )
+    _warn(place, opened.embedded)
+    return opened.plain
 
 
 def open_indexes(
@@ -142,12 +162,13 @@ def open_indexes(
     source = source_of(runs[0] if runs else None, path, dataset)
     # Last, because it takes seconds: what is wrong with a path is said before.
     retrievers = [retriever_of(each, weights=weights, device=device) for each in checkpoints]
-    changes = None
+    changes = embedded = None
     if source is None and path is not None:
         encoder = retrievers[0].encoder if retrievers else _bundled(weights, device)
-        source = _embedded(path, encoder, progress)
+        embedded = embed_photo_folder(path, encoder, progress)
+        source = _source_of(embedded)
     elif source is not None and path is not None and is_photo_folder(path):
-        changes = _refreshed(path, source, retrievers, weights, device, progress)
+        changes, embedded = _refreshed(path, source, retrievers, weights, device, progress)
     if source is None:
         raise StoreError("no gallery is named: pass `store`")
     embeddings = read_store(source.store, index)
@@ -160,6 +181,7 @@ def open_indexes(
         LivingGallery(gallery, Changes(source.store), encoder),
         source,
         changes,
+        embedded,
     )
 
 
@@ -192,15 +214,14 @@ def _refreshed(
     weights: Path | None,
     device: torch.device,
     progress: Progress,
-) -> FolderChanges | None:
-    """Brings the store of a folder of photos up to date; what has changed, or None."""
+) -> tuple[FolderChanges, EmbeddedFolder] | tuple[None, None]:
+    """Brings the store of a folder of photos up to date; what has changed and came of it."""
     store = map_embeddings(source.store, verify=False)  # whoever searches it verifies it
     changes = folder_changes(photos, store)
     if not changes:
-        return None
+        return None, None
     encoder = _encoder_of(store, retrievers, weights, device)
-    embed_photo_folder(photos, encoder, progress)
-    return changes
+    return changes, embed_photo_folder(photos, encoder, progress)
 
 
 def _encoder_of(
@@ -220,10 +241,16 @@ def _encoder_of(
     return next(makers, None) or encoder_of_store(embeddings, weights=weights, device=device)
 
 
-def _embedded(photos: Path, encoder: Encoder, progress: Progress) -> Source:
-    """The gallery of a folder of photos, embedded now."""
-    kept = embed_photo_folder(photos, encoder, progress)
-    return Source(kept.store, Dataset(kept.dataset))
+def _source_of(embedded: EmbeddedFolder) -> Source:
+    """The gallery of a folder of photos that was embedded."""
+    return Source(embedded.kept.store, Dataset(embedded.kept.dataset))
+
+
+def _warn(path: Path, embedded: EmbeddedFolder | None) -> None:
+    """Warns whoever called the library's door of photos that were left out."""
+    left_out = embedded.left_out if embedded else []
+    if left_out:
+        warnings.warn(f"{path}: {'; '.join(left_out)}", stacklevel=_FRAMES_TO_CALLER)
 
 
 def _bundled(weights: Path | None, device: torch.device) -> Encoder:

@@ -1,8 +1,9 @@
 """A folder of photos without a store: embedded first, kept beside the folder and up to date."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -12,12 +13,17 @@ from cir.artefacts.store import Embeddings
 from cir.config import STORE_SUFFIX, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.data.images import read_image
-from cir.disk.files import real
+from cir.disk.files import read_json, real
 from cir.encoding.encoder import Encoder
 from cir.errors import DatasetError, ImageError, UsageError
 from cir.machine.workers import pick_workers
+from cir.names import CATALOG_RECORDS
 from cir.progress import SILENT, Progress
-from cir.sources.photo_folder import photo_id, read_photo_folder
+from cir.sources.photo_folder import PhotoFolder, photo_id, read_photo_folder
+
+if TYPE_CHECKING:
+    from cir.encoding.job.dataset_embedding import EmbedSummary
+    from cir.sources.catalog.dataset import CatalogSummary
 
 _KEPT: Final = "-cir"
 """What the name of the dataset folder that is made adds to that of the photos."""
@@ -38,12 +44,37 @@ class FolderChanges:
     new: tuple[str, ...]
     changed: tuple[str, ...]
     gone: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    """What came and cannot enter, such as broken photos: their paths, or a line of each."""
 
     def __bool__(self) -> bool:
-        return bool(self.new or self.changed or self.gone)
+        return bool(self.new or self.changed or self.gone or self.left_out)
 
     def __str__(self) -> str:
-        return f"{len(self.new):,} new, {len(self.changed):,} changed, {len(self.gone):,} gone"
+        told = f"{len(self.new):,} new, {len(self.changed):,} changed, {len(self.gone):,} gone"
+        return f"{told}, {len(self.left_out):,} left out" if self.left_out else told
+
+
+@dataclass(frozen=True)
+class EmbeddedFolder:
+    """What embedding a folder of photos did."""
+
+    kept: KeptFolder
+    made: "CatalogSummary"
+    """Of the dataset folder."""
+    embedded: "EmbedSummary"
+    """Of its store."""
+
+    @property
+    def left_out(self) -> list[str]:
+        """A line for each reason why photos of the folder are not in the gallery."""
+        from cir.encoding.job.dataset_embedding import REMOVED
+
+        skipped = self.embedded.skipped.items()
+        broken = [f"{image_id}: {reason}" for image_id, reason in skipped if reason != REMOVED]
+        of_folder = self.made.left_out
+        unreadable = (*of_folder.unreadable_photos, *broken)
+        return replace(of_folder, unreadable_photos=unreadable).lines()
 
 
 def kept_folder(photos: Path) -> KeptFolder:
@@ -80,7 +111,8 @@ def is_photo_folder(path: Path) -> bool:
 def folder_changes(photos: Path, store: Embeddings) -> FolderChanges:
     """What is no longer true of a folder's store, by names, sizes and times of change.
 
-    What was added and removed while the store was served is no change of the folder.
+    What was added and removed while the store was served is no change of the folder. What cannot
+    enter the store is one until the folder is embedded again, and its lines are kept with it.
 
     Args:
         photos: The folder.
@@ -89,7 +121,8 @@ def folder_changes(photos: Path, store: Embeddings) -> FolderChanges:
     Raises:
         DatasetError: the folder holds no photo any more, or cannot be listed.
     """
-    folder, served = read_photo_folder(photos), Changes(store.path).named()
+    # By one name, however the folder is called: lines about its files are compared with kept ones.
+    folder, served = read_photo_folder(resolved_folder(photos)), Changes(store.path).named()
     files = {photo_id(each): folder.file(each) for each in folder.photos}
     here = {image_id: file for image_id, file in files.items() if image_id not in served}
     rows = {i: row for i, row in store.images.row_of.items() if i not in served}
@@ -98,12 +131,30 @@ def folder_changes(photos: Path, store: Embeddings) -> FolderChanges:
     moved = np.zeros(len(both), np.bool_)
     if store.image_states is not None:
         moved = (states != store.image_states[[rows[i] for i in both]]).any(axis=1)
+    # A broken photo is not in the store, and new once it is mended.
+    absent = {i: file for i, file in here.items() if i not in rows}
+    new = tuple(i for i, file in absent.items() if _can_be_read(file))
+    broken = [file for i, file in absent.items() if i not in (*new, *store.skipped)]
     return FolderChanges(
-        # A broken photo is not in the store, and new once it is mended.
-        new=tuple(i for i, file in here.items() if i not in rows and _can_be_read(file)),
+        new=new,
         changed=tuple(both[place] for place in np.flatnonzero(moved)),
         gone=tuple(i for i in rows if i not in here),
+        left_out=_not_told(folder, broken, kept_folder(photos).dataset),
     )
+
+
+def _not_told(folder: PhotoFolder, broken: Iterable[Path], dataset: Path) -> tuple[str, ...]:
+    """What a folder's photos are without, and was not when its dataset folder was made."""
+    # Imported where a photo is broken: most folders have none.
+    from cir.sources.catalog.thumbnails import read_thumbnail
+
+    faults = [fault for file in broken if (fault := read_thumbnail(file).fault)]
+    left_out = (*folder.same_id, *folder.hidden, *folder.outside_shards, *faults)
+    if not left_out:
+        return ()
+    told = read_json(dataset / CATALOG_RECORDS, DatasetError).get("left_out", {})
+    known = {line for lines in told.values() if isinstance(lines, list) for line in lines}
+    return tuple(line for line in left_out if line not in known)
 
 
 def _can_be_read(photo: Path) -> bool:
@@ -114,7 +165,9 @@ def _can_be_read(photo: Path) -> bool:
     return True
 
 
-def embed_photo_folder(photos: Path, encoder: Encoder, progress: Progress = SILENT) -> KeptFolder:
+def embed_photo_folder(
+    photos: Path, encoder: Encoder, progress: Progress = SILENT
+) -> EmbeddedFolder:
     """Embeds the photos of a folder, and those below it, as they are now; broken ones are left out.
 
     What a killed run has done is gone on with, and vectors of photos that are the same are kept.
@@ -132,8 +185,9 @@ def embed_photo_folder(photos: Path, encoder: Encoder, progress: Progress = SILE
     from cir.encoding.job.dataset_embedding import embed_dataset
 
     kept = kept_folder(photos)
-    embed_dataset(
-        _linked(photos, progress),
+    made = _link(photos, progress)
+    embedded = embed_dataset(
+        Dataset(kept.dataset),
         encoder,
         kept.store,
         batch_size=EmbedConfig.batch_size,
@@ -141,7 +195,7 @@ def embed_photo_folder(photos: Path, encoder: Encoder, progress: Progress = SILE
         on_error="skip",
         progress=progress,
     )
-    return kept
+    return EmbeddedFolder(kept, made, embedded)
 
 
 def kept_dataset(photos: Path) -> Dataset:
@@ -152,13 +206,14 @@ def kept_dataset(photos: Path) -> Dataset:
         CirError: the folder beside it takes no files.
     """
     kept = kept_folder(photos)
-    return Dataset(kept.dataset) if kept.dataset.is_dir() else _linked(photos, SILENT)
+    if not kept.dataset.is_dir():
+        _link(photos, SILENT)
+    return Dataset(kept.dataset)
 
 
-def _linked(photos: Path, progress: Progress) -> Dataset:
-    """A dataset folder of links to the photos as they are now, made anew."""
+def _link(photos: Path, progress: Progress) -> "CatalogSummary":
+    """Makes the dataset folder anew, of links to the photos as they are now."""
     from cir.sources.catalog.dataset import make_gallery
 
-    made = kept_folder(photos).dataset
-    make_gallery(made, photos=photos, workers=pick_workers(None), progress=progress)
-    return Dataset(made)
+    folder, out = resolved_folder(photos), kept_folder(photos).dataset
+    return make_gallery(out, photos=folder, workers=pick_workers(None), progress=progress)

@@ -6,20 +6,19 @@ The whole lists are in `catalog.json` of the dataset.
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cir.data.dataset import SPLITS
 from cir.names import CATALOG_RECORDS
 from cir.sources.annotations import CategorySplitCount
 from cir.sources.catalog.dataset import CatalogSummary
-from cir.sources.catalog.photos import LeftOut
 from pipeline.command.flags import flag
 from pipeline.screen import console
 
 _CATEGORIES: Final = 6
 """Categories of their own lines; the others share one."""
 _EXAMPLES: Final = 3
-"""Things that are named of those that a reason left out."""
+"""Things of one kind that are named."""
 _NAMES: Final = {"\t": "tab", " ": "space"}
 
 
@@ -50,7 +49,7 @@ def show(out: Path, summary: CatalogSummary) -> None:
     columns = ("category", *SPLITS, "photos", "queries", "targets a query")
     shown = len(columns) if any(count.queries for count in summary.splits) else -2
     console.table(f"Dataset {out}", columns[:shown], [row[:shown] for row in _rows(summary.splits)])
-    for line in (*_notes(out, summary), *_left_out(summary.left_out)):
+    for line in (*_notes(out, summary), *summary.left_out.lines()):
         console.note(line)
     if summary.missing:
         console.note(f"A gallery to search in; for queries: {'; '.join(summary.missing)}")
@@ -106,23 +105,6 @@ def _notes(out: Path, summary: CatalogSummary) -> list[str]:
 
 def _by_number(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-
-def _left_out(left_out: LeftOut) -> list[str]:
-    """A line for each reason that left something out."""
-    return [
-        f"Left out: {_with_examples(reason.replace('_', ' '), items)}"
-        for reason, items in vars(left_out).items()
-        if items
-    ]
-
-
-def _with_examples(reason: str, items: int | tuple[Any, ...]) -> str:
-    """How many things a reason left out, with the first of them where they are known."""
-    if isinstance(items, int):
-        return f"{items:,} {reason}"
-    lines = "lines " if reason == "malformed rows" else ""
-    return f"{len(items):,} {reason} ({lines}{_some([str(item) for item in items])})"
 
 
 def _some(items: Sequence[str]) -> str:

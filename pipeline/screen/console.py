@@ -65,10 +65,17 @@ def left_out(by_reason: Mapping[str, Sequence[str]]) -> None:
         note(f"Left out: {len(items):,}, {reason} ({', '.join(items[:_EXAMPLES])}{more})")
 
 
-def refreshed(changes: object | None) -> None:
-    """Says on standard error what has been brought up to date before a search, if anything."""
+def refreshed(changes: object | None, left_out: Sequence[str]) -> None:
+    """Says on standard error what has been embedded before a search, if anything.
+
+    Args:
+        changes: Of a folder of photos that had been embedded before.
+        left_out: A line for each reason why photos of it are not searched.
+    """
     if changes is not None:
         err.print(shown(f"the folder of photos had changed: {changes}"), soft_wrap=True)
+    for line in left_out:
+        err.print(shown(line), soft_wrap=True)
 
 
 def fail(text: str) -> None:

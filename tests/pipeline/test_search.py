@@ -60,6 +60,24 @@ def test_a_long_id_loses_its_middle_on_the_terminal_alone(
     assert short in titled.split("┏")[0].replace("\n", "")
 
 
+def test_photos_that_are_left_out_are_told_beside_the_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: micro_encoder())
+    monkeypatch.setattr("cir.search.photo_folder.pick_workers", lambda *_: 0)
+    folder = write_photos(tmp_path / "photos", ["a.png", "a.webp", "b.png"])
+    (folder / "broken.png").write_bytes(b"no photo")
+    words = ["search", "--store", str(folder), "--text", "is red", "--json", "--copies"]
+    first, again = runner.invoke(app, words), runner.invoke(app, words)
+    assert len(json.loads(first.stdout)) == 2
+    assert "Left out: 1 photos of one id (a.webp)\n" in first.stderr
+    assert "Left out: 1 unreadable photos (" in first.stderr
+    assert (json.loads(again.stdout), "Left out" in again.stderr) == (
+        json.loads(first.stdout),
+        False,
+    )
+
+
 def test_json_is_all_that_is_printed(search, shop: Dataset) -> None:
     done = search("--text", "is red", "--top", "2", "--json")
     results = json.loads(done.stdout)

@@ -15,7 +15,8 @@ from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
 from cir.errors import StoreError, UsageError
 from cir.models.combiner import build_combiner
-from cir.search.open_index import open_indexes
+from cir.models.composer import untrained_composer
+from cir.search.open_index import Opened, open_indexes
 from cir.search.opening import find_source, open_gallery, records_of, source_of
 from cir.search.photo_folder import FolderChanges, folder_changes, kept_folder
 from tests.support.checkpoints import HIDDEN, saved
@@ -159,8 +160,42 @@ def photos(tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("cir.search.photo_folder.pick_workers", lambda *_: 0)
     folder = write_photos(tmp_path / "photos", ["a.png", "b.png", "shoes/c.png"])
     (folder / "broken.png").write_bytes(b"no photo")
-    assert cir.index(folder, device="cpu").gallery.image_ids == ["a", "b", "shoes__c"]
+    with pytest.warns(UserWarning, match=r"Left out: 1 unreadable photos \(.*broken\.png"):
+        assert cir.index(folder, device="cpu").gallery.image_ids == ["a", "b", "shoes__c"]
     return folder
+
+
+def opened_again(photos: Path) -> Opened:
+    return open_indexes([], photos, dataset=None, weights=None, device=torch.device("cpu"))
+
+
+def test_what_a_folder_of_photos_is_without_is_told_when_it_is_embedded(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (opened_again(photos).embedded, opened_again(photos).left_out) == (None, [])
+    (photos / "empty.png").touch()
+    photo("a").save(photos / "a.webp")
+    (photos / "gone.png").symlink_to(photos / "nowhere.png")
+    changes = folder_changes(photos, read_embeddings(kept_folder(photos).store))
+    assert (changes.new, len(changes.left_out)) == ((), 3)
+    opened = opened_again(photos)
+    assert str(opened.folder_changes) == "0 new, 0 changed, 0 gone, 3 left out"
+    one_id, unreadable = opened.left_out
+    assert one_id == "Left out: 1 photos of one id (a.webp)"
+    assert unreadable.startswith("Left out: 3 unreadable photos (")
+    assert opened.embedded is not None
+    assert opened.embedded.made.left_out.photos_of_one_id == ("a.webp",)
+    assert opened.embedded.embedded.images == 3
+    monkeypatch.chdir(photos)
+    assert not opened_again(Path()).left_out  # by another name, the same
+
+
+def test_a_retriever_warns_of_photos_that_it_leaves_out(photos: Path, encoder: Encoder) -> None:
+    kept_folder(photos).store.unlink()
+    retriever = cir.Retriever(untrained_composer("sum"), encoder)
+    with pytest.warns(UserWarning, match=r"Left out: 1 unreadable photos") as told:
+        retriever.index(photos)
+    assert told[0].filename == __file__
 
 
 @pytest.mark.slow
@@ -169,14 +204,13 @@ def test_a_folder_that_has_changed_is_brought_up_to_date(photos: Path) -> None:
     photo("another").save(photos / "a.png")
     (photos / "b.png").unlink()
     before = read_embeddings(kept_folder(photos).store)
-    opened = open_indexes([], photos, dataset=None, weights=None, device=torch.device("cpu"))
+    opened = opened_again(photos)
     assert opened.folder_changes == FolderChanges(new=("d",), changed=("a",), gone=("b",))
     assert opened.plain.gallery.image_ids == ["a", "d", "shoes__c"]
     after = read_embeddings(kept_folder(photos).store)
     assert (after.images.take(["shoes__c"]) == before.images.take(["shoes__c"])).all()
     assert after.image_sha256[0] != before.image_sha256[0]
-    again = open_indexes([], photos, dataset=None, weights=None, device=torch.device("cpu"))
-    assert again.folder_changes is None
+    assert opened_again(photos).folder_changes is None
 
 
 def test_a_folder_is_as_it_was_where_only_the_server_changed_its_store(photos: Path) -> None:
@@ -194,7 +228,9 @@ def test_photos_that_changed_before_a_folder_was_embedded_are_looked_at_again(
     kept_folder(photos).store.unlink()  # as where the first search was killed
     write_photos(photos, ["d.png"])
     (photos / "b.png").unlink()
-    assert cir.index(photos, device="cpu").gallery.image_ids == ["a", "d", "shoes__c"]
+    with pytest.warns(UserWarning, match="Left out: 1 unreadable photos"):
+        found = cir.index(photos, device="cpu")
+    assert found.gallery.image_ids == ["a", "d", "shoes__c"]
 
 
 def test_the_folder_of_links_is_made_again_where_it_is_gone(photos: Path) -> None:

@@ -20,6 +20,9 @@ from cir.types import Split
 UNSORTED: Final = "photos"
 """The category of photos that lie in no folder of their own, where folders are the categories."""
 
+_EXAMPLES: Final = 3
+"""Things that are named of those that a reason left out."""
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -44,6 +47,14 @@ class LeftOut:
     beyond_limit: int = 0
     """Photos that the limit left out."""
 
+    def lines(self) -> list[str]:
+        """A line for each reason that left something out: how many, and the first of them."""
+        return [
+            f"Left out: {_with_examples(reason.replace('_', ' '), items)}"
+            for reason, items in vars(self).items()
+            if items
+        ]
+
     @property
     def why(self) -> str:
         """Why rows make no photo, with the first of each kind and what to do."""
@@ -61,6 +72,15 @@ class LeftOut:
             for rows, told in kinds
             if rows
         )
+
+
+def _with_examples(reason: str, items: int | tuple[object, ...]) -> str:
+    """How many things a reason left out, with the first of them where they are known."""
+    if isinstance(items, int):
+        return f"{items:,} {reason}"
+    lines = "lines " if reason == "malformed rows" else ""
+    more = ", ..." if len(items) > _EXAMPLES else ""
+    return f"{len(items):,} {reason} ({lines}{', '.join(map(str, items[:_EXAMPLES]))}{more})"
 
 
 @dataclass(frozen=True)
