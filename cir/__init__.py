@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import torch
 
     from cir.artefacts.embedding_store import EmbeddingStore
+    from cir.encoding.encoder import Encoder
     from cir.errors import CirError
     from cir.mining.corpus import mine_negatives
     from cir.search.index import SearchIndex
@@ -80,6 +81,7 @@ def load(
     *,
     weights: "str | Path | None" = None,
     device: "str | torch.device" = "auto",
+    encoder: "Encoder | None" = None,
 ) -> "Retriever":
     """A trained model, ready to encode photos and texts and to compose queries.
 
@@ -92,19 +94,22 @@ def load(
         weights: The weight file that the run's store was embedded with, where it was one and CLIP
             was not tuned.
         device: auto, cpu, cuda or mps.
+        encoder: The run's encoder where it is your own, as `cir.encoding.foreign.adopted` gave it
+            when the store was embedded; it computes where it does, whatever `device`.
 
     Returns:
         A `cir.search.retriever.Retriever`. All its vectors are float32 and of unit length.
 
     Raises:
-        CheckpointError: there is no checkpoint, it is damaged, or `weights` are another encoder's.
+        CheckpointError: there is no checkpoint, it is damaged, or `weights` or `encoder` are
+            another encoder's.
         UsageError: an argument is of another kind, the device is not on this machine, or the run's
-            encoder is no published one.
+            encoder is your own and not passed.
         WeightsError: the encoder's weights cannot be had.
     """
     from cir.search.retriever import load_retriever
 
-    return load_retriever(path, weights=weights, device=device)
+    return load_retriever(path, weights=weights, device=device, encoder=encoder)
 
 
 def index(
@@ -114,6 +119,7 @@ def index(
     weights: "str | Path | None" = None,
     device: "str | torch.device" = "auto",
     index: str = "auto",
+    encoder: "Encoder | None" = None,
 ) -> "SearchIndex":
     """A gallery searched by the plain sum of image and text: where nothing was trained yet.
 
@@ -131,15 +137,20 @@ def index(
         index: flat compares with every vector; ivf, hnsw and ivfpq are built first and compare with
             some; auto is flat up to 250,000 photos and ivf beyond. The address of a collection in
             Milvus that `cir index push` filled from the store searches there.
+        encoder: The store's encoder where it is your own, as `cir.encoding.foreign.adopted` gave it
+            when the store was embedded; a folder of photos is embedded by it.
 
     Raises:
-        UsageError: an argument is of another kind, or the device is not on this machine.
-        StoreError: the store is missing or damaged, `weights` are not its encoder's, or the
-            collection is of another store.
+        UsageError: an argument is of another kind, the device is not on this machine, or the
+            store's encoder is your own and not passed.
+        StoreError: the store is missing or damaged, `weights` or `encoder` are not its encoder's,
+            or the collection is of another store.
         DatasetError: the dataset folder is none.
         WeightsError: the encoder's weights cannot be had.
         UnreachableError: Milvus does not answer.
     """
     from cir.search.open_index import open_plain
 
-    return open_plain(path, dataset=dataset, weights=weights, device=device, index=index)
+    return open_plain(
+        path, dataset=dataset, weights=weights, device=device, index=index, encoder=encoder
+    )

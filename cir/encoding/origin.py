@@ -10,7 +10,33 @@ from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import Embeddings
 from cir.encoding.encoder import Encoder
 from cir.encoding.sameness import encoder_named_as
-from cir.errors import CheckpointError, StoreError
+from cir.encoding.weights.tags import ADOPTED
+from cir.errors import CheckpointError, CirError, StoreError, UsageError
+
+
+def require_encoder_of(
+    encoder: Encoder, origin: Provenance, place: Path, error: type[CirError]
+) -> Encoder:
+    """An encoder under the name that vectors were made by; raises `error` where it is another.
+
+    Args:
+        encoder: The caller's.
+        origin: What a store or a run says of its encoder.
+        place: The store or the run.
+        error: The class to raise.
+    """
+    named = encoder_named_as(encoder, origin)
+    named.provenance.require_same(origin, "`encoder`", str(place), error)
+    return named
+
+
+def require_loadable(origin: Provenance, place: Path) -> None:
+    """Raises UsageError where an encoder is its owner's object, which nothing here can make."""
+    if origin.pretrained == ADOPTED:
+        raise UsageError(
+            f"{place} is of {origin.model!r}, an encoder of your own, which no command can load: "
+            f"open it from Python, cir.load(RUN, encoder=…) or cir.index(STORE, encoder=…)"
+        )
 
 
 def encoder_of_store(
@@ -34,6 +60,7 @@ def encoder_of_store(
         StoreError: they are not those of the store.
     """
     origin = embeddings.provenance
+    require_loadable(origin, embeddings.path)
     encoder = encoder_named_as(_load(origin, weights, device, precision), origin)
     found = encoder.provenance
     if weights is None and (found.model, found.embed_dim) == (origin.model, origin.embed_dim):
@@ -62,10 +89,12 @@ def require_embedded_with(embeddings: Embeddings, weights: Path, device: torch.d
         device: Where the encoder is loaded to.
 
     Raises:
+        UsageError: the store's encoder is no published one.
         WeightsError: the file cannot be read, or is of another architecture than the store's.
         StoreError: the store was embedded with other weights.
     """
     origin = embeddings.provenance
+    require_loadable(origin, embeddings.path)
     found = _load(origin, weights, device).provenance
     if found.weights_sha256 != origin.weights_sha256:
         raise StoreError(
@@ -93,6 +122,7 @@ def encoder_of_checkpoint(
         CheckpointError: they are not those that the run's store was embedded with.
     """
     origin = checkpoint.metadata.provenance
+    require_loadable(origin, checkpoint.folder)
     if checkpoint.clip is not None:
         return _load(origin, checkpoint.folder, device)
     encoder = encoder_named_as(_load(origin, weights, device), origin)

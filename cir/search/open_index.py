@@ -15,7 +15,7 @@ from cir.artefacts.store import Embeddings, map_embeddings
 from cir.config import SEARCH_INDEXES, TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
-from cir.encoding.origin import encoder_of_store
+from cir.encoding.origin import encoder_of_store, require_encoder_of
 from cir.encoding.tuned import made_by_tuned, require_images_of
 from cir.errors import StoreError, UsageError
 from cir.machine.runtime import pick_device
@@ -39,7 +39,52 @@ from cir.search.photo_folder import (
     folder_changes,
     is_photo_folder,
 )
-from cir.search.retriever import Retriever, retriever_of
+from cir.search.retriever import Retriever, require_own, retriever_of
+
+
+@dataclass(frozen=True, eq=False)
+class _Encoders:
+    """Where the encoder of a gallery is had from."""
+
+    retrievers: Sequence[Retriever]
+    """Those that are to search it: their own counts first."""
+    weights: Path | None
+    """The weight file that it was embedded with, where it was one."""
+    device: torch.device
+    own: Encoder | None = None
+    """The caller's."""
+
+    def of_store(self, embeddings: Embeddings) -> Encoder:
+        """The encoder that a store was embedded with.
+
+        Raises:
+            StoreError: a retriever's encoder, or the caller's, sees other images.
+        """
+        for retriever in self.retrievers:
+            require_same_encoder(retriever, embeddings)
+        if self.own is not None:
+            origin, store = embeddings.provenance, embeddings.path
+            return require_encoder_of(self.own, origin, store, StoreError)
+        makers = (each.encoder for each in self.retrievers if _made_the_store(each, embeddings))
+        found = next(makers, None)
+        return found or encoder_of_store(embeddings, weights=self.weights, device=self.device)
+
+    def of_photos(self) -> Encoder:
+        """The encoder for a folder of photos that is not embedded yet."""
+        if self.own is not None:
+            return self.own
+        if self.retrievers:
+            return self.retrievers[0].encoder
+        from cir.encoding.loading import load_encoder
+
+        return load_encoder(
+            TINY,
+            pretrained=None,
+            weights=self.weights,
+            preprocess=EmbedConfig.preprocess,
+            device=self.device,
+        )
+
 
 _FRAMES_TO_CALLER: Final = 4
 """From `_warn` by a function here and the door, `cir.index` or `Retriever.index`, to its caller."""
@@ -98,7 +143,8 @@ def index_of(
         embedded = embed_photo_folder(path, retriever.encoder)
         source = _source_of(embedded)
     elif is_photo_folder(path):
-        _, embedded = _refreshed(path, source, [retriever], None, retriever.encoder.device, SILENT)
+        own = _Encoders([retriever], None, retriever.encoder.device)
+        _, embedded = _refreshed(path, source, own, SILENT)
     _warn(path, embedded)
     embeddings = read_store(source.store, index)
     require_same_encoder(retriever, embeddings)
@@ -112,16 +158,21 @@ def open_plain(
     weights: str | Path | None,
     device: str | torch.device,
     index: str,
+    encoder: Encoder | None,
 ) -> SearchIndex:
     """The plain sum of image and text over the gallery at a path (`cir.index`)."""
     place = require_path("path", path)
+    file = None if weights is None else require_path("weights", weights)
+    if encoder is not None:
+        require_own(encoder, file)
     opened = open_indexes(
         [],
         place,
         dataset=None if dataset is None else require_path("dataset", dataset),
-        weights=None if weights is None else require_path("weights", weights),
+        weights=file,
         device=pick_device(device),
         index=index,
+        encoder=encoder,
     )
     _warn(place, opened.embedded)
     return opened.plain
@@ -136,6 +187,7 @@ def open_indexes(
     device: torch.device,
     index: str = AUTO,
     progress: Progress = SILENT,
+    encoder: Encoder | None = None,
 ) -> Opened:
     """Runs, and the plain sum over their store's encoder, over one gallery.
 
@@ -148,6 +200,7 @@ def open_indexes(
         device: Where encoders run.
         index: One of `SEARCH_INDEXES`, or the address of a collection in Milvus.
         progress: Told of photos that are embedded, and of vectors that enter an index.
+        encoder: The store's, in place of one that is loaded; runs have theirs.
 
     Raises:
         CheckpointError: a run has no checkpoint, or it is damaged.
@@ -162,23 +215,23 @@ def open_indexes(
     source = source_of(runs[0] if runs else None, path, dataset)
     # Last, because it takes seconds: what is wrong with a path is said before.
     retrievers = [retriever_of(each, weights=weights, device=device) for each in checkpoints]
+    encoders = _Encoders(retrievers, weights, device, encoder)
     changes = embedded = None
     if source is None and path is not None:
-        encoder = retrievers[0].encoder if retrievers else _bundled(weights, device)
-        embedded = embed_photo_folder(path, encoder, progress)
+        embedded = embed_photo_folder(path, encoders.of_photos(), progress)
         source = _source_of(embedded)
     elif source is not None and path is not None and is_photo_folder(path):
-        changes, embedded = _refreshed(path, source, retrievers, weights, device, progress)
+        changes, embedded = _refreshed(path, source, encoders, progress)
     if source is None:
         raise StoreError("no gallery is named: pass `store`")
     embeddings = read_store(source.store, index)
-    encoder = _encoder_of(embeddings, retrievers, weights, device)
-    plain = Retriever(untrained_composer("sum"), encoder)
+    found = encoders.of_store(embeddings)
+    plain = Retriever(untrained_composer("sum"), found)
     gallery = open_gallery(source, embeddings, index, progress)
     return Opened(
         SearchIndex(plain, gallery),
         tuple(SearchIndex(retriever, gallery) for retriever in retrievers),
-        LivingGallery(gallery, Changes(source.store), encoder),
+        LivingGallery(gallery, Changes(source.store), found),
         source,
         changes,
         embedded,
@@ -208,37 +261,14 @@ def require_same_encoder(retriever: Retriever, embeddings: Embeddings) -> None:
 
 
 def _refreshed(
-    photos: Path,
-    source: Source,
-    retrievers: Sequence[Retriever],
-    weights: Path | None,
-    device: torch.device,
-    progress: Progress,
+    photos: Path, source: Source, encoders: _Encoders, progress: Progress
 ) -> tuple[FolderChanges, EmbeddedFolder] | tuple[None, None]:
     """Brings the store of a folder of photos up to date; what has changed and came of it."""
     store = map_embeddings(source.store, verify=False)  # whoever searches it verifies it
     changes = folder_changes(photos, store)
     if not changes:
         return None, None
-    encoder = _encoder_of(store, retrievers, weights, device)
-    return changes, embed_photo_folder(photos, encoder, progress)
-
-
-def _encoder_of(
-    embeddings: Embeddings,
-    retrievers: Sequence[Retriever],
-    weights: Path | None,
-    device: torch.device,
-) -> Encoder:
-    """The encoder that a store was embedded with: a retriever's, or else loaded.
-
-    Raises:
-        StoreError: a retriever's encoder sees other images.
-    """
-    for retriever in retrievers:
-        require_same_encoder(retriever, embeddings)
-    makers = (each.encoder for each in retrievers if _made_the_store(each, embeddings))
-    return next(makers, None) or encoder_of_store(embeddings, weights=weights, device=device)
+    return changes, embed_photo_folder(photos, encoders.of_store(store), progress)
 
 
 def _source_of(embedded: EmbeddedFolder) -> Source:
@@ -251,19 +281,6 @@ def _warn(path: Path, embedded: EmbeddedFolder | None) -> None:
     left_out = embedded.left_out if embedded else []
     if left_out:
         warnings.warn(f"{path}: {'; '.join(left_out)}", stacklevel=_FRAMES_TO_CALLER)
-
-
-def _bundled(weights: Path | None, device: torch.device) -> Encoder:
-    """The encoder of a folder of photos that no run and no store says anything of."""
-    from cir.encoding.loading import load_encoder
-
-    return load_encoder(
-        TINY,
-        pretrained=None,
-        weights=weights,
-        preprocess=EmbedConfig.preprocess,
-        device=device,
-    )
 
 
 def _made_the_store(retriever: Retriever, embeddings: Embeddings) -> bool:

@@ -15,8 +15,8 @@ from cir.artefacts.vectors import normalised
 from cir.config import EmbedConfig
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
-from cir.encoding.origin import encoder_of_checkpoint
-from cir.errors import VectorError
+from cir.encoding.origin import encoder_of_checkpoint, require_encoder_of
+from cir.errors import CheckpointError, UsageError, VectorError
 from cir.machine.runtime import pick_device
 from cir.machine.workers import pick_workers
 from cir.models.composer import Composer, composer_of, find_checkpoint
@@ -183,7 +183,11 @@ class Retriever:
 
 
 def load_retriever(
-    path: str | Path, *, weights: str | Path | None, device: str | torch.device
+    path: str | Path,
+    *,
+    weights: str | Path | None,
+    device: str | torch.device,
+    encoder: Encoder | None,
 ) -> Retriever:
     """Reads a checkpoint folder, or the best checkpoint of a run folder, with its encoder.
 
@@ -192,15 +196,20 @@ def load_retriever(
         weights: The weight file that the run's store was embedded with, where it was one and CLIP
             was not tuned; published weights are found, and tuned ones are in the checkpoint.
         device: auto, cpu, cuda or mps.
+        encoder: The run's encoder in place of one that is loaded, with a device of its own.
 
     Raises:
-        CheckpointError: there is no checkpoint, it is damaged, or `weights` are not its encoder's.
+        CheckpointError: there is no checkpoint, it is damaged, or `weights` or `encoder` are not
+            its encoder's.
         UsageError: an argument is of another kind, the device is not on this machine, or the run's
-            encoder is no published one.
+            encoder is no published one and not passed.
         WeightsError: the encoder's weights cannot be had.
     """
     checkpoint = find_checkpoint(require_path("path", path))
     file = None if weights is None else require_path("weights", weights)
+    if encoder is not None:
+        require_own(encoder, file)
+        return _with_own(checkpoint, encoder)
     return retriever_of(checkpoint, weights=file, device=pick_device(device))
 
 
@@ -210,3 +219,25 @@ def retriever_of(
     """As `load_retriever`, of a checkpoint that was read already."""
     encoder = encoder_of_checkpoint(checkpoint, weights=weights, device=device)
     return Retriever(composer_of(checkpoint), encoder)
+
+
+def require_own(encoder: object, weights: Path | None) -> None:
+    """Raises UsageError unless `encoder` is one as the library takes it, and says all."""
+    if not isinstance(encoder, Encoder):
+        raise UsageError(
+            f"`encoder` is {arguments.shown(encoder)}; expected an Encoder, which "
+            f"cir.encoding.foreign.adopted makes of it"
+        )
+    if weights is not None:
+        raise UsageError("`weights` and `encoder` both say which encoder: leave one of them out")
+
+
+def _with_own(checkpoint: Checkpoint, encoder: Encoder) -> Retriever:
+    """A checkpoint's combiner over the caller's encoder, which must be that of its run."""
+    if checkpoint.clip is not None:
+        raise UsageError(
+            f"{checkpoint.folder} holds the encoder that it has tuned: leave out `encoder`"
+        )
+    origin = checkpoint.metadata.provenance
+    own = require_encoder_of(encoder, origin, checkpoint.folder, CheckpointError)
+    return Retriever(composer_of(checkpoint), own)
