@@ -260,7 +260,7 @@ def _composer(config: MineConfig, embeddings: Embeddings) -> Composer:
     """An untrained composer, or that of a checkpoint made for the store's encoder."""
     if config.checkpoint is None:
         return untrained_composer(config.query, config.text_share)
-    checkpoint = find_checkpoint(config.checkpoint)
+    checkpoint = find_checkpoint(config.checkpoint, "pass a store as `embeddings`")
     require_images_of(checkpoint, embeddings, CheckpointError)
     return composer_of(checkpoint)
 

@@ -117,7 +117,7 @@ def marker_of(folder: Path) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------ files
 
 
-def _is_store(path: Path) -> bool:
+def is_store(path: Path) -> bool:
     """HDF5 with the attributes of a store; a damaged one is still one."""
     return _holds(path, b"\x89HDF\r\n\x1a\n", b"weights_sha256", b"embed_dim")
 
@@ -194,7 +194,7 @@ def _is_audit(path: Path) -> bool:
 
 
 _READS_AS: Final[Mapping[Artefact, Callable[[Path], bool]]] = {
-    "store": _is_store,
+    "store": is_store,
     "manifest": partial(_is_parquet, names.MANIFEST_KEY),
     "pairs": partial(
         _is_rows, names.PAIRS_KEY, frozenset({"reference_id", "target_id", "captions", "source"})

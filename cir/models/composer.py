@@ -1,16 +1,24 @@
 """A combiner ready to compose queries, with where its weights come from."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from torch import nn
 
 from cir.artefacts.checkpoint import Checkpoint, CheckpointMetadata, read_checkpoint
-from cir.errors import CheckpointError, reason_of
+from cir.data.dataset import Dataset
+from cir.disk.recognition import is_store
+from cir.errors import CheckpointError, DatasetError, reason_of
 from cir.models.combiner import build_combiner
 from cir.models.composition import baseline
-from cir.names import BEST, CHECKPOINTS
+from cir.names import BEST, CHECKPOINTS, METADATA_FILE, RUN_FILE
+from cir.sources.photo_folder import is_photo
 from cir.types import Composition
+
+_INSTEAD: Final = "cir.index searches it"
+"""What to do with a gallery that was given in place of a run."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +69,17 @@ def untrained_composer(name: Composition, text_share: float = 0.5) -> Composer:
     return Composer(name, baseline(name, text_share).eval(), None)
 
 
-def load_composer(path: Path | str) -> Composer:
+def load_composer(path: Path | str, instead: str = _INSTEAD) -> Composer:
     """The composer of a checkpoint folder, or of a run folder's best checkpoint.
+
+    Args:
+        path: The folder.
+        instead: As of `find_checkpoint`.
 
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, or its weights do not fit.
     """
-    return composer_of(find_checkpoint(Path(path)))
+    return composer_of(find_checkpoint(Path(path), instead))
 
 
 def composer_of(checkpoint: Checkpoint) -> Composer:
@@ -103,14 +115,48 @@ def _hidden(metadata: CheckpointMetadata) -> int | None:
     return None if unrecorded else metadata.hidden
 
 
-def find_checkpoint(path: Path) -> Checkpoint:
+def find_checkpoint(path: Path, instead: str = _INSTEAD) -> Checkpoint:
     """Reads a checkpoint folder, or the best checkpoint of a run folder.
+
+    Args:
+        path: The folder.
+        instead: What to do with a store, a dataset folder or a folder of photos, which is no run.
 
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, or the system refuses the folder.
     """
     try:
+        require_no_gallery(path, instead)
         of_run = (path / CHECKPOINTS).is_dir()
         return read_checkpoint(path / CHECKPOINTS / BEST if of_run else path)
     except OSError as fault:
         raise CheckpointError(f"cannot read {path}: {reason_of(fault)}") from fault
+
+
+def require_no_gallery(path: Path, instead: str) -> None:
+    """Raises CheckpointError of what is searched, given in place of a run; `instead` as there."""
+    what = _gallery_at(path)
+    if what:
+        raise CheckpointError(f"{path} is {what}, not a run: {instead}")
+
+
+def _gallery_at(path: Path) -> str | None:
+    """What a path is that is no run but is searched by one; None of a run, and of all else."""
+    if not path.is_dir():
+        return "an embedding store" if is_store(path) else None
+    if any((path / name).exists() for name in (CHECKPOINTS, METADATA_FILE, RUN_FILE)):
+        return None
+    with suppress(DatasetError):
+        Dataset(path)
+        return "a dataset folder"
+    folders = (path, *(each for each in path.iterdir() if each.is_dir()))
+    held = any(is_photo(file.name) for folder in folders for file in _listed(folder))
+    return "a folder of photos" if held else None
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing of one that cannot be listed."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []

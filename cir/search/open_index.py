@@ -211,7 +211,7 @@ def open_indexes(
         UnreachableError: Milvus does not answer.
     """
     _require_index(index)
-    checkpoints = [find_checkpoint(run) for run in runs]
+    checkpoints = [find_checkpoint(run, "pass it as `store`") for run in runs]
     source = source_of(runs[0] if runs else None, path, dataset)
     # Last, because it takes seconds: what is wrong with a path is said before.
     retrievers = [retriever_of(each, weights=weights, device=device) for each in checkpoints]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from cir.artefacts.checkpoint import SCHEMA_VERSION, CheckpointMetadata, save_ch
 from cir.artefacts.provenance import Provenance
 from cir.errors import CheckpointError, UsageError
 from cir.models.combiner import build_combiner
-from cir.models.composer import load_composer, untrained_composer
+from cir.models.composer import find_checkpoint, load_composer, untrained_composer
+from tests.support.galleries import small_photos, stored
+from tests.support.micro import micro_encoder
+from tests.support.photo_folders import write_photos
 
 METADATA = CheckpointMetadata(
     schema_version=SCHEMA_VERSION,
@@ -104,3 +108,17 @@ def test_an_untrained_composer_needs_a_known_name():
 def test_a_trained_composer_says_where_it_comes_from(tmp_path):
     save(tmp_path / "best")
     assert str(load_composer(tmp_path / "best")) == f"{tmp_path / 'best'} (epoch 3)"
+
+
+def test_what_is_searched_is_no_run(tmp_path: Path) -> None:
+    dataset = small_photos(tmp_path / "shop")
+    store = stored(dataset, micro_encoder(), tmp_path / "shop.h5")
+    photos = write_photos(tmp_path / "photos", ["shoes/1.png"])
+    for path, what in (
+        (store, "an embedding store"),
+        (dataset.root, "a dataset folder"),
+        (photos, "a folder of photos"),
+    ):
+        said = f"{path} is {what}, not a run: cir.index searches it"
+        with pytest.raises(CheckpointError, match=re.escape(said)):
+            find_checkpoint(path)

@@ -154,6 +154,10 @@ def test_misuse_ends_in_one_line(dataset: Dataset, store: Path, tmp_path: Path) 
         run(config(dataset, store, query="sum", split="test"))
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         run(config(dataset, store, run=tmp_path))
+    with pytest.raises(
+        CheckpointError, match=r"is an embedding store, .* as `embeddings`, its data"
+    ):
+        run(config(dataset, store, run=store))
     with pytest.raises(ConfigError, match="takes a run folder only"):
         config(dataset, store, run=tmp_path, query="sum")
 

@@ -145,6 +145,12 @@ def test_a_refusal_is_one_line(search, words: list[str], code: int, expected: st
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_a_gallery_in_the_place_of_a_run_is_told_its_place(shop: Dataset) -> None:
+    for path in (shop.root.with_suffix(".h5"), shop.root, shop.root / "images"):
+        done = runner.invoke(app, ["search", str(path), "--text", "is red"])
+        assert (done.exit_code, "not a run: pass it as --store" in done.stderr) == (FAILED, True)
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
