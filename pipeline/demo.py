@@ -17,7 +17,15 @@ import torch
 from cir import __version__, arguments
 from cir.artefacts.manifest import Manifest, read_manifest, write_manifest
 from cir.artefacts.store import Embeddings, read_embeddings
-from cir.config import TINY, DemoConfig, EmbedConfig, MiningOptions, SynthConfig, TrainConfig
+from cir.config import (
+    PREPROCESS,
+    TINY,
+    DemoConfig,
+    EmbedConfig,
+    MiningOptions,
+    SynthConfig,
+    TrainConfig,
+)
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.disk.files import folder_written_aside, read_json, write_json
@@ -194,7 +202,7 @@ def _embed(folder: _Folder, dataset: Dataset, device: torch.device) -> Embedding
                 TINY,
                 pretrained=None,
                 weights=None,
-                preprocess=defaults.preprocess,
+                preprocess=PREPROCESS,
                 device=device,
             ),
             folder.embeddings,

@@ -1,16 +1,18 @@
 """`cir embed`: every image and caption of a dataset into an embedding store."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from cir import arguments
 from cir.artefacts.changes import Changes
+from cir.artefacts.checkpoint import read_metadata
 from cir.artefacts.checksums import shortened
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import StoredEmbeddings, open_embeddings
-from cir.config import TINY, EmbedConfig
+from cir.config import MODEL, PREPROCESS, TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.data.image_files import outside_every_split
 from cir.encoding.clip.bundled import BUNDLED_FILES
@@ -19,6 +21,7 @@ from cir.encoding.job.dataset_embedding import EmbedSummary, embed_dataset
 from cir.encoding.job.ray_engine import RayEngine, require_ray
 from cir.encoding.job.staleness import Staleness, staleness
 from cir.encoding.loading import known_tags, load_encoder, require_used
+from cir.encoding.origin import require_loadable
 from cir.encoding.sameness import named_as
 from cir.encoding.weights.tags import tag_of
 from cir.errors import StoreError, UsageError, quoted, some_of
@@ -26,6 +29,7 @@ from cir.machine.kept_memory import keep_freed_memory
 from cir.machine.processes import ALONE, Processes
 from cir.machine.runtime import pick_device
 from cir.machine.workers import pick_workers
+from cir.names import BEST, CHECKPOINTS, METADATA_FILE
 from cir.progress import SILENT
 from pipeline.command.claims import claims_outputs
 from pipeline.screen import console
@@ -34,6 +38,45 @@ _SHOWN = 10
 """Skipped images that are printed; the store lists them all."""
 _NAMED = 3
 """Ids or captions that a line of what is stale names."""
+
+
+@dataclass(frozen=True)
+class _Architecture:
+    """What turns weights into an encoder."""
+
+    model: str
+    preprocess: str
+    run: Path | None = None
+    """The run that says so; None where the configuration does, or its defaults."""
+
+    @classmethod
+    def of(cls, config: EmbedConfig) -> "_Architecture":
+        """What is asked for, or what the run knows whose weights are taken.
+
+        Raises:
+            UsageError: the run is of another model than is asked for, or of an encoder that no
+                command can load.
+            CheckpointError: its checkpoint is damaged.
+        """
+        folder = _checkpoint_of(config.weights)
+        if folder is None:
+            return cls(config.model or MODEL, config.preprocess or PREPROCESS)
+        origin = read_metadata(folder).provenance
+        require_loadable(origin, folder)
+        if config.model not in (None, origin.model):
+            raise UsageError(
+                f"`model` is {config.model!r}, and {config.weights} holds weights of a run over "
+                f"{origin.model}: pass `model={origin.model!r}`, or leave it out"
+            )
+        told = config.model is not None and config.preprocess is not None
+        preprocess = config.preprocess or origin.preprocess
+        return cls(origin.model, preprocess, None if told else config.weights)
+
+
+def _checkpoint_of(weights: Path | None) -> Path | None:
+    """The checkpoint that weights are taken from, where they are a run's."""
+    folders = () if weights is None else (weights, weights / CHECKPOINTS / BEST)
+    return next((each for each in folders if (each / METADATA_FILE).is_file()), None)
 
 
 @claims_outputs
@@ -50,19 +93,20 @@ def run(config: EmbedConfig, processes: Processes = ALONE) -> Path | bool:
         if processes.main:
             _list_models()
         return True
-    require_used(config.model, config.pretrained, config.weights)
+    asked = _Architecture.of(config)
+    require_used(asked.model, config.pretrained, config.weights)
     engine = _engine(config, processes)
     dataset = Dataset(config.dataset)
     if config.check:
-        return processes.broadcast_from_main(lambda: _check(config, dataset))
+        return processes.broadcast_from_main(lambda: _check(config, asked, dataset))
     device = pick_device(config.device)
     if device.type == "cpu":
         keep_freed_memory()
     encoder = load_encoder(
-        config.model,
-        pretrained=_tag(config),
+        asked.model,
+        pretrained=_tag(config, asked.model),
         weights=config.weights,
-        preprocess=config.preprocess,
+        preprocess=asked.preprocess,
         device=device,
         precision=config.precision,
     )
@@ -82,11 +126,15 @@ def run(config: EmbedConfig, processes: Processes = ALONE) -> Path | bool:
     if not processes.main:
         return config.out
     _print(config.out, encoder, done)
+    if asked.run:
+        console.note(
+            f"model and preprocessing are those of {asked.run}: {asked.model}, {asked.preprocess}"
+        )
     _print_changes(Changes(config.out))
     return config.out
 
 
-def _tag(config: EmbedConfig) -> str | None:
+def _tag(config: EmbedConfig, model: str) -> str | None:
     """The tag of the weights: where none is given, that of the store that the run adds to."""
     if config.pretrained or config.weights or config.overwrite or not config.out.exists():
         return config.pretrained
@@ -94,7 +142,7 @@ def _tag(config: EmbedConfig) -> str | None:
         held = open_embeddings(config.out).provenance
     except StoreError:
         return None  # embed_dataset says what is wrong with it
-    kept = held.model == config.model and held.pretrained in known_tags(config.model)
+    kept = held.model == model and held.pretrained in known_tags(model)
     return held.pretrained if kept else None
 
 
@@ -132,11 +180,11 @@ def _print_changes(changes: Changes) -> None:
 # --------------------------------------------------------------------------------- checking
 
 
-def _check(config: EmbedConfig, dataset: Dataset) -> bool:
+def _check(config: EmbedConfig, asked: _Architecture, dataset: Dataset) -> bool:
     """Prints what is stale; whether nothing is."""
     store = open_embeddings(config.out)
     found = staleness(dataset, store, progress=console.RichProgress())
-    lines = [*_differences(config, store), *_stale(found)]
+    lines = [*_differences(config, asked, store), *_stale(found)]
     if found.touched:
         console.note(f"{len(found.touched):,} photos were touched; their bytes are the same")
     for line in lines:
@@ -147,13 +195,15 @@ def _check(config: EmbedConfig, dataset: Dataset) -> bool:
     return not lines
 
 
-def _differences(config: EmbedConfig, store: StoredEmbeddings) -> Iterator[str]:
+def _differences(
+    config: EmbedConfig, asked: _Architecture, store: StoredEmbeddings
+) -> Iterator[str]:
     """How the encoder that is asked for differs from the store's, by name."""
     held = store.provenance
-    yield from _named("model", held.model, config.model)
-    yield from _named("preprocess", held.preprocess, config.preprocess)
+    yield from _named("model", held.model, asked.model)
+    yield from _named("preprocess", held.preprocess, asked.preprocess)
     if config.weights:
-        yield from _other_weights(config, held)
+        yield from _other_weights(config, asked, held)
     elif config.pretrained and tag_of(held.pretrained) != tag_of(config.pretrained):
         yield from _named("pretrained", held.pretrained, config.pretrained)
     if (store.precision or config.precision) != config.precision and not config.any_precision:
@@ -165,13 +215,13 @@ def _named(option: str, held: str, asked: str) -> Iterator[str]:
         yield f"the store is of --{option} {held}, and {asked} is asked for"
 
 
-def _other_weights(config: EmbedConfig, held: Provenance) -> Iterator[str]:
+def _other_weights(config: EmbedConfig, asked: _Architecture, held: Provenance) -> Iterator[str]:
     """How the weights of a file differ from the store's: they are loaded, on the CPU."""
     loaded = load_encoder(
-        config.model,
+        asked.model,
         pretrained=config.pretrained,
         weights=config.weights,
-        preprocess=config.preprocess,
+        preprocess=asked.preprocess,
         device=torch.device("cpu"),
     )
     found = named_as(loaded.provenance, held)

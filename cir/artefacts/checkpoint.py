@@ -133,6 +133,18 @@ def read_checkpoint(folder: Path | str) -> Checkpoint:
     return _read_whole(Path(folder), _read_weights)
 
 
+def read_metadata(folder: Path) -> CheckpointMetadata:
+    """Reads what the weights of a checkpoint are, without the weights.
+
+    Args:
+        folder: The checkpoint folder.
+
+    Raises:
+        CheckpointError: the folder is missing, damaged, or of another schema.
+    """
+    return _metadata(folder / METADATA_FILE, _read_record(folder).values)
+
+
 def read_trainer(folder: Path) -> dict[str, Any]:
     """Reads what training resumes from, on the CPU, without running any code of the file.
 

@@ -22,16 +22,18 @@ from cir.types import Artefact
 class EncoderConfig(Config):
     """Which encoder, and how it runs."""
 
-    model: str = option("RN50x4", "Encoder")
-    """open_clip model name, or cir-tiny, the bundled one."""
+    model: str | None = option(None, "Encoder")
+    """open_clip model name, or cir-tiny, the bundled one; by default that of the run whose weights
+    are taken, or RN50x4."""
     pretrained: str | None = option(None, "Encoder")
     """open_clip's tag of the weights; by default that of the store that is added to, or openai.
     cir-tiny has bundled-60, the default, and bundled, which was trained for half as long."""
     weights: Path | None = option(None, "Encoder", either=True)
     """Weight file instead: open_clip state dict, safetensors, OpenAI archive, CLIP4Cir checkpoint,
-    or the checkpoint folder of a run."""
-    preprocess: Preprocess = option("targetpad", "Encoder")
-    """targetpad (pad when the aspect ratio passes 1.25, as CLIP4Cir), squarepad, or clip."""
+    or a run that tuned CLIP, or a checkpoint of one."""
+    preprocess: Preprocess | None = option(None, "Encoder")
+    """targetpad (pad when the aspect ratio passes 1.25, as CLIP4Cir), squarepad, or clip; by
+    default that of the run whose weights are taken, or targetpad."""
     precision: Precision = option("fp32", "Machine")
     """Number format of the encoder's arithmetic; fp32 is float32 on a GPU too, tf32 is faster."""
     device: Device = option("auto", "Machine")

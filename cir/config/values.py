@@ -37,3 +37,7 @@ LARGEST_SEED: Final = SEEDS - 1
 LARGEST_DECAY = 1e6
 TINY = "cir-tiny"
 """The bundled encoder's name."""
+MODEL: Final = "RN50x4"
+"""The encoder where none is named."""
+PREPROCESS: Final[Preprocess] = "targetpad"
+"""How photos are prepared where nothing is said."""

@@ -12,7 +12,7 @@ from cir import arguments
 from cir.addresses import milvus_address
 from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, map_embeddings
-from cir.config import SEARCH_INDEXES, TINY, EmbedConfig
+from cir.config import PREPROCESS, SEARCH_INDEXES, TINY
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
 from cir.encoding.origin import encoder_of_store, require_encoder_of
@@ -81,7 +81,7 @@ class _Encoders:
             TINY,
             pretrained=None,
             weights=self.weights,
-            preprocess=EmbedConfig.preprocess,
+            preprocess=PREPROCESS,
             device=self.device,
         )
 

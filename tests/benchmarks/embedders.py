@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from cir.config import TINY, EmbedConfig
+from cir.config import PREPROCESS, TINY, EmbedConfig
 from cir.data.dataset import Dataset
 from cir.data.image_batches import Preprocessing
 from cir.encoding.batching import images_at_once
@@ -50,7 +50,7 @@ READER: Final = "clip-retrieval"
 def encoder_of(model: str) -> Encoder:
     """An encoder on the CPU: random weights take as long as trained ones."""
     torch.set_num_threads(pick_threads())
-    how: dict[str, Any] = {"preprocess": EmbedConfig.preprocess, "device": torch.device("cpu")}
+    how: dict[str, Any] = {"preprocess": PREPROCESS, "device": torch.device("cpu")}
     if model == TINY:
         return load_encoder(model, pretrained=None, weights=None, **how)
     torch.manual_seed(0)

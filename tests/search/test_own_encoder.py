@@ -92,3 +92,5 @@ def test_without_it_one_line_says_how(run: Path, store: Path) -> None:
         done = CliRunner().invoke(app, [*words, "--store", str(store), "--text", "is red"])
         assert (done.exit_code, said in done.stderr) == (MISUSED, True), done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+    done = CliRunner().invoke(app, ["embed", str(store.with_suffix("")), "--weights", str(run)])
+    assert (done.exit_code, said in done.stderr) == (MISUSED, True), done.stderr

@@ -37,6 +37,7 @@ from cir.encoding.job.blocks import Blocks
 from cir.encoding.job.dataset_embedding import EmbedSummary, caption_texts, embed_dataset
 from cir.encoding.job.libraries import merged
 from cir.encoding.job.staleness import staleness
+from cir.encoding.loading import load_encoder
 from cir.errors import (
     CirError,
     DatasetError,
@@ -48,7 +49,9 @@ from cir.errors import (
     WeightsError,
 )
 from cir.machine.processes import Processes
+from cir.models.combiner import build_combiner
 from pipeline import embed
+from tests.support.checkpoints import HIDDEN, saved
 from tests.support.digests import sha256_of
 from tests.support.forked import CODE, forked
 from tests.support.micro import micro_encoder
@@ -868,6 +871,30 @@ def test_a_store_is_added_to_with_the_weights_that_made_it(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("place", ["run", "run/checkpoints/best"])
+def test_a_run_says_which_encoder_its_weights_are_of(
+    world: Dataset, tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = load_encoder(
+        TINY, pretrained=None, weights=None, preprocess="squarepad", device=torch.device("cpu")
+    )
+    combiner = build_combiner("attention-fusion", dim=tiny.dim, hidden=HIDDEN)
+    saved(tmp_path / "run/checkpoints/best", combiner, tiny.provenance, clip=tiny.clip)
+    run = tmp_path / place
+    asked = EmbedConfig(dataset=world.root, out=tmp_path / "e.h5", weights=run, workers=0)
+    embed.run(asked)
+    made = read_embeddings(asked.out).provenance
+    assert (made.model, made.preprocess) == (TINY, "squarepad")
+    told = f"model and preprocessing are those of {run}: {TINY}, squarepad"
+    assert told.replace(" ", "") in "".join(capsys.readouterr().out.split())
+    assert embed.run(replace(asked, check=True)) is True
+    embed.run(replace(asked, model=TINY, preprocess="squarepad"))
+    assert "are those of" not in capsys.readouterr().out
+    with pytest.raises(UsageError, match=r"`model` is 'RN50', .* pass `model='cir-tiny'`"):
+        embed.run(replace(asked, model="RN50"))
+
+
+@pytest.mark.slow
 def test_checking_compares_the_weights_of_a_file_with_the_stores(
     world: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -926,7 +953,8 @@ def test_checking_compares_tags_whatever_file_stands_behind_them(
     embed.run(asked)
     store = read_embeddings(config.out)
     checked = replace(asked, pretrained=pretrained, weights=weights)
-    assert list(embed._differences(checked, store)) == told
+    of = embed._Architecture.of(checked)
+    assert list(embed._differences(checked, of, store)) == told
 
 
 @pytest.mark.slow
