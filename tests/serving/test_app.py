@@ -180,7 +180,6 @@ def test_what_the_server_holds_is_told(client: TestClient) -> None:
         ({"text": "x", "category": "other"}, 404, "no category 'other'"),
         ({"text": "x", "top": 101}, 422, "less than or equal to 100"),
         ({"text": "x", "colour": "red"}, 422, "Extra inputs"),
-        ({"text": "   "}, 422, "nothing to search for"),
         ({"text": "\x00"}, 422, "`text`: '\\x00' holds a NUL character"),
         ({"text": "is\x1b[31m red"}, 422, "`text`: 'is\\x1b[31m red' holds a control character"),
         ({"text": "x", "less": ["a", "\x7f"]}, 422, "`less.1`: '\\x7f' holds a control character"),
