@@ -13,6 +13,7 @@ from cir.encoding.encoder import Encoder
 from cir.encoding.foreign import adopted
 from cir.errors import CheckpointError, StoreError, UsageError
 from cir.models.combiner import build_combiner
+from cir.search.retriever import require_own
 from pipeline.cli import app
 from pipeline.command.faults import MISUSED
 from tests.support.checkpoints import HIDDEN, saved
@@ -73,7 +74,7 @@ def test_a_folder_of_photos_is_embedded_and_kept_by_it(
 
 def test_what_says_no_encoder_or_two_is_refused(tmp_path: Path, run: Path, store: Path) -> None:
     with pytest.raises(UsageError, match=r"`encoder` is a Mine; .* cir.encoding.foreign.adopted"):
-        cir.load(run, encoder=Mine())  # type: ignore[arg-type]
+        require_own(Mine(), None)
     with pytest.raises(UsageError, match="`weights` and `encoder` both say"):
         cir.index(store, encoder=mine(), weights="w.pt")
     clip = micro_encoder()

@@ -56,7 +56,8 @@ def test_a_stage_is_mined_once_where_nothing_is_mined_again(tmp_path, dataset, e
 @pytest.mark.slow
 def test_a_curriculum_goes_on_where_it_was(tmp_path, dataset, embeddings):
     spelled = "random:1,hard:1,semi-hard"
-    fusion_metrics(tmp_path / "whole", dataset, embeddings, curriculum=spelled, remine=False)
+    settings = {"curriculum": spelled, "remine": False, "epochs": 3}
+    fusion_metrics(tmp_path / "whole", dataset, embeddings, **settings)
     out = tmp_path / "resumed"
 
     class Killed(BaseException):
@@ -66,7 +67,6 @@ def test_a_curriculum_goes_on_where_it_was(tmp_path, dataset, embeddings):
         if line["epoch"] == 1:
             raise Killed
 
-    settings = {"curriculum": spelled, "remine": False}
     manifest = random_manifest(dataset, embeddings)
     with pytest.raises(Killed):
         train(fusion_config(out, **settings), dataset, embeddings, manifest, on_epoch=kill)
