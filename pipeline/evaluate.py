@@ -200,10 +200,10 @@ def _chosen_text_share(inputs: _Inputs) -> float:
     Raises:
         DatasetError: the training split is missing, or too small to hold queries out.
     """
-    count = len(inputs.dataset.queries(SPLIT))
     try:
         _, dev = dev_cut(inputs.dataset, inputs.store, TrainConfig.dev_fraction, TrainConfig.seed)
     except DatasetError as fault:
+        count = len(inputs.dataset.queries(SPLIT))  # which raises what else is wrong
         raise DatasetError(
             f"the {count:,} training queries of {inputs.dataset.root} are "
             f"too few to choose the weight of the weighted sum by; pass `query='sum'`"

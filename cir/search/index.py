@@ -67,8 +67,8 @@ class Seconds:
 
 
 @dataclass(frozen=True)
-class TargetRank:
-    """Where a known target stands."""
+class PhotoRank:
+    """Where a photo stands among others."""
 
     id: str
     rank: int
@@ -184,7 +184,7 @@ class SearchIndex:
 
     def target_ranks(
         self, query: SearchQuery, targets: Sequence[str], gallery: Sequence[str] | None = None
-    ) -> list[TargetRank]:
+    ) -> list[PhotoRank]:
         """Where known targets stand among some photos, every one of which counts.
 
         This is the rank that `cir evaluate` reports: nothing is left out or folded.
@@ -194,13 +194,26 @@ class SearchIndex:
             targets: Ids of the gallery.
             gallery: Ids of the photos that are ranked; all where it is None.
         """
+        rank_of = {each.id: each for each in self.ranked(query, gallery)}
+        return [rank_of[target] for target in targets]
+
+    def ranked(self, query: SearchQuery, gallery: Sequence[str] | None = None) -> list[PhotoRank]:
+        """Every one of some photos with its rank, the best first; of equals the earlier is before.
+
+        Args:
+            query: What is searched for.
+            gallery: Ids of the photos that are ranked; all where it is None.
+        """
         encoded = Encoded(self.retriever, self.gallery, [query])
-        composed = compose_queries(self.retriever, [query], encoded)[0]
-        ranked = self.gallery.image_ids if gallery is None else gallery
-        rows = np.array([self.gallery.row(image_id) for image_id in ranked], dtype=np.int64)
+        (composed,) = compose_queries(self.retriever, [query], encoded)
+        ids = self.gallery.image_ids if gallery is None else gallery
+        rows = np.array([self.gallery.row(image_id) for image_id in ids], dtype=np.int64)
         similarities = self.gallery.similarities(composed, rows)
-        place_of = {image_id: place for place, image_id in enumerate(ranked)}
-        return [_rank(target, place_of[target], similarities) for target in targets]
+        order = np.argsort(-similarities, kind="stable")
+        pairs = zip(order.tolist(), similarities[order].tolist(), strict=True)
+        return [
+            PhotoRank(ids[place], rank, score) for rank, (place, score) in enumerate(pairs, start=1)
+        ]
 
     def _results(self, query: SearchQuery, scan: Scan, encoded: Encoded) -> list[SearchResult]:
         if query.copies:
@@ -262,14 +275,6 @@ class SearchIndex:
                 f"a file"
             )
         return photo
-
-
-def _rank(target: str, place: int, similarities: Float32[np.ndarray, " ranked"]) -> TargetRank:
-    """The rank of a target; photos as similar as it stand before it where their place does."""
-    score = similarities[place]
-    before = np.count_nonzero(similarities > score)
-    before += np.count_nonzero(similarities[:place] == score)
-    return TargetRank(target, int(before) + 1, float(score))
 
 
 def _texts(name: str, given: object) -> tuple[str, ...]:

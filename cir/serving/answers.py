@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from cir.search.gallery import Gallery
-from cir.search.index import SearchResult, TargetRank
+from cir.search.index import PhotoRank, SearchResult
 from cir.serving import schemas
 from cir.serving.engine import Engine, Searched
 from cir.serving.judging import Judged, Judgement, SplitQuery
@@ -85,7 +85,7 @@ class Answers:
             results=self.results(judged.results),
         )
 
-    def _target(self, target: TargetRank) -> schemas.Target:
+    def _target(self, target: PhotoRank) -> schemas.Target:
         return schemas.Target(rank=target.rank, score=target.score, image=self.image(target.id))
 
     def _picture(self, image_id: str) -> str | None:

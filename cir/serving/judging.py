@@ -6,16 +6,13 @@ Targets and results stand in one order: a photo that is both has one rank.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from cir.config import ReferenceRule
 from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.evaluation.protocol import standard_protocol
-from cir.search.composing import Encoded, compose_queries
 from cir.search.gallery import Gallery
-from cir.search.index import SearchIndex, SearchResult, TargetRank
+from cir.search.index import PhotoRank, SearchIndex, SearchResult
 from cir.search.query import SearchQuery
 from cir.types import Split
 
@@ -39,7 +36,7 @@ class SplitQuery:
 class Judged:
     """A retriever's answer to a query of the dataset."""
 
-    targets: list[TargetRank]
+    targets: list[PhotoRank]
     """The best first."""
     results: list[SearchResult]
 
@@ -114,26 +111,13 @@ def _captioned(dataset: Dataset | None) -> Iterator[SplitQuery]:
 
 def _judged(index: SearchIndex, item: SplitQuery, ranked: Sequence[str], top: int) -> Judged:
     """One order of all ranked photos gives both; of equals the first comes first."""
-    placed = _placed(index, item, ranked)
+    query = SearchQuery(images=(item.query.reference_id,), text=item.text)
+    placed = index.ranked(query, ranked)
     true = frozenset(item.query.target_ids)
     targets = [each for each in placed if each.id in true]
     return Judged(targets, [_result(index.gallery, each) for each in placed[:top]])
 
 
-def _placed(index: SearchIndex, item: SplitQuery, ranked: Sequence[str]) -> list[TargetRank]:
-    """Every ranked photo, the best first."""
-    query = SearchQuery(images=(item.query.reference_id,), text=item.text)
-    encoded = Encoded(index.retriever, index.gallery, [query])
-    (composed,) = compose_queries(index.retriever, [query], encoded)
-    rows = np.array([index.gallery.row(image_id) for image_id in ranked], dtype=np.int64)
-    similarities = index.gallery.similarities(composed, rows)
-    order = np.argsort(-similarities, kind="stable")
-    pairs = zip(order.tolist(), similarities[order].tolist(), strict=True)
-    return [
-        TargetRank(ranked[place], rank, score) for rank, (place, score) in enumerate(pairs, start=1)
-    ]
-
-
-def _result(gallery: Gallery, placed: TargetRank) -> SearchResult:
+def _result(gallery: Gallery, placed: PhotoRank) -> SearchResult:
     image = gallery.image(placed.id)
     return SearchResult(placed.rank, image.id, placed.score, image.file, image.record, ())
