@@ -98,9 +98,9 @@ def mine(
         arguments.require(name, given, "a function", holds=given is None or callable(given))
     machine = Machine(
         device=mining_device(device),
-        block_size=arguments.integer("block_size", block_size, 1),
-        tile_size=None if tile_size is None else arguments.integer("tile_size", tile_size, 1),
-        threads=None if threads is None else arguments.integer("threads", threads, 1),
+        block_size=block_size,
+        tile_size=tile_size,
+        threads=threads,
         arithmetic=arithmetic,
         progress=progress,
         processes=processes,
