@@ -81,10 +81,13 @@ def visit(browser: Browser, address: str) -> Iterator[Any]:
     def opened(at: str = "", held: list[Route] | None = None, **options: Any) -> Page:
         """`held` keeps what the page asks first, unanswered."""
         visitors.append(Visitor(browser, address, **options))
+        page = visitors[-1].page
         if held is not None:
-            visitors[-1].page.route("**/api/info*", lambda route: held.append(route))
-        visitors[-1].page.goto(at or address)
-        return visitors[-1].page
+            page.route("**/api/info*", lambda route: held.append(route))
+        page.goto(at or address)
+        while held == []:
+            page.wait_for_timeout(10)
+        return page
 
     yield opened
     for visitor in visitors:
