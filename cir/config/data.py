@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cir.config.base import Config, option, required
-from cir.config.faults import below, outside, wrong_suffix
+from cir.config.faults import below, outside, replaces_nothing, wrong_suffix
 from cir.config.values import DATASET, LARGEST_SEED, STORE_SUFFIX, LinkMode
 from cir.types import Artefact
 
@@ -31,11 +31,11 @@ class CheckConfig(Config):
     """Processes that open images; one a core by default."""
 
     def faults(self) -> Iterator[str]:
+        yield from super().faults()
         yield from below(self, 1, "workers")
+        yield from replaces_nothing(self)
         if self.without_missing is not None and not self.images:
             yield "`without_missing` needs every image opened; leave out `images=False`"
-        if self.overwrite and self.without_missing is None and self.json is None:
-            yield "`overwrite` is of `json` and `without_missing`, which are missing"
 
 
 @dataclass(frozen=True, kw_only=True)

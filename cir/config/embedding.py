@@ -83,8 +83,9 @@ class EmbedConfig(EncoderConfig):
         yield from below(self, 1, "actors")
         if self.actors is not None and self.engine != "ray":
             yield "`actors` are those of a Ray cluster; pass `engine='ray'` too"
-        if self.check and self.overwrite:
-            yield "`check` encodes nothing; leave out `overwrite=True`"
+        for name in ("check", "list_models"):
+            if getattr(self, name) and self.overwrite:
+                yield f"`{name}` encodes nothing; leave out `overwrite=True`"
 
     @property
     def goes_on(self) -> bool:

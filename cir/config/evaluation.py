@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cir.config.base import Config, option, required
-from cir.config.faults import below, empty, outside, unused
+from cir.config.faults import below, empty, outside, replaces_nothing, unused
 from cir.config.values import (
     LARGEST_SEED,
     RUN,
@@ -39,6 +39,7 @@ class InspectConfig(Config):
 
     def faults(self) -> Iterator[str]:
         yield from super().faults()
+        yield from replaces_nothing(self)
         yield from outside(self, 10, 2000, "rows")
         if self.html is None:
             yield from unused(self, "of the page, and `html` names none", "rows")
@@ -108,6 +109,7 @@ class EvaluateConfig(Config):
 
     def faults(self) -> Iterator[str]:
         yield from super().faults()
+        yield from replaces_nothing(self)
         yield from below(self, 0, "workers")
         yield from below(self, 100, "resamples")
         yield from empty(self, "gallery", "captions")
@@ -179,6 +181,9 @@ class ReportConfig(Config):
     def faults(self) -> Iterator[str]:
         yield from super().faults()
         yield from below(self, 0, "workers")
+        if self.out is None:
+            own = f"of `out`, and {REPORT_FILE} in the run folder is replaced without it"
+            yield from unused(self, own, "overwrite")
 
     def written(self) -> dict[str, tuple[Path, Artefact]]:
         """What the command writes: by default the page in the run folder."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cir.addresses import milvus_address
@@ -58,11 +58,24 @@ def unused(config: Config, why: str, *names: str) -> Iterator[str]:
         yield f"{' and '.join(given)} {verb} {why}: leave {them} out"
 
 
+def replaces_nothing(config: Config) -> Iterator[str]:
+    """`overwrite` where each output has to be asked for, and none is."""
+    outputs = [item.name for item in dataclasses.fields(config) if item.metadata["writes"]]
+    if not any(getattr(config, name) is not None for name in outputs):
+        yield from unused(config, f"of {_listed(outputs)}, and none is given", "overwrite")
+
+
 def wrong_suffix(config: Config, name: str) -> Iterator[str]:
     """A path that ends in none of `EXPORT_SUFFIXES`."""
     path: Path = getattr(config, name)
     if path.suffix not in EXPORT_SUFFIXES:
         yield f"`{name}` is {path}; expected a file ending in {' or '.join(EXPORT_SUFFIXES)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names of fields as a sentence has them: a, b and c."""
+    *others, last = (f"`{name}`" for name in names)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def misspelled(config: Config, name: str, read: Callable[[str], object]) -> Iterator[str]:

@@ -183,6 +183,8 @@ class MineConfig(_MiningRules):
         yield from self._unused_by_strategy()
         if self.index == "flat":
             yield from unused(self, "of an index, and `index='flat'` is none", "candidates")
+        if self.advise:
+            yield from unused(self, "of a manifest, and `advise` writes none", "overwrite")
         if self.advise and self.index in APPROXIMATE_INDEXES:
             yield f"`advise` mines exactly: leave out `index={self.index!r}`"
 

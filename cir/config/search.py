@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cir.config.base import Config, option, required
-from cir.config.faults import below, no_address, outside
+from cir.config.faults import below, no_address, outside, replaces_nothing
 from cir.config.values import SEARCH_INDEXES, Device, MilvusKind
 
 
@@ -76,6 +76,7 @@ class SearchConfig(GalleryConfig):
 
     def faults(self) -> Iterator[str]:
         yield from super().faults()
+        yield from replaces_nothing(self)
         yield from outside(self, 1, 1000, "top")
         yield from outside(self, 0, 1, "weight")
         text = self.text.strip()

@@ -43,6 +43,9 @@ def test_all_faults_are_named_at_once() -> None:
         (config.TrainConfig, {"tracker": ("none",), "log_every": 3}, "`log_every` is of trackers"),
         (config.InspectConfig, {"manifest": Path("m"), "rows": 50}, "`rows` is of the page"),
         (config.TrainConfig, {"resume": True, "overwrite": True}, "exclude each other"),
+        (config.MineConfig, {"advise": True, "overwrite": True}, "`overwrite` is of a manifest"),
+        (config.EmbedConfig, {"list_models": True, "overwrite": True}, "encodes nothing"),
+        (config.ReportConfig, {"overwrite": True}, "in the run folder is replaced without it"),
         (config.TrainConfig, {"combiner": "sum", "tune": "none"}, "nothing to train"),
         (
             config.TrainConfig,
@@ -208,6 +211,21 @@ def test_a_value_of_another_type_is_told_in_whichever_field(kind: type[config.Co
         with pytest.raises(ConfigError) as raised:
             kind(**{**sound, item.name: object()})
         assert raised.value.faults[0].startswith(f"`{item.name}` is <object object at ")
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_overwrite_is_refused_where_no_output_is_asked_for(kind: type[config.Config]) -> None:
+    outputs = [item for item in dataclasses.fields(kind) if item.metadata["writes"]]
+    if not outputs or any(item.default is not None for item in outputs):
+        pytest.skip("it always writes, or never")
+    sound = {item.name: _sound(item) for item in dataclasses.fields(kind) if _is_required(item)}
+    needed = {"store": "a", "text": "red"} if kind is config.SearchConfig else {}
+    with pytest.raises(ConfigError) as raised:
+        kind(**sound, **needed, overwrite=True)
+    (fault,) = raised.value.faults
+    assert fault.startswith(f"`overwrite` is of `{outputs[0].name}`")
+    for item in outputs:
+        kind(**sound, **needed, **{item.name: "written"}, overwrite=True)
 
 
 def _is_required(item: dataclasses.Field[Any]) -> bool:

@@ -85,7 +85,7 @@ def test_a_complete_folder_says_nothing_of_it(
     ("options", "expected"),
     [
         ({"without_missing": Path("x"), "images": False}, "needs every image opened"),
-        ({"overwrite": True}, "`overwrite` is of `json` and `without_missing`"),
+        ({"overwrite": True}, "`overwrite` is of `json` and `without_missing`, and none"),
     ],
 )
 def test_options_at_odds_are_told(options: dict[str, object], expected: str) -> None:
