@@ -23,7 +23,14 @@ from cir.config.data import (
 from cir.config.demo import DemoConfig
 from cir.config.embedding import EmbedConfig, EncoderConfig
 from cir.config.evaluation import EvaluateConfig, InspectConfig, ReportConfig
-from cir.config.mining import ExportConfig, MineConfig, MiningOptions, scope_shares
+from cir.config.mining import (
+    ExportConfig,
+    MineConfig,
+    MiningOptions,
+    scope_shares,
+    unused_by_bands,
+    unused_by_sampling,
+)
 from cir.config.pretraining import PretrainConfig
 from cir.config.search import GalleryConfig, PushConfig, SearchConfig, ServeConfig
 from cir.config.training import COLDEST, TrainConfig
@@ -123,4 +130,6 @@ __all__ = [
     "option",
     "required",
     "scope_shares",
+    "unused_by_bands",
+    "unused_by_sampling",
 ]

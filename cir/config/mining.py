@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -194,16 +194,12 @@ class MineConfig(_MiningRules):
         Every manifest that a run mines keeps to one sampling, and a pilot tries temperatures of its
         own.
         """
-        if self.sampling != "softmax":
-            other = f"of `sampling='softmax'`, and `sampling` is {self.sampling!r}"
-            yield from unused(self, other, "temperature")
+        yield from unused_by_sampling(self)
         if self.split == "train":
             return
         by_category = self.strategy == "category-aware"
         kinds = (self.same_kind, self.other_kind, self.any_kind)
-        if self.strategy != "adaptive" and not (by_category and "adaptive" in kinds):
-            other = f"of bands that are adaptive, and `strategy` is {self.strategy!r}"
-            yield from unused(self, other, "drop_window")
+        yield from unused_by_bands(self, self.strategy, kinds if by_category else (self.strategy,))
         if not by_category:
             other = f"of `strategy='category-aware'`, and `strategy` is {self.strategy!r}"
             yield from unused(self, other, *_BY_CATEGORY)
@@ -255,6 +251,22 @@ class ExportConfig(Config):
         yield from super().faults()
         yield from below(self, 1, "num_negatives")
         yield from wrong_suffix(self, "out")
+
+
+def unused_by_sampling(options: MineConfig | MiningOptions) -> Iterator[str]:
+    """A temperature, where nothing is drawn by one."""
+    if options.sampling != "softmax":
+        other = f"of `sampling='softmax'`, and `sampling` is {options.sampling!r}"
+        yield from unused(options, other, "temperature")
+
+
+def unused_by_bands(
+    options: MineConfig | MiningOptions, strategy: str, bands: Collection[str]
+) -> Iterator[str]:
+    """A window to look for drops in, where none of a strategy's bands is adaptive."""
+    if "adaptive" not in bands:
+        other = f"of bands that are adaptive, and `strategy` is {strategy!r}"
+        yield from unused(options, other, "drop_window")
 
 
 def scope_shares(options: MiningOptions) -> tuple[tuple[Scope, float, Band], ...]:

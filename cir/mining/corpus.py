@@ -30,8 +30,8 @@ from jaxtyping import Float32, Int64
 
 from cir import arguments
 from cir.artefacts.vectors import normalised
-from cir.config import MineConfig, MiningOptions
-from cir.errors import UsageError, VectorError
+from cir.config import MineConfig, MiningOptions, unused_by_bands, unused_by_sampling
+from cir.errors import ConfigError, UsageError, VectorError
 from cir.mining.arguments import Rows, Vectors, mining_device, row_lists, table
 from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
@@ -95,9 +95,11 @@ def mine_negatives(
             scores behind the target), or of any kind the `nearest` or a `random` sample.
         num_negatives: How many a query.
         margin: Width of the semi-hard band, in cosine distance.
-        drop_window: Candidates behind the target that `adaptive` looks at for the steepest drops.
+        drop_window: Candidates behind the target that `adaptive` looks at for the steepest drops;
+            refused with another strategy.
         sampling: `top` takes the nearest of the band, `random` and `softmax` draw from all of it.
-        temperature: With `softmax`, a candidate at distance d weighs exp(−d / temperature).
+        temperature: With `softmax`, a candidate at distance d weighs exp(−d / temperature);
+            refused with another sampling.
         relative_margin: Excludes candidates whose cosine is above (1 − this) of the target's.
         max_similarity: Excludes candidates whose cosine to the query is above this.
         range_min: Excludes this many of the candidates nearest to the query.
@@ -139,6 +141,7 @@ def mine_negatives(
             drop_window=drop_window,
         ),
     )
+    _require_used(plan, strategy)
     device = mining_device(device)
     arguments.integer("block_size", block_size, 1)
     arguments.real("duplicate_threshold", duplicate_threshold, 0, 1.01)
@@ -173,6 +176,17 @@ def _plan(strategy: Choice, fill: Fill, plan: Plan) -> Plan:
     if fill == "random":
         raise UsageError("`fill` is 'random'; `strategy='nearest'` is filled up by the nearest")
     return replace(plan, fill="nearest")
+
+
+def _require_used(plan: Plan, strategy: Choice) -> None:
+    """Raises ConfigError where a setting decides nothing; the command line refuses the same."""
+    options = MiningOptions(
+        sampling=plan.sampling, temperature=plan.temperature, drop_window=plan.drop_window
+    )
+    bands = [draw.band for draw in plan.draws]
+    faults = [*unused_by_sampling(options), *unused_by_bands(options, strategy, bands)]
+    if faults:
+        raise ConfigError(faults)
 
 
 def _problem(

@@ -146,6 +146,16 @@ def test_no_queries_give_an_empty_result() -> None:
         ({"num_negatives": 0}, UsageError, "`num_negatives` is 0; expected .*at least 1"),
         ({"num_negatives": 61}, UsageError, "`num_negatives` is 61; expected at most 60"),
         ({"margin": 3}, UsageError, "`margin` is 3; expected 0 to 2"),
+        (
+            {"sampling": "random", "temperature": 0.1, "drop_window": 9},
+            UsageError,
+            "`temperature` is of `sampling='softmax'`, .* 'random': leave it out; `drop_window` is",
+        ),
+        (
+            {"strategy": "nearest", "drop_window": 9},
+            UsageError,
+            "`drop_window` is of bands that are adaptive, and `strategy` is 'nearest'",
+        ),
         ({"positives": [0] * 19}, UsageError, "`positives` is of 19 queries; expected 20"),
         ({"positives": [60] * 20}, UsageError, "`positives` names row 60; expected 0 to 59"),
         ({"positives": [-1] * 20}, UsageError, "`positives` names row -1"),
@@ -164,6 +174,16 @@ def test_what_cannot_be_is_one_line(
     with pytest.raises(error, match=words) as raised:
         mine_negatives(**arguments)
     assert "\n" not in str(raised.value)
+
+
+def test_a_temperature_and_a_window_are_taken_where_they_decide() -> None:
+    anchors, positives, table = world()
+    warm, cold = (
+        mine_negatives(anchors, positives, table, sampling="softmax", temperature=temperature)
+        for temperature in (10.0, 1e-3)
+    )
+    assert warm.rows.tolist() != cold.rows.tolist()
+    mine_negatives(anchors, positives, table, strategy="adaptive", drop_window=9)
 
 
 @pytest.mark.parametrize(
