@@ -22,8 +22,8 @@ from cir.encoding.job.ray_engine import RayEngine, require_ray
 from cir.encoding.job.staleness import Staleness, staleness
 from cir.encoding.loading import known_tags, load_encoder, require_used
 from cir.encoding.origin import require_loadable
-from cir.encoding.sameness import named_as
-from cir.encoding.weights.tags import tag_of
+from cir.encoding.sameness import family_of, named_as
+from cir.encoding.weights.tags import UNTRAINED, tag_of
 from cir.errors import StoreError, UsageError, quoted, some_of
 from cir.machine.kept_memory import keep_freed_memory
 from cir.machine.processes import ALONE, Processes
@@ -46,6 +46,8 @@ class _Architecture:
 
     model: str
     preprocess: str
+    pretrained: str | None
+    """The tag of the weights, which QuickGELU and colours depend on; None where nothing says it."""
     run: Path | None = None
     """The run that says so; None where the configuration does, or its defaults."""
 
@@ -54,13 +56,14 @@ class _Architecture:
         """What is asked for, or what the run knows whose weights are taken.
 
         Raises:
-            UsageError: the run is of another model than is asked for, or of an encoder that no
-                command can load.
+            UsageError: the run is of another model or tag than is asked for, or of an encoder that
+                no command can load.
             CheckpointError: its checkpoint is damaged.
         """
         folder = _checkpoint_of(config.weights)
-        if folder is None:
-            return cls(config.model or MODEL, config.preprocess or PREPROCESS)
+        if config.weights is None or folder is None:
+            model = config.model or MODEL
+            return cls(model, config.preprocess or PREPROCESS, config.pretrained)
         origin = read_metadata(folder).provenance
         require_loadable(origin, folder)
         if config.model not in (None, origin.model):
@@ -68,9 +71,27 @@ class _Architecture:
                 f"`model` is {config.model!r}, and {config.weights} holds weights of a run over "
                 f"{origin.model}: pass `model={origin.model!r}`, or leave it out"
             )
+        pretrained = _tag_of_run(config.pretrained, config.weights, origin)
         told = config.model is not None and config.preprocess is not None
         preprocess = config.preprocess or origin.preprocess
-        return cls(origin.model, preprocess, None if told else config.weights)
+        return cls(origin.model, preprocess, pretrained, None if told else config.weights)
+
+
+def _tag_of_run(asked: str | None, weights: Path, origin: Provenance) -> str | None:
+    """The tag that a run's weights derive from; the one that is asked for where it knows none.
+
+    Raises:
+        UsageError: another one is asked for.
+    """
+    known = family_of(origin)
+    if known in ("", UNTRAINED):
+        return asked
+    if asked not in (None, weights.name) and tag_of(asked) != known:
+        raise UsageError(
+            f"`pretrained` is {asked!r}, and {weights} holds weights of a run over "
+            f"{origin.model} {known}: leave it out"
+        )
+    return known
 
 
 def _checkpoint_of(weights: Path | None) -> Path | None:
@@ -104,7 +125,7 @@ def run(config: EmbedConfig, processes: Processes = ALONE) -> Path | bool:
         keep_freed_memory()
     encoder = load_encoder(
         asked.model,
-        pretrained=_tag(config, asked.model),
+        pretrained=_tag(config, asked),
         weights=config.weights,
         preprocess=asked.preprocess,
         device=device,
@@ -134,15 +155,15 @@ def run(config: EmbedConfig, processes: Processes = ALONE) -> Path | bool:
     return config.out
 
 
-def _tag(config: EmbedConfig, model: str) -> str | None:
+def _tag(config: EmbedConfig, asked: _Architecture) -> str | None:
     """The tag of the weights: where none is given, that of the store that the run adds to."""
-    if config.pretrained or config.weights or config.overwrite or not config.out.exists():
-        return config.pretrained
+    if asked.pretrained or config.weights or config.overwrite or not config.out.exists():
+        return asked.pretrained
     try:
         held = open_embeddings(config.out).provenance
     except StoreError:
         return None  # embed_dataset says what is wrong with it
-    kept = held.model == model and held.pretrained in known_tags(model)
+    kept = held.model == asked.model and held.pretrained in known_tags(asked.model)
     return held.pretrained if kept else None
 
 
@@ -219,7 +240,7 @@ def _other_weights(config: EmbedConfig, asked: _Architecture, held: Provenance) 
     """How the weights of a file differ from the store's: they are loaded, on the CPU."""
     loaded = load_encoder(
         asked.model,
-        pretrained=config.pretrained,
+        pretrained=asked.pretrained,
         weights=config.weights,
         preprocess=asked.preprocess,
         device=torch.device("cpu"),

@@ -26,8 +26,9 @@ class EncoderConfig(Config):
     """open_clip model name, or cir-tiny, the bundled one; by default that of the run whose weights
     are taken, or RN50x4."""
     pretrained: str | None = option(None, "Encoder")
-    """open_clip's tag of the weights; by default that of the store that is added to, or openai.
-    cir-tiny has bundled-60, the default, and bundled, which was trained for half as long."""
+    """open_clip's tag of the weights; by default that of the run whose weights are taken, that of
+    the store that is added to, or openai. cir-tiny has bundled-60, the default, and bundled, which
+    was trained for half as long."""
     weights: Path | None = option(None, "Encoder", either=True)
     """Weight file instead: open_clip state dict, safetensors, OpenAI archive, CLIP4Cir checkpoint,
     or a run that tuned CLIP, or a checkpoint of one."""

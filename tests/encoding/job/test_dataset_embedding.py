@@ -894,6 +894,26 @@ def test_a_run_says_which_encoder_its_weights_are_of(
         embed.run(replace(asked, model="RN50"))
 
 
+def test_a_run_says_which_published_weights_its_own_derive_from(
+    world: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the tag a ViT-B-32 of OpenAI would lose its QuickGELU, without a word."""
+    origin = replace(micro_encoder().provenance, model="ViT-B-32", pretrained="openai")
+    combiner = build_combiner("attention-fusion", dim=origin.embed_dim, hidden=HIDDEN)
+    saved(tmp_path / "run", combiner, origin)
+    asked = EmbedConfig(dataset=world.root, out=tmp_path / "e.h5", weights=tmp_path / "run")
+
+    def loaded(model: str, *, pretrained: str | None, **_: object) -> None:
+        raise WeightsError(f"{model} {pretrained}")
+
+    monkeypatch.setattr(embed, "load_encoder", loaded)
+    for pretrained in (None, "openai", "run"):
+        with pytest.raises(WeightsError, match="ViT-B-32 openai"):
+            embed.run(replace(asked, pretrained=pretrained))
+    with pytest.raises(UsageError, match=r"'cc12m', and .* a run over ViT-B-32 openai: leave it"):
+        embed.run(replace(asked, pretrained="cc12m"))
+
+
 @pytest.mark.slow
 def test_checking_compares_the_weights_of_a_file_with_the_stores(
     world: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
