@@ -3,8 +3,8 @@
     python docs/figures/make_queries.py runs/shop docs/figures/queries.webp [--seed 0]
 
 The queries are drawn by chance from those of val, one a category where there are enough. What is
-found is what `cir search` finds among the photos that `cir evaluate` ranks: val's of the query's
-category, without the reference and copies of it.
+found are the nearest of the photos that `cir evaluate` ranks, by the protocol of the dataset's
+benchmark: val's of the query's category, with the reference or without it.
 """
 
 import argparse
@@ -21,12 +21,11 @@ from panels import INK, add_title, show_photo
 from PIL import Image
 
 import cir
-from cir.data.captions import joined
 from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.search.index import SearchIndex, SearchResult
 from cir.search.opening import source_of_run
-from cir.search.query import SearchQuery
+from cir.serving.judging import DatasetQueries, SplitQuery
 
 _ROWS: Final = 5
 _SHOWN: Final = 5
@@ -60,30 +59,32 @@ def main() -> None:
         parser.error(f"{options.run} names no dataset")
     index = cir.load(options.run).index(source.store, dataset=source.dataset.root)
     dataset = source.dataset
-    drawn = _drawn(dataset.queries("val"), options.seed)
-    _draw(dataset, [_row(index, dataset, query) for query in drawn], options.out)
+    _draw(dataset, judged_rows(index, dataset, options.seed), options.out)
 
 
-def _drawn(queries: Sequence[Query], seed: int) -> list[Query]:
+def judged_rows(index: SearchIndex, dataset: Dataset, seed: int) -> list[Row]:
+    """Queries of val that are drawn by chance, and what is found by the dataset's protocol."""
+    queries = DatasetQueries(dataset, index.gallery)
+    drawn = _drawn([item for item in queries if item.split == "val"], seed)
+    return [_row(index, queries, item) for item in drawn]
+
+
+def _drawn(queries: Sequence[SplitQuery], seed: int) -> list[SplitQuery]:
     """Queries in an order of chance, those of a category that stands there already at the end."""
     order = np.random.default_rng(seed).permutation(len(queries))
     seen: dict[str, int] = {}
     places = []
     for row in order:
-        category = queries[row].category
+        category = queries[row].query.category
         seen[category] = seen.get(category, 0) + 1
         places.append((seen[category], len(places), row))
     return [queries[row] for *_, row in sorted(places)[:_ROWS]]
 
 
-def _row(index: SearchIndex, dataset: Dataset, query: Query) -> Row:
-    text = joined(query.captions)
-    ranked = [i for i in dataset.gallery("val", query.category) if i != query.reference_id]
-    others = set(index.gallery.image_ids).difference(ranked)
-    results = index.search(query.reference_id, text, top=_SHOWN, without=others)
-    asked = SearchQuery(images=(query.reference_id,), text=text)
-    ranks = index.target_ranks(asked, query.target_ids, ranked)
-    return Row(query, text, results, min(each.rank for each in ranks), len(ranked))
+def _row(index: SearchIndex, queries: DatasetQueries, item: SplitQuery) -> Row:
+    judged = queries.judge(item, {"run": index}, _SHOWN)
+    answer = judged.answers["run"]
+    return Row(item.query, item.text, answer.results, answer.targets[0].rank, judged.ranked)
 
 
 def _draw(dataset: Dataset, rows: Sequence[Row], out: Path) -> None:
