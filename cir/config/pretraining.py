@@ -19,8 +19,8 @@ class PretrainConfig(Config):
     """Dataset folder of `cir data synth`; only its train split is seen."""
     out: Path = required("Files", writes="weights")
     """16-bit safetensors file to write."""
-    epochs: int = option(30, "Optimisation")
-    """Passes over the images."""
+    epochs: int = option(60, "Optimisation")
+    """Passes over the images; as many as made cir-tiny's default weights."""
     batch_size: int = option(256, "Optimisation")
     """Image-text pairs a step."""
     learning_rate: float = option(1e-3, "Optimisation")

@@ -147,6 +147,10 @@ def test_without_held_out_titles_the_weights_are_written_and_not_measured(
     assert read_weights(out).state
 
 
+def test_epochs_are_by_default_those_of_the_default_weights() -> None:
+    assert f"bundled-{PretrainConfig.epochs}" == bundled.BUNDLED
+
+
 def test_a_held_out_photo_that_is_missing_is_told_before_training(world: Path) -> None:
     file = world / "catalog" / "catalog.json"
     rows = json.loads(file.read_text())["photos"]
