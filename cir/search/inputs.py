@@ -69,6 +69,11 @@ def require_text(name: str, text: object) -> str:
     return str(text)
 
 
+def unless_blank(text: str) -> str:
+    """A text of a query; an empty one in place of spaces alone, which say nothing to search by."""
+    return text if text.strip() else ""
+
+
 def feature_rows(name: str, vectors: object, dim: int) -> Float32[np.ndarray, "rows {dim}"]:
     """Vectors as float32 rows.
 

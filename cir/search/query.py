@@ -8,6 +8,7 @@ from PIL import Image
 
 from cir import arguments
 from cir.errors import UsageError
+from cir.search.inputs import unless_blank
 
 Example = str | Path | Image.Image
 """The id of a gallery's photo, a file, or an image that is decoded already."""
@@ -44,8 +45,8 @@ class SearchQuery:
 
     def __post_init__(self) -> None:
         """Raises UsageError where there is nothing to search for, or a number is out of range."""
-        object.__setattr__(self, "text", self.text if self.text.strip() else "")
-        object.__setattr__(self, "less", tuple(text for text in self.less if text.strip()))
+        object.__setattr__(self, "text", unless_blank(self.text))
+        object.__setattr__(self, "less", tuple(filter(unless_blank, self.less)))
         if not (self.images or self.text or self.like):
             raise UsageError("nothing to search for: pass `image`, `text`, or both")
         arguments.integer("top", self.top, 1, MOST_RESULTS)

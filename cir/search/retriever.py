@@ -30,6 +30,7 @@ from cir.search.inputs import (
     require_photo,
     require_text,
     text_list,
+    unless_blank,
 )
 
 if TYPE_CHECKING:
@@ -142,14 +143,16 @@ class Retriever:
     def query(self, photo: Photo, text: str) -> Float[np.ndarray, " dim"]:
         """The unit vector of a reference photo and the text that modifies it.
 
+        A blank text is no text, as everywhere in searching: the vector is the photo's own.
+
         Raises:
             UsageError: `photo` is no photo, or `text` no string.
             ImageError: the photo is missing, damaged, or no image.
         """
         composed: Float[np.ndarray, " dim"]
+        words = unless_blank(require_text("text", text))
         images = self.encode_images([require_photo("photo", photo)])
-        texts = self.encode_texts([require_text("text", text)])
-        (composed,) = self.compose(images, texts)
+        (composed,) = self.compose(images, self.encode_texts([words])) if words else images
         return composed
 
     def index(

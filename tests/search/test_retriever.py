@@ -91,6 +91,13 @@ def test_queries_are_what_the_checkpoint_composes(run, files, name):
     np.testing.assert_allclose(one, queries[1], atol=1e-5)
 
 
+@pytest.mark.parametrize("text", ["", " \t\n"])
+def test_a_blank_text_is_no_text(run, files, text):
+    retriever = cir.load(run, device="cpu")
+    (photo,) = retriever.encode_images(files[:1])
+    np.testing.assert_array_equal(retriever.query(files[0], text), photo)
+
+
 def test_best_and_last_are_told_apart(run, files):
     best, last = (cir.load(run / f"checkpoints/{name}") for name in ("best", "last"))
     assert not np.allclose(best.query(files[0], "is red"), last.query(files[0], "is red"))
