@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float32, Int, Int8, Int32, Int64
+from jaxtyping import Bool, Float32, Int, Int8, Int32, Int64
 
 from cir.artefacts.checksums import UnsealedError
 from cir.artefacts.manifest_metadata import ManifestMetadata
@@ -41,6 +41,8 @@ _COLUMNS: Final = {
     "negative_kinds": TEXTS,
     "negative_scopes": TEXTS,
 }
+_LATER_COLUMNS: Final = {"starved": pa.bool_()}
+"""Columns that files of earlier versions lack."""
 _MEND: Final = "run cir mine again"
 
 _Value = TypeVar("_Value")
@@ -72,6 +74,9 @@ class Manifest:
     negative_scopes: Int8[np.ndarray, " flat"]
     """Positions in `cir.types.SCOPES`."""
     metadata: ManifestMetadata
+    starved: Bool[np.ndarray, " queries"] | None = None
+    """Whether the draws gave a query fewer negatives than wanted; None where a file does not tell,
+    as those of earlier versions."""
     sha256: str | None = None
     """SHA-256 of the file that it was read from; None where it was not."""
 
@@ -111,6 +116,7 @@ class Manifest:
             negative_kinds=self.negative_kinds[negatives.rows],
             negative_scopes=self.negative_scopes[negatives.rows],
             metadata=self.metadata,
+            starved=None if self.starved is None else self.starved[rows],
             sha256=self.sha256,
         )
 
@@ -121,7 +127,8 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     Raises:
         CirError: the file cannot be written.
     """
-    table = pa.table(_to_columns(manifest), schema=pa.schema(list(_COLUMNS.items())))
+    columns, types = _to_columns(manifest), _COLUMNS | _LATER_COLUMNS
+    table = pa.table(columns, schema=pa.schema([(name, types[name]) for name in columns]))
     write_parquet(table, path, key=MANIFEST_KEY, metadata=manifest.metadata.to_json())
 
 
@@ -140,8 +147,9 @@ def read_manifest(path: Path | str) -> Manifest:
             if metadata.schema_version != _UNSEALED_VERSION and not digest.sealed:
                 raise UnsealedError
             _require_columns(file.schema_arrow, path)
-            table = file.read(list(_COLUMNS))
-            columns = {name: table[name].combine_chunks() for name in _COLUMNS}
+            later = [name for name in _LATER_COLUMNS if name in file.schema_arrow.names]
+            table = file.read([*_COLUMNS, *later])
+            columns = {name: table[name].combine_chunks() for name in table.column_names}
             return replace(_from_columns(columns, metadata, path), sha256=digest.sha256)
     except (pa.ArrowException, OSError, ValueError) as fault:
         damaged = f"is damaged or no Parquet ({{}}): {_MEND}"
@@ -158,6 +166,7 @@ def _to_columns(manifest: Manifest) -> dict[str, Any]:
     def ragged(values: Any) -> Any:
         return pa.ListArray.from_arrays(offsets, values)
 
+    starved = {} if manifest.starved is None else {"starved": pa.array(manifest.starved)}
     return {
         "query_id": pa.array(manifest.query_ids, TEXT),
         "category": pa.array(manifest.categories, TEXT),
@@ -171,6 +180,7 @@ def _to_columns(manifest: Manifest) -> dict[str, Any]:
         "negative_distances": ragged(pa.array(manifest.negative_distances)),
         "negative_kinds": ragged(pa.array(KINDS).take(pa.array(manifest.negative_kinds))),
         "negative_scopes": ragged(pa.array(SCOPES).take(pa.array(manifest.negative_scopes))),
+        **starved,
     }
 
 
@@ -194,8 +204,8 @@ def _require_columns(schema: Any, path: Path) -> None:
     lacking = [name for name in _COLUMNS if name not in schema.names]
     if lacking:
         raise ManifestError(f"{path} lacks the column {', '.join(lacking)}: {_MEND}")
-    for name, expected in _COLUMNS.items():
-        actual = schema.field(name).type
+    for name, expected in (_COLUMNS | _LATER_COLUMNS).items():
+        actual = schema.field(name).type if name in schema.names else expected
         if actual != expected:
             raise ManifestError(f"{path}: {name} holds {actual}, expected {expected}: {_MEND}")
 
@@ -206,6 +216,7 @@ def _from_columns(columns: dict[str, Any], metadata: ManifestMetadata, path: Pat
             raise ManifestError(f"{path}: {name} lacks {column.null_count} values: {_MEND}")
     counts = _negative_counts(columns, path)
     flat = {name: columns[name].flatten() for name in columns if name.startswith("negative_")}
+    starved = columns.get("starved")
     return Manifest(
         query_ids=tuple(columns["query_id"].to_pylist()),
         categories=tuple(columns["category"].to_pylist()),
@@ -221,6 +232,7 @@ def _from_columns(columns: dict[str, Any], metadata: ManifestMetadata, path: Pat
         negative_kinds=_codes(flat["negative_kinds"], KINDS, f"{path}: negative_kinds"),
         negative_scopes=_codes(flat["negative_scopes"], SCOPES, f"{path}: negative_scopes"),
         metadata=metadata,
+        starved=None if starved is None else starved.to_numpy(zero_copy_only=False),
     )
 
 

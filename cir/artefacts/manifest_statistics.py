@@ -72,8 +72,19 @@ def num_negatives(manifest: Manifest) -> int:
 
 
 def starved(manifest: Manifest) -> Bool[np.ndarray, " queries"]:
-    """Whether the band of each query held fewer candidates than the negatives it was mined for."""
+    """Whether the draws gave each query fewer negatives than it was mined for.
+
+    Of a file that does not tell: whether all its bands together held fewer candidates, which of
+    category-aware mining leaves out the queries of which one share alone fell short.
+    """
+    if manifest.starved is not None:
+        return manifest.starved
     return manifest.candidates_in_band < num_negatives(manifest)
+
+
+def tells_starved(manifest: Manifest) -> bool:
+    """Whether `starved` is what mining found; a lower bound otherwise."""
+    return manifest.starved is not None or manifest.metadata.strategy != "category-aware"
 
 
 @dataclass(frozen=True)

@@ -389,4 +389,5 @@ def _manifest(
         negative_kinds=mined.kinds[kept][present],
         negative_scopes=mined.scopes[kept][present],
         metadata=metadata,
+        starved=mined.starved[kept],
     )

@@ -7,10 +7,16 @@ from jaxtyping import Float64, Shaped
 
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.manifest_comparison import ManifestComparison, differences
-from cir.artefacts.manifest_statistics import bands_by_category, kinds_by_scope, nearest_negatives
+from cir.artefacts.manifest_statistics import (
+    bands_by_category,
+    kinds_by_scope,
+    nearest_negatives,
+    tells_starved,
+)
 from cir.reporting.manifest_tables import (
     NEGATIVES,
     PERCENTILES,
+    SHARES_UNTOLD,
     SPREAD,
     TARGETS,
     ranks_table,
@@ -134,7 +140,8 @@ def starved_change_table(joined: ManifestComparison) -> PageTable:
         for b, a in pairs
     ]
     columns = ("category", "queries", BEFORE, AFTER, "change")
-    return PageTable("Starved queries by category", columns, rows)
+    told = all(map(tells_starved, (joined.before, joined.after)))
+    return PageTable("Starved queries by category", columns, rows, () if told else (SHARES_UNTOLD,))
 
 
 def changed_table(joined: ManifestComparison) -> PageTable:

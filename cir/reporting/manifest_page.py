@@ -12,7 +12,7 @@ from jaxtyping import Shaped
 from cir.artefacts.manifest import Manifest
 from cir.artefacts.manifest_comparison import ManifestComparison
 from cir.artefacts.manifest_metadata import ManifestMetadata
-from cir.artefacts.manifest_statistics import Hubness, starved
+from cir.artefacts.manifest_statistics import Hubness, starved, tells_starved
 from cir.data.dataset import Dataset
 from cir.reporting import comparison_tables, manifest_tables
 from cir.reporting.album import Album, Photo
@@ -226,7 +226,7 @@ def _hubs(manifest: Manifest, hubs: Hubness, album: Album) -> list[_Hub]:
 
 def _figures(manifest: Manifest, hubs: Hubness) -> list[Figure]:
     targets, negatives = manifest.target_distances, manifest.negative_distances
-    ranks, short = manifest.target_ranks, starved(manifest)
+    ranks = manifest.target_ranks
     return [
         Figure(
             "Queries",
@@ -239,10 +239,17 @@ def _figures(manifest: Manifest, hubs: Hubness) -> list[Figure]:
             "Distance to negatives", f"{negatives.mean():.3f}", f"median {np.median(negatives):.3f}"
         ),
         Figure("Rank of target", f"{np.median(ranks):,.0f}", f"median; mean {ranks.mean():,.0f}"),
-        Figure("Starved", f"{short.sum():,}", f"{percent(short.mean())} of the queries"),
+        _starved_figure(manifest),
         Figure("Top 1 % take", percent(hubs.top_share), "of all negatives"),
         Figure("Hubness", f"{hubs.skewness:.2f}", "skewness of how often images are used"),
     ]
+
+
+def _starved_figure(manifest: Manifest) -> Figure:
+    if not tells_starved(manifest):
+        return Figure("Starved", f"{manifest.metadata.counts.starved:,}", "counted by cir mine")
+    short = starved(manifest)
+    return Figure("Starved", f"{short.sum():,}", f"{percent(short.mean())} of the queries")
 
 
 def _changes(joined: ManifestComparison) -> list[Figure]:

@@ -20,6 +20,7 @@ from cir.artefacts.manifest_statistics import (
     num_negatives,
     places_in_band,
     starved,
+    tells_starved,
 )
 from cir.reporting.pages import PageTable
 from cir.reporting.text_bars import NARROW, WIDE, bar_table, text_histogram
@@ -32,8 +33,10 @@ MOST_USED: Final = 10
 PERCENTILES: Final = (5, 25, 50, 75, 95)
 SPREAD: Final = ("", "mean", *(f"{p} %" for p in PERCENTILES))
 """Columns of `spread`."""
-_OTHERWISE_STARVED: Final = (
-    "cir mine also counts dropped queries, and those of which one share fell short."
+_DROPPED_TOO: Final = "cir mine also counts the starved queries that it dropped."
+SHARES_UNTOLD: Final = (
+    "An earlier cir wrote this file, which does not tell the queries of which one share alone fell "
+    "short."
 )
 _TENTHS: Final = 10
 TARGETS, NEGATIVES = "targets", "negatives"
@@ -68,7 +71,7 @@ def counts_table(manifest: Manifest, hubs: Hubness) -> PageTable:
     """What the rows hold, beside what mining counted."""
     of_rows = {
         "queries": len(manifest),
-        "starved": int(starved(manifest).sum()),
+        "starved": int(starved(manifest).sum()) if tells_starved(manifest) else None,
         "categories": len(set(manifest.categories)),
         "negatives": len(manifest.negative_ids),
         "images used as negatives": len(hubs.ids),
@@ -80,7 +83,8 @@ def counts_table(manifest: Manifest, hubs: Hubness) -> PageTable:
         for name in dict.fromkeys((*of_rows, *mined))
         if of_rows.get(name) is not None or name in mined
     ]
-    notes = () if of_rows["starved"] == mined.get("starved") else (_OTHERWISE_STARVED,)
+    note = _DROPPED_TOO if tells_starved(manifest) else SHARES_UNTOLD
+    notes = () if of_rows["starved"] == mined.get("starved") else (note,)
     return PageTable("Counts", ("", "of the rows", "counted by cir mine"), rows, notes)
 
 
@@ -172,9 +176,10 @@ def starved_table(manifest: Manifest) -> PageTable:
         )
         for b in bands
     ]
-    note = f"Starved: fewer than the {num_negatives(manifest)} wanted candidates in the band."
+    note = f"Starved: the band, or that of a share, held too few for {num_negatives(manifest)}."
     columns = ("category", "queries", "starved", "share", "in band, median")
-    return PageTable("Starved queries by category", columns, rows, (note,))
+    notes = (note,) if tells_starved(manifest) else (note, SHARES_UNTOLD)
+    return PageTable("Starved queries by category", columns, rows, notes)
 
 
 def hubs_table(manifest: Manifest, hubs: Hubness) -> PageTable:

@@ -74,6 +74,18 @@ def drawn(counts: list[int], seed: int = 0, metadata: ManifestMetadata = METADAT
     )
 
 
+def test_who_starved_is_kept_and_files_without_it_are_read(tmp_path: Path) -> None:
+    made = drawn([2, 0, 3])
+    told = dataclasses.replace(made, starved=np.array([False, True, False]))
+    write_manifest(told, tmp_path / "told.parquet")
+    write_manifest(made, tmp_path / "earlier.parquet")
+    assert fields(read_manifest(tmp_path / "told.parquet")) == fields(told)
+    assert read_manifest(tmp_path / "earlier.parquet").starved is None
+    chosen = told.subset(np.array([1, 0])).starved
+    assert chosen is not None
+    assert chosen.tolist() == [True, False]
+
+
 def fields(manifest: Manifest) -> dict[str, Any]:
     names = {f.name for f in dataclasses.fields(manifest)} - {"sha256"}
     found = {name: getattr(manifest, name) for name in names}

@@ -288,6 +288,9 @@ def test_a_category_of_one_image_is_served_from_elsewhere() -> None:
     mined = alone.mine(options)
     assert mined.negative_counts.tolist() == [3]
     assert SCOPES.index("same-category") not in mined.negative_scopes
+    assert mined.starved is not None
+    assert mined.starved.tolist() == [True]
+    assert mined.metadata.counts.starved == 1
     alone.check(options)
 
 

@@ -125,12 +125,33 @@ def test_hardest_rows_name_their_nearest_negative(manifest: Manifest) -> None:
 def test_counts_that_differ_are_explained(manifest: Manifest) -> None:
     hubs = hubness(manifest)
     short = int((manifest.candidates_in_band < 6).sum())
-    assert "fell short" in manifest_tables.counts_table(manifest, hubs).notes[0]
+    assert "dropped" in manifest_tables.counts_table(manifest, hubs).notes[0]
     counts = dataclasses.replace(manifest.metadata.counts, starved=short)
     agreed = dataclasses.replace(
         manifest, metadata=dataclasses.replace(manifest.metadata, counts=counts)
     )
     assert manifest_tables.counts_table(agreed, hubs).notes == ()
+
+
+def test_a_file_that_cannot_tell_who_starved_says_so(manifest: Manifest) -> None:
+    mixed = dataclasses.replace(
+        manifest,
+        metadata=dataclasses.replace(manifest.metadata, strategy="category-aware"),
+        starved=np.arange(len(manifest)) % 2 == 0,
+    )
+    for made, of_rows, told in (
+        (mixed, f"{(len(mixed) + 1) // 2:,}", True),
+        (dataclasses.replace(mixed, starved=None), "", False),
+    ):
+        counts = manifest_tables.counts_table(made, hubness(made))
+        assert [row[1] for row in counts.rows if row[0] == "starved"] == [of_rows]
+        tables = (
+            counts,
+            manifest_tables.starved_table(made),
+            comparison_tables.starved_change_table(compare_manifests(made, made)),
+        )
+        for table in tables:
+            assert (manifest_tables.SHARES_UNTOLD in table.notes) is not told
 
 
 def test_turnover_is_told_with_what_was_kept_and_new(joined: ManifestComparison) -> None:
