@@ -111,7 +111,8 @@ def _open(config: MineConfig, processes: Processes) -> _Inputs:
     if config.split == SPLIT:  # training on the manifest will want them all of this store
         embeddings.captions.rows([text for q in queries for text in variants(q.captions)])
     progress = console.RichProgress() if processes.main else SILENT
-    # The images are the store's in any case; of a tuned text tower captions are encoded again.
+    # The images are the store's in any case; of a tuned text tower captions are encoded again,
+    # by each process a part.
     embeddings = as_tuned(
         embeddings,
         composer.checkpoint,
@@ -122,6 +123,7 @@ def _open(config: MineConfig, processes: Processes) -> _Inputs:
         device=device,
         workers=0,
         progress=progress,
+        processes=processes,
     )
     # Composed once: processors may differ in the last bits of a combiner's products.
     vectors = processes.broadcast_from_main(

@@ -16,6 +16,7 @@ from cir.encoding.refresh import with_captions, with_images
 from cir.encoding.sameness import named_as
 from cir.encoding.weights.files import weights_sha256
 from cir.errors import CheckpointError, CirError
+from cir.machine.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 
 _TOWERS: Final = {"text": "the text tower", "image": "the image tower", "both": "both towers"}
@@ -32,6 +33,7 @@ def as_tuned(
     device: torch.device,
     workers: int,
     progress: Progress = SILENT,
+    processes: Processes = ALONE,
 ) -> Embeddings:
     """The vectors of some queries and images as a checkpoint's encoder sees them.
 
@@ -48,6 +50,7 @@ def as_tuned(
         device: Where it is encoded.
         workers: Processes that decode images.
         progress: Shows images and captions per second.
+        processes: Those that encode a part each; all return the same.
 
     Raises:
         CheckpointError: the checkpoint belongs to another encoder than the store.
@@ -62,10 +65,18 @@ def as_tuned(
     if tune in ("image", "both"):
         named = {i for q in queries for i in (q.reference_id, *q.target_ids)}
         ids = named.union(image_ids)
-        now = with_images(now, encoder, dataset, ids, workers=workers, progress=progress)
+        now = with_images(
+            now,
+            encoder,
+            dataset,
+            ids,
+            workers=workers,
+            progress=progress,
+            processes=processes,
+        )
     if tune in ("text", "both"):
         texts = (text for q in queries for text in texts_of(q.captions))
-        now = with_captions(now, encoder, texts, progress=progress)
+        now = with_captions(now, encoder, texts, progress=progress, processes=processes)
     return now
 
 

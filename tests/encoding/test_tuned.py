@@ -1,13 +1,16 @@
 """A store's vectors as a checkpoint's encoder sees them."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cir.artefacts.checkpoint import read_checkpoint
 from cir.artefacts.store import Embeddings
+from cir.artefacts.vectors import VectorTable
 from cir.data.dataset import Dataset
 from cir.encoding.embedding import caption_vectors, image_vectors
 from cir.encoding.encoder import Encoder
@@ -15,10 +18,12 @@ from cir.encoding.tuned import as_tuned, require_images_of
 from cir.encoding.weights.files import weights_sha256
 from cir.errors import CheckpointError, StoreError
 from cir.evaluation.recall import Protocol, evaluate
+from cir.machine.processes import ALONE, Processes
 from cir.models.combiner import SumCombiner
 from tests.support.checkpoints import saved
 from tests.support.judged import CPU
 from tests.support.micro import micro_encoder
+from tests.support.threads import in_shards
 from tests.support.worlds import random_embeddings
 
 
@@ -62,6 +67,42 @@ def test_a_tuned_encoder_gives_the_vectors_anew(
     assert np.allclose(now.images.take(ids), images[tune in ("image", "both")], atol=1e-5)
     assert np.allclose(now.captions.take(texts), captions[tune in ("text", "both")], atol=1e-5)
     _evaluates(now, dataset)
+
+
+@pytest.mark.slow
+def test_of_several_processes_each_encodes_a_part(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = micro_encoder(seed=1)
+    store = random_embeddings(dataset, dim=encoder.dim)
+    checkpoint = read_checkpoint(tuned_checkpoint(tmp_path, store, encoder, "text"))
+    encoded: list[int] = []
+
+    def counted(encoder: Encoder, texts: Sequence[str], **how: Any) -> np.ndarray:
+        encoded.append(len(texts))
+        return caption_vectors(encoder, texts, **how)
+
+    monkeypatch.setattr("cir.encoding.refresh.caption_vectors", counted)
+    loaded = iter([micro_encoder(seed=1) for _ in range(3)])
+    monkeypatch.setattr("cir.encoding.loading.load_encoder", lambda *_, **__: next(loaded))
+    queries = dataset.queries("val")
+
+    def seen(processes: Processes) -> VectorTable:
+        now = as_tuned(
+            *(store, checkpoint, dataset, queries, ()),
+            device=CPU,
+            workers=0,
+            processes=processes,
+        )
+        return now.captions
+
+    alone = seen(ALONE)
+    assert encoded == [len(alone.keys)]
+    encoded.clear()
+    for found in in_shards([0.4], seen):
+        assert found.keys == alone.keys
+        np.testing.assert_array_equal(found.vectors, alone.vectors)
+    assert sum(encoded) == len(alone.keys)
 
 
 def test_a_store_of_the_tuned_encoder_is_taken_as_it_is(dataset: Dataset, tmp_path: Path) -> None:
