@@ -14,7 +14,7 @@ from jaxtyping import Float32, Int64
 
 from cir.mining.arguments import mining_device
 from cir.mining.device.near_pairs import near_pairs
-from cir.mining.numerics.bytemask import list_marked, unmarked
+from cir.mining.numerics.bytemask import list_marked, unlisted, unmarked
 from cir.mining.numerics.codes import BITS, code_of, order_codes
 from cir.mining.numerics.cosine import paired_cosines
 from cir.mining.numerics.jit import compiled
@@ -114,7 +114,7 @@ def _possible_pairs(
     """The pairs whose similarity, less the limit, may be 0 or more."""
     codes, width = sketched.codes, sketched.codes.shape[1]
     counts, cell = np.empty(len(codes), dtype=np.int64), np.empty(1, dtype=np.float32)
-    marked, positions = unmarked(width), np.empty(width, dtype=np.int64)
+    marked, positions = unmarked(width), unlisted(width)
     total = _count_possible(codes, sketched, counts, cell)
     columns = np.empty(total, dtype=np.int64)
     if total:

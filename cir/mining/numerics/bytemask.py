@@ -3,7 +3,7 @@
 from typing import Final, no_type_check
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from cir.mining.numerics.jit import compiled
 
@@ -16,16 +16,24 @@ def unmarked(count: int) -> UInt8[np.ndarray, " words"]:
     return np.zeros(_WORD * ((count + _WORD - 1) // _WORD), np.uint8)
 
 
+def unlisted(count: int) -> Int64[np.ndarray, " positions"]:
+    """Scratch for the positions of up to `count` marks, and of the one that is looked at next."""
+    return np.empty(count + 1, np.int64)
+
+
 @compiled
 @no_type_check
 def list_marked(marked, positions):
-    """Writes the positions of the marks that are set, clears the marks, and returns their count."""
+    """Writes the positions of the marks that are set, clears the marks, and returns their count.
+
+    `positions` is `unlisted` of as many. Each position is written, and the next one over it unless
+    it is marked: a branch in its place is often foreseen wrongly by the processor.
+    """
     words, count = marked.view(np.uint64), 0
     for word in range(words.shape[0]):
         if words[word]:
             for position in range(_WORD * word, _WORD * word + _WORD):
-                if marked[position]:
-                    positions[count] = position
-                    count += 1
+                positions[count] = position
+                count += marked[position]
             words[word] = 0
     return count

@@ -81,6 +81,24 @@ def nearly_cosine(left, right):
     return total
 
 
+@compiled_loosely
+@no_type_check
+def write_nearly_cosines(left, right, rows, count, cosines):
+    """Writes `nearly_cosine` of a vector and each of the first `count` rows that are listed.
+
+    It takes two rows at a time: while one is fetched from memory, so is the other.
+    """
+    for index in range(0, count - 1, 2):
+        one, other = right[rows[index]], right[rows[index + 1]]
+        first, second = np.float32(0), np.float32(0)
+        for position in range(left.shape[0]):
+            first += left[position] * one[position]
+            second += left[position] * other[position]
+        cosines[index], cosines[index + 1] = first, second
+    if count % 2:
+        cosines[count - 1] = nearly_cosine(left, right[rows[count - 1]])
+
+
 def paired_cosines(
     left: Float32[np.ndarray, "left dim"],
     left_rows: Int[np.ndarray, " pairs"],

@@ -15,7 +15,7 @@ gallery on the CPU are no wider."""
 @no_type_check
 def before(distance, row, other_distance, other_row):
     """Whether one (distance, row) is less than another."""
-    return distance < other_distance or (distance == other_distance and row < other_row)
+    return (distance < other_distance) | ((distance == other_distance) & (row < other_row))
 
 
 @compiled

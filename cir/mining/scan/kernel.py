@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, no_type_check
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int64, UInt8, UInt32
 
-from cir.mining.numerics.bytemask import unmarked
+from cir.mining.numerics.bytemask import unlisted, unmarked
 from cir.mining.numerics.codes import BITS, order_codes
 from cir.mining.numerics.jit import compiled
 from cir.mining.scan.code_bounds import set_code_bounds
@@ -66,8 +66,10 @@ class Scratch(NamedTuple):
     """The least and the greatest code of candidates that may enter a pool."""
     marked: UInt8[np.ndarray, " words"]
     """1 where a candidate needs a closer look; as long as a whole number of words."""
-    positions: Int64[np.ndarray, " rows"]
+    positions: Int64[np.ndarray, " positions"]
     """The positions of the marked candidates in the tile."""
+    cosines: Float32[np.ndarray, " rows"]
+    """Their similarities, nearly."""
     terms: Float32[np.ndarray, " half"]
     """What `cosine` works in."""
     cell: Float32[np.ndarray, " one"]
@@ -82,7 +84,8 @@ def scratch_for(rows: int, dim: int, pools: int, thresholds: int, codes: np.dtyp
         threshold_codes=np.empty((thresholds, 2), codes),
         pool_codes=np.empty((pools, 2, 2), codes),
         marked=unmarked(rows),
-        positions=np.empty(rows, np.int64),
+        positions=unlisted(rows),
+        cosines=np.empty(rows, np.float32),
         terms=np.empty((dim + 1) // 2, np.float32),
         cell=np.empty(1, np.float32),
         no_members=np.zeros(rows, np.bool_),

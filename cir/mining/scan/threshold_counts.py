@@ -5,7 +5,7 @@ from typing import no_type_check
 import numpy as np
 
 from cir.mining.numerics.bytemask import list_marked
-from cir.mining.numerics.cosine import cosine, nearly_cosine
+from cir.mining.numerics.cosine import cosine, write_nearly_cosines
 from cir.mining.numerics.jit import compiled
 from cir.mining.numerics.ordering import before, count_above
 
@@ -63,15 +63,17 @@ def count_ambiguous_exactly(query, row, tile, thresholds, counts_below, scratch)
     """Counts the marked candidates, whose codes leave open whether they are below."""
     vector, distances = thresholds.vectors[query], thresholds.distances[query]
     rows, bounds = thresholds.rows[query], scratch.threshold_codes
-    for index in range(list_marked(scratch.marked, scratch.positions)):
+    count = list_marked(scratch.marked, scratch.positions)
+    write_nearly_cosines(vector, tile.vectors, scratch.positions, count, scratch.cosines)
+    for index in range(count):
         position, exact = scratch.positions[index], False
-        code, candidate = row.codes[position], tile.vectors[position]
-        distance = np.float32(1) - nearly_cosine(vector, candidate)
+        code, distance = row.codes[position], np.float32(1) - scratch.cosines[index]
         for threshold in range(bounds.shape[0]):
             if code < bounds[threshold, 0] or code > bounds[threshold, 1]:
                 continue
             if not exact and abs(distance - distances[threshold]) <= row.product_error:
-                distance, exact = np.float32(1) - cosine(vector, candidate, scratch.terms), True
+                candidate, exact = tile.vectors[position], True
+                distance = np.float32(1) - cosine(vector, candidate, scratch.terms)
             below = before(
                 distance, tile.global_rows[position], distances[threshold], rows[threshold]
             )
