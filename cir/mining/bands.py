@@ -11,9 +11,9 @@ target and m the margin, in float32,
 The filters of a plan set a first and a last key, between which candidates are eligible.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int8, Int64
@@ -23,11 +23,22 @@ from cir.types import KINDS, Band
 
 _BEFORE_ALL_ROWS: Final = -1
 _LAST_ROW: Final = np.iinfo(np.int64).max
+_DROPS: Final = ("first_drop", "second_drop")
+_BANDS: Final[Mapping[Band, tuple[tuple[str, str], ...]]] = {
+    "any": (("start", "end"),),
+    "hard": (("start", "target"),),
+    "semi-hard": (("beyond", "margin"),),
+    "easy": (("target", "beyond"), ("far", "end")),
+    "adaptive": (_DROPS,),
+}
+"""Where each band begins and ends, once or twice, by names: `start` and `end` are those of all
+candidates, `beyond` is behind those as near as the target, `far` is the later of that and the
+margin; the others are thresholds of `Borders`."""
 _BOUNDED: Final = ("semi-hard", "easy")
 """Bands that the margin bounds."""
-_DROPS: Final = ("first_drop", "second_drop")
-"""Where the band `adaptive` begins and ends."""
 _FILTERS: Final = ("relative_margin", "max_similarity", "range_min", "range_max")
+_Place = TypeVar("_Place")
+"""A place among the candidates of each query: a key, or how many are before it."""
 
 
 class Keys(NamedTuple):
@@ -127,16 +138,9 @@ class Borders:
         Easy ones lie in two intervals: as far as the target, and beyond the margin. The second
         interval of other bands is empty.
         """
-        infinity = np.full(len(self.targets), np.inf, dtype=np.float32)
-        least, end = keys_at(-infinity), keys_at(infinity)
-        target, beyond, margin = keys_at(self.targets), self.beyond, keys_at(self.margins)
-        first, second = {
-            "any": ((least, end), (end, end)),
-            "hard": ((least, target), (end, end)),
-            "semi-hard": ((beyond, margin), (end, end)),
-            "easy": ((target, beyond), (later(beyond, margin), end)),
-            "adaptive": (self.adaptive or (end, end), (end, end)),
-        }[band]
+        end = self._key("end")
+        spans = [(self._key(low), self._key(high)) for low, high in _BANDS[band]]
+        first, second = [*spans, (end, end)][:2]
         return self._eligible(first), self._eligible(second)
 
     def kinds(
@@ -149,15 +153,34 @@ class Borders:
         codes[(distances > target) & (distances < margin)] = KINDS.index("semi-hard")
         return codes
 
+    def _key(self, name: str) -> Keys:
+        """The key of a place in `_BANDS`."""
+        if name == "far":
+            return later(self.thresholds["beyond"], self.thresholds["margin"])
+        if name in ("start", "end"):
+            infinity = np.inf if name == "end" else -np.inf
+            return keys_at(np.full(len(self.targets), infinity, dtype=np.float32))
+        return self.thresholds[name]
+
     def _eligible(self, interval: Interval) -> Interval:
         """The part of an interval that the filters leave."""
-        low, high = interval
-        for name, keys in self.filters.items():
-            if name == "range_max":
-                high = earlier(high, keys)
-            else:
-                low = later(low, keys)
-        return low, high
+        return _narrowed(*interval, self.filters, later, earlier)
+
+
+def _narrowed(
+    start: _Place,
+    end: _Place,
+    filters: Mapping[str, _Place],
+    later_of: Callable[[_Place, _Place], _Place],
+    earlier_of: Callable[[_Place, _Place], _Place],
+) -> tuple[_Place, _Place]:
+    """What filters leave of the candidates from one place to another."""
+    for name, place in filters.items():
+        if name == "range_max":
+            end = earlier_of(end, place)
+        else:
+            start = later_of(start, place)
+    return start, end
 
 
 def _first_distance(ceiling: Float32[np.ndarray, " queries"]) -> Float32[np.ndarray, " queries"]:
@@ -199,12 +222,10 @@ class BandCounts:
 
         `any` contains the others; of these, `adaptive` alone overlaps any.
         """
-        if "any" in bands:
-            return self._eligible(np.zeros_like(self.valid), self.valid)
-        apart = [span for band in bands if band != "adaptive" for span in self._spans(band)]
+        counted: set[Band] = {"any"} if "any" in bands else set(bands)
+        apart = [span for band in counted - {"adaptive"} for span in self._spans(band)]
         total = sum((self._eligible(*span) for span in apart), np.zeros_like(self.valid))
-        if "adaptive" in bands:
-            first, second = (self.below(name) for name in _DROPS)
+        for first, second in self._spans("adaptive") if "adaptive" in counted else ():
             total = total + self._eligible(first, second)
             for start, end in apart:
                 total = total - self._eligible(np.maximum(start, first), np.minimum(end, second))
@@ -219,22 +240,18 @@ class BandCounts:
 
     def _spans(self, band: Band) -> list[tuple[Counts, Counts]]:
         """How many valid candidates lie before a band, and before its end; of easy ones, twice."""
-        target = self.below("target")
-        if band == "hard":
-            return [(np.zeros_like(target), target)]
-        beyond, margin = self.below("beyond"), self.below("margin")
-        if band == "semi-hard":
-            return [(beyond, margin)]
-        return [(target, beyond), (np.maximum(beyond, margin), self.valid)]
+        return [(self._before(start), self._before(end)) for start, end in _BANDS[band]]
 
-    def _eligible(
-        self, start: Int64[np.ndarray, "queries scopes"], end: Int64[np.ndarray, "queries scopes"]
-    ) -> Int64[np.ndarray, "queries scopes"]:
-        """How many candidates between two counts the filters leave; each narrows them."""
-        for name in set(self.names).intersection(_FILTERS):
-            if name == "range_max":
-                end = np.minimum(end, self.below(name))
-            else:
-                start = np.maximum(start, self.below(name))
-        eligible: Int64[np.ndarray, "queries scopes"] = np.maximum(end - start, 0)
-        return eligible
+    def _before(self, name: str) -> Counts:
+        """How many valid candidates lie before a place in `_BANDS`."""
+        if name == "far":
+            return np.asarray(np.maximum(self.below("beyond"), self.below("margin")))
+        if name in ("start", "end"):
+            return self.valid if name == "end" else np.zeros_like(self.valid)
+        return self.below(name)
+
+    def _eligible(self, start: Counts, end: Counts) -> Counts:
+        """How many candidates between two counts the filters leave."""
+        filters = {name: self.below(name) for name in self.names if name in _FILTERS}
+        start, end = _narrowed(start, end, filters, np.maximum, np.minimum)
+        return np.asarray(np.maximum(end - start, 0))
