@@ -19,7 +19,7 @@ hash of the seed, the draw, the query and the gallery row.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,9 +40,8 @@ from cir.mining.scan.nearest_first import Search, scan_nearest_first
 from cir.mining.scan.request import ScanRequest, scan_request
 from cir.mining.scan.result import ScanResult, merged_shards
 from cir.mining.scan.sampling_keys import NEAREST
-from cir.mining.scan.stream import TILE_SIZE, stream
+from cir.mining.scan.stream import stream
 from cir.mining.selection import PoolResult, Selection, choose, draw_pools, fill_pools, needs_pool
-from cir.mining.sketch.product import fastest_dtype
 from cir.mining.steep_drops import between_steepest_drops
 from cir.progress import SILENT, Progress
 from cir.types import NO_ROW
@@ -175,9 +174,9 @@ class _Scanner:
         propose: Propose | None,
         search: Search | None,
     ) -> None:
-        self._problem, self._plan, self._machine = problem, plan, machine
+        self._problem, self._plan = problem, plan
+        self._machine = replace(machine, device=mining_device(machine.device))
         self._propose, self._search = propose, search
-        self._device = mining_device(machine.device)
         self._gallery = int(machine.processes.summed(np.array([len(problem.gallery)]))[0])
         """Rows of all shards."""
         _require_fitting(problem, plan, self._gallery)
@@ -240,56 +239,24 @@ class _Scanner:
         self, request: ScanRequest, label: str
     ) -> tuple[ScanResult, Int64[np.ndarray, "queries two"]]:
         """Scans the gallery, or the proposed candidates; with the `_valid` of those scanned."""
-        machine = self._machine
         if self._propose is not None:
-            return scan_listed(
-                request,
-                self._propose,
-                machine.block_size,
-                machine.progress,
-                label,
-                tile_size=machine.tile_size or TILE_SIZE,
-                threads=machine.threads,
-            )
+            return scan_listed(request, self._propose, self._machine, label)
         if self._search is not None and len(request) and len(request.gallery):
             return self._nearest_first(request, self._search, label), self._valid()
         return self._streamed(request, label), self._valid()
 
     def _nearest_first(self, request: ScanRequest, search: Search, label: str) -> ScanResult:
         """Scans the nearest candidates, and the gallery for the queries that these leave open."""
-        machine = self._machine
-        return scan_nearest_first(
-            request,
-            search,
-            lambda open_queries: self._streamed(open_queries, f"{label}: all"),
-            machine.block_size,
-            machine.progress,
-            label,
-            tile_size=machine.tile_size or TILE_SIZE,
-            threads=machine.threads,
-        )
+
+        def finish(open_queries: ScanRequest) -> ScanResult:
+            return self._streamed(open_queries, f"{label}: all")
+
+        return scan_nearest_first(request, search, finish, self._machine, label)
 
     def _streamed(self, request: ScanRequest, label: str) -> ScanResult:
         """Scans the gallery, on the CPU or wholly on another device."""
-        machine = self._machine
-        if self._device.type == "cpu":
-            return stream(
-                request,
-                machine.arithmetic or fastest_dtype(),
-                machine.block_size,
-                machine.progress,
-                label,
-                tile_size=machine.tile_size or TILE_SIZE,
-                threads=machine.threads,
-            )
-        return stream_on_device(
-            request,
-            self._device,
-            machine.block_size,
-            machine.progress,
-            label,
-            tile_size=machine.tile_size,
-        )
+        scan = stream if self._machine.device.type == "cpu" else stream_on_device
+        return scan(request, self._machine, label)
 
     def _valid(self) -> Int64[np.ndarray, "queries two"]:
         """Valid candidates of each query in the shard: all, and those of its category."""

@@ -2,31 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from unittest import mock
 
-import torch
-
 from cir.mining.device.stream import POOLS, stream
+from cir.mining.machine import Machine
 from cir.mining.scan.request import ScanRequest
 from cir.mining.scan.result import ScanResult
-from cir.progress import Progress
 
 
 @contextmanager
 def device_scans(tile_size: int | None = None, pool_bytes: int = POOLS) -> Iterator[None]:
     """Replaces the compiled scan."""
 
-    def replaced(
-        request: ScanRequest,
-        dtype: torch.dtype,
-        block_size: int,
-        progress: Progress,
-        label: str,
-        **_: object,
-    ) -> ScanResult:
-        device = torch.device("cpu")
-        sizes = {"tile_size": tile_size, "pool_bytes": pool_bytes}
-        return stream(request, device, block_size, progress, label, **sizes)  # type: ignore[arg-type]
+    def replaced(request: ScanRequest, machine: Machine, label: str) -> ScanResult:
+        sized = replace(machine, tile_size=tile_size)
+        return stream(request, sized, label, pool_bytes=pool_bytes)
 
     with mock.patch("cir.mining.engine.stream", replaced):
         yield

@@ -17,10 +17,11 @@ from cir.mining.device.arithmetic import plain_arithmetic
 from cir.mining.device.request import read_tile, upload_request, uploaded
 from cir.mining.device.tile_scan import Excluded, TileScan
 from cir.mining.device.topk_pools import Pools, empty_pools
+from cir.mining.machine import Machine
 from cir.mining.numerics.cosine import product_error
 from cir.mining.scan.request import ScanRequest
 from cir.mining.scan.result import ScanResult, empty_result
-from cir.progress import Progress, Task
+from cir.progress import Task
 from cir.types import NO_ROW
 
 PAIRS: Final = 1 << 25
@@ -32,36 +33,28 @@ _ENTRY: Final = 20
 
 
 def stream(
-    request: ScanRequest,
-    device: torch.device,
-    block_size: int,
-    progress: Progress,
-    label: str,
-    *,
-    tile_size: int | None = None,
-    pool_bytes: int = POOLS,
+    request: ScanRequest, machine: Machine, label: str, *, pool_bytes: int = POOLS
 ) -> ScanResult:
     """Scans a gallery for all queries.
 
     Args:
         request: The queries and the gallery.
-        device: Any that has float64.
-        block_size: Queries to a block.
-        progress: Shows gallery images per second.
-        label: The name of the scan in `progress`.
-        tile_size: Gallery rows to a tile; by default, and at most, `PAIRS` pairs with a block.
+        machine: How the scan runs; its device is any that has float64. A tile has by default, and
+            at most, as many rows as make `PAIRS` pairs with a block.
+        label: The name of the scan in the progress, which shows gallery images per second.
         pool_bytes: As `POOLS`.
 
     Returns:
         Counts and pools.
     """
+    device, block_size = machine.device, machine.block_size
     most = max(1, PAIRS // block_size)
-    result, size = empty_result(request), min(tile_size or most, most)
+    result, size = empty_result(request), min(machine.tile_size or most, most)
     if not len(request) or not len(request.gallery):
         return result
     rounds = _rounds(request, block_size, pool_bytes)
     with (
-        progress.task(label, len(rounds) * len(request.gallery), "images") as task,
+        machine.progress.task(label, len(rounds) * len(request.gallery), "images") as task,
         plain_arithmetic(device),
         ThreadPoolExecutor(1) as reader,
     ):

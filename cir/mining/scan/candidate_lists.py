@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt32
 
 from cir.machine.workers import pick_threads
+from cir.mining.machine import Machine
 from cir.mining.numerics.codes import BITS
 from cir.mining.numerics.cosine import nearly_cosine, product_error
 from cir.mining.numerics.jit import compiled
@@ -19,7 +20,6 @@ from cir.mining.scan.kernel import Scratch, SketchedRow, Tile, scan_query, scrat
 from cir.mining.scan.request import ScanRequest
 from cir.mining.scan.result import ScanResult, empty_result
 from cir.mining.scan.stream import TILE_SIZE
-from cir.progress import Progress
 
 Propose = Callable[[Float32[np.ndarray, "queries dim"]], Int64[np.ndarray, "queries candidates"]]
 """Gives the gallery rows that are the only candidates of each query, in any order, with `NO_ROW`
@@ -30,35 +30,26 @@ _PART: Final = 16
 
 
 def scan_listed(
-    request: ScanRequest,
-    propose: Propose,
-    block_size: int,
-    progress: Progress,
-    label: str,
-    *,
-    tile_size: int = TILE_SIZE,
-    threads: int | None = None,
+    request: ScanRequest, propose: Propose, machine: Machine, label: str
 ) -> tuple[ScanResult, Int64[np.ndarray, "queries two"]]:
     """Scans the candidates that are proposed for each query.
 
     Args:
         request: The queries and the gallery.
         propose: Gives the candidates of a block of queries.
-        block_size: Queries to a block.
-        progress: Shows queries per second.
-        label: The name of the scan in `progress`.
-        tile_size: Candidates that are compared together.
-        threads: How many threads scan; by default one a usable core.
+        machine: How the scan runs; `TILE_SIZE` candidates are compared together by default.
+        label: The name of the scan in the progress, which shows queries per second.
 
     Returns:
         Counts and pools, the heap of each pool in no order; and how many valid candidates were
         listed for each query: all, and those of its category.
     """
-    scan, vectors = _ListedScan(request, tile_size), request.thresholds.vectors
+    scan, block_size = _ListedScan(request, machine.tile_size or TILE_SIZE), machine.block_size
+    vectors = request.thresholds.vectors
     # Not `scanning_threads`, which keep libraries to one thread each: FAISS may use all cores here.
     with (
-        progress.task(label, len(request), "queries") as task,
-        ThreadPoolExecutor(pick_threads(threads)) as executor,
+        machine.progress.task(label, len(request), "queries") as task,
+        ThreadPoolExecutor(pick_threads(machine.threads)) as executor,
     ):
         for start in range(0, len(request), block_size):
             listed = np.sort(propose(vectors[start : start + block_size]), axis=1)

@@ -11,13 +11,12 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from cir.mining.machine import Machine
 from cir.mining.numerics.cosine import paired_cosines, product_error
 from cir.mining.scan.candidate_lists import scan_listed
 from cir.mining.scan.request import ScanRequest
 from cir.mining.scan.result import ScanResult
 from cir.mining.scan.sampling_keys import NEAREST
-from cir.mining.scan.stream import TILE_SIZE
-from cir.progress import Progress
 from cir.types import NO_ROW
 
 Search = Callable[
@@ -31,15 +30,7 @@ Finish = Callable[[ScanRequest], ScanResult]
 
 
 def scan_nearest_first(
-    request: ScanRequest,
-    search: Search,
-    finish: Finish,
-    block_size: int,
-    progress: Progress,
-    label: str,
-    *,
-    tile_size: int = TILE_SIZE,
-    threads: int | None = None,
+    request: ScanRequest, search: Search, finish: Finish, machine: Machine, label: str
 ) -> ScanResult:
     """Scans a gallery for all queries.
 
@@ -47,19 +38,14 @@ def scan_nearest_first(
         request: The queries and the gallery, which is not empty.
         search: Gives the rows nearest to a block of queries.
         finish: Scans for the queries that these do not settle.
-        block_size: Queries to a block.
-        progress: Shows queries per second.
-        label: The name of the scan in `progress`.
-        tile_size: Candidates that are compared together.
-        threads: How many threads scan; by default one a usable core.
+        machine: How the scan runs.
+        label: The name of the scan in the progress, which shows queries per second.
 
     Returns:
         Counts and pools, the heap of each pool in no order.
     """
     nearest = _Nearest(request, search)
-    result, _ = scan_listed(
-        request, nearest, block_size, progress, label, tile_size=tile_size, threads=threads
-    )
+    result, _ = scan_listed(request, nearest, machine, label)
     doubtful = np.flatnonzero(~_settled(request, result, nearest.horizons()))
     if len(doubtful):
         for field, found in zip(result, finish(request.block(doubtful)), strict=True):

@@ -16,14 +16,14 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from cir.mining.machine import Machine
 from cir.mining.numerics.cosine import product_error
 from cir.mining.numerics.ordering import MOST_COUNTED
 from cir.mining.numerics.threads import scanning_threads
 from cir.mining.scan.kernel import Tile, scan_tile
 from cir.mining.scan.request import ScanRequest
 from cir.mining.scan.result import ScanResult, empty_result
-from cir.mining.sketch.product import Side, Sketch, concatenated_sides
-from cir.progress import Progress
+from cir.mining.sketch.product import Side, Sketch, concatenated_sides, fastest_dtype
 from cir.ragged import Ragged
 
 TILE_SIZE: Final = 2048
@@ -32,38 +32,26 @@ _TILES_SORTED: Final = 16
 """Tiles in a chunk, whose rows are sketched together and sorted by the error of their sketches."""
 
 
-def stream(
-    request: ScanRequest,
-    dtype: torch.dtype,
-    block_size: int,
-    progress: Progress,
-    label: str,
-    *,
-    tile_size: int = TILE_SIZE,
-    threads: int | None = None,
-) -> ScanResult:
+def stream(request: ScanRequest, machine: Machine, label: str) -> ScanResult:
     """Scans a gallery for all queries.
 
     Args:
         request: The queries and the gallery.
-        dtype: Arithmetic of the sketch, torch.int16, torch.bfloat16 or torch.float32.
-        block_size: Queries to a block.
-        progress: Shows gallery images per second.
-        label: The name of the scan in `progress`.
-        tile_size: Gallery rows to a tile, of which `MOST_COUNTED` is the most.
-        threads: How many threads scan; by default one a usable core.
+        machine: How the scan runs; `MOST_COUNTED` is the most rows to a tile.
+        label: The name of the scan in the progress.
 
     Returns:
         Counts and pools, the heap of each pool in no order.
     """
     if not len(request) or not len(request.gallery):
         return empty_result(request)
-    tile_size = min(tile_size, MOST_COUNTED)
+    tile_size = min(machine.tile_size or TILE_SIZE, MOST_COUNTED)
+    dtype = machine.arithmetic or fastest_dtype()
     with (
-        progress.task(label, len(request.gallery), "images") as task,
-        scanning_threads(threads) as executor,
+        machine.progress.task(label, len(request.gallery), "images") as task,
+        scanning_threads(machine.threads) as executor,
     ):
-        scan = _StreamedScan(request, dtype, block_size, tile_size, executor)
+        scan = _StreamedScan(request, dtype, machine.block_size, tile_size, executor)
         for start in range(0, len(request.gallery), _TILES_SORTED * tile_size):
             chunk = scan.sketch_chunk(start, executor)
             loading = executor.submit(scan.load_tile, chunk, 0)
