@@ -19,7 +19,7 @@ from cir.errors import DatasetError, ManifestError, UsageError
 from cir.machine.processes import ALONE, Processes
 from cir.mining.approximate import mine_through
 from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions
-from cir.mining.exclusions.rules import find_exclusions
+from cir.mining.exclusions.rules import ExclusionRules, find_exclusions
 from cir.mining.machine import Machine
 from cir.mining.plan import Draw, Fill, Plan, draws_of
 from cir.mining.problem import Mined, Problem
@@ -212,9 +212,7 @@ def _find_exclusions(
         gallery.ids[gallery.part],
         gallery.vectors,
         embeddings,
-        options.duplicate_threshold,
-        max_target_similarity=options.max_target_similarity,
-        exclude_siblings=options.exclude_siblings,
+        ExclusionRules.of(options),
         device=machine.device,
     )
 

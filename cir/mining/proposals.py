@@ -21,7 +21,7 @@ from cir.data.queries import Query
 from cir.mining.diversity import diverse_pairs
 from cir.mining.engine import mine_on
 from cir.mining.exclusions.near_duplicates import near_duplicates
-from cir.mining.exclusions.rules import find_exclusions
+from cir.mining.exclusions.rules import ExclusionRules, find_exclusions
 from cir.mining.machine import Machine
 from cir.mining.manifest import Gallery, build_gallery, category_codes
 from cir.mining.plan import Draw, Plan
@@ -133,9 +133,8 @@ def _of_the_reference(
         if image_id in stored
     )
     asked = [Query("", "", reference, (), (image_id,)) for reference, image_id in named]
-    found = find_exclusions(
-        asked, gallery.ids[gallery.part], gallery.vectors, embeddings, threshold, device=device
-    )
+    rules, ids = ExclusionRules(threshold), gallery.ids[gallery.part]
+    found = find_exclusions(asked, ids, gallery.vectors, embeddings, rules, device=device)
     number_of: dict[str, int] = {}
     owners = [number_of.setdefault(reference, len(number_of)) for reference, _ in named]
     rows = [set(found.of(row).tolist()) for row in range(len(asked))]

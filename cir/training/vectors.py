@@ -12,7 +12,7 @@ from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.machine.processes import Processes
 from cir.mining.exclusions.excluded import Exclusions
-from cir.mining.exclusions.rules import excluded_images
+from cir.mining.exclusions.rules import ExclusionRules, excluded_images
 from cir.progress import Progress
 from cir.training.features import Towers
 from cir.training.model import Model
@@ -116,13 +116,10 @@ class CurrentVectors:
         return ids.union(*self._data.galleries.values())
 
     def _find_excluded(self) -> Exclusions:
-        options = self._data.mining
         return excluded_images(
             self._data.queries,
             self.now,
-            options.duplicate_threshold,
-            max_target_similarity=options.max_target_similarity,
-            exclude_siblings=options.exclude_siblings,
+            ExclusionRules.of(self._data.mining),
             processes=self._processes,
             device=self._device,
         )

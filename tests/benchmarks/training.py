@@ -37,7 +37,7 @@ from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import recalls
 from cir.machine.runtime import machine, pick_device, upload
-from cir.mining.exclusions.rules import excluded_images
+from cir.mining.exclusions.rules import ExclusionRules, excluded_images
 from cir.mining.machine import Machine
 from cir.mining.manifest import ManifestRecord, mine_manifest, prepare_mining
 from cir.models.composition import composed_queries
@@ -110,7 +110,8 @@ def opened(dataset: Path, embeddings: Path, manifest: Path, device: torch.device
     """Reads everything and looks every row up."""
     data, store, mined = Dataset(dataset), read_embeddings(embeddings), read_manifest(manifest)
     queries = data.queries(SPLIT)
-    rows = training_rows(mined, store, queries, excluded_images(queries, store, 0.99))
+    excluded = excluded_images(queries, store, ExclusionRules(0.99))
+    rows = training_rows(mined, store, queries, excluded)
     targets = sorted(set(mined.target_ids))
     bank = Bank(store.images.take(targets), store.images.rows(targets), device)
     return World(

@@ -8,7 +8,7 @@ import pytest
 from cir.data.audit import audit
 from cir.data.dataset import Dataset
 from cir.errors import DatasetError
-from cir.mining.exclusions.rules import find_exclusions
+from cir.mining.exclusions.rules import ExclusionRules, find_exclusions
 from tests.support.cirr import MEMBERS, cirr_dataset
 from tests.support.worlds import random_embeddings
 
@@ -53,7 +53,8 @@ def test_annotations_may_lie_beside_the_images(tmp_path: Path, cirr: Dataset) ->
 def test_what_is_graded_as_good_is_no_negative(cirr: Dataset) -> None:
     queries, embeddings = cirr.queries("train"), random_embeddings(cirr)
     ids = cirr.gallery("train", "rc2")
-    found = find_exclusions(queries, ids, embeddings.images.take(ids), embeddings, 2.0)
+    vectors, rules = embeddings.images.take(ids), ExclusionRules(2.0)
+    found = find_exclusions(queries, ids, vectors, embeddings, rules)
     for number, query in enumerate(queries):
         named = {query.reference_id, *query.target_ids, *query.alike_ids}
         assert {ids[row] for row in found.of(number)} == named

@@ -14,7 +14,7 @@ from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import VectorTable
 from cir.data.dataset import Dataset
 from cir.machine.processes import ALONE
-from cir.mining.exclusions.rules import excluded_images
+from cir.mining.exclusions.rules import ExclusionRules, excluded_images
 from cir.models.combiner import SumCombiner
 from cir.progress import SILENT
 from cir.training.model import Model
@@ -90,7 +90,7 @@ def test_exclusions_follow_the_images_that_are_tuned(dataset, embeddings, data):
     assert copy not in vectors.excluded.of(0)
     vectors.encode_again(mined=True)
     assert copy in vectors.excluded.of(0)
-    found_again = excluded_images(data.queries, vectors.now, THRESHOLD)
+    found_again = excluded_images(data.queries, vectors.now, ExclusionRules(THRESHOLD))
     assert lists(vectors.excluded) == lists(found_again)
 
 
@@ -143,7 +143,7 @@ def test_steps_exclude_by_the_tuned_vectors_also_when_resumed(
     queries = {query.id: query for query in dataset.queries("train")}
     now, rows = sources_of_epochs[1]
     trained = [queries[query_id] for query_id in rows.query_ids]
-    by_now = excluded_images(trained, now, threshold)
+    by_now = excluded_images(trained, now, ExclusionRules(threshold))
     of_store = encoded.images.rows(now.images.keys)
     assert lists(rows.excluded) == [
         sorted(of_store[row]) for row in map(by_now.of, range(len(trained)))

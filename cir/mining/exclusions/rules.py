@@ -7,6 +7,7 @@ images too similar to the target. Ids and vectors decide all of it, ranks never 
 """
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from jaxtyping import Float32, Int64
 
 from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
+from cir.config import MiningOptions
 from cir.data.queries import Query
 from cir.errors import UsageError
 from cir.machine.processes import ALONE, Processes
@@ -25,9 +27,6 @@ from cir.mining.numerics.cosine import paired_cosines
 from cir.mining.numerics.threads import scanning_threads
 from cir.ragged import Ragged
 from cir.types import NO_ROW
-
-MAX_SIMILAR_PAIRS: Final = 30_000_000
-"""Pairs of a target and an image too similar to it that fit into a gigabyte or two of memory."""
 
 _HIGHEST_COSINE: Final = 1.001
 """No cosine exceeds it: a threshold above it switches a rule off."""
@@ -39,16 +38,41 @@ _REASON_BITS: Final = 3
 """Bits that a reason takes beside a (query, row) pair in one integer."""
 
 
+@dataclass(frozen=True)
+class ExclusionRules:
+    """What the rules exclude beside the images that queries name, and byte-identical copies."""
+
+    duplicate_threshold: float
+    """Cosine to the target from which a candidate counts as its duplicate."""
+    max_target_similarity: float | None = None
+    """Cosine to the target above which a candidate is excluded."""
+    exclude_siblings: bool = False
+    """Whether the targets of the same reference under other captions are."""
+    max_similar_pairs: int = 30_000_000
+    """Pairs of a target and an image too similar to it that may be listed: so many fit into a
+    gigabyte or two of memory."""
+
+    @classmethod
+    def of(cls, options: MiningOptions) -> "ExclusionRules":
+        """The rules that options of mining set."""
+        return cls(
+            options.duplicate_threshold, options.max_target_similarity, options.exclude_siblings
+        )
+
+    @property
+    def limit(self) -> float:
+        """Above this cosine to the target a candidate is excluded."""
+        given = self.max_target_similarity
+        return _HIGHEST_COSINE if given is None else given
+
+
 def find_exclusions(
     queries: Sequence[Query],
     gallery_ids: Sequence[str],
     gallery: Float32[np.ndarray, "gallery dim"],
     embeddings: Embeddings,
-    duplicate_threshold: float,
+    rules: ExclusionRules,
     *,
-    max_target_similarity: float | None = None,
-    exclude_siblings: bool = False,
-    max_similar_pairs: int = MAX_SIMILAR_PAIRS,
     processes: Processes = ALONE,
     device: torch.device = CPU,
 ) -> Exclusions:
@@ -59,10 +83,7 @@ def find_exclusions(
         gallery_ids: Image ids, each once.
         gallery: Their unit vectors.
         embeddings: Vectors and file hashes of gallery and targets.
-        duplicate_threshold: Cosine to the target from which a candidate counts as its duplicate.
-        max_target_similarity: Cosine to the target above which a candidate is excluded.
-        exclude_siblings: Whether to exclude the targets of the same reference under other captions.
-        max_similar_pairs: Pairs of a target and a similar image that may be listed.
+        rules: What is excluded.
         processes: Those that compare a part of the targets each with the same gallery; all return
             the same.
         device: Where they compare them.
@@ -73,20 +94,11 @@ def find_exclusions(
     Raises:
         StoreError: The store lacks an image.
         VectorError: A target's vector has no direction.
-        UsageError: More than `max_similar_pairs` images would be excluded as too similar.
+        UsageError: More than `rules.max_similar_pairs` images would be excluded as too similar.
     """
     row_of = {image_id: row for row, image_id in enumerate(gallery_ids)}
     targets, target_of = _distinct([query.target_id for query in queries])
-    copies, similar = _similar_to_targets(
-        targets,
-        gallery,
-        embeddings,
-        duplicate_threshold,
-        max_target_similarity,
-        max_similar_pairs,
-        processes,
-        device,
-    )
+    copies, similar = _similar_to_targets(targets, gallery, embeddings, rules, processes, device)
     known = _in_gallery([query.known_ids for query in queries], row_of)
     by_reason: list[tuple[Reason, Ragged]] = [
         ("named", _in_gallery([(query.reference_id,) for query in queries], row_of)),
@@ -95,7 +107,7 @@ def find_exclusions(
         ("near-copy", copies.take(target_of)),
         ("similar", similar.take(target_of)),
     ]
-    if exclude_siblings:
+    if rules.exclude_siblings:
         by_reason.append(("sibling", _pooled([query.reference_id for query in queries], known)))
     return _merged(by_reason, len(queries), len(gallery_ids))
 
@@ -103,10 +115,8 @@ def find_exclusions(
 def excluded_images(
     queries: Sequence[Query],
     embeddings: Embeddings,
-    duplicate_threshold: float,
+    rules: ExclusionRules,
     *,
-    max_target_similarity: float | None = None,
-    exclude_siblings: bool = False,
     processes: Processes = ALONE,
     device: torch.device = CPU,
 ) -> Exclusions:
@@ -121,9 +131,7 @@ def excluded_images(
         images.keys,
         normalised(images.vectors, "images"),
         embeddings,
-        duplicate_threshold,
-        max_target_similarity=max_target_similarity,
-        exclude_siblings=exclude_siblings,
+        rules,
         processes=processes,
         device=device,
     )
@@ -167,28 +175,25 @@ def _similar_to_targets(
     targets: Sequence[str],
     gallery: Float32[np.ndarray, "gallery dim"],
     embeddings: Embeddings,
-    duplicate_threshold: float,
-    max_target_similarity: float | None,
-    max_pairs: int,
+    rules: ExclusionRules,
     processes: Processes,
     device: torch.device,
 ) -> tuple[Ragged, Ragged]:
     """For each target the rows of its near-copies, and of images more similar than is allowed."""
-    limit = _HIGHEST_COSINE if max_target_similarity is None else max_target_similarity
-    threshold = min(duplicate_threshold, limit)
+    threshold = min(rules.duplicate_threshold, rules.limit)
     if threshold >= _HIGHEST_COSINE or not targets or not len(gallery):
         none = Ragged.of_lists([()] * len(targets))
         return none, none
     vectors = embeddings.images.unit(targets, "targets")
-    _require_few_pairs(vectors, gallery, threshold, max_pairs)
+    _require_few_pairs(vectors, gallery, threshold, rules.max_similar_pairs)
     part = processes.part(len(targets))
     found, columns = near_duplicates(vectors[part], gallery, threshold, device=device)
     target_rows, gallery_rows = map(processes.all_rows, (part.start + found, columns))
     cosines = paired_cosines(vectors, target_rows, gallery, gallery_rows)
     near = Ragged.of_pairs(target_rows, gallery_rows, len(targets))
     return (
-        near.where(cosines >= np.float32(duplicate_threshold)),
-        near.where(cosines > np.float32(limit)),
+        near.where(cosines >= np.float32(rules.duplicate_threshold)),
+        near.where(cosines > np.float32(rules.limit)),
     )
 
 

@@ -15,7 +15,7 @@ from cir.artefacts.vectors import VectorTable, normalised
 from cir.data.queries import Query
 from cir.errors import StoreError, UsageError
 from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions
-from cir.mining.exclusions.rules import excluded_images, find_exclusions
+from cir.mining.exclusions.rules import ExclusionRules, excluded_images, find_exclusions
 from cir.types import NO_ROW
 from tests.support.threads import in_shards
 
@@ -49,7 +49,8 @@ def excluded(
 ) -> tuple[list[str], Exclusions]:
     """The excluded ids of each query as one word."""
     unit = normalised(embeddings.images.take(tuple(gallery)), "gallery")
-    found = find_exclusions(queries, tuple(gallery), unit, embeddings, threshold, **filters)
+    rules = ExclusionRules(threshold, **filters)
+    found = find_exclusions(queries, tuple(gallery), unit, embeddings, rules)
     words = ["".join(gallery[row] for row in found.of(n)) for n in range(len(queries))]
     return words, found
 
@@ -203,7 +204,7 @@ def test_a_target_that_the_store_lacks_is_named() -> None:
 
 
 def test_excluded_images_are_rows_of_the_store() -> None:
-    found = excluded_images([query("1", "c", "e", "is red")], store(), 0.99)
+    found = excluded_images([query("1", "c", "e", "is red")], store(), ExclusionRules(0.99))
     assert found.of(0).tolist() == [2, 4]
 
 
@@ -212,9 +213,7 @@ def test_excluded_images_obey_the_options() -> None:
     found = excluded_images(
         queries,
         store(vectors=around_b(d=0.8)),
-        0.99,
-        max_target_similarity=0.7,
-        exclude_siblings=True,
+        ExclusionRules(0.99, max_target_similarity=0.7, exclude_siblings=True),
     )
     assert [found.of(n).tolist() for n in range(2)] == [[1, 2, 3, 4], [1, 2, 4]]
 
@@ -232,7 +231,7 @@ def test_exclusions_of_the_store_give_those_of_any_gallery(seed: int) -> None:
     gallery = rng.permutation(list(IDS))[:5].tolist()
     _, expected = excluded(queries, world, 0.9, "".join(gallery), **options)
     row_of = np.array([gallery.index(i) if i in gallery else NO_ROW for i in IDS])
-    found = excluded_images(queries, world, 0.9, **options).in_gallery(row_of)
+    found = excluded_images(queries, world, ExclusionRules(0.9, **options)).in_gallery(row_of)
     for name in ("starts", "rows", "reasons"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
     assert found.counts == expected.counts
@@ -241,7 +240,8 @@ def test_exclusions_of_the_store_give_those_of_any_gallery(seed: int) -> None:
 def test_processes_that_compare_a_part_of_the_targets_each_find_the_same() -> None:
     targets = "bcdeb"
     queries = [query(str(n), "a", target, f"is {n}") for n, target in enumerate(targets)]
-    asked = partial(excluded_images, queries, store(vectors=around_b(c=0.8, d=0.6)), 0.7)
+    images = store(vectors=around_b(c=0.8, d=0.6))
+    asked = partial(excluded_images, queries, images, ExclusionRules(0.7))
     alone = asked()
     for found in in_shards([0.1, 0.6], lambda processes: asked(processes=processes)):
         np.testing.assert_array_equal(found.rows, alone.rows)
