@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import torch
 
-from cir import __version__, arguments
+from cir import arguments
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.query_ranks import write_query_ranks
 from cir.artefacts.store import Embeddings
@@ -30,19 +30,19 @@ from cir.disk.files import folder_written_aside, real, write_json
 from cir.encoding.origin import require_embedded_with
 from cir.encoding.tuned import as_tuned
 from cir.errors import DatasetError
-from cir.evaluation.comparison import MEAN, Compared, PairedComparison, compare
+from cir.evaluation.comparison import compare
 from cir.evaluation.evaluator import Evaluator
 from cir.evaluation.leaks import Leaks, find_leaks
 from cir.evaluation.protocol import Protocol, require_targets, standard_protocol
 from cir.evaluation.query_rows import LISTED, query_rows
 from cir.evaluation.ranks import Ranks
 from cir.evaluation.recall import Evaluation, recalls
+from cir.evaluation.recorded import evaluation_json, origin_json
 from cir.evaluation.submission import SUBMITTED, submission
 from cir.evaluation.text_share import choose_text_share
 from cir.machine.runtime import pick_device
 from cir.machine.workers import pick_workers
 from cir.models.clip4cir_checkpoint import load_clip4cir_combiner
-from cir.models.combiner import SumCombiner
 from cir.models.composer import Composer, load_composer, require_no_gallery, untrained_composer
 from cir.names import TRAINED_FILE
 from cir.run_settings import inputs_of
@@ -51,6 +51,7 @@ from cir.types import Split
 from pipeline.command.claims import claims_outputs
 from pipeline.command.stores import read_fresh
 from pipeline.screen import console
+from pipeline.screen.recall_tables import print_comparison, print_evaluations
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,26 +301,30 @@ def _evaluate(
     vectors: Embeddings,
     leaks: Leaks | None,
 ) -> None:
-    """Prints and writes the figures of one way to compose queries."""
+    """Judges one way to compose queries, writes its figures and prints them."""
     ranks = _judge(inputs.evaluator(), composer, vectors, LISTED if config.per_query else 0)
     evaluations = [recalls(protocol_ranks, composer.name) for protocol_ranks in ranks]
-    origin = _origin(inputs.store, composer, leaks)
-    if config.json:
-        every = {"protocols": [evaluation.to_json() for evaluation in evaluations]}
-        write_json(config.json, evaluations[0].to_json() | every | origin | _weights(composer))
-    if config.per_query:
-        described = {"query": composer.name, "protocol": asdict(ranks[0].protocol), **origin}
-        write_query_ranks(query_rows(ranks[0]), config.per_query, described)
+    origin = origin_json(inputs.store, composer, leaks)
+    _write(config, composer, ranks[0], evaluations, origin)
     console.note(str(composer))
-    _print(evaluations, _mark(leaks))
+    print_evaluations(evaluations, _mark(leaks))
     if config.per_query:
         console.note(f"{config.per_query}: each query's rank; {ranks[0].title}")
 
 
-def _weights(composer: Composer) -> dict[str, float]:
-    """The share of the text in a sum, by its name in the file of figures."""
-    combiner = composer.combiner
-    return {"text_share": combiner.text_share} if isinstance(combiner, SumCombiner) else {}
+def _write(
+    config: EvaluateConfig,
+    composer: Composer,
+    ranks: Ranks,
+    evaluations: Sequence[Evaluation],
+    origin: dict[str, Any],
+) -> None:
+    """Writes the figures, and the ranks under the first protocol, where they are asked for."""
+    if config.json:
+        write_json(config.json, evaluation_json(evaluations, composer, origin))
+    if config.per_query:
+        described = {"query": composer.name, "protocol": asdict(ranks.protocol), **origin}
+        write_query_ranks(query_rows(ranks), config.per_query, described)
 
 
 def _judge(
@@ -351,44 +356,6 @@ def _submit(folder: Path, inputs: _Inputs, composer: Composer, vectors: Embeddin
     )
 
 
-def _print(evaluations: Sequence[Evaluation], mark: str) -> None:
-    """The categories under the first protocol, then the means under each of several."""
-    first = evaluations[0]
-    rows = [
-        (c.category, f"{c.queries:,}", f"{c.gallery_size:,}", *_cells(c.figures()))
-        for c in first.categories
-    ]
-    if len(rows) > 1:
-        rows.append(("mean", f"{first.queries:,}", "", *_cells(first.figures())))
-    rows.append(("chance", "", "", *_cells(first.chance_figures())))
-    title = f"{first.title}{mark}"
-    console.table(title, ("category", "queries", "gallery", *first.figures()), rows)
-    if len(evaluations) > 1:
-        _print_protocols(evaluations, mark)
-    for line in dict.fromkeys(note for each in evaluations for note in each.notes()):
-        console.note(line)
-
-
-def _print_protocols(evaluations: Sequence[Evaluation], mark: str) -> None:
-    split = evaluations[0].protocol.split
-    console.table(
-        f"split {split}: means over categories under each protocol{mark}",
-        ("gallery", "reference", "captions", *evaluations[0].figures()),
-        [
-            (*_rules(evaluation.protocol), *_cells(evaluation.figures()))
-            for evaluation in evaluations
-        ],
-    )
-
-
-def _rules(protocol: Protocol) -> tuple[str, str, str]:
-    return protocol.gallery, protocol.reference, protocol.captions
-
-
-def _cells(figures: dict[str, float]) -> tuple[str, ...]:
-    return tuple(f"{value:.2f}" for value in figures.values())
-
-
 # -------------------------------------------------------------------------------- two runs
 
 
@@ -411,7 +378,7 @@ def _compare(config: EvaluateConfig, inputs: _Inputs) -> Path:
         figures = {
             side: {
                 "protocols": [recalls(each, composer.name).to_json() for each in ranks],
-                **_origin(inputs.store, composer, leaked),
+                **origin_json(inputs.store, composer, leaked),
             }
             for side, composer, ranks, leaked in sides
         }
@@ -420,74 +387,5 @@ def _compare(config: EvaluateConfig, inputs: _Inputs) -> Path:
     console.note(f"from {composers[0]} to {composers[1]}")
     mark = next((_mark(each) for each in leaks if each and each.leaked), "")
     for comparison, ranks in zip(comparisons, after, strict=True):
-        _print_comparison(comparison, f"{ranks.title}{mark}")
+        print_comparison(comparison, f"{ranks.title}{mark}")
     return config.json or inputs.store_file
-
-
-def _print_comparison(comparison: PairedComparison, title: str) -> None:
-    console.table(
-        title,
-        ("category", "measure", "before", "after", "change", "95 % interval", "p"),
-        [
-            (
-                *(row.category, row.measure, f"{row.before:.2f}", f"{row.after:.2f}"),
-                f"{row.change.difference:+.2f}",
-                f"{row.change.low:+.2f} to {row.change.high:+.2f}",
-                f"{row.change.p:.4f}",
-            )
-            for row in _told_once(comparison.rows)
-        ],
-    )
-    headline = next(
-        row for row in comparison.rows if (row.category, row.measure) == (MEAN, "headline")
-    )
-    change = headline.change
-    beyond = "more" if change.low > 0 or change.high < 0 else "no more"
-    console.note(
-        f"the headline moves by {change.difference:+.2f}, {beyond} than the choice of "
-        f"queries explains: {comparison.resamples:,} draws of "
-        f"{comparison.references:,} references, each with all its queries"
-    )
-
-
-def _told_once(rows: Sequence[Compared]) -> list[Compared]:
-    """All rows; of a single category without the means, which are the same."""
-    several = len({row.category for row in rows} - {MEAN}) > 1
-    of_category = {row.measure for row in rows if row.category != MEAN}
-    return [
-        row for row in rows if several or row.category != MEAN or row.measure not in of_category
-    ]
-
-
-# ---------------------------------------------------------------------------------- origin
-
-
-def _origin(embeddings: Embeddings, composer: Composer, leaks: Leaks | None) -> dict[str, Any]:
-    """Where the vectors and the weights come from, as JSON values."""
-    store = {
-        "path": str(embeddings.path),
-        "sha256": embeddings.sha256,
-        "provenance": asdict(embeddings.provenance),
-    }
-    weights = _weights_origin(composer)
-    trained = {"trained_on": leaks.to_json()} if leaks else {}
-    return {"cir_version": __version__, "embeddings": store, "checkpoint": weights} | trained
-
-
-def _weights_origin(composer: Composer) -> dict[str, Any] | None:
-    """The file or folder of the weights; None where there are none to learn."""
-    if composer.published:
-        published = asdict(composer.published) | {"path": str(composer.published.path)}
-        return {"combiner": "clip4cir", **published}
-    if composer.checkpoint is None:
-        return None
-    metadata = composer.checkpoint.metadata
-    return {
-        "path": str(composer.checkpoint.folder),
-        "sha256": composer.checkpoint.sha256,
-        "combiner": metadata.combiner,
-        "tune": metadata.tune,
-        "epoch": metadata.epoch,
-        "embeddings_sha256": metadata.embeddings_sha256,
-        "provenance": asdict(metadata.provenance),
-    }

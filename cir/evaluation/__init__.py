@@ -9,6 +9,7 @@ flow through these modules:
     retrieval    the arithmetic of ranks on plain arrays
     ranks        what an evaluator measures
     recall       Ranks → Recall@K, means, headline and chance level
+    recorded     recalls → the JSON of `cir evaluate`, and back
     text_share   the weighted sum's best weight
     comparison   Ranks of two runs → differences with intervals (`bootstrap`: how they are drawn)
     query_rows   Ranks → one row per query, for anybody's own analysis

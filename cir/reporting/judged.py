@@ -7,17 +7,22 @@ of, so that figures of another are never shown as this one's.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, get_type_hints
+from typing import Any, Final
 
 import torch
 
 from cir.artefacts.store import Embeddings
-from cir.config import choices
 from cir.data.dataset import SPLITS, Dataset
 from cir.disk.files import read_json
 from cir.errors import CirError, DatasetError, UsageError
 from cir.evaluation.protocol import Protocol
 from cir.evaluation.recall import Evaluation, evaluate
+from cir.evaluation.recorded import (
+    RecordedEvaluation,
+    is_evaluation_of,
+    is_run_evaluation,
+    recorded_evaluation,
+)
 from cir.models.combiner import SumCombiner
 from cir.names import RUN_FILE
 from cir.reporting.pages import PageTable, percents
@@ -26,24 +31,11 @@ PLAIN_SUM: Final = "plain sum"
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """Recalls of one composition under one protocol, as `Evaluation.to_json` gives them."""
-
-    query: str
-    protocol: Protocol
-    figures: Mapping[str, float]
-    """Means over categories, in percent, R@1 first and the headline last."""
-    chance: Mapping[str, float]
-    categories: Mapping[str, Mapping[str, Any]]
-    notes: Sequence[str]
-
-
-@dataclass(frozen=True)
 class Judged:
     """A trained combiner beside the plain sum, under one protocol."""
 
-    before: Judgement
-    after: Judgement
+    before: RecordedEvaluation
+    after: RecordedEvaluation
     title: str
     """The protocol in words."""
 
@@ -57,41 +49,10 @@ def judged(evaluations: Sequence[Evaluation]) -> list[Judged]:
     """What was judged just now: the plain sum first, the trained combiner last; none for none."""
     if len(evaluations) < 2:
         return []
-    before, after = (judgement(each.to_json()) for each in (evaluations[0], evaluations[-1]))
-    return [Judged(before, after, evaluations[0].title)]
-
-
-def judgement(values: Mapping[str, Any], query: str | None = None) -> Judgement:
-    """Reads the result of `Evaluation.to_json`.
-
-    Raises:
-        KeyError: it lacks something.
-        TypeError: something in it is of another type, or the protocol has a rule that is unknown.
-        UsageError: the protocol's rules are at odds.
-    """
-    return Judgement(
-        query or values["query"],
-        _protocol(values["protocol"]),
-        {**values["mean"], "headline": values["headline"]},
-        values["chance"],
-        values["categories"],
-        [*_seen(values.get("trained_on", {})), *values["notes"]],
+    before, after = (
+        recorded_evaluation(each.to_json()) for each in (evaluations[0], evaluations[-1])
     )
-
-
-def _protocol(rules: Mapping[str, Any]) -> Protocol:
-    """Reads a protocol's rules; raises TypeError where one of them is unknown."""
-    for name, hint in get_type_hints(Protocol).items():
-        if name in rules and rules[name] not in choices(hint):
-            raise TypeError(f"`{name}` is {rules[name]!r}; expected one of {choices(hint)}")
-    return Protocol(**rules)
-
-
-def _seen(leaks: Mapping[str, int]) -> list[str]:
-    """A sentence where training had a part in the figures."""
-    seen = leaks.get("trained_on", 0)
-    told = f"Trained on {seen:,} of the {leaks.get('queries', 0):,} judged queries."
-    return [told] if seen else []
+    return [Judged(before, after, evaluations[0].title)]
 
 
 def judged_in(
@@ -112,7 +73,7 @@ def judged_in(
         except CirError:
             others.append(f"{file.name} cannot be read, so it is passed over.")
             continue
-        if not _is_evaluation(values):
+        if not is_run_evaluation(values):
             continue
         pair = _beside_plain_sum(file, values, checkpoint_sha256, dataset, store, device)
         if isinstance(pair, Judged):
@@ -132,10 +93,9 @@ def _beside_plain_sum(
 ) -> Judged | str:
     """What a file says, beside the plain sum; or a sentence that says why it is left out."""
     try:
-        of_checkpoint = values["checkpoint"]["sha256"] == checkpoint_sha256
-        if not (of_checkpoint and values["embeddings"]["sha256"] == store.sha256):
+        if not is_evaluation_of(values, checkpoint_sha256, store.sha256):
             return _left_out(file, "checkpoint or store")
-        after = judgement(values, "trained combiner")
+        after = recorded_evaluation(values, "trained combiner")
         sizes = _sizes(after)
     except (KeyError, TypeError, UsageError):
         return f"{file.name} is not as this version of cir writes it, so it is passed over."
@@ -143,7 +103,7 @@ def _beside_plain_sum(
         before = _plain_sum(after.protocol, dataset, store, device)
     except (DatasetError, UsageError) as fault:
         return f"{file.name} is passed over, for its queries cannot be judged again: {fault}."
-    plain = judgement(before.to_json())
+    plain = recorded_evaluation(before.to_json())
     if sizes != _sizes(plain):
         return _left_out(file, "dataset")
     return Judged(plain, after, before.title)
@@ -153,17 +113,11 @@ def _left_out(file: Path, what: str) -> str:
     return f"{file.name} is of another {what}, so its figures are left out: judge the run again."
 
 
-def _sizes(of: Judgement) -> dict[str, tuple[int, int]]:
+def _sizes(of: RecordedEvaluation) -> dict[str, tuple[int, int]]:
     """Queries and gallery of each category: what tells a dataset from another."""
     return {
         name: (values["queries"], values["gallery_size"]) for name, values in of.categories.items()
     }
-
-
-def _is_evaluation(values: Any) -> bool:
-    """Whether a file is what `cir evaluate` writes of a run."""
-    keys = {"query", "protocol", "mean", "headline", "chance", "categories", "embeddings"}
-    return isinstance(values, dict) and keys <= set(values) and bool(values.get("checkpoint"))
 
 
 def _plain_sum(

@@ -8,5 +8,6 @@ Stages begin with `console`.
     tables             tables whose figures are never cut
     catalog_tables     what `cir data from-folder` and `from-catalog` say
     mined_tables       what `cir mine` says
+    recall_tables      what `cir evaluate` says
     terminal_pictures  photos in the terminals that show them
 """
