@@ -6,7 +6,7 @@ from typing import Final
 
 from cir.data.dataset import Dataset
 from cir.errors import DatasetError, without_middle
-from cir.reporting.pictures import Pictures
+from cir.reporting.pictures import DataUris
 from cir.sources.annotations import read_records
 
 _LETTERS: Final = 16
@@ -54,7 +54,7 @@ class Album:
         Args:
             dataset: Whose photos are shown; None where only ids are known.
         """
-        self._pictures = Pictures(dataset) if dataset else None
+        self._pictures = DataUris(dataset) if dataset else None
         self._titles = titles(dataset) if dataset else {}
         self._keys: dict[str, str] = {}
         self._ids: set[str] = set()

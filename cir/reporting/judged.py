@@ -31,7 +31,7 @@ PLAIN_SUM: Final = "plain sum"
 
 
 @dataclass(frozen=True)
-class Judged:
+class BeforeAfter:
     """A trained combiner beside the plain sum, under one protocol."""
 
     before: RecordedEvaluation
@@ -45,19 +45,19 @@ class Judged:
         return self.after.protocol.split
 
 
-def judged(evaluations: Sequence[Evaluation]) -> list[Judged]:
+def judged(evaluations: Sequence[Evaluation]) -> list[BeforeAfter]:
     """What was judged just now: the plain sum first, the trained combiner last; none for none."""
     if len(evaluations) < 2:
         return []
     before, after = (
         recorded_evaluation(each.to_json()) for each in (evaluations[0], evaluations[-1])
     )
-    return [Judged(before, after, evaluations[0].title)]
+    return [BeforeAfter(before, after, evaluations[0].title)]
 
 
 def judged_in(
     run: Path, checkpoint_sha256: str, dataset: Dataset, store: Embeddings, device: torch.device
-) -> tuple[list[Judged], list[str]]:
+) -> tuple[list[BeforeAfter], list[str]]:
     """The evaluations that lie in a run folder, each beside that of the plain sum.
 
     Returns:
@@ -76,7 +76,7 @@ def judged_in(
         if not is_run_evaluation(values):
             continue
         pair = _beside_plain_sum(file, values, checkpoint_sha256, dataset, store, device)
-        if isinstance(pair, Judged):
+        if isinstance(pair, BeforeAfter):
             found.append(pair)
         else:
             others.append(pair)
@@ -90,7 +90,7 @@ def _beside_plain_sum(
     dataset: Dataset,
     store: Embeddings,
     device: torch.device,
-) -> Judged | str:
+) -> BeforeAfter | str:
     """What a file says, beside the plain sum; or a sentence that says why it is left out."""
     try:
         if not is_evaluation_of(values, checkpoint_sha256, store.sha256):
@@ -106,7 +106,7 @@ def _beside_plain_sum(
     plain = recorded_evaluation(before.to_json())
     if sizes != _sizes(plain):
         return _left_out(file, "dataset")
-    return Judged(plain, after, before.title)
+    return BeforeAfter(plain, after, before.title)
 
 
 def _left_out(file: Path, what: str) -> str:
@@ -136,7 +136,7 @@ def _plain_sum(
     )
 
 
-def judged_tables(pair: Judged) -> list[PageTable]:
+def judged_tables(pair: BeforeAfter) -> list[PageTable]:
     """The means of both, then the recalls of each category where there are several."""
     both = (pair.before, pair.after)
     columns = list(pair.after.figures)
@@ -154,7 +154,7 @@ def judged_tables(pair: Judged) -> list[PageTable]:
     return [means, _by_category(pair, columns)] if several else [means]
 
 
-def _by_category(pair: Judged, columns: Sequence[str]) -> PageTable:
+def _by_category(pair: BeforeAfter, columns: Sequence[str]) -> PageTable:
     rows = [
         [
             *(category, each.query, f"{values['queries']:,}", f"{values['gallery_size']:,}"),

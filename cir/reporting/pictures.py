@@ -17,7 +17,7 @@ _QUALITY, _METHOD = 72, 2
 """Of WebP, which at this size takes what JPEG takes at 144 pixels; 2 is its fast search."""
 
 
-class Pictures:
+class DataUris:
     """The pictures of a dataset's photos, by image id."""
 
     def __init__(self, dataset: Dataset) -> None:

@@ -30,7 +30,7 @@ from cir.reporting.doubts import doubts
 from cir.reporting.epoch_figures import losses_by_name
 from cir.reporting.examples import OUTCOMES, SHOWN_IMAGES, Examples, draw_examples
 from cir.reporting.held_out import held_out
-from cir.reporting.judged import PLAIN_SUM, Judged, judged, judged_in, judged_tables
+from cir.reporting.judged import PLAIN_SUM, BeforeAfter, judged, judged_in, judged_tables
 from cir.reporting.pages import (
     Figure,
     PageTable,
@@ -162,7 +162,7 @@ def _period(first: datetime, last: datetime) -> str:
 
 
 def _figures(
-    run: RunRecord, dataset: Dataset, ranked: _HeldOut, pairs: Sequence[Judged]
+    run: RunRecord, dataset: Dataset, ranked: _HeldOut, pairs: Sequence[BeforeAfter]
 ) -> list[Figure]:
     """What was judged comes first, R@1 before all; then what the run was made of."""
     gallery = len({i for ids in dataset.galleries("train").values() for i in ids})
@@ -182,7 +182,7 @@ def _figures(
     ]
 
 
-def _judged_figures(pair: Judged) -> list[Figure]:
+def _judged_figures(pair: BeforeAfter) -> list[Figure]:
     before, after, chance = pair.before.figures, pair.after.figures, pair.after.chance
     return [
         Figure(
@@ -224,7 +224,7 @@ def _reached(run: RunRecord) -> str:
     return run.unfinished or f"{epochs}, with evaluation and mining"
 
 
-def _category_charts(ranked: _HeldOut, pairs: Sequence[Judged]) -> list[Any]:
+def _category_charts(ranked: _HeldOut, pairs: Sequence[BeforeAfter]) -> list[Any]:
     """Recall by category of what was judged, or of the held-out queries."""
     if pairs:
         both = (pairs[0].before, pairs[0].after)

@@ -7,7 +7,7 @@ from cir.search.gallery import Gallery
 from cir.search.index import PhotoRank, SearchResult
 from cir.serving import schemas
 from cir.serving.engine import Engine, Searched
-from cir.serving.judging import Judged, Judgement, SplitQuery
+from cir.serving.judging import QueryAnswers, RetrieverAnswer, SplitQuery
 
 _MILLI = 1000
 
@@ -69,20 +69,20 @@ class Answers:
             targets=list(item.query.target_ids),
         )
 
-    def judgement(self, judgement: Judgement) -> schemas.JudgedQuery:
+    def judged_query(self, judged: QueryAnswers) -> schemas.JudgedQuery:
         """A query of the dataset with the answers to it, in the order that they were asked for."""
         return schemas.JudgedQuery(
-            query=self.query(judgement.item),
-            ranked=judgement.ranked,
-            reference_rule=judgement.item.reference_rule,
-            answers=[self._judged(name, each) for name, each in judgement.answers.items()],
+            query=self.query(judged.item),
+            ranked=judged.ranked,
+            reference_rule=judged.item.reference_rule,
+            answers=[self._judged_answer(name, each) for name, each in judged.answers.items()],
         )
 
-    def _judged(self, name: str, judged: Judged) -> schemas.JudgedAnswer:
+    def _judged_answer(self, name: str, answer: RetrieverAnswer) -> schemas.JudgedAnswer:
         return schemas.JudgedAnswer(
             retriever=name,
-            targets=[self._target(target) for target in judged.targets],
-            results=self.results(judged.results),
+            targets=[self._target(target) for target in answer.targets],
+            results=self.results(answer.results),
         )
 
     def _target(self, target: PhotoRank) -> schemas.Target:

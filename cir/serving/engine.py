@@ -19,7 +19,7 @@ from cir.search.gallery import Gallery
 from cir.search.index import SearchIndex, SearchResult, Seconds
 from cir.search.living import LivingGallery
 from cir.search.query import SearchQuery
-from cir.serving.judging import DatasetQueries, Judgement, SplitQuery
+from cir.serving.judging import JudgeableQueries, QueryAnswers, SplitQuery
 from cir.serving.uploads import decoded_photo
 
 
@@ -79,7 +79,7 @@ class Engine:
         self.gallery: Gallery = served[0].index.gallery
         self.dataset = dataset
         self.living = living
-        self.queries = DatasetQueries(dataset, self.gallery)
+        self.queries = JudgeableQueries(dataset, self.gallery)
 
     def search_all(self, searches: Sequence[Search]) -> list[Searched]:
         """The answers to each search; those of one retriever pass the encoder together."""
@@ -97,7 +97,7 @@ class Engine:
             for search, found in zip(searches, answers, strict=True)
         ]
 
-    def judge(self, item: SplitQuery, retrievers: Sequence[str], top: int) -> Judgement:
+    def judge(self, item: SplitQuery, retrievers: Sequence[str], top: int) -> QueryAnswers:
         """Each retriever's ranks of a query's true targets, and its best among the same photos."""
         return self.queries.judge(item, {name: self.served[name].index for name in retrievers}, top)
 

@@ -33,7 +33,7 @@ class SplitQuery:
 
 
 @dataclass(frozen=True)
-class Judged:
+class RetrieverAnswer:
     """A retriever's answer to a query of the dataset."""
 
     targets: list[PhotoRank]
@@ -42,16 +42,16 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class QueryAnswers:
     """The answers to a query of the dataset, by the names of retrievers."""
 
     item: SplitQuery
     ranked: int
     """Photos that targets and results are ranked among."""
-    answers: Mapping[str, Judged]
+    answers: Mapping[str, RetrieverAnswer]
 
 
-class DatasetQueries:
+class JudgeableQueries:
     """The queries that can be judged, as photos come and go."""
 
     def __init__(self, dataset: Dataset | None, gallery: Gallery) -> None:
@@ -75,7 +75,7 @@ class DatasetQueries:
         item = self._by_id.get(query_id)
         return item if item is not None and self._can_be_judged(item) else None
 
-    def judge(self, item: SplitQuery, indexes: Mapping[str, SearchIndex], top: int) -> Judgement:
+    def judge(self, item: SplitQuery, indexes: Mapping[str, SearchIndex], top: int) -> QueryAnswers:
         """Where a query's true targets stand, and the best of the same photos.
 
         Args:
@@ -85,7 +85,7 @@ class DatasetQueries:
         """
         ranked = self._ranked_ids(item)
         answers = {name: _judged(index, item, ranked, top) for name, index in indexes.items()}
-        return Judgement(item, len(ranked), answers)
+        return QueryAnswers(item, len(ranked), answers)
 
     def _can_be_judged(self, item: SplitQuery) -> bool:
         known = any(target in self._gallery for target in item.query.target_ids)
@@ -109,13 +109,15 @@ def _captioned(dataset: Dataset | None) -> Iterator[SplitQuery]:
                 yield item
 
 
-def _judged(index: SearchIndex, item: SplitQuery, ranked: Sequence[str], top: int) -> Judged:
+def _judged(
+    index: SearchIndex, item: SplitQuery, ranked: Sequence[str], top: int
+) -> RetrieverAnswer:
     """One order of all ranked photos gives both; of equals the first comes first."""
     query = SearchQuery(images=(item.query.reference_id,), text=item.text)
     placed = index.ranked(query, ranked)
     true = frozenset(item.query.target_ids)
     targets = [each for each in placed if each.id in true]
-    return Judged(targets, [_result(index.gallery, each) for each in placed[:top]])
+    return RetrieverAnswer(targets, [_result(index.gallery, each) for each in placed[:top]])
 
 
 def _result(gallery: Gallery, placed: PhotoRank) -> SearchResult:

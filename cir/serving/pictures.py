@@ -16,7 +16,7 @@ _MOST_BYTES: Final = 64 * 2**20
 """Of the pictures that are kept."""
 
 
-class Pictures:
+class ThumbnailCache:
     """Draws pictures, and keeps the last ones."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from cir.serving import limits
 from cir.serving.answers import Answers
 from cir.serving.batching import Batcher
 from cir.serving.engine import Engine
-from cir.serving.pictures import Pictures
+from cir.serving.pictures import ThumbnailCache
 
 
 @dataclass(eq=False)
@@ -25,7 +25,7 @@ class State:
     token: str | None
     """What a request that adds or removes must carry; None where none may."""
     answers: Answers = field(init=False)
-    pictures: Pictures = field(default_factory=Pictures)
+    pictures: ThumbnailCache = field(default_factory=ThumbnailCache)
     _uploads: int = field(default=0, init=False)
     """Photos that are decoded, or wait for it."""
     _decoding: asyncio.Semaphore = field(init=False)

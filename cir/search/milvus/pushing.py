@@ -25,7 +25,7 @@ from cir.search.milvus.record import (
     Record,
     categories_sha256,
     nature_of,
-    require_same_encoder,
+    require_collection_of,
     write_record,
 )
 from cir.search.milvus.searching import MilvusIndex
@@ -110,7 +110,7 @@ def _made(
         nature = Nature(kind or "flat", embeddings.provenance)
         collection.make(nature.written(), gallery.dim, nature.kind, len(gallery))
         return nature
-    require_same_encoder(collection, there, embeddings.provenance, str(embeddings.path))
+    require_collection_of(collection, there, embeddings.provenance, str(embeddings.path))
     if kind not in (None, there.kind):
         raise UsageError(
             f"{collection.address} is searched as {there.kind}, and `kind` is {kind}: name another "

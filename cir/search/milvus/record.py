@@ -98,7 +98,7 @@ def write_record(collection: Collection, record: Record) -> None:
     collection.write_text(beside, mine, json.dumps(asdict(record)))
 
 
-def require_same_encoder(
+def require_collection_of(
     collection: Collection, nature: Nature, provenance: Provenance, store: str
 ) -> None:
     """Raises StoreError unless a collection's vectors are of a store's encoder."""

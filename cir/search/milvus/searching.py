@@ -12,7 +12,7 @@ from cir.config import MilvusKind
 from cir.errors import StoreError
 from cir.search.gallery import Gallery
 from cir.search.milvus.client import MOST_FOUND, Collection, search_params
-from cir.search.milvus.record import nature_of, require_filled, require_same_encoder
+from cir.search.milvus.record import nature_of, require_collection_of, require_filled
 from cir.search.proposing import Allowed, Recall
 from cir.types import NO_ROW
 
@@ -66,7 +66,7 @@ def open_milvus(address: MilvusAddress, gallery: Gallery, embeddings: Embeddings
     nature = nature_of(collection)
     if nature is None:
         raise StoreError(_not_there(address, embeddings))
-    require_same_encoder(collection, nature, embeddings.provenance, str(embeddings.path))
+    require_collection_of(collection, nature, embeddings.provenance, str(embeddings.path))
     recall = require_filled(collection, embeddings, gallery)
     collection.load()
     return MilvusIndex(collection, gallery, nature.kind, recall)

@@ -50,7 +50,7 @@ async def query(
 
     def judging() -> schemas.JudgedQuery:
         judgement = state.engine.judge(_query(state, query_id), names, top)
-        return state.answers.judgement(judgement)
+        return state.answers.judged_query(judgement)
 
     return await state.batcher.call(judging)
 
