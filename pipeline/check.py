@@ -20,7 +20,7 @@ from pipeline.command.claims import claims_outputs
 from pipeline.screen import console
 
 _SHOWN = 5
-"""Faults of a sort that are printed; --json has them all."""
+"""Faults of a sort that are printed; `json` has them all."""
 
 
 @claims_outputs
@@ -183,5 +183,5 @@ def _print_stale(config: CheckConfig, stale: PhotoChanges) -> None:
 
 
 def _print_some(headline: str, items: tuple[str, ...]) -> None:
-    rest = f" and {len(items) - _SHOWN:,} more (--json FILE lists all)" * (len(items) > _SHOWN)
+    rest = f" and {len(items) - _SHOWN:,} more (`json=FILE` lists all)" * (len(items) > _SHOWN)
     console.fail(f"{headline}: {', '.join(items[:_SHOWN])}{rest}")

@@ -97,7 +97,7 @@ def _add(
     parameters = _parameters(kind)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
-    command.__doc__ = kind.__doc__
+    command.__doc__ = flags.spelled(kind.__doc__ or "", kind)
     group.command(name, rich_help_panel=panel)(command)
 
 
@@ -175,7 +175,10 @@ def _exit_code(
 def _parameters(kind: type[config.Config]) -> list[inspect.Parameter]:
     """One keyword parameter a field, annotated for typer; those without a default first."""
     helps, hints = _field_docs(kind), get_type_hints(kind)
-    made = [_parameter(f, hints[f.name], helps[f.name]) for f in dataclasses.fields(kind)]
+    made = [
+        _parameter(f, hints[f.name], flags.spelled(helps[f.name], kind))
+        for f in dataclasses.fields(kind)
+    ]
     return sorted(made, key=lambda p: p.default is not inspect.Parameter.empty)
 
 

@@ -133,10 +133,10 @@ def _next_commands(folder: _Folder) -> Iterator[str]:
     yield ""
     yield "Next:"
     yield (
-        "  your own photos   cir data from-catalog --images PHOTOS --attributes products.csv "
-        "--out data/shop"
+        "  your own photos   cir data from-catalog `images=PHOTOS` `attributes='products.csv'` "
+        "`out='data/shop'`"
     )
-    yield f'  search            cir search {folder.run} --text "a red dress with long sleeves"'
+    yield f"  search            cir search {folder.run} `text='a red dress with long sleeves'`"
     yield f"  serve the page    cir serve {folder.run}"
 
 
@@ -149,7 +149,7 @@ def _prepare(folder: _Folder, config: DemoConfig) -> None:
     if not config.overwrite and folder.root.is_dir() and any(folder.root.iterdir()):
         raise UsageError(
             f"{folder.settings} is missing, so nobody can tell what the demo in {folder.root} was "
-            f"made with: pass --overwrite to replace it, or another --out"
+            f"made with: pass `overwrite=True` to replace it, or another `out`"
         )
     with folder_written_aside(folder.root, "demo", DEMO_NAMES) as aside:
         write_json(aside / DEMO_FILE, settings)
@@ -166,8 +166,8 @@ def _require_same(folder: _Folder, settings: dict[str, Any]) -> None:
     differing = [f"{k} {earlier.get(k)}" for k in settings if earlier.get(k) != settings[k]]
     if differing:
         raise UsageError(
-            f"{folder.root} holds a demo made with {', '.join(differing)}: pass --overwrite to "
-            f"replace it, or another --out"
+            f"{folder.root} holds a demo made with {', '.join(differing)}: pass "
+            f"`overwrite=True` to replace it, or another `out`"
         )
 
 

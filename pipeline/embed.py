@@ -186,7 +186,7 @@ def _list_models() -> None:
 
     tags_of = {TINY: list(BUNDLED_FILES)} | {name: published_tags(name) for name in model_names()}
     for name, tags in tags_of.items():
-        console.note(f"{name}: {', '.join(tags) or 'no published weights; pass --weights FILE'}")
+        console.note(f"{name}: {', '.join(tags) or 'no published weights; pass `weights=FILE`'}")
 
 
 def _print_changes(changes: Changes) -> None:
@@ -228,12 +228,12 @@ def _differences(
     elif config.pretrained and tag_of(held.pretrained) != tag_of(config.pretrained):
         yield from _named("pretrained", held.pretrained, config.pretrained)
     if (store.precision or config.precision) != config.precision and not config.any_precision:
-        yield f"the store is of --precision {store.precision}, and {config.precision} is asked for"
+        yield from _named("precision", str(store.precision), config.precision)
 
 
-def _named(option: str, held: str, asked: str) -> Iterator[str]:
+def _named(field: str, held: str, asked: str) -> Iterator[str]:
     if held != asked:
-        yield f"the store is of --{option} {held}, and {asked} is asked for"
+        yield f"the store is of `{field}={held!r}`, and {asked} is asked for"
 
 
 def _other_weights(config: EmbedConfig, asked: _Architecture, held: Provenance) -> Iterator[str]:
@@ -249,7 +249,7 @@ def _other_weights(config: EmbedConfig, asked: _Architecture, held: Provenance) 
     if found.weights_sha256 != held.weights_sha256:
         yield (
             f"the store is of weights {shortened(held.weights_sha256)} ({held.pretrained}), and "
-            f"those of --weights {config.weights} are {shortened(found.weights_sha256)}"
+            f"those of `weights={str(config.weights)!r}` are {shortened(found.weights_sha256)}"
         )
     else:
         yield from _named("pretrained", held.pretrained, found.pretrained)

@@ -189,7 +189,7 @@ def _doubts(origin: Provenance, *, checked: bool) -> Iterator[str]:
     if not checked:
         yield (
             f"the file does not tell its CLIP; the figures are its own if that is the store's, "
-            f"{origin.model} {origin.pretrained}, which --weights FILE checks"
+            f"{origin.model} {origin.pretrained}, which `weights=FILE` checks"
         )
     if origin.preprocess != "targetpad":
         yield f"published figures are of targetpad photos, the store's are of {origin.preprocess}"
@@ -218,7 +218,7 @@ def _chosen_text_share(inputs: _Inputs) -> float:
     )
     console.note(
         f"weighted sum: {share:g} of the text, chosen on {len(dev):,} queries of the training "
-        f"split; cir mine and cir train take it as --text-share {share:g}"
+        f"split; cir mine and cir train take it as `text_share={share:g}`"
     )
     return share
 

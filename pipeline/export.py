@@ -38,7 +38,7 @@ def _num_negatives(manifest: Manifest, config: ExportConfig) -> int:
     num_negatives = config.num_negatives or mined
     if num_negatives > mined:
         raise UsageError(
-            f"--num-negatives is {num_negatives}; {config.manifest} was mined for {mined} a query"
+            f"`num_negatives` is {num_negatives}; {config.manifest} was mined for {mined} a query"
         )
     return num_negatives
 
@@ -58,7 +58,7 @@ def _require_rows(
         most = int(manifest.negative_counts.max())
         raise ManifestError(
             f"no query of {config.manifest} has {num_negatives} negatives, the most is {most}: "
-            f"pass --num-negatives {most} or another --format"
+            f"pass `num_negatives={most}` or another `format`"
         )
 
 
@@ -91,4 +91,4 @@ def _print(
         examples = ", ".join(left_out[:_EXAMPLES]) + (", ..." if len(left_out) > _EXAMPLES else "")
         console.note(f"{len(left_out):,} queries left out, of fewer negatives: {examples}")
     if config.dataset is None:
-        console.note("images are named by their ids; --dataset FOLDER writes where they are")
+        console.note("images are named by their ids; `dataset=FOLDER` writes where they are")

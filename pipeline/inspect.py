@@ -58,7 +58,7 @@ def _require_images(manifest: Manifest, path: Path, dataset: Dataset) -> None:
     if foreign:
         raise ManifestError(
             f"{path} was not mined from {dataset.root}: {len(foreign):,} of its negatives are no "
-            f"images of the split {manifest.metadata.split}, as {foreign[0]}; pass the --dataset "
+            f"images of the split {manifest.metadata.split}, as {foreign[0]}; pass the `dataset` "
             f"it was mined from"
         )
 

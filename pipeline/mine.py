@@ -105,7 +105,7 @@ def _open(config: MineConfig, processes: Processes) -> _Inputs:
     if not queries:
         raise DatasetError(
             f"{config.dataset} has no query of split {config.split} whose photos were embedded: "
-            f"{left_out:,} were left out; pass another --split, or embed its photos"
+            f"{left_out:,} were left out; pass another `split`, or embed its photos"
         )
     texts = [joined(query.captions) for query in queries]
     if config.split == SPLIT:  # training on the manifest will want them all of this store
@@ -244,7 +244,7 @@ def _proposed(config: MineConfig, inputs: _Inputs) -> list[ProposedPair]:
     if not pairs:
         raise ManifestError(
             f"no query of {config.dataset} ({config.split}) has a wrong image of its category near "
-            f"it: pass a wider --margin, or no --propose"
+            f"it: pass a wider `margin`, or no `propose`"
         )
     return pairs
 
@@ -273,5 +273,5 @@ def _require_rows(manifest: Manifest, config: MineConfig) -> None:
         raise ManifestError(
             f"no query of {config.dataset} ({config.split}) has a negative: "
             f"{counts.dropped:,} were dropped, starved {counts.starved:,}; "
-            f"pass --on-starved nearest, a wider --margin, or filters that exclude less"
+            f"pass `on_starved='nearest'`, a wider `margin`, or filters that exclude less"
         )

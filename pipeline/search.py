@@ -111,7 +111,7 @@ def _title(config: SearchConfig, named: Callable[[str], str] = str) -> str:
 
 
 def _short(image_id: str) -> str:
-    """An id as the terminal has room for it; --json has it whole."""
+    """An id as the terminal has room for it; `json` has it whole."""
     return without_middle(image_id, _LETTERS)
 
 

@@ -77,7 +77,8 @@ def _say_what_is_tuned(config: TrainConfig, embeddings: Embeddings) -> None:
     if config.tune is None and towers != "none" and not config.resume:
         model = embeddings.provenance.model
         console.note(
-            f"tunes the {towers} tower of {model} beside the combiner; --tune none leaves it frozen"
+            f"tunes the {towers} tower of {model} beside the combiner; `tune='none'` leaves it "
+            f"frozen"
         )
 
 
@@ -87,7 +88,7 @@ def _say_which_margins_differ(config: TrainConfig, manifest: Manifest) -> None:
     if "triplet" in loss_weights(config.loss) and band != config.margin:
         console.note(
             f"negatives are mined with a margin of {band:g}, and the triplet loss has one of "
-            f"{config.margin:g}: --margin {band:g} makes them equal"
+            f"{config.margin:g}: `margin={band:g}` makes them equal"
         )
 
 

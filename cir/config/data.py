@@ -22,9 +22,9 @@ class CheckConfig(Config):
     """Make a dataset folder without the images that are missing or broken, and what names them; the
     images of the whole are linked, and the whole stays as it is."""
     overwrite: bool = option(False, "Output")
-    """Replace what exists in --json and --without-missing, where cir made it."""
+    """Replace what exists in `json` and `without_missing`, where cir made it."""
     images: bool = option(True, "Input")
-    """Open every image; --no-images audits the annotations alone."""
+    """Open every image; `images=False` audits the annotations alone."""
     embeddings: Path | None = option(None, "Input")
     """Compare the bytes of every photo with those that this embedding store was made of."""
     workers: int | None = option(None, "Machine")
@@ -153,7 +153,7 @@ class CaptionPairsConfig(Config):
     dataset: Path = required("Input", argument=True)
     """Dataset folder of `cir data from-catalog` or `cir data synth`."""
     pairs: Path = required("Input", argument=True)
-    """Pairs of `cir mine --propose`, .parquet or .jsonl."""
+    """Pairs of `cir mine` with `propose`, .parquet or .jsonl."""
     out: Path = required("Output", writes="pairs")
     """File of worded pairs to write, .parquet or .jsonl."""
     seed: int = option(0, "Wording")
@@ -187,7 +187,7 @@ class AddQueriesConfig(Config):
 class MergeConfig(Config):
     """Make one dataset of several: photos keep their splits, equal categories become one.
 
-    Or make an embedding store of the Parquet parts that cir embed --engine ray has saved.
+    Or make an embedding store of the Parquet parts that cir embed with `engine='ray'` has saved.
     """
 
     datasets: tuple[str, ...] = required("Input", argument=True)

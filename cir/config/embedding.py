@@ -62,7 +62,7 @@ class EmbedConfig(EncoderConfig):
     out: Path = option(EMBEDDINGS, "Files", writes="store")
     """Embedding store to write, or to bring up to date."""
     check: bool = option(False, "Files")
-    """Encode nothing: say what the store lacks, or has of another photo or of other --weights, and
+    """Encode nothing: say what the store lacks, or has of another photo or of other `weights`, and
     end with 1 if any."""
     list_models: bool = option(False, "Encoder")
     """List the encoders that there are, with the tags of their published weights, and end."""
@@ -76,7 +76,7 @@ class EmbedConfig(EncoderConfig):
     """local encodes in this process, and in those that a launcher starts beside it; ray has photos
     encoded by a Ray cluster: that of RAY_ADDRESS, or one of this machine while it takes."""
     actors: int | None = option(None, "Machine")
-    """With --engine ray, processes that encode photos; one a GPU by default, or one a core where
+    """With `engine='ray'`, processes that encode photos; one a GPU by default, or one a core where
     the cluster has no GPU."""
 
     def faults(self) -> Iterator[str]:

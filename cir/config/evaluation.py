@@ -50,18 +50,18 @@ class EvaluateConfig(Config):
     """Rank the gallery for every query of a split and report Recall@K, of one run or of two."""
 
     run: Path | None = option(None, "Query", argument=True)
-    """Run folder, or one of its checkpoints; by default runs/default when --query is combiner."""
+    """Run folder, or one of its checkpoints; by default runs/default when `query` is combiner."""
     other: Path | None = option(None, "Query", argument=True)
     """A second run, to see what changes from the first to it."""
     query: Composition = option("combiner", "Query")
     """Composed query: combiner, or a baseline: reference, text, sum, or weighted-sum, whose share
     of the text is that with the best R@10 on a tenth of the training references."""
     clip4cir_combiner: Path | None = option(None, "Query")
-    """Composed query: CLIP4Cir's published Combiner in this file, in place of a run; with --compare
+    """Composed query: CLIP4Cir's published Combiner in this file, in place of a run; with `compare`
     and a run, what changes from it to the run."""
     weights: Path | None = option(None, "Query", either=True)
-    """CLIP that --clip4cir-combiner was trained over, as `cir embed --weights` took it: evaluates
-    only if the store was embedded with it."""
+    """CLIP that `clip4cir_combiner` was trained over, as `weights` of `cir embed` took it:
+    evaluates only if the store was embedded with it."""
     dataset: Path | None = option(None, "Files")
     """Dataset folder; by default that of the run, and data/fashioniq without a run."""
     embeddings: Path | None = option(None, "Files")
@@ -84,9 +84,9 @@ class EvaluateConfig(Config):
     """Judge also where the run was trained on references or targets of the judged queries; the
     figures are marked."""
     all_protocols: bool = option(False, "Protocol")
-    """Report every combination of --gallery, --reference and --captions, the standard one first."""
+    """Report every combination of `gallery`, `reference` and `captions`, the standard one first."""
     compare: bool = option(False, "Comparison")
-    """Test what changes from the first run to the second, or from the baseline of --query to the
+    """Test what changes from the first run to the second, or from the baseline of `query` to the
     run: a paired bootstrap over references. Two runs are compared with or without this."""
     resamples: int = option(10_000, "Comparison")
     """Draws of the bootstrap."""
@@ -171,7 +171,7 @@ class ReportConfig(Config):
     out: Path | None = option(None, "Files", writes="page")
     """HTML file; report.html in the run folder, replacing any, by default."""
     overwrite: bool = option(False, "Files")
-    """Replace a file in --out that exists."""
+    """Replace a file in `out` that exists."""
     device: Device = option("auto", "Machine")
     """auto takes the GPU where there is one."""
     workers: int | None = option(None, "Machine")

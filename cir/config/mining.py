@@ -52,10 +52,10 @@ class _MiningRules(Config):
     margin: float = option(0.2, "Negatives")
     """Margin of the semi-hard band, in cosine distance."""
     drop_window: int = option(100, "Negatives")
-    """With --strategy adaptive, the valid candidates behind the target that are looked at for the
+    """With `strategy='adaptive'`, the valid candidates behind the target that are looked at for the
     steepest drops."""
     temperature: float = option(0.05, "Negatives")
-    """With --sampling softmax, a candidate at distance d weighs exp(-d / temperature)."""
+    """With `sampling='softmax'`, a candidate at distance d weighs exp(-d / temperature)."""
     same_share: float = option(0.7, "Category-aware")
     """Share of negatives from the query's own category."""
     other_share: float = option(0.2, "Category-aware")
@@ -151,9 +151,10 @@ class MineConfig(_MiningRules):
     query: MiningComposition = option("sum", "Query")
     """Composed query: reference (image only), sum (normalised image + text), or combiner."""
     text_share: float = option(0.5, "Query")
-    """Share of the text in --query sum; cir evaluate --query weighted-sum says which is best."""
+    """Share of the text with `query='sum'`; cir evaluate says with `query='weighted-sum'` which is
+    best."""
     checkpoint: Path | None = option(None, "Query")
-    """Checkpoint folder of the combiner, with --query combiner."""
+    """Checkpoint folder of the combiner, with `query='combiner'`."""
     propose: Path | None = option(None, "New queries", writes="pairs")
     """Also write the pairs of a reference and a near wrong image that would teach most as new
     queries, a .parquet or .jsonl whose captions are to be written: cir data add-queries."""

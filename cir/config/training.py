@@ -58,7 +58,7 @@ class TrainConfig(Config):
     out: Path = option(RUN, "Files", writes="run")
     """Run folder to make."""
     resume: bool = option(False, "Files")
-    """Go on with the run in --out from what it saved last."""
+    """Go on with the run in `out` from what it saved last."""
     overwrite: bool = option(False, "Files")
     """Replace a run folder that exists."""
     save_minutes: float = option(10.0, "Files")
@@ -79,9 +79,9 @@ class TrainConfig(Config):
     """Share of the text in the sum that gated-sum starts as."""
     tune: Tune | None = option(None, "Model")
     """Towers of CLIP that are fine-tuned beside the combiner; by default text where the store is of
-    the bundled cir-tiny (or of another cir-tiny whose --weights are given), none for others."""
+    the bundled cir-tiny (or of another cir-tiny whose `weights` are given), none for others."""
     weights: Path | None = option(None, "Model", either=True)
-    """Encoder weights to fine-tune from, where the store was embedded with --weights."""
+    """Encoder weights to fine-tune from, where the store was embedded with `weights`."""
     layer_decay: float = option(1.0, "Model")
     """Each layer of a tuned tower learns at this share of the next one's rate; 1 is one rate."""
     encode_batch: int | None = option(None, "Model")
@@ -112,7 +112,7 @@ class TrainConfig(Config):
     temperature: float = option(0.05, "Loss")
     """Temperature of the contrastive term."""
     learn_temperature: bool = option(False, "Loss")
-    """Learn the temperature, from --temperature on, down to 0.01."""
+    """Learn the temperature, from `temperature` on, down to 0.01."""
     guide_threshold: float | None = option(None, "Loss")
     """Leave out of the contrastive term the candidates whose cosine to the target, by the vectors
     of the store, is above this."""
@@ -120,13 +120,13 @@ class TrainConfig(Config):
     """What counts more: none; hardness, the harder negatives of the contrastive term; trust, the
     queries whose target is probably right, by its rank each time they are mined again."""
     hardness: float = option(0.5, "Loss")
-    """With --weighting hardness, how much more: a negative of cosine s weighs
+    """With `weighting='hardness'`, how much more: a negative of cosine s weighs
     exp(this * s / temperature)."""
     remine: bool = option(True, "Negatives")
     """Mine again with the current model after every epoch."""
     curriculum: str | None = option(None, "Negatives")
     """Strategies to mine by, each with its epochs, in place of the manifest's: such as
-    random:2,semi-hard:5,hard. With --no-remine, a stage is mined once, when it begins."""
+    random:2,semi-hard:5,hard. With `remine=False`, a stage is mined once, when it begins."""
     row_negatives: int | None = option(None, "Negatives")
     """Negatives of a query that a step uses, drawn anew each epoch; all of them by default."""
     online_top_k: int | None = option(None, "Negatives")

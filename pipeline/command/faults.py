@@ -16,7 +16,6 @@ from typing import Final
 from cir import __version__, config
 from cir.errors import CirError, StoppedError, UsageError, described
 from cir.machine.memory import is_lack_of_memory, out_of_memory
-from pipeline.command.flags import spelled
 from pipeline.command.leaving import SIGNALLED, Left
 from pipeline.screen import console
 from pipeline.screen.bars import err
@@ -83,7 +82,7 @@ def end(error: BaseException, command: Command, *, main: bool = True) -> int:
     code, line = _ending(error, command)
     if main or code == BUG:
         with suppress(BrokenPipeError):
-            console.fail(spelled(line, command))
+            console.fail(line, command)
     return code
 
 

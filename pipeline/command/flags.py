@@ -17,7 +17,7 @@ from cir import config
 Kind = type[config.Config]
 
 _NAMED: Final = re.compile(
-    r"(?:^|(?<=[\s(]))`(?P<name>[a-z_]+)(?:=(?P<value>[^`]*))?`(?=$|[\s,;:.)]|'s\b)"
+    r"(?:^|(?<=[\s(]))`(?P<name>[a-z][a-z0-9_]*)(?:=(?P<value>[^`]*))?`(?=$|[\s,;:.)]|'s\b)"
 )
 """A field in backticks, alone or with a value. One inside a word or quotes is part of an id."""
 

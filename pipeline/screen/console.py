@@ -8,7 +8,7 @@ from typing import Final
 from rich.console import Console, RenderableType
 from rich.markup import escape
 
-from pipeline.command.flags import spelled
+from pipeline.command.flags import Kind, spelled
 from pipeline.screen import patience
 from pipeline.screen.bars import Pipe, err, on_screen
 from pipeline.screen.bars import RichProgress as RichProgress
@@ -78,9 +78,9 @@ def refreshed(changes: object | None, left_out: Sequence[str]) -> None:
         err.print(shown(line), soft_wrap=True)
 
 
-def fail(text: str) -> None:
-    """Prints one line of failure on standard error."""
-    err.print(f"[bold red]error:[/] {shown(text)}", soft_wrap=True)
+def fail(text: str, command: Kind | None = None) -> None:
+    """Prints one line of failure on standard error; it names fields as flags, as of `spelled`."""
+    err.print(f"[bold red]error:[/] {shown(spelled(text, command))}", soft_wrap=True)
 
 
 def _print(shown: RenderableType, *, soft_wrap: bool = False) -> None:

@@ -77,7 +77,7 @@ def test_the_demo_goes_on_after_a_kill_and_then_has_nothing_to_do(
     assert sha256_of(out / "report.html") == first
     assert capsys.readouterr().out.count("is there") == 3
 
-    with pytest.raises(UsageError, match=r"made with epochs 1, seed 0: pass --overwrite"):
+    with pytest.raises(UsageError, match=r"made with epochs 1, seed 0: pass `overwrite=True`"):
         demo.run(config(out, epochs=2, seed=1))
 
 
@@ -89,7 +89,7 @@ def test_a_demo_without_its_settings_is_replaced_only_where_that_is_asked_for(
     with pytest.raises(KeyboardInterrupt):
         demo.run(config(out))
     (out / "demo.json").unlink()
-    with pytest.raises(UsageError, match=r"demo\.json is missing.* pass --overwrite"):
+    with pytest.raises(UsageError, match=r"demo\.json is missing.* pass `overwrite=True`"):
         demo.run(config(out))
     assert (out / "embeddings.h5").is_file()
     (out / "dataset/captions/cap.dress.val.json").write_text("[]")

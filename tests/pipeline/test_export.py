@@ -125,7 +125,7 @@ def test_the_file_says_what_it_was_made_from(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("changed", "error", "words"),
     [
-        ({"num_negatives": 4}, UsageError, "--num-negatives is 4; .* was mined for 3 a query"),
+        ({"num_negatives": 4}, UsageError, "`num_negatives` is 4; .* was mined for 3 a query"),
         ({"manifest": Path("nowhere")}, ManifestError, "no manifest at nowhere"),
         ({"dataset": Path("nowhere")}, DatasetError, "no dataset folder at .*nowhere"),
     ],
@@ -150,7 +150,7 @@ def test_tuples_that_no_query_fills_are_refused(config: dict[str, Any]) -> None:
     manifest = read_manifest(config["manifest"])
     short = np.flatnonzero(manifest.negative_counts == 2)
     write_manifest(manifest.subset(short), config["manifest"])
-    with pytest.raises(ManifestError, match="has 3 negatives, the most is 2: pass --num-neg"):
+    with pytest.raises(ManifestError, match="the most is 2: pass `num_negatives=2` or another"):
         run(ExportConfig(**config, format="n-tuple"))
     write_manifest(manifest.subset(short[:0]), config["manifest"])
     with pytest.raises(ManifestError, match="holds no queries"):

@@ -30,7 +30,7 @@ NOTHING_IN_COMMON = (
 )
 FOREIGN = (
     r"spoiled.parquet was not mined from .*foreign: \d+ of its negatives are no images of the "
-    r"split train, as \w+; pass the --dataset it was mined from$"
+    r"split train, as \w+; pass the `dataset` it was mined from$"
 )
 
 

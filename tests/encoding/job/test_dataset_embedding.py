@@ -944,13 +944,13 @@ def test_checking_compares_the_weights_of_a_file_with_the_stores(
         (
             "yfcc15m",
             None,
-            ["the store is of --pretrained openai:RN50.pt, and yfcc15m is asked for"],
+            ["the store is of `pretrained='openai:RN50.pt'`, and yfcc15m is asked for"],
         ),
         ("openai", Path("RN50.pt"), []),
         (
             "yfcc15m",
             Path("RN50.pt"),
-            ["the store is of --pretrained openai:RN50.pt, and yfcc15m:RN50.pt is asked for"],
+            ["the store is of `pretrained='openai:RN50.pt'`, and yfcc15m:RN50.pt is asked for"],
         ),
     ],
 )

@@ -4,23 +4,29 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import cir
 from cir.config import (
     CheckConfig,
     Config,
     EmbedConfig,
+    EvaluateConfig,
     InspectConfig,
     MineConfig,
     TrainConfig,
 )
+from pipeline.cli import app
 from pipeline.command.flags import command, spelled
 
-LIBRARY = Path(cir.__file__).parent
-EXEMPT = ("config/", "reporting/svg.py")
-"""Help texts of the command line, and names of CSS variables."""
+ROOT = Path(cir.__file__).parents[1]
+LIBRARY = ROOT / "cir"
+STAGES = ROOT / "pipeline"
+EXEMPT = (LIBRARY / "reporting" / "svg.py", STAGES / "cli.py")
+"""Names of CSS variables, and the command line itself."""
 
 
 @pytest.mark.parametrize(
@@ -38,6 +44,7 @@ EXEMPT = ("config/", "reporting/svg.py")
         (MineConfig, "pass `checkpoint=FOLDER`", "pass --checkpoint FOLDER"),
         (TrainConfig, "`tracker=('wandb', 'none')`", "--tracker wandb --tracker none"),
         (MineConfig, "`min`, `margin`'s least", "`min`, --margin's least"),
+        (EvaluateConfig, "`clip4cir_combiner` is", "--clip4cir-combiner is"),
     ],
 )
 def test_a_field_becomes_an_option(command: type[Config], text: str, shown: str) -> None:
@@ -83,16 +90,30 @@ def texts(file: Path) -> Iterator[tuple[int, str]]:
 
 
 @pytest.mark.slow
-def test_the_library_names_fields_and_no_flags() -> None:
+def test_the_library_and_the_stages_name_fields_and_no_flags() -> None:
     named = [
         f"{file}:{line}: {text}"
-        for file in sorted(LIBRARY.rglob("*.py"))
-        if not file.relative_to(LIBRARY).as_posix().startswith(EXEMPT)
+        for file in sorted({*LIBRARY.rglob("*.py"), *STAGES.glob("*.py")} - {*EXEMPT})
         for line, text in texts(file)
         # A flag of another program, named with it, is not one of ours.
         if re.search(r"(?<![\w-])(?<!docker run )--([a-z]|$)", text)
     ]
     assert not named, "\n".join(named)
+
+
+def helps(command: Any) -> Iterator[str]:
+    """The help of a command, of its parameters and of the commands below it."""
+    yield command.help or ""
+    yield from (parameter.help or "" for parameter in command.params if hasattr(parameter, "help"))
+    for below in getattr(command, "commands", {}).values():
+        yield from helps(below)
+
+
+def test_a_help_names_flags_and_no_fields() -> None:
+    every = list(helps(typer.main.get_command(app)))
+    assert any("With --strategy adaptive, the valid" in text for text in every)
+    assert any("cir embed with --engine ray" in text for text in every)
+    assert not [text for text in every if re.search(r"`\w+(=[^`]*)?`", text)]
 
 
 def test_a_configuration_is_the_command_that_makes_it() -> None:
