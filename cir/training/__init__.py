@@ -25,7 +25,7 @@ those below it:
 
 What surrounds a run:
 
-    train_data       its inputs
+    train_data       its inputs (`hold_out`: the dev split)
     run_folder       its files
     metrics_log      its log
     signals          what stops it

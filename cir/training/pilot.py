@@ -19,7 +19,7 @@ from cir.artefacts.manifest_metadata import Pilot, PilotArm
 from cir.artefacts.store import Embeddings
 from cir.config import Device, MiningOptions, TrainConfig
 from cir.data.captions import joined
-from cir.data.dataset import Dataset, hold_out
+from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.errors import DatasetError, ManifestError, TrainingError
 from cir.evaluation.protocol import standard_protocol
@@ -29,6 +29,7 @@ from cir.mining.manifest import ManifestRecord, mine_manifest
 from cir.models.composition import composed_queries
 from cir.progress import SILENT, Progress
 from cir.training import run_folder
+from cir.training.hold_out import hold_out
 from cir.training.signals import StopRequest
 from cir.training.train_data import SPLIT, TrainSet
 from cir.training.trainer import Trainer

@@ -11,11 +11,12 @@ from cir.artefacts.manifest import Manifest
 from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
 from cir.data.captions import joined, variants
-from cir.data.dataset import Dataset, hold_out
+from cir.data.dataset import Dataset
 from cir.data.queries import Query
-from cir.errors import ConfigError, ManifestError
+from cir.errors import ConfigError, DatasetError, ManifestError
 from cir.evaluation.protocol import Protocol, standard_protocol
 from cir.mining.manifest import usable_queries
+from cir.training.hold_out import hold_out
 
 SPLIT: Final = "train"
 _MINE_AGAIN = "run cir mine again"
@@ -93,7 +94,10 @@ def dev_cut(
         DatasetError: the dataset has no training split, or no query is left for one of the two.
     """
     known, _ = usable_queries(dataset.queries(SPLIT), embeddings)
-    return hold_out(known, fraction, seed)
+    try:
+        return hold_out(known, fraction, seed)
+    except DatasetError as fault:
+        raise DatasetError(f"{fault}; pass another `dev_fraction`") from fault
 
 
 def _require_texts(train: Sequence[Query], dev: Sequence[Query], embeddings: Embeddings) -> None:

@@ -26,9 +26,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from cir.config import TrainConfig
-from cir.data.dataset import Dataset, hold_out
+from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.disk.files import folder_written_aside, write_json
+from cir.training.hold_out import hold_out
 from tests.benchmarks.photos import prepared
 from tests.benchmarks.study import CLIP4CIR, COLUMNS, FROZEN, Place, Row, figures, run, spread
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from cir.config import TrainConfig
-from cir.data.dataset import Dataset, hold_out
+from cir.data.dataset import Dataset
 from cir.data.queries import Query
+from cir.training.hold_out import hold_out
 from tests.benchmarks.noise import exchange_targets, givers_of
 from tests.support.worlds import small_dataset
 

@@ -2,13 +2,12 @@
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cir.data.audit import audit
-from cir.data.dataset import Dataset, hold_out
+from cir.data.dataset import Dataset
 from cir.errors import DatasetError
 from tests.support.worlds import small_dataset
 
@@ -85,40 +84,6 @@ def test_a_folder_that_is_no_dataset_is_named(tmp_path: Path) -> None:
         Dataset(tmp_path)
 
 
-def test_hold_out_keeps_siblings_together(dataset: Dataset) -> None:
-    queries = dataset.queries("train")
-    train, dev = hold_out(queries, 0.25, seed=3)
-    assert sorted(q.id for q in (*train, *dev)) == sorted(q.id for q in queries)
-    ours, theirs = ({(q.category, q.reference_id) for q in part} for part in (train, dev))
-    assert ours
-    assert theirs
-    assert not ours & theirs
-    assert hold_out(queries, 0.25, seed=3) == (train, dev)
-    assert hold_out(queries, 0.25, seed=4)[1] != dev
-
-
-def test_a_reference_of_two_categories_is_held_out_in_both(dataset: Dataset) -> None:
-    queries = dataset.queries("train")
-    other = next(c for c in dataset.categories if c != queries[0].category)
-    again = [replace(q, id=f"{q.id}-too", category=other) for q in queries if q.category != other]
-    train, dev = hold_out([*queries, *again], 0.25, seed=3)
-    assert len(train) + len(dev) == len(queries) + len(again)
-    held = {q.reference_id for q in dev}
-    assert not {q.reference_id for q in train} & held
-    counted: set[str] = set()
-    drawn = 0
-    for category in sorted(dataset.categories):
-        some = {q.reference_id for q in (*queries, *again) if q.category == category} - counted
-        counted |= some
-        drawn += round(0.25 * len(some))
-    assert len(held) == drawn
-
-
-def test_hold_out_refuses_an_empty_part(dataset: Dataset) -> None:
-    with pytest.raises(DatasetError, match="expected both above 0"):
-        hold_out(dataset.queries("train")[:1], 0.1, seed=0)
-
-
 def test_audit_finds_each_fault(tmp_path: Path) -> None:
     root = small_dataset(tmp_path / "d", categories=("dress",), images=8, queries=4).root
     images = sorted((root / "images").glob("dtr*.jpg"))
@@ -168,9 +133,3 @@ def test_the_real_fashioniq_annotations_have_the_published_counts() -> None:
     assert [c.images for c in by_split["val"]] == [3_817, 6_346, 5_373]
     assert [c.in_queries for c in by_split["val"]] == [2_628, 3_089, 2_902]
     assert all(q.target_ids == () for q in Dataset(FASHIONIQ).queries("test"))
-
-
-@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5])
-def test_a_fraction_is_a_share(dataset: Dataset, fraction: float) -> None:
-    with pytest.raises(DatasetError, match="`fraction` is"):
-        hold_out(dataset.queries("train"), fraction, seed=0)

@@ -14,7 +14,6 @@ from cir.artefacts.manifest import read_manifest
 from cir.artefacts.trained import write_trained
 from cir.config import TINY
 from cir.data.captions import joined, variants
-from cir.data.dataset import hold_out
 from cir.disk import locks
 from cir.disk.locks import held
 from cir.disk.recognition import MARKER, is_marked
@@ -33,6 +32,7 @@ from cir.evaluation.evaluator import Evaluator
 from cir.models.composer import load_composer
 from cir.names import TRAINED_FILE
 from cir.training import trainer
+from cir.training.hold_out import hold_out
 from cir.training.step import Learner
 from cir.training.train import train
 from tests.support.folders import contents
