@@ -33,7 +33,8 @@ from cir.encoding.job.dataset_embedding import embed_dataset
 from cir.encoding.loading import load_encoder
 from cir.encoding.tuned import as_tuned
 from cir.errors import UsageError
-from cir.evaluation.recall import Evaluation, Protocol, evaluate
+from cir.evaluation.protocol import Protocol
+from cir.evaluation.recall import Evaluation, evaluate
 from cir.machine.runtime import pick_device
 from cir.machine.workers import pick_workers
 from cir.mining.machine import Machine

@@ -121,8 +121,8 @@ class Evaluator:
                 category.judge(embeddings, combiner, listed, task) for category in self._categories
             ]
         return [
-            self._ranks(protocol, [ranks[number] for ranks in by_category])
-            for number, protocol in enumerate(self.protocols)
+            self._ranks(protocol, [ranks[protocol_index] for ranks in by_category])
+            for protocol_index, protocol in enumerate(self.protocols)
         ]
 
     def _ranks(self, protocol: Protocol, by_category: Sequence[CategoryRanks | None]) -> Ranks:

@@ -26,18 +26,6 @@ from cir.evaluation.protocol import Protocol
 from cir.evaluation.ranks import CategoryRanks, Ranks
 from cir.progress import SILENT, Progress
 
-__all__ = [
-    "CUTOFFS",
-    "SUBSET_CUTOFFS",
-    "CategoryRecall",
-    "Evaluation",
-    "Protocol",
-    "chance",
-    "evaluate",
-    "headline_measures",
-    "recalls",
-]
-
 CUTOFFS: Final = (1, 5, 10, 50)
 """The K of every reported Recall@K."""
 

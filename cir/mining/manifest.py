@@ -268,7 +268,7 @@ def category_codes(queries: Sequence[Query], gallery: Gallery) -> Int64[np.ndarr
 
 
 def plan_of(options: MiningOptions) -> Plan:
-    """The plan that the options of the command line mean."""
+    """The plan that mining options mean."""
     shares = [Draw(*share) for share in scope_shares(options)]
     return Plan(
         draws=draws_of(options.strategy, shares),

@@ -80,9 +80,9 @@ class OnlineNegatives:
         pairs = np.arange(len(query))[:, None] * len(self._vectors) + nearest
         rows = self._row_of(excluded[1])
         held = rows != NO_ROW
-        barred = np.isin(pairs, excluded[0][held] * len(self._vectors) + rows[held])
-        first = np.argsort(barred, axis=1, kind="stable")[:, : self._top_k]
-        scored = np.where(barred, np.float32(-np.inf), cosines)
+        is_excluded = np.isin(pairs, excluded[0][held] * len(self._vectors) + rows[held])
+        first = np.argsort(is_excluded, axis=1, kind="stable")[:, : self._top_k]
+        scored = np.where(is_excluded, np.float32(-np.inf), cosines)
         found = (np.take_along_axis(each, first, axis=1) for each in (scored, nearest))
         best, best_rows = map(torch.from_numpy, found)
         return best, best_rows

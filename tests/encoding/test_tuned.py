@@ -17,7 +17,8 @@ from cir.encoding.encoder import Encoder
 from cir.encoding.tuned import as_tuned, require_images_of
 from cir.encoding.weights.files import weights_sha256
 from cir.errors import CheckpointError, StoreError
-from cir.evaluation.recall import Protocol, evaluate
+from cir.evaluation.protocol import Protocol
+from cir.evaluation.recall import evaluate
 from cir.machine.processes import ALONE, Processes
 from cir.models.combiner import SumCombiner
 from tests.support.checkpoints import saved

@@ -14,15 +14,8 @@ from cir.data.captions import both_orders, joined
 from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.errors import DatasetError, UsageError
-from cir.evaluation.recall import (
-    CUTOFFS,
-    CategoryRecall,
-    Evaluation,
-    Protocol,
-    chance,
-    evaluate,
-    recalls,
-)
+from cir.evaluation.protocol import Protocol
+from cir.evaluation.recall import CUTOFFS, CategoryRecall, Evaluation, chance, evaluate, recalls
 from cir.models.combiner import ReferenceOnly, SumCombiner
 from tests.support.judged import CPU, PROTOCOLS, ranks_of
 from tests.support.worlds import random_embeddings

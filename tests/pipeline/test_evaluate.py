@@ -15,7 +15,8 @@ from cir.artefacts.store import read_embeddings
 from cir.config import EvaluateConfig
 from cir.data.dataset import Dataset
 from cir.errors import CheckpointError, ConfigError, DatasetError, StoreError, UsageError
-from cir.evaluation.recall import Protocol, evaluate
+from cir.evaluation.protocol import Protocol
+from cir.evaluation.recall import evaluate
 from cir.models.combiner import SumCombiner, build_combiner
 from cir.run_settings import write_settings
 from pipeline.evaluate import run

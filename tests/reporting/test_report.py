@@ -19,7 +19,8 @@ from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
 from cir.data.dataset import Dataset
 from cir.errors import CheckpointError
-from cir.evaluation.recall import Evaluation, Protocol, evaluate
+from cir.evaluation.protocol import Protocol
+from cir.evaluation.recall import Evaluation, evaluate
 from cir.models.combiner import SumCombiner, TextOnly, build_combiner
 from cir.reporting import report
 from cir.reporting.charts import Line, distributions, line_chart, stacked_bars
