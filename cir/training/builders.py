@@ -5,7 +5,7 @@ from typing import Final
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, is_initialized
 
 from cir.artefacts.store import Embeddings
 from cir.config import TrainConfig, Tune
@@ -23,6 +23,8 @@ from cir.training.objective import Objective
 from cir.training.step import Learner
 
 _MIXED_PRECISION: Final = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
+_OWN: Final = "made_by_cir"
+"""Attribute of accelerate's state where a run of ours has made it."""
 
 
 def build_accelerator(run: Path, device: torch.device, precision: str) -> Accelerator:
@@ -34,15 +36,53 @@ def build_accelerator(run: Path, device: torch.device, precision: str) -> Accele
         precision: fp32, tf32, bf16 or fp16.
 
     Raises:
-        UsageError: fp16 or tf32 is asked for where it would not train.
+        UsageError: fp16 or tf32 is asked for where it would not train, or the caller's own
+            Accelerator has another precision or device.
     """
     require_precision(precision, device)
     if precision == "fp16" and device.type != "cuda":
         raise UsageError(f"`precision='fp16'` trains on CUDA only, not on {device}; use bf16")
-    # accelerate keeps one state a process; a second run in it may have another precision
+    mixed_precision = _MIXED_PRECISION[precision]
+    shared = _shares_state(device, mixed_precision)
+    accelerator = Accelerator(
+        cpu=device.type == "cpu", mixed_precision=mixed_precision, project_dir=str(run)
+    )
+    if accelerator.device.type != device.type:  # as the caller's PartialState has it
+        held = accelerator.device
+        AcceleratorState._reset_state()
+        raise _unlike(held, mixed_precision, device, mixed_precision)
+    if not shared:
+        setattr(accelerator.state, _OWN, True)
+    return accelerator
+
+
+def _shares_state(device: torch.device, mixed_precision: str) -> bool:
+    """Whether a run shares accelerate's state, of which a process has one.
+
+    That of an earlier run is shared where it is alike, and made anew where it is not.
+
+    Raises:
+        UsageError: the state is the caller's, and not alike.
+    """
+    if not is_initialized():
+        return False
+    state = AcceleratorState()
+    if (state.device.type, state.mixed_precision) == (device.type, mixed_precision):
+        return True
+    if not getattr(state, _OWN, False):
+        raise _unlike(state.device, state.mixed_precision, device, mixed_precision)
     AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(
-        cpu=device.type == "cpu", mixed_precision=_MIXED_PRECISION[precision], project_dir=str(run)
+    return False
+
+
+def _unlike(
+    held: torch.device, held_precision: str, asked: torch.device, asked_precision: str
+) -> UsageError:
+    return UsageError(
+        f"this process has set up accelerate on {held.type} with "
+        f"mixed_precision={held_precision!r}, and the run needs {asked.type} with "
+        f"{asked_precision!r}: pass the `device` and `precision` that it has, or train in another "
+        f"process"
     )
 
 

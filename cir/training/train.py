@@ -37,6 +37,10 @@ def train(
     SIGTERM and SIGINT save the run and end it. Several processes take a part of every batch each
     and move the weights as one would; the main one alone evaluates and writes.
 
+    A process has one state of accelerate's, which the run shares with an `Accelerator` that the
+    caller holds: both have one device and one precision, and afterwards neither accumulates
+    gradients over several batches.
+
     Args:
         config: The run's settings.
         dataset: Its training split is used; images are read only where they are tuned on.
@@ -51,7 +55,7 @@ def train(
 
     Raises:
         UsageError: the run folder exists, is written by another process, or there is none to
-            resume.
+            resume; or the caller's own Accelerator has another device or precision.
         ConfigError: the run to resume has other settings.
         DatasetError: the dataset's training split is another than when the run began.
         ManifestError: the manifest does not belong to the store or the dataset.
