@@ -7,7 +7,7 @@ from cir.artefacts.store import map_embeddings
 from cir.config import PushConfig
 from cir.errors import StoreError
 from cir.search.milvus.pushing import push
-from cir.search.opening import find_source, stored_gallery
+from cir.search.opening import UnembeddedFolder, find_source, stored_gallery
 from pipeline.screen import console
 
 
@@ -16,7 +16,7 @@ def run(config: PushConfig) -> None:
     arguments.instance("config", config, PushConfig)
     address = milvus_address(config.to)
     source = find_source(config.store, config.dataset)
-    if source is None:
+    if isinstance(source, UnembeddedFolder):
         raise StoreError(
             f"{config.store} is a folder of photos that is not embedded yet: search it once by "
             f"cir search `store={str(config.store)!r}`, which makes a store beside it"

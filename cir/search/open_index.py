@@ -27,6 +27,7 @@ from cir.search.living import LivingGallery
 from cir.search.opening import (
     AUTO,
     Source,
+    UnembeddedFolder,
     find_source,
     open_gallery,
     read_store,
@@ -139,7 +140,7 @@ def index_of(
     _require_index(index)
     source = find_source(path, dataset)
     embedded = None
-    if source is None:
+    if isinstance(source, UnembeddedFolder):
         embedded = embed_photo_folder(path, retriever.encoder)
         source = _source_of(embedded)
     elif is_photo_folder(path):
@@ -217,13 +218,11 @@ def open_indexes(
     retrievers = [retriever_of(each, weights=weights, device=device) for each in checkpoints]
     encoders = _Encoders(retrievers, weights, device, encoder)
     changes = embedded = None
-    if source is None and path is not None:
-        embedded = embed_photo_folder(path, encoders.of_photos(), progress)
+    if isinstance(source, UnembeddedFolder):
+        embedded = embed_photo_folder(source.photos, encoders.of_photos(), progress)
         source = _source_of(embedded)
-    elif source is not None and path is not None and is_photo_folder(path):
+    elif path is not None and is_photo_folder(path):
         changes, embedded = _refreshed(path, source, encoders, progress)
-    if source is None:
-        raise StoreError("no gallery is named: pass `store`")
     embeddings = read_store(source.store, index)
     found = encoders.of_store(embeddings)
     plain = Retriever(untrained_composer("sum"), found)

@@ -41,8 +41,20 @@ class Source:
     """Where its photos, titles, categories and queries are; None where only vectors are known."""
 
 
-def find_source(path: Path, dataset: Path | None = None) -> Source | None:
-    """The store and the dataset of a gallery; None of a folder of photos that is not embedded yet.
+@dataclass(frozen=True)
+class UnembeddedFolder:
+    """A folder of photos that has no store yet."""
+
+    photos: Path
+
+    @property
+    def store(self) -> Path:
+        """The store that it gets once it is embedded."""
+        return kept_folder(self.photos).store
+
+
+def find_source(path: Path, dataset: Path | None = None) -> Source | UnembeddedFolder:
+    """The store and the dataset of a gallery, or the folder of photos that is to be embedded first.
 
     Args:
         path: A store, or a dataset folder, whose store lies beside it (`shop` and `shop.h5`) or in
@@ -62,8 +74,9 @@ def find_source(path: Path, dataset: Path | None = None) -> Source | None:
                 f"`dataset` is {dataset}, and {path} is a folder of photos, which one is made of: "
                 f"leave out `dataset`, or pass a store as `store`"
             )
-        store = kept_folder(path).store
-        return Source(store, kept_dataset(path)) if store.is_file() else None
+        folder = UnembeddedFolder(path)
+        store = folder.store
+        return Source(store, kept_dataset(path)) if store.is_file() else folder
     if path.is_dir():
         return Source(_store_of(path), Dataset(dataset or path))
     beside = path.with_suffix("")
@@ -73,8 +86,10 @@ def find_source(path: Path, dataset: Path | None = None) -> Source | None:
     return Source(path, None if dataset is None else Dataset(dataset))
 
 
-def source_of(run: Path | None, store: Path | None, dataset: Path | None) -> Source | None:
-    """The store and dataset that are named, or else those of the run; None as `find_source`.
+def source_of(
+    run: Path | None, store: Path | None, dataset: Path | None
+) -> Source | UnembeddedFolder:
+    """The store and dataset that are named, as `find_source`, or else those of the run.
 
     Args:
         run: Run folder, or a checkpoint of one.
@@ -86,6 +101,8 @@ def source_of(run: Path | None, store: Path | None, dataset: Path | None) -> Sou
         CheckpointError: the run's configuration is damaged.
         DatasetError: a dataset folder is none.
     """
+    if run is None and store is None:
+        raise StoreError("no gallery is named: pass `store`")
     of_run = source_of_run(run) if run else None
     if store is None:
         if of_run is None:
@@ -95,7 +112,7 @@ def source_of(run: Path | None, store: Path | None, dataset: Path | None) -> Sou
         return of_run if dataset is None else replace(of_run, dataset=Dataset(dataset))
     found = find_source(store, dataset)
     if (
-        found
+        isinstance(found, Source)
         and found.dataset is None
         and of_run
         and of_run.store.resolve() == found.store.resolve()
@@ -110,12 +127,7 @@ def find_store(run: Path | None, store: Path | None, dataset: Path | None) -> Pa
     Raises:
         CirError: as `source_of`.
     """
-    found = source_of(run, store, dataset)
-    if found is None and store is not None:
-        return kept_folder(store).store
-    if found is None:
-        raise StoreError("no gallery is named: pass `store`")
-    return found.store
+    return source_of(run, store, dataset).store
 
 
 def source_of_run(run: Path) -> Source | None:

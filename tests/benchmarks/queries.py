@@ -26,7 +26,7 @@ from cir.artefacts.store import Embeddings, read_images
 from cir.artefacts.vectors import normalised
 from cir.search.gallery import Gallery
 from cir.search.index import SearchIndex, Seconds
-from cir.search.opening import find_source
+from cir.search.opening import Source, find_source
 from cir.search.query import Example, SearchQuery
 
 TEXTS = ("is red", "is darker", "has long sleeves", "is more formal", "has stripes", "is shorter")
@@ -86,7 +86,8 @@ def main() -> None:
     asked = parser.parse_args()
     store, source = read_images(asked.store), find_source(asked.store)
     retriever, count = cir.load(asked.run), asked.queries + _COLD
-    files = list(source.dataset.image_files.values()) if source and source.dataset else []
+    dataset = source.dataset if isinstance(source, Source) else None
+    files = list(dataset.image_files.values()) if dataset else []
     print("| gallery | reference | encode | compose | search | all, ms | processor, ms |")  # noqa: T201
     for made, noise in NOISES.items():
         index = SearchIndex(retriever, noisy_gallery(store, asked.photos, noise))

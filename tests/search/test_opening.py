@@ -19,7 +19,7 @@ from cir.errors import StoreError, UsageError
 from cir.models.combiner import build_combiner
 from cir.models.composer import untrained_composer
 from cir.search.open_index import Opened, open_indexes
-from cir.search.opening import find_source, open_gallery, records_of, source_of
+from cir.search.opening import Source, find_source, open_gallery, records_of, source_of
 from cir.search.photo_folder import FolderChanges, folder_changes, kept_folder
 from tests.support.checkpoints import HIDDEN, saved
 from tests.support.galleries import small_photos, stored
@@ -58,7 +58,7 @@ def test_a_folder_of_photos_beside_a_store_is_not_taken_for_its_dataset(shop: Da
     shop.root.with_suffix(".h5").rename(store)
     write_photos(store.with_suffix(""), ["1.jpg"])
     source = find_source(store)
-    assert source is not None
+    assert isinstance(source, Source)
     assert (source.store, source.dataset) == (store, None)
 
 
@@ -66,7 +66,7 @@ def test_a_store_and_its_dataset_folder_find_each_other(shop: Dataset) -> None:
     store = shop.root.with_suffix(".h5")
     for path in (store, shop.root):
         source = find_source(path)
-        assert source is not None
+        assert isinstance(source, Source)
         assert (source.store, source.dataset.root) == (store, shop.root)
 
 
@@ -76,7 +76,7 @@ def test_a_folder_is_known_by_whatever_path_leads_to_it(
 ) -> None:
     monkeypatch.chdir(shop.root / "images" if path == ".." else shop.root)
     source = find_source(Path(path))
-    assert source is not None
+    assert isinstance(source, Source)
     assert source.store.samefile(shop.root.with_suffix(".h5"))
 
 
@@ -90,7 +90,7 @@ def test_the_store_of_a_linked_folder_lies_beside_the_link_or_the_folder(
     store = tmp_path / beside if beside == "shop.h5" else link.with_name(beside)
     shop.root.with_suffix(".h5").rename(store)
     source = find_source(link)
-    assert source is not None
+    assert isinstance(source, Source)
     assert source.store.samefile(store)
 
 
@@ -107,6 +107,11 @@ def test_a_run_names_what_it_was_trained_over(shop: Dataset, run: Path) -> None:
     for path in (run, run / "checkpoints/best"):
         source = source_of(path, None, None)
         assert (source.store, source.dataset.root) == (shop.root.with_suffix(".h5"), shop.root)
+
+
+def test_a_gallery_is_to_be_named() -> None:
+    with pytest.raises(StoreError, match=r"^no gallery is named: pass `store`$"):
+        source_of(None, None, None)
 
 
 def test_what_is_known_of_photos_comes_with_them(shop: Dataset) -> None:
