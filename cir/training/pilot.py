@@ -137,9 +137,9 @@ class SamplingPilot:
         )
         trainer.setup(self._dataset, self._embeddings)
         run_folder.make(config.out, config.to_json())
-        trainer.begin()
-        trainer.train(StopRequest(config.out, ALONE))
-        trainer.close()
+        with trainer:
+            trainer.begin()
+            trainer.train(StopRequest(config.out, ALONE))
         return lines
 
     def _manifest(self, train: Sequence[Query], options: MiningOptions) -> Manifest:

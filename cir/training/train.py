@@ -97,17 +97,12 @@ def _run(
     )
     trainer = Trainer(config, data, processes=processes, progress=progress, on_epoch=on_epoch)
     trainer.setup(dataset, embeddings)
-    with handle_stop_signals(config.out, processes) as stop:
-        try:
-            if processes.broadcast_from_main(
-                lambda: _make_ready(config, data, dataset, embeddings)
-            ):
-                trainer.resume()
-            else:
-                trainer.begin()
-            trainer.train(stop)
-        finally:
-            trainer.close()
+    with handle_stop_signals(config.out, processes) as stop, trainer:
+        if processes.broadcast_from_main(lambda: _make_ready(config, data, dataset, embeddings)):
+            trainer.resume()
+        else:
+            trainer.begin()
+        trainer.train(stop)
 
 
 def _make_ready(

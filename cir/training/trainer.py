@@ -49,7 +49,7 @@ EpochListener = Callable[[Mapping[str, Any]], None]
 
 
 class Trainer:
-    """One run. `setup` it, then `begin` or `resume`, then `train`, and `close` it in any case."""
+    """One run. `setup` it, then enter it, and there `begin` or `resume`, then `train`."""
 
     def __init__(
         self,
@@ -99,6 +99,12 @@ class Trainer:
         self._setup_evaluation(embeddings, device)
         self._setup_negatives(device)
         self._setup_checkpoints(embeddings)
+
+    def __enter__(self) -> "Trainer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._trackers.finish()
 
     def begin(self) -> None:
         """Evaluates and saves the state before training, as epoch 0."""
@@ -158,10 +164,6 @@ class Trainer:
         return patience is not None and self._processes.broadcast_from_main(
             lambda: self._log.is_at_plateau(patience)
         )
-
-    def close(self) -> None:
-        """Closes the trackers."""
-        self._trackers.finish()
 
     def _setup_model(self, embeddings: Embeddings, device: torch.device) -> None:
         config = self._config

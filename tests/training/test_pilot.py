@@ -14,6 +14,8 @@ from cir.errors import ManifestError, TrainingError
 from cir.models.combiner import SumCombiner
 from cir.training import pilot
 from cir.training.pilot import ARMS, SamplingPilot
+from cir.training.trackers import Trackers
+from cir.training.trainer import Trainer
 from tests.support.worlds import random_embeddings, small_dataset
 
 CPU = torch.device("cpu")
@@ -117,6 +119,21 @@ def test_an_arm_that_cannot_train_is_left_out(
     found = piloted(larger, vectors, MiningOptions(margin=0.5, num_negatives=2))
     assert found is not None
     assert [(arm.sampling, arm.temperature) for arm in found.arms] == list(ARMS[2:])
+
+
+@pytest.mark.slow
+def test_the_trainer_of_an_arm_that_fails_is_closed(
+    larger: Dataset, vectors: Embeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+
+    def diverging(self, stop):
+        raise TrainingError("diverged")
+
+    monkeypatch.setattr(Trainer, "train", diverging)
+    monkeypatch.setattr(Trackers, "finish", lambda self: closed.append(self))
+    assert piloted(larger, vectors, MiningOptions(margin=0.5, num_negatives=2)) is None
+    assert len(closed) == len(ARMS)
 
 
 def test_too_few_queries_are_not_piloted(dataset: Dataset) -> None:
