@@ -6,7 +6,7 @@ vectors alone do not tell which it is: the pilot tries it out on frozen vectors,
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, cast
@@ -25,7 +25,7 @@ from cir.errors import DatasetError, ManifestError, TrainingError
 from cir.evaluation.protocol import standard_protocol
 from cir.machine.processes import ALONE
 from cir.mining.machine import Machine
-from cir.mining.manifest import ManifestRecord, mine_manifest
+from cir.mining.manifest import ManifestRecord, mine_manifest, prepare_mining
 from cir.models.composition import composed_queries
 from cir.progress import SILENT, Progress
 from cir.training import run_folder
@@ -99,22 +99,45 @@ class SamplingPilot:
         train, dev = parts
         # Training moves the queries, so that bands starve which do not when mining begins.
         options = dataclasses.replace(options, on_starved="nearest")
+        mined = self._miner(train, options)
         arms = []
         for sampling, temperature in ARMS:
             tried = dataclasses.replace(options, sampling=sampling, temperature=temperature)
-            recall = self._recall(train, dev, tried)
+            recall = self._recall(train, dev, mined(tried), tried)
             if recall is not None:
                 arms.append(PilotArm(sampling, temperature, recall))
         return Pilot(tuple(arms), len(train), len(dev), EPOCHS) if arms else None
 
+    def _miner(
+        self, train: Sequence[Query], options: MiningOptions
+    ) -> Callable[[MiningOptions], Manifest]:
+        """Mines the queries of `train` for an arm; made once is what all arms share."""
+        texts = [joined(query.captions) for query in train]
+        vectors = composed_queries(train, texts, self._embeddings, self._combiner, self._device)
+        machine = Machine(self._device)
+        prepared = prepare_mining(train, self._embeddings, self._galleries, options, machine)
+        return lambda tried: mine_manifest(
+            train,
+            self._embeddings,
+            self._galleries,
+            vectors,
+            tried,
+            ManifestRecord("sum", SPLIT),
+            machine,
+            prepared,
+        )
+
     def _recall(
-        self, train: Sequence[Query], dev: Sequence[Query], options: MiningOptions
+        self,
+        train: Sequence[Query],
+        dev: Sequence[Query],
+        manifest: Manifest,
+        options: MiningOptions,
     ) -> float | None:
         """The best R@10 on `dev` after any epoch of training on `train`, in percent.
 
         None where filters leave no query a negative, at first or after an epoch, or it diverges.
         """
-        manifest = self._manifest(train, options)
         if not len(manifest):
             return None
         mined = set(manifest.query_ids)
@@ -141,19 +164,6 @@ class SamplingPilot:
             trainer.begin()
             trainer.train(StopRequest(config.out, ALONE))
         return lines
-
-    def _manifest(self, train: Sequence[Query], options: MiningOptions) -> Manifest:
-        texts = [joined(query.captions) for query in train]
-        vectors = composed_queries(train, texts, self._embeddings, self._combiner, self._device)
-        return mine_manifest(
-            train,
-            self._embeddings,
-            self._galleries,
-            vectors,
-            options,
-            ManifestRecord("sum", SPLIT),
-            Machine(self._device),
-        )
 
 
 def _recipe(run: Path, seed: int, device: torch.device) -> TrainConfig:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -51,9 +52,12 @@ def test_every_arm_trains_the_same_but_for_where_it_draws(
         return trained(self, data, config)
 
     monkeypatch.setattr(SamplingPilot, "_trained", listening)
+    prepared = mock.Mock(side_effect=pilot.prepare_mining)
+    monkeypatch.setattr(pilot, "prepare_mining", prepared)
     options = MiningOptions(margin=0.5, seed=3, num_negatives=2, on_starved="fail")
     found = piloted(larger, vectors, options)
     assert found is not None
+    assert prepared.call_count == 1
     assert [(arm.sampling, arm.temperature) for arm in found.arms] == list(ARMS)
     assert len({config for _, config in seen}) == 1
     assert len({(data.queries, data.dev) for data, _ in seen}) == 1
