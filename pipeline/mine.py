@@ -183,8 +183,7 @@ def _pilot(config: MineConfig, inputs: _Inputs) -> Pilot | None:
         inputs.queries,
         inputs.galleries,
         inputs.composer.combiner,
-        device=inputs.machine.device,
-        progress=inputs.machine.progress,
+        inputs.machine,
     )
     return inputs.machine.processes.broadcast_from_main(lambda: pilot.run(config.options()))
 

@@ -52,7 +52,7 @@ def mine(
     plan: Plan,
     *,
     device: torch.device | str = "cpu",
-    block_size: int = 512,
+    block_size: int = Machine.block_size,
     tile_size: int | None = None,
     threads: int | None = None,
     arithmetic: torch.dtype | None = None,

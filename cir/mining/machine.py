@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from cir import arguments
+from cir.config import MineConfig
 from cir.machine.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 
@@ -19,7 +20,7 @@ class Machine:
 
     device: torch.device = torch.device("cpu")
     """Where candidates are compared and chosen."""
-    block_size: int = 512
+    block_size: int = MineConfig.block_size
     """Queries compared with a tile of the gallery at once, by each thread."""
     tile_size: int | None = None
     """Gallery rows in a tile; None takes as many as suit the device."""

@@ -27,7 +27,7 @@ from cir.machine.processes import ALONE
 from cir.mining.machine import Machine
 from cir.mining.manifest import ManifestRecord, mine_manifest, prepare_mining
 from cir.models.composition import composed_queries
-from cir.progress import SILENT, Progress
+from cir.progress import SILENT
 from cir.training import run_folder
 from cir.training.hold_out import hold_out
 from cir.training.signals import StopRequest
@@ -64,9 +64,7 @@ class SamplingPilot:
         queries: Sequence[Query],
         galleries: Mapping[str, Sequence[str]],
         combiner: nn.Module,
-        *,
-        device: torch.device,
-        progress: Progress = SILENT,
+        machine: Machine,
     ) -> None:
         """Keeps the inputs.
 
@@ -76,16 +74,15 @@ class SamplingPilot:
             queries: Those to be mined.
             galleries: Image ids by category.
             combiner: Composes the queries of the first negatives, as mining will.
-            device: Where the pilot trains.
-            progress: Shows each epoch's queries.
+            machine: How arms are mined, by one process, and where they train; its progress shows
+                each epoch's queries.
         """
         self._dataset = dataset
         self._embeddings = embeddings
         self._queries = queries
         self._galleries = galleries
         self._combiner = combiner
-        self._device = device
-        self._progress = progress
+        self._machine = dataclasses.replace(machine, processes=ALONE)
 
     def run(self, options: MiningOptions) -> Pilot | None:
         """Tries the arms; None where there are too few queries to judge by, or none can train.
@@ -113,8 +110,8 @@ class SamplingPilot:
     ) -> Callable[[MiningOptions], Manifest]:
         """Mines the queries of `train` for an arm; made once is what all arms share."""
         texts = [joined(query.captions) for query in train]
-        vectors = composed_queries(train, texts, self._embeddings, self._combiner, self._device)
-        machine = Machine(self._device)
+        machine = dataclasses.replace(self._machine, progress=SILENT)
+        vectors = composed_queries(train, texts, self._embeddings, self._combiner, machine.device)
         prepared = prepare_mining(train, self._embeddings, self._galleries, options, machine)
         return lambda tried: mine_manifest(
             train,
@@ -145,7 +142,7 @@ class SamplingPilot:
         protocol = standard_protocol(self._dataset.form, SPLIT)
         data = TrainSet(queries, tuple(dev), protocol, self._galleries, manifest, options)
         with TemporaryDirectory() as folder:
-            recipe = _recipe(Path(folder) / "run", options.seed, self._device)
+            recipe = _recipe(Path(folder) / "run", options.seed, self._machine.device)
             try:
                 epochs = self._trained(data, recipe)
             except (ManifestError, TrainingError):
@@ -156,7 +153,12 @@ class SamplingPilot:
         """The figures of every epoch of a run."""
         lines: list[Mapping[str, Any]] = []
         trainer = Trainer(
-            config, data, processes=ALONE, progress=self._progress, on_epoch=lines.append
+            config,
+            data,
+            processes=ALONE,
+            progress=self._machine.progress,
+            on_epoch=lines.append,
+            block_size=self._machine.block_size,
         )
         trainer.setup(self._dataset, self._embeddings)
         run_folder.make(config.out, config.to_json())

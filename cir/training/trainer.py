@@ -59,6 +59,7 @@ class Trainer:
         processes: Processes,
         progress: Progress,
         on_epoch: EpochListener,
+        block_size: int = Machine.block_size,
     ) -> None:
         """Keeps the settings; `setup` builds the parts.
 
@@ -68,12 +69,14 @@ class Trainer:
             processes: Those that train together.
             progress: Shows each epoch's queries, loss and learning rate, and the work at its end.
             on_epoch: Called after every epoch.
+            block_size: Queries compared with the gallery at once, where negatives are mined again.
         """
         self._config = config
         self._data = data
         self._processes = processes
         self._progress = progress
         self._on_epoch = on_epoch
+        self._block_size = block_size
         self._clock = Clock()
         self._finished = 0
         """Epochs that are finished."""
@@ -195,7 +198,7 @@ class Trainer:
             self._config,
             self._data,
             self._vectors,
-            Machine(device, progress=self._progress, processes=self._processes),
+            Machine(device, self._block_size, progress=self._progress, processes=self._processes),
         )
 
     def _setup_checkpoints(self, embeddings: Embeddings) -> None:

@@ -2,24 +2,24 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
-import torch
 
 from cir.artefacts.manifest_metadata import Pilot, PilotArm
 from cir.artefacts.store import Embeddings
 from cir.config import MiningOptions
 from cir.data.dataset import Dataset
 from cir.errors import ManifestError, TrainingError
+from cir.mining import manifest
+from cir.mining.machine import Machine
 from cir.models.combiner import SumCombiner
 from cir.training import pilot
 from cir.training.pilot import ARMS, SamplingPilot
 from cir.training.trackers import Trackers
 from cir.training.trainer import Trainer
 from tests.support.worlds import random_embeddings, small_dataset
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,11 @@ def vectors(larger: Dataset) -> Embeddings:
     return random_embeddings(larger, dim=16)
 
 
-def piloted(dataset: Dataset, vectors: Embeddings, options: MiningOptions) -> Pilot | None:
+def piloted(
+    dataset: Dataset, vectors: Embeddings, options: MiningOptions, **how: Any
+) -> Pilot | None:
     queries, galleries = dataset.queries("train"), dataset.galleries("train")
-    made = SamplingPilot(dataset, vectors, queries, galleries, SumCombiner(), device=CPU)
+    made = SamplingPilot(dataset, vectors, queries, galleries, SumCombiner(), Machine(**how))
     return made.run(options)
 
 
@@ -123,6 +125,19 @@ def test_an_arm_that_cannot_train_is_left_out(
     found = piloted(larger, vectors, MiningOptions(margin=0.5, num_negatives=2))
     assert found is not None
     assert [(arm.sampling, arm.temperature) for arm in found.arms] == list(ARMS[2:])
+
+
+@pytest.mark.slow
+def test_every_mining_of_a_pilot_compares_as_many_queries_at_once_as_is_said(
+    larger: Dataset, vectors: Embeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pilot, "EPOCHS", 1)
+    mining = mock.Mock(side_effect=manifest.mine_through)
+    monkeypatch.setattr(manifest, "mine_through", mining)
+    assert piloted(larger, vectors, MiningOptions(margin=0.5, num_negatives=2), block_size=77)
+    machines = [machine for call in mining.call_args_list for machine in call.args[-1:]]
+    assert len(machines) == 2 * len(ARMS)  # before the first epoch, and after it
+    assert {machine.block_size for machine in machines} == {77}
 
 
 @pytest.mark.slow
