@@ -28,6 +28,7 @@ The ground that all stand on:
     names        what each artefact is called
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -151,6 +152,9 @@ def index(
     """
     from cir.search.open_index import open_plain
 
-    return open_plain(
+    opened = open_plain(
         path, dataset=dataset, weights=weights, device=device, index=index, encoder=encoder
     )
+    if opened.warning:
+        warnings.warn(opened.warning, stacklevel=2)
+    return opened.index

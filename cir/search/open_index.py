@@ -1,10 +1,8 @@
 """An index from a retriever, or from none, and the path of a gallery."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import torch
 
@@ -87,8 +85,25 @@ class _Encoders:
         )
 
 
-_FRAMES_TO_CALLER: Final = 4
-"""From `_warn` by a function here and the door, `cir.index` or `Retriever.index`, to its caller."""
+@dataclass(frozen=True, eq=False)
+class _PreparedGallery:
+    """A gallery whose store is made, up to date and read."""
+
+    source: Source
+    embeddings: Embeddings
+    folder_changes: FolderChanges | None
+    """As of `Opened`."""
+    embedded: EmbeddedFolder | None
+    """As of `Opened`."""
+
+
+@dataclass(frozen=True, eq=False)
+class WarnedIndex:
+    """An index, and what whoever asked for it is to be warned of."""
+
+    index: SearchIndex
+    warning: str | None
+    """Which photos of a folder that was embedded now are not searched; None where all are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +127,7 @@ class Opened:
     @property
     def left_out(self) -> list[str]:
         """A line for each reason why photos of a folder that was embedded now are not searched."""
-        return self.embedded.left_out if self.embedded else []
+        return _left_out(self.embedded)
 
     @property
     def first(self) -> SearchIndex:
@@ -120,9 +135,9 @@ class Opened:
         return self.trained[0] if self.trained else self.plain
 
 
-def index_of(
+def open_with(
     retriever: Retriever, path: Path, dataset: Path | None = None, index: str = AUTO
-) -> SearchIndex:
+) -> WarnedIndex:
     """A retriever over the gallery at a path (`Retriever.index`).
 
     Args:
@@ -138,18 +153,11 @@ def index_of(
         DatasetError: the dataset folder is none.
     """
     _require_index(index)
-    source = find_source(path, dataset)
-    embedded = None
-    if isinstance(source, UnembeddedFolder):
-        embedded = embed_photo_folder(path, retriever.encoder)
-        source = _source_of(embedded)
-    elif is_photo_folder(path):
-        own = _Encoders([retriever], None, retriever.encoder.device)
-        _, embedded = _refreshed(path, source, own, SILENT)
-    _warn(path, embedded)
-    embeddings = read_store(source.store, index)
-    require_same_encoder(retriever, embeddings)
-    return SearchIndex(retriever, open_gallery(source, embeddings, index))
+    encoders = _Encoders([retriever], None, retriever.encoder.device)
+    prepared = _prepared(find_source(path, dataset), path, encoders, index)
+    require_same_encoder(retriever, prepared.embeddings)
+    gallery = open_gallery(prepared.source, prepared.embeddings, index)
+    return WarnedIndex(SearchIndex(retriever, gallery), _warning(path, prepared.embedded))
 
 
 def open_plain(
@@ -160,7 +168,7 @@ def open_plain(
     device: str | torch.device,
     index: str,
     encoder: Encoder | None,
-) -> SearchIndex:
+) -> WarnedIndex:
     """The plain sum of image and text over the gallery at a path (`cir.index`)."""
     place = require_path("path", path)
     file = None if weights is None else require_path("weights", weights)
@@ -175,8 +183,7 @@ def open_plain(
         index=index,
         encoder=encoder,
     )
-    _warn(place, opened.embedded)
-    return opened.plain
+    return WarnedIndex(opened.plain, _warning(place, opened.embedded))
 
 
 def open_indexes(
@@ -217,24 +224,45 @@ def open_indexes(
     # Last, because it takes seconds: what is wrong with a path is said before.
     retrievers = [retriever_of(each, weights=weights, device=device) for each in checkpoints]
     encoders = _Encoders(retrievers, weights, device, encoder)
-    changes = embedded = None
-    if isinstance(source, UnembeddedFolder):
-        embedded = embed_photo_folder(source.photos, encoders.of_photos(), progress)
-        source = _source_of(embedded)
-    elif path is not None and is_photo_folder(path):
-        changes, embedded = _refreshed(path, source, encoders, progress)
-    embeddings = read_store(source.store, index)
-    found = encoders.of_store(embeddings)
+    prepared = _prepared(source, path, encoders, index, progress)
+    found = encoders.of_store(prepared.embeddings)
     plain = Retriever(untrained_composer("sum"), found)
-    gallery = open_gallery(source, embeddings, index, progress)
+    gallery = open_gallery(prepared.source, prepared.embeddings, index, progress)
     return Opened(
         SearchIndex(plain, gallery),
         tuple(SearchIndex(retriever, gallery) for retriever in retrievers),
-        LivingGallery(gallery, Changes(source.store), found),
-        source,
-        changes,
-        embedded,
+        LivingGallery(gallery, Changes(prepared.source.store), found),
+        prepared.source,
+        prepared.folder_changes,
+        prepared.embedded,
     )
+
+
+def _prepared(
+    found: Source | UnembeddedFolder,
+    path: Path | None,
+    encoders: _Encoders,
+    index: str,
+    progress: Progress = SILENT,
+) -> _PreparedGallery:
+    """Reads the store of a gallery; of a folder of photos it is made first, or brought up to date.
+
+    Args:
+        found: What was found at `path`.
+        path: As it was given; None where a run named the store.
+        encoders: Embed photos.
+        index: How the gallery is to be searched.
+        progress: Told of photos that are embedded.
+    """
+    changes = embedded = None
+    if isinstance(found, UnembeddedFolder):
+        embedded = embed_photo_folder(found.photos, encoders.of_photos(), progress)
+        source = Source(embedded.kept.store, Dataset(embedded.kept.dataset))
+    else:
+        source = found
+        if path is not None and is_photo_folder(path):
+            changes, embedded = _refreshed(path, source, encoders, progress)
+    return _PreparedGallery(source, read_store(source.store, index), changes, embedded)
 
 
 def _require_index(index: str) -> None:
@@ -270,16 +298,15 @@ def _refreshed(
     return changes, embed_photo_folder(photos, encoders.of_store(store), progress)
 
 
-def _source_of(embedded: EmbeddedFolder) -> Source:
-    """The gallery of a folder of photos that was embedded."""
-    return Source(embedded.kept.store, Dataset(embedded.kept.dataset))
+def _left_out(embedded: EmbeddedFolder | None) -> list[str]:
+    """A line for each reason why photos of a folder are not searched."""
+    return embedded.left_out if embedded else []
 
 
-def _warn(path: Path, embedded: EmbeddedFolder | None) -> None:
-    """Warns whoever called the library's door of photos that were left out."""
-    left_out = embedded.left_out if embedded else []
-    if left_out:
-        warnings.warn(f"{path}: {'; '.join(left_out)}", stacklevel=_FRAMES_TO_CALLER)
+def _warning(path: Path, embedded: EmbeddedFolder | None) -> str | None:
+    """What the library warns of: photos that were left out."""
+    left_out = _left_out(embedded)
+    return f"{path}: {'; '.join(left_out)}" if left_out else None
 
 
 def _made_the_store(retriever: Retriever, embeddings: Embeddings) -> bool:

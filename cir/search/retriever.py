@@ -1,5 +1,6 @@
 """A trained model ready for use: photos and texts to vectors, both to a query."""
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -179,10 +180,13 @@ class Retriever:
             DatasetError: the dataset folder is none.
             UnreachableError: Milvus does not answer.
         """
-        from cir.search.open_index import index_of
+        from cir.search.open_index import open_with
 
         folder = None if dataset is None else require_path("dataset", dataset)
-        return index_of(self, require_path("path", path), folder, index)
+        opened = open_with(self, require_path("path", path), folder, index)
+        if opened.warning:
+            warnings.warn(opened.warning, stacklevel=2)
+        return opened.index
 
 
 def load_retriever(

@@ -204,16 +204,32 @@ def test_a_retriever_warns_of_photos_that_it_leaves_out(photos: Path, encoder: E
         retriever.index(photos)
 
 
+BY_A_RETRIEVER = """\
+import torch
+from cir.encoding.loading import load_encoder
+from cir.models.composer import untrained_composer
+cpu = torch.device("cpu")
+tiny = load_encoder("cir-tiny", pretrained=None, weights=None, preprocess="targetpad", device=cpu)
+retriever = cir.Retriever(untrained_composer("sum"), tiny)
+retriever.index(PHOTOS)
+"""
+
+
 @pytest.mark.slow
-def test_a_warning_names_the_line_that_opened_the_folder(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("opening", ["cir.index(PHOTOS, device='cpu')\n", BY_A_RETRIEVER])
+def test_a_warning_names_the_line_that_opened_the_folder(
+    opening: str, photos: Path, tmp_path: Path
+) -> None:
     """In a process of its own: checks of shapes stand between the library's frames here."""
     kept_folder(photos).store.unlink()
+    lines = f"import cir\nPHOTOS = {str(photos)!r}\n{opening}"
     script = tmp_path / "script.py"
-    script.write_text(f"import cir\n\ncir.index({str(photos)!r}, device='cpu')\n")
+    script.write_text(lines)
     done = subprocess.run(
         [sys.executable, script], capture_output=True, text=True, check=True, timeout=120
     )
-    assert f"{script}:3: UserWarning: {photos}: Left out: 1 unreadable photos" in done.stderr
+    last = lines.count("\n")
+    assert f"{script}:{last}: UserWarning: {photos}: Left out: 1 unreadable photos" in done.stderr
 
 
 @pytest.mark.slow
