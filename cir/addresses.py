@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-MILVUS: Final = "milvus"
-"""How an address begins."""
 _SCHEMES: Final = {"milvus": "http", "milvus+https": "https"}
 _PORT: Final = 19530
 _COLLECTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
@@ -41,11 +39,6 @@ class MilvusAddress:
         scheme, _, place = self.uri.rpartition("://")
         spelled = "milvus+https" if scheme == "https" else "milvus"
         return f"{spelled}://{place}/{self.collection}"
-
-
-def is_milvus(text: str) -> bool:
-    """Whether a text is meant as an address in Milvus."""
-    return text.startswith(MILVUS) and ":" in text
 
 
 def milvus_address(text: str) -> MilvusAddress:

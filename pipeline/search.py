@@ -12,6 +12,7 @@ from cir.errors import ImageError, without_middle
 from cir.machine.runtime import pick_device
 from cir.search.index import SearchIndex, SearchResult
 from cir.search.open_index import open_indexes
+from cir.search.opening import gallery_index
 from pipeline.command.claims import claims_outputs
 from pipeline.screen import console
 from pipeline.screen.terminal_pictures import Protocol, picture, shown_by
@@ -24,6 +25,7 @@ _LETTERS: Final = 40
 def run(config: SearchConfig) -> Path | None:
     """Searches, and shows the results; the path of the page where one is written."""
     arguments.instance("config", config, SearchConfig)
+    index = gallery_index(config.index)
     opened = open_indexes(
         [config.run] if config.run else [],
         config.store,
@@ -31,19 +33,19 @@ def run(config: SearchConfig) -> Path | None:
         weights=config.weights,
         device=pick_device(config.device),
         # An index that is built for one query takes longer than the query.
-        index="flat" if config.index == "auto" else config.index,
+        index="flat" if index == "auto" else index,
         progress=console.RichProgress(),
     )
     console.refreshed(opened.folder_changes, opened.left_out)
-    index = opened.first
-    _tell_index(index, config)
-    results = _search(index, config)
+    searched = opened.first
+    _tell_index(searched, config)
+    results = _search(searched, config)
     if config.json:
         console.plain(json.dumps([_as_json(result) for result in results], indent=2))
     else:
         _print(config, results)
     # Last: where the page cannot be written, what was found has been shown.
-    _write_page(config, index, results)
+    _write_page(config, searched, results)
     return config.html
 
 

@@ -16,7 +16,7 @@ from cir.errors import UsageError
 from cir.machine.runtime import pick_device
 from cir.search.index import SearchIndex
 from cir.search.open_index import Opened, open_indexes
-from cir.search.opening import find_store
+from cir.search.opening import find_store, gallery_index
 from cir.serving.app import create_app
 from cir.serving.engine import Engine, Served
 from pipeline.screen import console
@@ -60,7 +60,7 @@ def _serve(config: ServeConfig, token: str | None) -> None:
         dataset=config.dataset,
         weights=config.weights,
         device=pick_device(config.device),
-        index=config.index,
+        index=gallery_index(config.index),
         progress=console.RichProgress(),
     )
     console.refreshed(opened.folder_changes, opened.left_out)

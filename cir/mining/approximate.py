@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Bool, Int32, Int64
 
 from cir.artefacts.manifest_metadata import Approximation
-from cir.config import Index
+from cir.config import Index, IndexKind
 from cir.errors import UsageError
 from cir.machine.processes import Processes
 from cir.mining.engine import mine_on
-from cir.mining.faiss_index import GPU_MOST, CandidateIndex, FlatIndex, IndexKind
+from cir.mining.faiss_index import GPU_MOST, CandidateIndex, FlatIndex
 from cir.mining.machine import Machine
 from cir.mining.plan import Plan
 from cir.mining.problem import Mined, Problem

@@ -8,19 +8,17 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import faiss
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64
 
+from cir.config import IndexKind
 from cir.errors import UsageError, VectorError
 from cir.progress import SILENT, Progress
 from cir.types import NO_ROW
-
-IndexKind = Literal["ivf", "hnsw", "ivfpq"]
-"""Inverted lists of vectors, a navigable graph, or inverted lists of short codes."""
 
 _TRAINED_BY: Final = 64
 """Vectors of the training sample for each centroid."""

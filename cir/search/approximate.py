@@ -5,14 +5,15 @@ row finds for a sample of queries. What it finds then is its recall, which is to
 """
 
 from dataclasses import dataclass, replace
-from typing import Final, get_args
+from typing import Final
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
 from cir.artefacts.store import Embeddings
-from cir.mining.faiss_index import CandidateIndex, IndexKind
+from cir.config import IndexKind
+from cir.mining.faiss_index import CandidateIndex
 from cir.progress import SILENT, Progress
 from cir.search.gallery import Gallery
 from cir.search.proposing import Allowed, Recall
@@ -20,8 +21,6 @@ from cir.search.recall import RecallSample, sample_queries
 
 ENOUGH: Final = 0.98
 """The recall with which an index looks no farther."""
-_KINDS: Final[tuple[IndexKind, ...]] = get_args(IndexKind)
-_AUTO: Final[IndexKind] = "ivf"
 _LEAST_EFFORT: Final[dict[IndexKind, int]] = {"ivf": 8, "hnsw": 32, "ivfpq": 8}
 """Of the first try: lists, or vectors of a graph, which are more than a query asks for."""
 _WIDER: Final[dict[IndexKind, int]] = {"ivf": 1, "hnsw": 1, "ivfpq": 8}
@@ -51,12 +50,12 @@ class ApproximateIndex:
 
 
 def build_index(
-    index: str, gallery: Gallery, embeddings: Embeddings, progress: Progress = SILENT
+    kind: IndexKind, gallery: Gallery, embeddings: Embeddings, progress: Progress = SILENT
 ) -> ApproximateIndex:
     """The index of a gallery.
 
     Args:
-        index: Its kind; `auto` is ivf, which is built in a fraction of the time of a graph.
+        kind: Which.
         gallery: Nothing was added to it or removed from it yet.
         embeddings: Its store.
         progress: Shows vectors added per second.
@@ -64,7 +63,6 @@ def build_index(
     Raises:
         UsageError: there are too few vectors to train this index.
     """
-    kind = next((kind for kind in _KINDS if kind == index), _AUTO)
     made = CandidateIndex(gallery.vectors, kind, 1, torch.device("cpu"), progress)
     sample = RecallSample(gallery, sample_queries(embeddings))
     best = _measured(ApproximateIndex(kind, made, _LEAST_EFFORT[kind], Recall.unknown()), sample)

@@ -6,16 +6,14 @@ from pathlib import Path
 
 import torch
 
-from cir import arguments
-from cir.addresses import milvus_address
 from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, map_embeddings
-from cir.config import PREPROCESS, SEARCH_INDEXES, TINY
+from cir.config import PREPROCESS, TINY
 from cir.data.dataset import Dataset
 from cir.encoding.encoder import Encoder
 from cir.encoding.origin import encoder_of_store, require_encoder_of
 from cir.encoding.tuned import made_by_tuned, require_images_of
-from cir.errors import StoreError, UsageError
+from cir.errors import StoreError
 from cir.machine.runtime import pick_device
 from cir.models.composer import find_checkpoint, untrained_composer
 from cir.progress import SILENT, Progress
@@ -23,10 +21,11 @@ from cir.search.index import SearchIndex
 from cir.search.inputs import require_path
 from cir.search.living import LivingGallery
 from cir.search.opening import (
-    AUTO,
+    GalleryIndex,
     Source,
     UnembeddedFolder,
     find_source,
+    gallery_index,
     open_gallery,
     read_store,
     source_of,
@@ -135,16 +134,14 @@ class Opened:
         return self.trained[0] if self.trained else self.plain
 
 
-def open_with(
-    retriever: Retriever, path: Path, dataset: Path | None = None, index: str = AUTO
-) -> WarnedIndex:
+def open_with(retriever: Retriever, path: Path, dataset: Path | None, index: str) -> WarnedIndex:
     """A retriever over the gallery at a path (`Retriever.index`).
 
     Args:
         retriever: A trained one, or the plain sum.
         path: An embedding store, a dataset folder with its store beside it, or a folder of photos,
             which is embedded first where it was not yet.
-        dataset: Where the photos of a store are; found beside it by default.
+        dataset: Where the photos of a store are; None finds it beside the store.
         index: One of `SEARCH_INDEXES`, or the address of a collection in Milvus.
 
     Raises:
@@ -152,11 +149,11 @@ def open_with(
         StoreError: the store is missing, damaged, or of another encoder than the retriever's.
         DatasetError: the dataset folder is none.
     """
-    _require_index(index)
+    searched_by = gallery_index(index)
     encoders = _Encoders([retriever], None, retriever.encoder.device)
-    prepared = _prepared(find_source(path, dataset), path, encoders, index)
+    prepared = _prepared(find_source(path, dataset), path, encoders, searched_by)
     require_same_encoder(retriever, prepared.embeddings)
-    gallery = open_gallery(prepared.source, prepared.embeddings, index)
+    gallery = open_gallery(prepared.source, prepared.embeddings, searched_by)
     return WarnedIndex(SearchIndex(retriever, gallery), _warning(path, prepared.embedded))
 
 
@@ -180,7 +177,7 @@ def open_plain(
         dataset=None if dataset is None else require_path("dataset", dataset),
         weights=file,
         device=pick_device(device),
-        index=index,
+        index=gallery_index(index),
         encoder=encoder,
     )
     return WarnedIndex(opened.plain, _warning(place, opened.embedded))
@@ -193,7 +190,7 @@ def open_indexes(
     dataset: Path | None,
     weights: Path | None,
     device: torch.device,
-    index: str = AUTO,
+    index: GalleryIndex = "auto",
     progress: Progress = SILENT,
     encoder: Encoder | None = None,
 ) -> Opened:
@@ -206,7 +203,7 @@ def open_indexes(
         dataset: Where the photos of a store are; found by default.
         weights: The weight file that the store was embedded with, where it was one.
         device: Where encoders run.
-        index: One of `SEARCH_INDEXES`, or the address of a collection in Milvus.
+        index: How the gallery is searched.
         progress: Told of photos that are embedded, and of vectors that enter an index.
         encoder: The store's, in place of one that is loaded; runs have theirs.
 
@@ -218,7 +215,6 @@ def open_indexes(
         WeightsError: the encoder's weights cannot be had.
         UnreachableError: Milvus does not answer.
     """
-    _require_index(index)
     checkpoints = [find_checkpoint(run, "pass it as `store`") for run in runs]
     source = source_of(runs[0] if runs else None, path, dataset)
     # Last, because it takes seconds: what is wrong with a path is said before.
@@ -242,7 +238,7 @@ def _prepared(
     found: Source | UnembeddedFolder,
     path: Path | None,
     encoders: _Encoders,
-    index: str,
+    index: GalleryIndex,
     progress: Progress = SILENT,
 ) -> _PreparedGallery:
     """Reads the store of a gallery; of a folder of photos it is made first, or brought up to date.
@@ -263,18 +259,6 @@ def _prepared(
         if path is not None and is_photo_folder(path):
             changes, embedded = _refreshed(path, source, encoders, progress)
     return _PreparedGallery(source, read_store(source.store, index), changes, embedded)
-
-
-def _require_index(index: str) -> None:
-    """Raises UsageError unless `index` is one that a gallery can be searched through."""
-    arguments.instance("index", index, str)
-    if index in SEARCH_INDEXES:
-        return
-    try:
-        milvus_address(index)
-    except ValueError as fault:
-        known = ", ".join(SEARCH_INDEXES)
-        raise UsageError(f"`index` is {index!r}; expected {known}, or {fault}") from None
 
 
 def require_same_encoder(retriever: Retriever, embeddings: Embeddings) -> None:

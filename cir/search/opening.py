@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Literal
 
-from cir.addresses import is_milvus, milvus_address
+from cir import arguments
+from cir.addresses import MilvusAddress, milvus_address
 from cir.artefacts.changes import Changes
 from cir.artefacts.store import Embeddings, map_embeddings, read_images
 from cir.artefacts.vectors import normalised
-from cir.config import EXACT_PHOTOS, STORE_SUFFIX
+from cir.config import EXACT_PHOTOS, SEARCH_INDEXES, STORE_SUFFIX, IndexKind, SearchIndexName
 from cir.data.dataset import SPLITS, Dataset
 from cir.errors import StoreError, UsageError
 from cir.names import RECORD_FILES
@@ -24,12 +25,9 @@ from cir.search.proposing import Proposing
 from cir.search.rows import MappedRows
 from cir.sources.annotations import read_records
 
-FLAT: Final = "flat"
-"""The index that compares every vector."""
-CODES: Final = "ivfpq"
-"""The index that holds a short code of each vector."""
-AUTO: Final = "auto"
-"""The index that the number of photos decides."""
+GalleryIndex = SearchIndexName | MilvusAddress
+"""How a gallery is searched: by an index in memory, or by the collection in Milvus that its store
+was pushed to."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,35 @@ def source_of_run(run: Path) -> Source | None:
     return Source(store, Dataset(dataset))
 
 
-def read_store(store: Path, index: str = FLAT) -> Embeddings:
+def gallery_index(index: str) -> GalleryIndex:
+    """Reads how a gallery is to be searched: one of `SEARCH_INDEXES`, or an address in Milvus.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    arguments.instance("index", index, str)
+    name = next((name for name in SEARCH_INDEXES if name == index), None)
+    if name is not None:
+        return name
+    try:
+        return milvus_address(index)
+    except ValueError as fault:
+        known = ", ".join(SEARCH_INDEXES)
+        raise UsageError(f"`index` is {index!r}; expected {known}, or {fault}") from None
+
+
+def resolved_index(name: SearchIndexName, photos: int) -> Literal["flat", IndexKind]:
+    """The index of a name, for a gallery of so many photos.
+
+    `auto` is flat up to `EXACT_PHOTOS`, and beyond them ivf, which is built in a fraction of the
+    time of a graph.
+    """
+    if name != "auto":
+        return name
+    return "flat" if photos <= EXACT_PHOTOS else "ivf"
+
+
+def read_store(store: Path, index: GalleryIndex = "flat") -> Embeddings:
     """Reads a store's images; vectors stay in the file where few of them are read for a query.
 
     Args:
@@ -160,7 +186,7 @@ def read_store(store: Path, index: str = FLAT) -> Embeddings:
 def open_gallery(
     source: Source,
     embeddings: Embeddings | None = None,
-    index: str = FLAT,
+    index: GalleryIndex = "flat",
     progress: Progress = SILENT,
 ) -> Gallery:
     """Reads a gallery, with what was added to it and removed from it since its store was made.
@@ -168,8 +194,7 @@ def open_gallery(
     Args:
         source: Where it lies.
         embeddings: Its store, where it was read already (`read_store`).
-        index: `auto`, `flat`, a kind of approximate index (`cir.search.approximate`), or the
-            address of the collection in Milvus that the store was pushed to.
+        index: How it is searched.
         progress: Told of vectors that enter an index.
 
     Raises:
@@ -188,25 +213,26 @@ def open_gallery(
     return gallery
 
 
-def _stays_in_file(index: str) -> bool:
+def _stays_in_file(index: GalleryIndex) -> bool:
     """Whether vectors are read one by one: codes and Milvus are for galleries beyond the memory."""
-    return is_milvus(index) or index == CODES
+    return isinstance(index, MilvusAddress) or index == "ivfpq"
 
 
 def _index_of(
-    gallery: Gallery, embeddings: Embeddings, index: str, progress: Progress
+    gallery: Gallery, embeddings: Embeddings, index: GalleryIndex, progress: Progress
 ) -> Proposing | None:
     """What proposes rows of a gallery; None where every one is compared."""
-    if is_milvus(index):
-        return open_milvus(milvus_address(index), gallery, embeddings)
-    if index == FLAT or (index == AUTO and len(gallery) <= EXACT_PHOTOS):
+    if isinstance(index, MilvusAddress):
+        return open_milvus(index, gallery, embeddings)
+    kind = resolved_index(index, len(gallery))
+    if kind == "flat":
         return None
     # Imported where an index is built: mining's loops take a while to load.
     from cir.search.approximate import build_index
 
     # Captions, which a search has no need of, are read for the queries that it is measured by.
     whole = map_embeddings(embeddings.path, verify=False)
-    return build_index(index, gallery, whole, progress)
+    return build_index(kind, gallery, whole, progress)
 
 
 def stored_gallery(source: Source, embeddings: Embeddings, *, mapped: bool) -> Gallery:

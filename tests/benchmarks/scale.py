@@ -34,12 +34,12 @@ from jaxtyping import Float32
 
 from cir.artefacts.store import read_embeddings
 from cir.artefacts.vectors import normalised
-from cir.config import MineConfig, MiningOptions
+from cir.config import IndexKind, MineConfig, MiningOptions
 from cir.machine.workers import usable_cores
 from cir.mining import approximate
 from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
-from cir.mining.faiss_index import CandidateIndex, IndexKind
+from cir.mining.faiss_index import CandidateIndex
 from cir.mining.manifest import plan_of
 from cir.mining.problem import Problem
 

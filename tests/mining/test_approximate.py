@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from cir.artefacts.manifest import read_manifest
 from cir.artefacts.vectors import normalised
-from cir.config import Index, MineConfig
+from cir.config import Index, IndexKind, MineConfig
 from cir.data.dataset import Dataset
 from cir.errors import UsageError
 from cir.machine.processes import Processes
@@ -23,7 +23,7 @@ from cir.mining import approximate
 from cir.mining.approximate import mine_through
 from cir.mining.engine import mine
 from cir.mining.exclusions.excluded import exclusions_of
-from cir.mining.faiss_index import FlatIndex, IndexKind
+from cir.mining.faiss_index import FlatIndex
 from cir.mining.machine import Machine
 from cir.mining.plan import Draw, Plan
 from cir.mining.problem import Mined, Problem

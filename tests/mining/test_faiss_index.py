@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from cir.artefacts.vectors import normalised
+from cir.config import IndexKind
 from cir.errors import UsageError, VectorError
-from cir.mining.faiss_index import CandidateIndex, FlatIndex, IndexKind
+from cir.mining.faiss_index import CandidateIndex, FlatIndex
 
 CPU = torch.device("cpu")
 IMAGES = 10_000
