@@ -1,7 +1,6 @@
 """`cir search`: what a photo, a text, or a photo changed by a text finds in a gallery."""
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -100,7 +99,7 @@ def _print(config: SearchConfig, results: Sequence[SearchResult]) -> None:
     }
     told = {name: cells for name, cells in columns.items() if any(cells)}
     console.table(_title(config, _short), tuple(told), list(zip(*told.values(), strict=True)))
-    protocol = shown_by() if sys.stdout.isatty() else None
+    protocol = shown_by() if console.is_terminal() else None
     if protocol:
         _draw(results, protocol)
 

@@ -76,6 +76,7 @@ def _serve(config: ServeConfig, token: str | None) -> None:
         settings = uvicorn.Config(
             app,
             log_level="warning",
+            use_colors=console.is_terminal(),
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )

@@ -160,7 +160,7 @@ def _abandon(number: int) -> None:
     discard_unfinished()
     release_all()
     with suppress(OSError):
-        os.write(2, _SHOW_CURSOR if sys.stderr.isatty() else b"")
+        os.write(2, _SHOW_CURSOR if os.isatty(2) else b"")
         os.write(2, f"error: stopped by {signal.Signals(number).name}\n".encode())
     os._exit(SIGNALLED + number)
 

@@ -51,11 +51,18 @@ def note(text: str) -> None:
 def plain(text: str) -> None:
     """Prints a text as it is, for a program or the terminal to read."""
     patience.broken()
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.write(f"{text}\n")
     except OSError as error:
         error.filename = error.filename or "standard output"
         raise
+
+
+def is_terminal() -> bool:
+    """Whether standard output is a terminal; one that was closed is none."""
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def left_out(by_reason: Mapping[str, Sequence[str]]) -> None:

@@ -295,6 +295,8 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
         slow("cir inspect m.parquet | true", PIPE_CLOSED, ""),
         slow("cir inspect m.parquet > /dev/full", FAILED, "error: standard output: No space left"),
         slow("cir inspect m.parquet >&-", 0, ""),
+        slow("cir search --store e.h5 --text red >&-", 0, ""),
+        slow("cir search --store e.h5 --text red --json >&-", 0, ""),
         slow("PYTHONIOENCODING=ascii cir inspect m.parquet", 0, ""),
         slow("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 cir inspect m.parquet", 0, ""),
         slow(
@@ -303,7 +305,7 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
     ],
     ids=[
         *("help closed", "help full", "closed pipe", "full disk"),
-        *("no output", "ascii", "C locale", "ascii path"),
+        *("no output", "no results", "no JSON", "ascii", "C locale", "ascii path"),
     ],
 )
 def test_a_terminal_or_pipe_of_any_kind(line: str, code: int, said: str) -> None:
