@@ -11,6 +11,10 @@ import numpy as np, torch, cir
 from cir.models.combiner import build_combiner
 from cir.models.composition import baseline, compose
 from cir.models.losses import ContrastCandidates, contrastive_loss, triplet_loss
+from cir.artefacts.embedding_store import MappedVectors
+from cir.artefacts.vectors import VectorTable
+from tests.support.galleries import drawn_index
+store, index = MappedVectors(VectorTable(tuple("abc"), np.eye(3, 5, dtype=np.float32))), drawn_index()
 vectors, rows, own = torch.eye(3, 5), np.eye(3, 5, dtype=np.float32), torch.eye(3) > 0
 def combiner(**changed):
     return build_combiner(**dict(name="gated-sum", dim=5, hidden=4) | changed)
@@ -60,12 +64,25 @@ REFUSED: Final = {
     "triplets(weights=[1, 1, 1])": "`weights` is a list; expected a tensor of real numbers, (3)",
     "candidates(excluded=None)": "`excluded` is None; expected a tensor of Booleans",
     "candidates(positive=own[:2])": "`positive` is a torch.bool Tensor of shape (2, 3)",
+    "store[1.5]": "`key` is 1.5; expected keys or rows, and not both",
+    "store[None]": "`key` is None; expected keys or rows, and not both",
+    "store[[None]]": "`key` is None; expected keys or rows, and not both",
+    "store[['a', 1]]": "`key` is a list; expected keys or rows, and not both",
+    "store[np.arange(3) > 1]": (
+        "`key` is a bool ndarray of shape (3,), which holds True and False; expected keys or rows: "
+        "np.flatnonzero gives the rows of a mask"
+    ),
+    "index.search(text='a', category=['even'])": "`category` is a list; expected the name of a",
+    "index.search(text='a', copies='no')": "`copies` is 'no'; expected True or False",
     "cir.load('x' * 300)": "File name too long (choose a shorter name)",
     "cir.load('a\\0b')": "expected a path",
 }
 ACCEPTED: Final = (
     "combiner(dim=np.int64(5))",
     "composed()",
+    "store[np.array([0, 2])]",
+    "store[np.int64(-1)]",
+    "index.search(text='a', category='even', copies=True)",
     "triplets()",
     "contrast(temperature=torch.tensor(0.1))",
     "contrast(weights=torch.ones(3), hardness=1)",

@@ -1,12 +1,13 @@
 """A store for other programs: rows by id or by place, left in the file until they are used."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32
 
+from cir.arguments import shown
 from cir.artefacts.provenance import Provenance
 from cir.artefacts.store import map_embeddings
 from cir.artefacts.vectors import VectorTable
@@ -42,7 +43,7 @@ class MappedVectors:
 
         Raises:
             StoreError: a key has no row.
-            UsageError: `key` mixes keys and rows.
+            UsageError: `key` is neither keys nor rows, or mixes them; a mask is neither.
             IndexError: there is no such row.
         """
         found: Float32[np.ndarray, ...] = np.asarray(self._table.vectors[self._rows_of(key)])
@@ -57,14 +58,30 @@ class MappedVectors:
     def _rows_of(self, key: Key) -> Any:
         if isinstance(key, str):
             return int(self._table.rows([key])[0])
-        if isinstance(key, slice) or _is_row(key):
+        if isinstance(key, slice):
             return key
-        several = [key] if isinstance(key, int | np.bool_) else list(key)
+        if _is_row(key):
+            return int(self._within([key])[0])
+        several = list(key) if isinstance(key, Iterable) else [key]
         if all(isinstance(each, str) for each in several):
             return self._table.rows([str(each) for each in several])
         if all(map(_is_row, several)):
-            return np.array(several, np.int64)
-        raise UsageError(f"`key` is {several[:3]!r}; expected keys or rows, and not both")
+            return self._within(several)
+        if all(isinstance(each, bool | np.bool_) for each in several):
+            raise UsageError(
+                f"`key` is {shown(key)}, which holds True and False; expected keys or rows: "
+                f"np.flatnonzero gives the rows of a mask"
+            )
+        held = shown(key) if len(several) != 1 else shown(several[0])
+        raise UsageError(f"`key` is {held}; expected keys or rows, and not both")
+
+    def _within(self, rows: Sequence[Any]) -> np.ndarray:
+        """Rows as an array; raises IndexError where the table has not one of them."""
+        count = len(self)
+        for row in rows:
+            if not -count <= row < count:
+                raise IndexError(f"row {row} is out of bounds: there are {count:,}")
+        return np.array(rows, np.int64)
 
 
 def _is_row(key: object) -> bool:

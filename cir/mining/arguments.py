@@ -56,6 +56,8 @@ def table(name: str, vectors: Vectors) -> Float[np.ndarray, "rows dim"]:
     Raises:
         UsageError: they are no table of numbers.
     """
+    if isinstance(vectors, torch.Tensor) and vectors.is_meta:
+        raise UsageError(f"`{name}` is a tensor of the device meta; expected one that holds values")
     try:
         numbers = _array(vectors)
     except (TypeError, ValueError):
@@ -136,6 +138,8 @@ def _listed(values: Any) -> list[Any] | None:
         values = values.to_pylist()
     elif hasattr(values, "to_numpy"):  # data frames and their columns
         values = values.to_numpy()
+    if isinstance(values, torch.Tensor) and values.is_meta:
+        return None
     if hasattr(values, "tolist"):  # NumPy, torch
         values = values.tolist()
     if isinstance(values, Set):

@@ -137,6 +137,8 @@ def _as_array(name: str, vectors: object) -> np.ndarray:
 
 
 def _of_tensor(vectors: torch.Tensor) -> np.ndarray:
+    if vectors.is_meta:
+        raise VectorError("a tensor of the device meta holds no values; expected rows of numbers")
     dense = vectors.detach().cpu().to_dense()
     return (dense.float() if dense.is_floating_point() else dense).numpy()
 

@@ -52,6 +52,9 @@ class SearchQuery:
         arguments.integer("top", self.top, 1, MOST_RESULTS)
         if self.weight is not None:
             arguments.real("weight", self.weight, 0, 1)
+        named = self.category is None or isinstance(self.category, str)
+        arguments.require("category", self.category, "the name of a category", holds=named)
+        arguments.require("copies", self.copies, "True or False", holds=isinstance(self.copies, bool))
 
     @property
     def examples(self) -> tuple[Example, ...]:

@@ -63,7 +63,10 @@ def test_what_is_not_there_is_one_line(store, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="keys or rows, and not both"):
         store[["a", 1]]
     for key in (True, [True, False]):
-        with pytest.raises(UsageError, match="expected keys or rows"):
+        with pytest.raises(UsageError, match="holds True and False; expected keys or rows"):
+            store[key]
+    for key in (-(10**6), 2**70, [2**70]):
+        with pytest.raises(IndexError, match="is out of bounds"):
             store[key]
     with pytest.raises(StoreError, match="no embedding store"):
         cir.EmbeddingStore(tmp_path / "e.h5")

@@ -7,7 +7,7 @@ import pytest
 from tests.support.fresh import assert_refused, lines_of
 
 SETUP: Final = """
-import numpy as np, pandas as pd
+import numpy as np, pandas as pd, torch
 from dataclasses import replace
 from cir.mining import (
     Draw, Mined, Plan, Problem, as_columns, exclusions_of, mine, mine_negatives
@@ -68,6 +68,8 @@ REFUSED: Final = {
     "negatives(excluded=[[], [], ['1']])": "`excluded` holds '1' for query 2; expected rows",
     "negatives(anchors={'a': 1})": "`anchors` is a dict; expected a table of numbers",
     "negatives(anchors='vectors')": "`anchors` is 'vectors'; expected a table of numbers",
+    "negatives(anchors=torch.empty(3, 4, device='meta'))": "`anchors` is a tensor of the device meta",
+    "negatives(positives=torch.empty(3, dtype=int, device='meta'))": "`positives` is a torch.int64",
     "negatives(corpus=[1.0, 2.0])": "`corpus` is a list; expected a table of numbers",
     "negatives(corpus=np.ones((9, 4), bool))": "`corpus` is a bool ndarray of shape (9, 4)",
     # mine

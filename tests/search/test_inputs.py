@@ -92,6 +92,7 @@ def test_vectors_of_any_kind_become_rows(vectors: object) -> None:
         ([["a", "b", "c"]], "expected rows of numbers"),
         ([[True, False, True]], "expected rows of numbers"),
         (None, "expected rows of numbers"),
+        (torch.empty(2, 3, device="meta"), "holds no values; expected rows of numbers"),
         ([ROWS[0], [1.0, np.nan, 2.0]], r"`images\[1\]` is not finite"),
         ([[np.inf, 1.0, 2.0]], r"`images\[0\]` is not finite"),
     ],
