@@ -14,7 +14,8 @@ from cir.models.losses import ContrastCandidates, contrastive_loss, triplet_loss
 from cir.artefacts.embedding_store import MappedVectors
 from cir.artefacts.vectors import VectorTable
 from tests.support.galleries import drawn_index
-store, index = MappedVectors(VectorTable(tuple("abc"), np.eye(3, 5, dtype=np.float32))), drawn_index()
+store = MappedVectors(VectorTable(tuple("abc"), np.eye(3, 5, dtype=np.float32)))
+index = drawn_index()
 vectors, rows, own = torch.eye(3, 5), np.eye(3, 5, dtype=np.float32), torch.eye(3) > 0
 def combiner(**changed):
     return build_combiner(**dict(name="gated-sum", dim=5, hidden=4) | changed)

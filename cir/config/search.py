@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cir.config.base import Config, option, required
-from cir.config.faults import below, no_address, outside, replaces_nothing
+from cir.config.faults import below, no_address, of_a_query, outside, replaces_nothing
 from cir.config.values import SEARCH_INDEXES, Device, MilvusKind
 
 
@@ -79,11 +79,10 @@ class SearchConfig(GalleryConfig):
         yield from replaces_nothing(self)
         yield from outside(self, 1, 1000, "top")
         yield from outside(self, 0, 1, "weight")
-        text = self.text.strip()
-        if not (self.image or text or self.like):
-            yield "nothing to search for: pass `image`, `text`, or both"
-        if self.weight is not None and not (self.image and text):
-            yield "`weight` weighs `text` against `image`: pass both, or leave it out"
+        text = bool(self.text.strip())
+        yield from of_a_query(
+            image=bool(self.image), text=text, like=bool(self.like), weight=self.weight
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

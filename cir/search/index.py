@@ -136,7 +136,7 @@ class SearchIndex:
             unlike: Photos that the results shall be less like; they are no results.
             less: A text, or several, that the results shall be less like.
             weight: The share of the text: 0 is the image alone, 1 the text alone, 0.5 and None
-                what the combiner makes of both.
+                what the combiner makes of both; refused where either is missing.
             copies: Whether near-copies (cosine 0.99 or more) are results of their own; else each
                 is folded into the better one, and the reference's are left out.
 

@@ -7,7 +7,8 @@ from typing import Final
 from PIL import Image
 
 from cir import arguments
-from cir.errors import UsageError
+from cir.config.faults import of_a_query
+from cir.errors import ConfigError
 from cir.search.inputs import unless_blank
 
 Example = str | Path | Image.Image
@@ -44,17 +45,26 @@ class SearchQuery:
     """Whether near-copies are results of their own."""
 
     def __post_init__(self) -> None:
-        """Raises UsageError where there is nothing to search for, or a number is out of range."""
+        """Raises UsageError where there is nothing to search for, or a value cannot be."""
         object.__setattr__(self, "text", unless_blank(self.text))
         object.__setattr__(self, "less", tuple(filter(unless_blank, self.less)))
-        if not (self.images or self.text or self.like):
-            raise UsageError("nothing to search for: pass `image`, `text`, or both")
+        self._require_whole()
         arguments.integer("top", self.top, 1, MOST_RESULTS)
         if self.weight is not None:
             arguments.real("weight", self.weight, 0, 1)
         named = self.category is None or isinstance(self.category, str)
         arguments.require("category", self.category, "the name of a category", holds=named)
-        arguments.require("copies", self.copies, "True or False", holds=isinstance(self.copies, bool))
+        arguments.require(
+            "copies", self.copies, "True or False", holds=isinstance(self.copies, bool)
+        )
+
+    def _require_whole(self) -> None:
+        """Raises ConfigError unless it says what to search for, as the command line requires it."""
+        faults = of_a_query(
+            image=bool(self.images), text=bool(self.text), like=bool(self.like), weight=self.weight
+        )
+        if listed := tuple(faults):
+            raise ConfigError(listed)
 
     @property
     def examples(self) -> tuple[Example, ...]:

@@ -56,7 +56,7 @@ class SearchRequest(BaseModel):
         ge=0,
         le=1,
         description="Share of the text: 0 the image alone, 1 the text alone, 0.5 and null what "
-        "the retriever makes of both.",
+        "the retriever makes of both; refused where either is missing.",
     )
     top: int = Field(10, ge=1, le=limits.RESULTS, description="How many results.")
     category: Name | None = Field(None, description="Search this category alone.")

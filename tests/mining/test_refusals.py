@@ -68,7 +68,7 @@ REFUSED: Final = {
     "negatives(excluded=[[], [], ['1']])": "`excluded` holds '1' for query 2; expected rows",
     "negatives(anchors={'a': 1})": "`anchors` is a dict; expected a table of numbers",
     "negatives(anchors='vectors')": "`anchors` is 'vectors'; expected a table of numbers",
-    "negatives(anchors=torch.empty(3, 4, device='meta'))": "`anchors` is a tensor of the device meta",
+    "negatives(anchors=torch.empty(3, 4, device='meta'))": "`anchors` is a tensor of the device",
     "negatives(positives=torch.empty(3, dtype=int, device='meta'))": "`positives` is a torch.int64",
     "negatives(corpus=[1.0, 2.0])": "`corpus` is a list; expected a table of numbers",
     "negatives(corpus=np.ones((9, 4), bool))": "`corpus` is a bool ndarray of shape (9, 4)",

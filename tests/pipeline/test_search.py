@@ -126,8 +126,8 @@ def test_a_page_takes_texts_and_file_names_that_are_no_utf_8(
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
-        ([], MISUSED, "nothing to search for: pass --image, --text, or both"),
-        (["--text", "   "], MISUSED, "nothing to search for: pass --image, --text, or both"),
+        ([], MISUSED, "nothing to search for: pass --image, --text or --like,"),
+        (["--text", "   "], MISUSED, "nothing to search for: pass --image, --text or --like,"),
         (
             ["--image", "s0", "--text", " ", "--weight", "0.5"],
             MISUSED,

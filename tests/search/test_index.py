@@ -142,13 +142,15 @@ def test_the_rank_of_a_target_is_its_place_among_all(index: SearchIndex) -> None
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({}, UsageError, "nothing to search for"),
+        ({}, UsageError, "nothing to search for: pass `image`, `text` or `like`, or several"),
         ({"text": "   "}, UsageError, "nothing to search for"),
         ({"image": "p99"}, UsageError, "`image` is 'p99'; expected an id of the gallery's 12"),
         ({"image": Path("none.jpg")}, ImageError, "none.jpg is missing"),
         ({"text": "a", "top": 0}, UsageError, "`top` is 0"),
         ({"text": "a", "top": 5000}, UsageError, "`top` is 5000"),
-        ({"text": "a", "weight": 2}, UsageError, "`weight` is 2"),
+        ({"image": "p03", "text": "a", "weight": 2}, UsageError, "`weight` is 2"),
+        ({"text": "a", "weight": 0.3}, UsageError, "`weight` weighs `text` against `image`"),
+        ({"image": "p03", "text": " ", "weight": 1}, UsageError, "`weight` weighs `text` against"),
         (
             {"text": "a", "category": "x"},
             UsageError,

@@ -169,7 +169,8 @@ def test_what_the_server_holds_is_told(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("asked", "code", "words"),
     [
-        ({}, 422, "nothing to search for"),
+        ({}, 422, "nothing to search for: pass `image`, `text` or `like`"),
+        ({"text": "x", "weight": 0.3}, 422, "`weight` weighs `text` against `image`"),
         ({"text": "   "}, 422, "nothing to search for"),
         ({"text": "x" * 1001}, 422, "at most 1000 characters"),
         ({"images": ["../../etc/passwd"]}, 404, "holds no photo"),

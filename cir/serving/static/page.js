@@ -31,7 +31,7 @@ function body(now) {
     like: now.like,
     unlike: now.unlike,
     less: now.less.split(",").map(word => word.trim()).filter(Boolean),
-    weight: now.weight === EVEN ? null : now.weight,
+    weight: now.weight === EVEN || !(now.text && (now.image || now.own)) ? null : now.weight,
     category: trail.category || null,
     top: asked(),
     retrievers: trail.by,
