@@ -131,7 +131,7 @@ class SearchIndex:
             text: What to change of the reference, or what to find where there is none.
             top: How many results, 1 to 1,000.
             category: The category to search; all where it is None.
-            without: Ids that are never results.
+            without: Ids of the gallery that are never results.
             like: Photos that the results shall be more like; they are no results.
             unlike: Photos that the results shall be less like; they are no results.
             less: A text, or several, that the results shall be less like.
@@ -155,7 +155,7 @@ class SearchIndex:
             less=_texts("less", less),
             top=arguments.integer("top", top, 1),
             category=category,
-            without=frozenset(_texts("without", without)),
+            without=frozenset(self._ids("without", without)),
             weight=weight,
             copies=copies,
         )
@@ -264,6 +264,16 @@ class SearchIndex:
         one = isinstance(given, str | Path | Image.Image) or not isinstance(given, Iterable)
         items = [given] if one else list(given)  # type: ignore[arg-type]
         return tuple(self._example(name, item) for item in items)
+
+    def _ids(self, name: str, given: object) -> tuple[str, ...]:
+        """One id of the gallery, or several."""
+        ids = _texts(name, given)
+        unknown = next((image_id for image_id in ids if image_id not in self.gallery), None)
+        if unknown is not None:
+            raise UsageError(
+                f"`{name}` is {unknown!r}; expected an id of the gallery's {len(self):,} photos"
+            )
+        return ids
 
     def _example(self, name: str, given: object) -> Example:
         if isinstance(given, str) and given in self.gallery:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from cir import arguments
 from cir.config.faults import of_a_query
-from cir.errors import ConfigError
+from cir.errors import ConfigError, UsageError
 from cir.search.inputs import unless_blank
 
 Example = str | Path | Image.Image
@@ -32,7 +32,7 @@ class SearchQuery:
     unlike: tuple[Example, ...] = ()
     """Photos that they shall be less like."""
     less: tuple[str, ...] = ()
-    """Texts that they shall be less like; blank ones are none."""
+    """Texts that they shall be less like; none is blank."""
     top: int = 10
     """How many results."""
     category: str | None = None
@@ -47,7 +47,8 @@ class SearchQuery:
     def __post_init__(self) -> None:
         """Raises UsageError where there is nothing to search for, or a value cannot be."""
         object.__setattr__(self, "text", unless_blank(self.text))
-        object.__setattr__(self, "less", tuple(filter(unless_blank, self.less)))
+        if not all(map(unless_blank, self.less)):
+            raise UsageError("`less` is blank; expected a text that says something")
         self._require_whole()
         arguments.integer("top", self.top, 1, MOST_RESULTS)
         if self.weight is not None:

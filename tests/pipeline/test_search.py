@@ -135,6 +135,8 @@ def test_a_page_takes_texts_and_file_names_that_are_no_utf_8(
         ),
         (["--image", "s99"], MISUSED, "--image is 's99'; expected an id of the gallery's 6"),
         (["--text", "x", "--category", "y"], MISUSED, "--category is 'y'; expected one of shoes"),
+        (["--text", "x", "--without", "nope"], MISUSED, "--without is 'nope'; expected an id of"),
+        (["--text", "x", "--less", " "], MISUSED, "--less is blank; expected a text that says"),
         (["--text", "x", "--top", "0"], MISUSED, "--top is 0; expected 1 to 1000"),
         (["--image", "cir"], FAILED, "cir"),
     ],

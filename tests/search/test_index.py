@@ -49,8 +49,7 @@ def test_one_side_alone_is_that_side(index: SearchIndex) -> None:
 
 
 def test_a_blank_text_is_no_text(index: SearchIndex) -> None:
-    assert index.search("p03", " \t\n", less=[" "]) == index.search("p03")
-    assert index.search("p03", "is red", less=" ") == index.search("p03", "is red")
+    assert index.search("p03", " \t\n") == index.search("p03")
 
 
 def test_a_weight_of_a_half_is_the_retrievers_own(index: SearchIndex) -> None:
@@ -146,6 +145,12 @@ def test_the_rank_of_a_target_is_its_place_among_all(index: SearchIndex) -> None
         ({"text": "   "}, UsageError, "nothing to search for"),
         ({"image": "p99"}, UsageError, "`image` is 'p99'; expected an id of the gallery's 12"),
         ({"image": Path("none.jpg")}, ImageError, "none.jpg is missing"),
+        ({"text": "a", "less": " "}, UsageError, "`less` is blank; expected a text that says"),
+        (
+            {"text": "a", "without": ["p00", "p99"]},
+            UsageError,
+            "`without` is 'p99'; expected an id of the gallery's 12 photos",
+        ),
         ({"text": "a", "top": 0}, UsageError, "`top` is 0"),
         ({"text": "a", "top": 5000}, UsageError, "`top` is 5000"),
         ({"image": "p03", "text": "a", "weight": 2}, UsageError, "`weight` is 2"),

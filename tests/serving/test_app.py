@@ -175,6 +175,7 @@ def test_what_the_server_holds_is_told(client: TestClient) -> None:
         ({"text": "x" * 1001}, 422, "at most 1000 characters"),
         ({"images": ["../../etc/passwd"]}, 404, "holds no photo"),
         ({"images": ["/etc/passwd"]}, 404, "holds no photo"),
+        ({"text": "x", "without": ["nope"]}, 404, "holds no photo 'nope'"),
         ({"photo": "no base64!"}, 422, "no base64"),
         ({"photo": base64.b64encode(b"no image").decode()}, 422, "is no image"),
         ({"text": "x", "retrievers": ["other"]}, 404, "no retriever 'other'"),

@@ -56,7 +56,7 @@ async def _photo(encoded: str, state: State) -> Image.Image:
 
 def _query(request: schemas.SearchRequest, state: State, photo: Image.Image | None) -> SearchQuery:
     """The query of a request, whose ids are all in the gallery."""
-    for image_id in (*request.images, *request.like, *request.unlike):
+    for image_id in (*request.images, *request.like, *request.unlike, *request.without):
         state.known(image_id)
     return SearchQuery(
         images=(*request.images, *((photo,) if photo else ())),
