@@ -17,7 +17,7 @@ from cir.errors import UsageError, VectorError
 from cir.search.composing import Encoded, compose_queries
 from cir.search.copies import Folding, Found
 from cir.search.gallery import Gallery, ImageRecord
-from cir.search.inputs import require_photo, require_text
+from cir.search.inputs import require_photo, require_query_text
 from cir.search.one_thread import threads_to_compare
 from cir.search.proposing import Allowed, Recall
 from cir.search.query import Example, SearchQuery
@@ -128,7 +128,8 @@ class SearchIndex:
         Args:
             image: The reference: an id of the gallery, a file, or an image; several count as their
                 mean. It is no result, nor are its copies.
-            text: What to change of the reference, or what to find where there is none.
+            text: What to change of the reference, or what to find where there is none; of at most
+                1,000 characters, and what is past the encoder's context is not read.
             top: How many results, 1 to 1,000.
             category: The category to search; all where it is None.
             without: Ids of the gallery that are never results.
@@ -149,7 +150,7 @@ class SearchIndex:
         """
         query = SearchQuery(
             images=self._examples("image", () if image is None else image),
-            text=require_text("text", text),
+            text=require_query_text("text", text),
             like=self._examples("like", like),
             unlike=self._examples("unlike", unlike),
             less=_texts("less", less),
@@ -290,4 +291,4 @@ class SearchIndex:
 def _texts(name: str, given: object) -> tuple[str, ...]:
     """One text, or several."""
     items = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
-    return tuple(require_text(name, item) for item in items)
+    return tuple(require_query_text(name, item) for item in items)

@@ -14,8 +14,11 @@ import torch
 from jaxtyping import Float32
 from PIL import Image
 
+from cir.data.soundness import text_fault
 from cir.errors import ImageError, UsageError, VectorError, one_line
 
+LONGEST_TEXT: Final = 1000
+"""Characters of a text that is searched with; encoders read no more than the first few hundred."""
 _NUMBERS: Final = "fiu"
 """Kinds of NumPy's dtypes that are real numbers."""
 
@@ -39,7 +42,7 @@ def text_list(texts: object) -> list[str]:
     """The texts as plain strings, in order.
 
     Raises:
-        UsageError: they are no list, or an element is no string.
+        UsageError: they are no list, or an element is no string or holds what is no character.
     """
     items = _items("texts", texts)
     return [require_text(f"texts[{row}]", text) for row, text in enumerate(items)]
@@ -66,12 +69,24 @@ def require_text(name: str, text: object) -> str:
     """One text, as `text_list` takes them; `name` is what the caller calls it."""
     if not isinstance(text, str):
         raise UsageError(f"`{name}` is {_described(text)}; expected a string")
+    if fault := text_fault(text):
+        raise UsageError(f"`{name}`: {fault}")
     return str(text)
 
 
 def unless_blank(text: str) -> str:
     """A text of a query; an empty one in place of spaces alone, which say nothing to search by."""
     return text if text.strip() else ""
+
+
+def require_query_text(name: str, text: object) -> str:
+    """A text that is searched with: as `require_text`, and no longer than `LONGEST_TEXT`."""
+    checked = require_text(name, text)
+    if len(checked) > LONGEST_TEXT:
+        raise UsageError(
+            f"`{name}` has {len(checked):,} characters; expected at most {LONGEST_TEXT:,}"
+        )
+    return checked
 
 
 def feature_rows(name: str, vectors: object, dim: int) -> Float32[np.ndarray, "rows {dim}"]:

@@ -29,7 +29,7 @@ from cir.search.inputs import (
     require_count,
     require_path,
     require_photo,
-    require_text,
+    require_query_text,
     text_list,
     unless_blank,
 )
@@ -147,11 +147,11 @@ class Retriever:
         A blank text is no text, as everywhere in searching: the vector is the photo's own.
 
         Raises:
-            UsageError: `photo` is no photo, or `text` no string.
+            UsageError: `photo` is no photo, or `text` no string of at most 1,000 characters.
             ImageError: the photo is missing, damaged, or no image.
         """
         composed: Float[np.ndarray, " dim"]
-        words = unless_blank(require_text("text", text))
+        words = unless_blank(require_query_text("text", text))
         images = self.encode_images([require_photo("photo", photo)])
         (composed,) = self.compose(images, self.encode_texts([words])) if words else images
         return composed

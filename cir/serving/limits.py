@@ -2,7 +2,9 @@
 
 from typing import Final
 
-TEXT: Final = 1000
+from cir.search.inputs import LONGEST_TEXT
+
+TEXT: Final = LONGEST_TEXT
 """Characters of a text."""
 ID: Final = 512
 """Characters of an id or a name."""

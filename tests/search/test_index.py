@@ -145,6 +145,9 @@ def test_the_rank_of_a_target_is_its_place_among_all(index: SearchIndex) -> None
         ({"text": "   "}, UsageError, "nothing to search for"),
         ({"image": "p99"}, UsageError, "`image` is 'p99'; expected an id of the gallery's 12"),
         ({"image": Path("none.jpg")}, ImageError, "none.jpg is missing"),
+        ({"text": "x" * 1001}, UsageError, "`text` has 1,001 characters; expected at most 1,000"),
+        ({"text": "a", "less": ["x" * 1001]}, UsageError, "`less` has 1,001 characters"),
+        ({"text": "a\0b"}, UsageError, "`text`: 'a\\x00b' holds a NUL character"),
         ({"text": "a", "less": " "}, UsageError, "`less` is blank; expected a text that says"),
         (
             {"text": "a", "without": ["p00", "p99"]},

@@ -10,11 +10,13 @@ from PIL import Image
 
 from cir.errors import ImageError, UsageError, VectorError
 from cir.search.inputs import (
+    LONGEST_TEXT,
     feature_rows,
     photo_list,
     require_count,
     require_path,
     require_photo,
+    require_query_text,
     require_text,
     text_list,
 )
@@ -58,6 +60,19 @@ def test_a_text_is_a_string(text: object) -> None:
         text_list(["is red", text])
     with pytest.raises(UsageError, match=r"`text` is .*; expected a string"):
         require_text("text", text)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "half \ud800"])
+def test_a_text_holds_characters_alone(text: str) -> None:
+    with pytest.raises(UsageError, match=r"`texts\[1\]`: .* holds"):
+        text_list(["is red", text])
+
+
+def test_a_text_that_is_searched_with_has_an_end() -> None:
+    longest = "x" * LONGEST_TEXT
+    assert require_query_text("text", longest) == longest
+    with pytest.raises(UsageError, match="`text` has 1,001 characters; expected at most 1,000"):
+        require_query_text("text", longest + "x")
 
 
 @pytest.mark.parametrize(

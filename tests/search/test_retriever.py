@@ -88,6 +88,9 @@ def test_queries_are_what_the_checkpoint_composes(run, files, name):
     np.testing.assert_allclose(np.linalg.norm(queries, axis=1), 1, atol=1e-5)
     one = retriever.query(files[1], TEXTS[1])
     assert one.shape == (retriever.dim,)
+    for wrong in ("x" * 1001, "a\0b"):
+        with pytest.raises(UsageError, match="`text`"):
+            retriever.query(files[1], wrong)
     np.testing.assert_allclose(one, queries[1], atol=1e-5)
 
 
