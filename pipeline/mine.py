@@ -25,7 +25,7 @@ from cir.machine.processes import ALONE, Processes
 from cir.machine.runtime import pick_device
 from cir.mining.advice import advise
 from cir.mining.machine import Machine
-from cir.mining.manifest import ManifestRecord, mine_manifest, usable_queries
+from cir.mining.manifest import ManifestRecord, mine_manifest, usable_queries, why_none
 from cir.mining.proposals import propose_pairs
 from cir.models.composer import Composer, composer_of, find_checkpoint, untrained_composer
 from cir.models.composition import composed_queries
@@ -272,5 +272,5 @@ def _require_rows(manifest: Manifest, config: MineConfig) -> None:
         raise ManifestError(
             f"no query of {config.dataset} ({config.split}) has a negative: "
             f"{counts.dropped:,} were dropped, starved {counts.starved:,}; "
-            f"pass `on_starved='nearest'`, a wider `margin`, or filters that exclude less"
+            f"{why_none(config.options())}"
         )

@@ -26,6 +26,7 @@ from cir.mining.manifest import (
     PreparedMining,
     mine_manifest,
     prepare_mining,
+    why_none,
 )
 
 TOP, WHOLE, HARD = "semi-hard, the top", "semi-hard, all of it", "hard"
@@ -90,6 +91,8 @@ def advise(
 ) -> Advice:
     """Mines in several ways and says what came of it; nothing is trained or written.
 
+    Where the gallery has fewer images than a query gets negatives by default, it is mined for one.
+
     Args:
         queries: Those of `cir.mining.manifest.usable_queries`.
         embeddings: Vectors of every image.
@@ -102,6 +105,9 @@ def advise(
         UsageError: filters leave no query a negative, or as `mine_manifest`.
         DatasetError, StoreError: as `mine_manifest`.
     """
+    images = set().union(*galleries.values()).difference(embeddings.skipped)
+    if len(images) < options.num_negatives == MiningOptions.num_negatives:
+        options = dataclasses.replace(options, num_negatives=1)
 
     def mined(
         changes: Mapping[str, Any], asked: Sequence[Query], prepared: PreparedMining | None = None
@@ -119,9 +125,8 @@ def advise(
 
     usual = mined(WAYS[TOP], queries)
     if not len(usual):
-        raise UsageError(
-            f"none of {len(queries)} queries gets a negative with these filters: pass weaker ones"
-        )
+        filled = dataclasses.replace(options, on_starved="nearest")
+        raise UsageError(f"none of {len(queries)} queries gets a negative: {why_none(filled)}")
     shown, others = hide_targets(queries)
     hiding = sum(map(bool, others.values()))
     filters = {name: changes for name, changes in FILTERS.items() if _fits(options, changes)}

@@ -15,7 +15,7 @@ from cir.artefacts.store import Embeddings
 from cir.artefacts.vectors import normalised
 from cir.config import MiningOptions, OnStarved, scope_shares
 from cir.data.queries import Query
-from cir.errors import DatasetError, ManifestError, UsageError
+from cir.errors import DatasetError, ManifestError, UsageError, some_of
 from cir.machine.processes import ALONE, Processes
 from cir.mining.approximate import mine_through
 from cir.mining.exclusions.excluded import ExclusionCounts, Exclusions
@@ -286,6 +286,39 @@ def plan_of(options: MiningOptions) -> Plan:
     )
 
 
+def why_none(options: MiningOptions) -> str:
+    """Why no query gets a negative, as a clause: names nothing that is not in force.
+
+    Args:
+        options: What was mined by.
+    """
+    unset = MiningOptions()
+    filters = [
+        f"`{name}={getattr(options, name)}`"
+        for name in _FILTERS
+        if getattr(options, name) != getattr(unset, name)
+    ]
+    if options.on_starved == "drop":
+        ways = ["`on_starved='nearest'`"]
+        if "semi-hard" in {draw.band for draw in plan_of(options).draws} and options.margin < 2:
+            ways.append("a wider `margin`")
+        weaker = f" or weaker filters than {some_of(filters)}" if filters else ""
+        return f"starved queries are dropped: pass {', '.join(ways)}, fewer `num_negatives`{weaker}"
+    if filters:
+        return f"every candidate is excluded: pass weaker filters than {some_of(filters)}"
+    return (
+        "the gallery has no valid candidate: its images are the queries' references, their targets "
+        "and duplicates of these; add other images"
+    )
+
+
+_FILTERS: Final = (
+    *("duplicate_threshold", "max_target_similarity", "exclude_siblings", "relative_margin"),
+    *("max_similarity", "range_min"),
+)
+"""Options that may exclude every candidate; beyond `range_min`, `range_max` keeps one."""
+
+
 def _require_the_same(
     queries: Sequence[Query],
     galleries: Mapping[str, Sequence[str]],
@@ -306,11 +339,19 @@ def _require_the_same(
 
 
 def _require_enough(gallery: Gallery, options: MiningOptions) -> None:
-    if options.num_negatives > len(gallery.ids):
+    """Raises UsageError where a query is to get more negatives than there are images."""
+    images = len(gallery.ids)
+    if options.num_negatives <= images:
+        return
+    if options.num_negatives == MiningOptions.num_negatives:
         raise UsageError(
-            f"`num_negatives` is {options.num_negatives}; expected at most {len(gallery.ids)}, "
-            f"the images of the gallery: pass fewer"
+            f"the gallery is of {images} images, too few for the {options.num_negatives} negatives "
+            f"that a query gets by default: pass `num_negatives={images}` or less, or add images"
         )
+    raise UsageError(
+        f"`num_negatives` is {options.num_negatives}; expected at most {images}, the images of the "
+        f"gallery: pass fewer"
+    )
 
 
 def _kept(

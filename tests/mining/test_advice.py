@@ -84,9 +84,16 @@ def test_a_filter_that_is_asked_for_already_is_not_tried_in_another_strength(wor
 
 def test_filters_that_leave_no_negative_are_refused(world: World) -> None:
     with pytest.raises(
-        UsageError, match=r"^none of 130 queries gets a negative with these filters"
+        UsageError, match=r"^none of 130 queries gets a negative: every candidate is excluded"
     ):
         advised(world, MiningOptions(max_similarity=-0.999))
+
+
+def test_a_gallery_too_small_for_the_default_is_advised_for_one_negative() -> None:
+    small = random_world(seed=0, dim=6, images=4, count=3, categories=1, whole=False)
+    assert advised(small, MiningOptions(margin=0.5)).queries == 3
+    with pytest.raises(UsageError, match="`num_negatives` is 6; expected at most"):
+        advised(small, MiningOptions(num_negatives=6))
 
 
 @pytest.mark.slow

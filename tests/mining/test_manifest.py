@@ -22,7 +22,7 @@ from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.errors import DatasetError, ManifestError, StoreError, UsageError, VectorError
 from cir.mining.machine import Machine
-from cir.mining.manifest import build_gallery, plan_of, usable_queries
+from cir.mining.manifest import build_gallery, plan_of, usable_queries, why_none
 from cir.types import SCOPES, Sampling, Strategy
 from tests.support.mining_worlds import (
     World,
@@ -222,6 +222,34 @@ def test_as_many_negatives_as_the_gallery_holds_gives_all_that_are_valid() -> No
 def test_more_negatives_than_the_gallery_holds_are_refused() -> None:
     with pytest.raises(UsageError, match="`num_negatives` is 6; expected at most 5, the images"):
         on_a_line([0.1, 0.65, 0.9]).mine(MiningOptions(num_negatives=6))
+
+
+def test_a_gallery_too_small_for_the_default_is_told_by_its_size() -> None:
+    line = "the gallery is of 3 images, too few for the 5 negatives .*: pass `num_negatives=3` or"
+    with pytest.raises(UsageError, match=line):
+        on_a_line([0.1]).mine(MiningOptions())
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({}, "the gallery has no valid candidate"),
+        ({"range_min": 50}, "every candidate is excluded: pass weaker filters than `range_min=50`"),
+        (
+            {"on_starved": "drop"},
+            "pass `on_starved='nearest'`, a wider `margin`, fewer `num_negatives`",
+        ),
+        (
+            {"on_starved": "drop", "strategy": "hard", "max_similarity": 0.1},
+            "pass `on_starved='nearest'`, fewer `num_negatives` or weaker filters than "
+            "`max_similarity=0.1`",
+        ),
+    ],
+)
+def test_why_there_is_no_negative_names_what_is_in_force(
+    options: dict[str, Any], line: str
+) -> None:
+    assert line in why_none(MiningOptions(**options))
 
 
 @pytest.mark.parametrize(

@@ -391,14 +391,14 @@ def refused(config: dict[str, Any], **changes: Any) -> tuple[int, str]:
         (
             {"margin": 0.0, "on_starved": "drop"},
             FAILED,
-            "has a negative: 32 were dropped, starved 32; pass --on-starved nearest",
+            "starved 32; starved queries are dropped: pass --on-starved nearest, a wider --margin",
         ),
         (
             {"max_similarity": -1.0},
             FAILED,
             (
-                "has a negative: 32 were dropped, starved 32; pass --on-starved nearest, a wider "
-                "--margin, or filters that exclude less"
+                "has a negative: 32 were dropped, starved 32; every candidate is excluded: pass "
+                "weaker filters than --max-similarity -1.0"
             ),
         ),
     ],
