@@ -24,7 +24,7 @@ from cir.encoding.loading import known_tags, load_encoder, require_used
 from cir.encoding.origin import require_loadable
 from cir.encoding.sameness import family_of, named_as
 from cir.encoding.weights.tags import UNTRAINED, tag_of
-from cir.errors import StoreError, UsageError, quoted, some_of
+from cir.errors import StoreError, UsageError, VectorError, quoted, some_of
 from cir.machine.kept_memory import keep_freed_memory
 from cir.machine.processes import ALONE, Processes
 from cir.machine.runtime import pick_device
@@ -161,7 +161,7 @@ def _tag(config: EmbedConfig, asked: _Architecture) -> str | None:
         return asked.pretrained
     try:
         held = open_embeddings(config.out).provenance
-    except StoreError:
+    except (StoreError, VectorError):
         return None  # embed_dataset says what is wrong with it
     kept = held.model == asked.model and held.pretrained in known_tags(asked.model)
     return held.pretrained if kept else None

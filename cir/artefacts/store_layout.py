@@ -141,7 +141,8 @@ class StoreFields:
     def _attribute(self, name: str) -> Any:
         if name not in self._file.attrs:
             raise StoreError(
-                f"{self._path} lacks the attribute {name}: it is no store of cir; {MEND}"
+                f"{self._path} lacks the attribute {name}: it is no store of cir; move it away and "
+                f"run cir embed, or embed to another file"
             )
         value = self._file.attrs[name]
         return value.decode("utf-8") if isinstance(value, bytes) else value

@@ -14,6 +14,8 @@ from cir.errors import StoreError, VectorError, quoted
 from cir.machine.workers import pick_threads
 from cir.types import NO_ROW
 
+EMBED_AGAIN: Final = "embed again"
+"""What to do about vectors without a direction, where a store holds them."""
 _BLOCK: Final = 1024
 """Rows that a thread normalises at once."""
 
@@ -136,5 +138,5 @@ def _require_finite(norms: Float[np.ndarray, " rows"], what: str) -> None:
         fault = "all zero" if norms[wrong[0]] == 0 else "not finite"
         raise VectorError(
             f"{wrong.size} of {len(norms)} vectors of {what} have no direction: row {wrong[0]} "
-            f"is {fault}; embed again, in fp32 if it was a lower precision"
+            f"is {fault}; {EMBED_AGAIN}, in fp32 if it was a lower precision"
         )

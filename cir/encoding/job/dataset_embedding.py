@@ -17,6 +17,7 @@ from cir.artefacts.rows import KeyedRows
 from cir.artefacts.store import StoredEmbeddings, open_embeddings
 from cir.artefacts.store_layout import MEND
 from cir.artefacts.store_writing import write_embeddings
+from cir.artefacts.vectors import EMBED_AGAIN
 from cir.config import OnError
 from cir.data.captions import variants
 from cir.data.dataset import Dataset
@@ -28,7 +29,7 @@ from cir.encoding.job.folding import with_added
 from cir.encoding.job.libraries import merged, versions
 from cir.encoding.job.parquet_blocks import ParquetBlocks
 from cir.encoding.sameness import encoder_named_as, named_as
-from cir.errors import DatasetError, ImageError, StoreError
+from cir.errors import DatasetError, ImageError, StoreError, VectorError
 from cir.machine.processes import ALONE, Processes
 from cir.progress import SILENT, Progress
 
@@ -211,9 +212,10 @@ def store_to_add_to(out: Path, encoder: Encoder, *, any_precision: bool) -> Stor
         return None
     try:
         store = open_embeddings(out)
-    except StoreError as fault:
+    except (StoreError, VectorError) as fault:
         afresh = "pass `overwrite=True` to make it afresh"
-        raise StoreError(str(fault).replace(MEND, afresh)) from fault
+        told = str(fault).replace(MEND, afresh).replace(EMBED_AGAIN, afresh)
+        raise StoreError(told) from fault
     mend = "pass the encoder it was made with, another `out`, or `overwrite=True` to start afresh"
     try:
         found = named_as(encoder.provenance, store.provenance)

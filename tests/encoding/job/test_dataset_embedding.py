@@ -14,6 +14,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -1008,6 +1009,18 @@ def test_a_damaged_store_is_refused_and_replaced_when_asked(config: EmbedConfig)
     whole = config.out.read_bytes()
     config.out.write_bytes(whole[:-500])
     with pytest.raises(StoreError, match=r"(cut off|checksum).*: pass `overwrite=True` to make"):
+        embed.run(config)
+    embed.run(replace(config, overwrite=True))
+    assert len(read_embeddings(config.out).images.keys) == IMAGES
+
+
+def test_a_store_with_a_vector_that_is_no_number_is_made_afresh_when_asked(
+    config: EmbedConfig,
+) -> None:
+    embed.run(config)
+    with h5py.File(config.out, "r+") as file:
+        file["images/embedding"][1] = np.nan
+    with pytest.raises(StoreError, match="row 1 is not finite; pass `overwrite=True` to make it"):
         embed.run(config)
     embed.run(replace(config, overwrite=True))
     assert len(read_embeddings(config.out).images.keys) == IMAGES
