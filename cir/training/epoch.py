@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cir.errors import TrainingError
+from cir.errors import TrainingError, some_of
 from cir.machine.processes import Processes
 from cir.machine.runtime import seed_all
 from cir.progress import SILENT, Progress, Task
@@ -163,5 +163,5 @@ def _require_finite(name: str, value: float, where: str, ids: Sequence[str]) -> 
     if not math.isfinite(value):
         raise TrainingError(
             f"the {name} is {value} at {where}: try a smaller `learning_rate`, or "
-            f"`precision='fp32'`; the last checkpoint is untouched; the batch was {', '.join(ids)}"
+            f"`precision='fp32'`; the last checkpoint is untouched; the batch was {some_of(ids)}"
         )
