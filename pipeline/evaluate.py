@@ -43,7 +43,7 @@ from cir.evaluation.text_share import choose_text_share
 from cir.machine.runtime import pick_device
 from cir.machine.workers import pick_workers
 from cir.models.clip4cir_checkpoint import load_clip4cir_combiner
-from cir.models.composer import Composer, load_composer, require_no_gallery, untrained_composer
+from cir.models.composer import Composer, load_composer, require_checkpoint, untrained_composer
 from cir.names import TRAINED_FILE
 from cir.run_settings import inputs_of
 from cir.training.train_data import SPLIT, dev_cut
@@ -89,7 +89,7 @@ def run(config: EvaluateConfig) -> Path:
     """Ranks, prints the figures, and returns where they were written to or come from."""
     arguments.instance("config", config, EvaluateConfig)
     for path in _runs(config):
-        require_no_gallery(path, "pass a store as `embeddings`, its dataset folder as `dataset`")
+        require_checkpoint(path, "pass a store as `embeddings`, its dataset folder as `dataset`")
     inputs = _open(config)
     if config.compares:
         return _compare(config, inputs)

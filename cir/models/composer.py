@@ -7,7 +7,12 @@ from typing import Final
 
 from torch import nn
 
-from cir.artefacts.checkpoint import Checkpoint, CheckpointMetadata, read_checkpoint
+from cir.artefacts.checkpoint import (
+    Checkpoint,
+    CheckpointMetadata,
+    read_checkpoint,
+    read_metadata,
+)
 from cir.data.dataset import Dataset
 from cir.disk.recognition import is_store
 from cir.errors import CheckpointError, DatasetError, reason_of
@@ -125,15 +130,24 @@ def find_checkpoint(path: Path, instead: str = _INSTEAD) -> Checkpoint:
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, or the system refuses the folder.
     """
+    return read_checkpoint(_checkpoint_folder(path, instead))
+
+
+def require_checkpoint(path: Path, instead: str = _INSTEAD) -> None:
+    """Raises CheckpointError where `find_checkpoint` finds none; reads none of its weights."""
+    read_metadata(_checkpoint_folder(path, instead))
+
+
+def _checkpoint_folder(path: Path, instead: str) -> Path:
+    """The folder itself, or that of the best checkpoint of a run."""
     try:
-        require_no_gallery(path, instead)
-        of_run = (path / CHECKPOINTS).is_dir()
-        return read_checkpoint(path / CHECKPOINTS / BEST if of_run else path)
+        _require_no_gallery(path, instead)
+        return path / CHECKPOINTS / BEST if (path / CHECKPOINTS).is_dir() else path
     except OSError as fault:
         raise CheckpointError(f"cannot read {path}: {reason_of(fault)}") from fault
 
 
-def require_no_gallery(path: Path, instead: str) -> None:
+def _require_no_gallery(path: Path, instead: str) -> None:
     """Raises CheckpointError of what is searched, given in place of a run; `instead` as there."""
     what = _gallery_at(path)
     if what:

@@ -155,6 +155,8 @@ def test_misuse_ends_in_one_line(dataset: Dataset, store: Path, tmp_path: Path) 
         run(config(dataset, store, query="sum", split="test"))
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         run(config(dataset, store, run=tmp_path))
+    with pytest.raises(CheckpointError, match="no checkpoint at nope"):
+        run(EvaluateConfig(run=Path("nope")))  # there is no dataset at the usual place either
     with pytest.raises(
         CheckpointError, match=r"is an embedding store, .* as `embeddings`, its data"
     ):
