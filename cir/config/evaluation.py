@@ -142,7 +142,10 @@ class EvaluateConfig(Config):
         if self.clip4cir_combiner is not None and self.query != "combiner":
             yield f"`clip4cir_combiner` composes the query; leave out `query={self.query!r}`"
         if self.weights is not None and self.clip4cir_combiner is None:
-            yield "`weights` are the CLIP of `clip4cir_combiner`, which is missing"
+            yield (
+                "`weights` says which CLIP `clip4cir_combiner` was trained over: pass both, or "
+                "leave it out"
+            )
         if self.other is not None and self.baseline:
             yield f"two runs are compared with each other and take no {self.baseline}"
         elif self.compare and self.other is None and not self.baseline:

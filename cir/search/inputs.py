@@ -123,7 +123,8 @@ def require_count(name: str, value: object, least: int) -> int:
 def require_path(name: str, value: object) -> Path:
     """A path; raises UsageError unless `value` is a str or a Path, and not empty."""
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
-        raise UsageError(f"`{name}` is {value!r}; expected a path, as str or Path")
+        kinds = "" if isinstance(value, str | Path) else ", as str or Path"
+        raise UsageError(f"`{name}` is {value!r}; expected a path{kinds}")
     return Path(value)
 
 

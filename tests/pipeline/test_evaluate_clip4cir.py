@@ -124,7 +124,7 @@ def test_a_file_that_is_no_combiner_ends_the_command(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"weights": Path("w.pt")}, "`weights` are the CLIP of `clip4cir_combiner`"),
+        ({"weights": Path("w.pt")}, "`weights` says which CLIP `clip4cir_combiner` was"),
         (
             {"clip4cir_combiner": Path("c.pt"), "query": "sum"},
             "`clip4cir_combiner` composes the query; leave out `query='sum'`",

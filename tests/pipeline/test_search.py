@@ -136,6 +136,7 @@ def test_a_page_takes_file_names_that_are_no_utf_8(
             "--weight weighs --text against --image: pass both",
         ),
         (["--image", "s99"], MISUSED, "--image is 's99'; expected an id of the gallery's 6"),
+        (["--image", ""], MISUSED, "--image is ''; expected a path\n"),
         (["--text", "x", "--category", "y"], MISUSED, "--category is 'y'; expected one of shoes"),
         (["--text", "x", "--without", "nope"], MISUSED, "--without is 'nope'; expected an id of"),
         (["--text", "x", "--less", " "], MISUSED, "--less is blank; expected a text that says"),
