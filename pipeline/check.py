@@ -1,6 +1,6 @@
 """`cir data check`: audit a dataset folder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 from cir import arguments
@@ -16,6 +16,7 @@ from cir.disk.files import write_json
 from cir.evaluation.recall import HEADLINE_CUTOFFS, PUBLISHED_GALLERIES
 from cir.machine.workers import pick_workers
 from cir.names import LEFT_OUT_FILE
+from cir.reporting.pages import counted
 from pipeline.command.claims import claims_outputs
 from pipeline.screen import console
 
@@ -37,7 +38,11 @@ def run(config: CheckConfig) -> bool:
     _tell(config, dataset, report, stale)
     if config.without_missing:
         write_remainder(dataset, report, config.without_missing)
-        console.note(f"{config.without_missing}: what is left, with {LEFT_OUT_FILE} of what is not")
+        console.note(
+            f"{config.without_missing}: what is left, with {LEFT_OUT_FILE} of what is not; its "
+            f"folders of photos are links to those of {config.dataset}, so broken files lie there "
+            f"and are in no split"
+        )
     return not stale and (report.complete or config.without_missing is not None)
 
 
@@ -60,7 +65,8 @@ def _tell(config: CheckConfig, dataset: Dataset, report: Audit, stale: PhotoChan
     _print_counts(report)
     _print_notes(report)
     _print_left(left)
-    _print_faults(report)
+    # Where what is left is written, the command does what it was asked to: nothing has failed.
+    _print_faults(report, console.note if config.without_missing else console.fail)
     if stale is not None:
         _print_stale(config, stale)
 
@@ -89,20 +95,23 @@ def _print_notes(report: Audit) -> None:
         "an empty caption"
     )
     console.note(
-        f"{report.images:,} images, {report.images_in_queries:,} of them named in captions"
+        f"{counted(report.images, 'image')}, {report.images_in_queries:,} of them named in captions"
     )
     for split in report.in_several_categories:
         queries = sum(s.queries for s in report.splits if s.split == split)
         several = report.in_several_categories[split]
         console.note(
-            f"{split}: {queries:,} queries; {several:,} images stand in several categories"
+            f"{split}: {counted(queries, 'query', 'queries')}; {counted(several, 'image')} in "
+            f"several categories"
         )
     outside = sum(s.outside_subset for s in report.splits)
     if outside:
-        console.note(f"{outside:,} queries have a target that their subset lacks")
-    console.note(f"{report.val_targets_seen_in_train:,} val targets also occur in train")
+        queries = counted(outside, "query", "queries")
+        console.note(f"{queries} with a target that is not in the subset")
+    console.note(f"{counted(report.val_targets_seen_in_train, 'target')} of val also in train")
     if report.images_opened:
-        console.note(f"{len(report.duplicates):,} groups of images with the same bytes")
+        groups = counted(len(report.duplicates), "group")
+        console.note(f"{groups} of images with the same bytes")
     if report.unlisted:
         console.note(outside_every_split(report.unlisted))
 
@@ -122,12 +131,10 @@ def _print_left(left: Sequence[SplitRemainder]) -> None:
             for part in left
         ],
     )
-    for name, count in (
-        ("targets are gone from queries that have others", sum(p.targets_lost for p in left)),
-        ("queries keep a smaller subset", sum(p.subsets_cut for p in left)),
-    ):
-        if count:
-            console.note(f"{count:,} {name}")
+    if lost := sum(part.targets_lost for part in left):
+        console.note(f"{counted(lost, 'target')} gone from queries that have others")
+    if cut := sum(part.subsets_cut for part in left):
+        console.note(f"{counted(cut, 'query', 'queries')} with a smaller subset")
     for line in _comparability([part for part in left if part.split == "val"]):
         console.note(line)
 
@@ -154,15 +161,16 @@ def _comparability(val: Sequence[SplitRemainder]) -> Iterator[str]:
         yield f"published figures are of val galleries of {sizes}"
 
 
-def _print_faults(report: Audit) -> None:
+def _print_faults(report: Audit, tell: Callable[[str], None]) -> None:
     for file, ids in report.unknown.items():
-        console.fail(outside_split(file, ids))
+        tell(outside_split(file, ids))
     for line in report.closed_folders:
-        console.fail(line)
+        tell(line)
     if report.missing:
-        _print_some(f"{len(report.missing):,} images are missing", report.missing)
+        tell(_some(f"{counted(len(report.missing), 'image')} missing", report.missing))
     if report.broken:
-        _print_some(f"{len(report.broken):,} images are broken", tuple(report.broken.values()))
+        broken = tuple(report.broken.values())
+        tell(_some(f"{counted(len(broken), 'image')} broken", broken))
     if report.complete:
         whole = "every stage finds what it needs"
         gallery = "every image is there; without queries it is a gallery to search in"
@@ -171,17 +179,22 @@ def _print_faults(report: Audit) -> None:
 
 def _print_stale(config: CheckConfig, stale: PhotoChanges) -> None:
     """How the photos differ from those that the store was made of."""
+    if stale.left_out:
+        left_out = counted(len(stale.left_out), "photo")
+        why = "left out by the store, or added or removed while it was served, so not compared"
+        console.note(_some(f"{left_out} {why}", stale.left_out))
     for ids, what in (
-        (stale.changed, "photos hold other bytes than when they were embedded"),
-        (stale.gone, "photos of the store are gone"),
-        (stale.new, "photos are not in the store"),
+        (stale.changed, "with other bytes than when embedded"),
+        (stale.gone, "of the store gone"),
+        (stale.new, "not in the store"),
     ):
         if ids:
-            _print_some(f"{len(ids):,} {what}", ids)
+            console.fail(_some(f"{counted(len(ids), 'photo')} {what}", ids))
     if not stale:
-        console.note(f"{config.embeddings} holds every photo as it is, byte for byte")
+        others = " other" if stale.left_out else ""
+        console.note(f"{config.embeddings} holds every{others} photo as it is, byte for byte")
 
 
-def _print_some(headline: str, items: tuple[str, ...]) -> None:
+def _some(headline: str, items: tuple[str, ...]) -> str:
     rest = f" and {len(items) - _SHOWN:,} more (`json=FILE` lists all)" * (len(items) > _SHOWN)
-    console.fail(f"{headline}: {', '.join(items[:_SHOWN])}{rest}")
+    return f"{headline}: {', '.join(items[:_SHOWN])}{rest}"

@@ -37,6 +37,9 @@ class PhotoChanges:
     """Ids of the store that the dataset does not name, or has no file of."""
     new: tuple[str, ...]
     """Ids of the dataset that the store neither holds nor skipped."""
+    left_out: tuple[str, ...] = ()
+    """Ids of the dataset that are not compared: the store skipped them, or they were added or
+    removed while it was served."""
 
     def __bool__(self) -> bool:
         return bool(self.changed or self.gone or self.new)
@@ -101,6 +104,7 @@ def compare_bytes(
         changed=tuple(i for i, digest in digests.items() if digest != known[i]),
         gone=tuple(i for i in known if i not in here),
         new=tuple(i for i in here if i not in known and i not in embeddings.skipped),
+        left_out=tuple(i for i in dataset.image_ids() if i in named or i in embeddings.skipped),
     )
 
 

@@ -46,7 +46,13 @@ def test_it_says_how_far_figures_can_be_compared(hurt: Dataset) -> None:
 
 
 def test_what_is_left_is_written_and_checked_again(hurt: Dataset) -> None:
-    shown = check("hurt --without-missing left")
+    hurt.image_path(hurt.gallery("train", "dress")[0]).write_bytes(b"no photo")
+    told = runner.invoke(app, "data check --workers 1 hurt --without-missing left".split())
+    assert "error:" not in told.stderr
+    shown = " ".join(told.stdout.split())
+    assert "6 images missing: " in shown
+    assert "1 image broken: " in shown
+    assert "folders of photos are links to those of hurt, so broken files lie there" in shown
     assert "left: what is left, with left_out.json of what is not" in shown
     assert "complete: every stage finds what it needs" in check("left")
     assert "exists: pass --overwrite to replace it, or another --without-missing" in check(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from cir.artefacts.changes import Changes
 from cir.artefacts.photo_states import PhotoChanges, compare_bytes, require_fresh, states_of
 from cir.artefacts.store import Embeddings, read_embeddings
 from cir.data.dataset import Dataset
@@ -115,6 +116,7 @@ def test_every_stage_refuses_a_stale_store_unless_told(
     monkeypatch.chdir(tmp_path)
     name = stage.__name__.rpartition(".")[2]
     asked = [name, "--dataset", str(world.root), "--embeddings", str(store.path)]
+    asked += ["--query", "sum"] if stage is evaluate else []  # which needs no run
     touched(world, "dtr001")
     refused = runner.invoke(app, asked)
     assert refused.exit_code == FAILED
@@ -130,6 +132,14 @@ def reached(*_: object, **__: object) -> None:
     raise ReadByTestError
 
 
+def test_data_check_says_what_it_does_not_compare(world: Dataset, store: Embeddings) -> None:
+    Changes(store.path).remove("dtr001")
+    asked = ["data", "check", str(world.root), "--workers", "1", "--embeddings", str(store.path)]
+    said = " ".join(runner.invoke(app, asked).stdout.split())
+    assert "1 photo left out by the store, or added or removed while it was served" in said
+    assert "holds every other photo as it is, byte for byte" in said
+
+
 def test_data_check_compares_bytes_with_a_store(
     world: Dataset, store: Embeddings, tmp_path: Path
 ) -> None:
@@ -141,7 +151,7 @@ def test_data_check_compares_bytes_with_a_store(
     found = tmp_path / "found.json"
     other = runner.invoke(app, [*asked, "--json", str(found)])
     assert other.exit_code == FAILED
-    assert "1 photos hold other bytes than when they were embedded: dtr000" in other.stderr
+    assert "1 photo with other bytes than when embedded: dtr000" in other.stderr
     assert json.loads(found.read_text())["embeddings"]["changed"] == ["dtr000"]
 
 
