@@ -45,6 +45,9 @@ def as_rgb(image: Image.Image, least: int | None = None) -> Image.Image:
         image: Decoded.
         least: Pixels of the shorter edge that are enough, which an image of many more pixels is
             made smaller for; None leaves the image its size.
+
+    Raises:
+        ValueError: grey of 32 bits has no pixel that is a finite number.
     """
     factor = 1 if least is None else _factor(image.width, image.height, least)
     grey = _grey_range(image)
@@ -99,6 +102,8 @@ def _grey_range(image: Image.Image) -> tuple[float, float] | None:
     if image.mode not in _WIDE_GREY:
         return None
     ranges = [(float(v.min()), float(v.max())) for v in map(_finite, _strips(image, 1)) if v.size]
+    if not ranges:
+        raise ValueError("none of its pixels is a finite number")
     least, greatest = min((0.0, *(low for low, _ in ranges))), max((0.0, *(h for _, h in ranges)))
     return least, greatest if greatest > least else least + 1.0
 

@@ -171,6 +171,13 @@ def test_grey_that_is_no_number_is_black() -> None:
     assert not found[1:].any()
 
 
+def test_a_photo_without_a_number_is_damaged() -> None:
+    content = io.BytesIO()
+    Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(content, "TIFF")
+    with pytest.raises(ImageError, match="damaged .none of its pixels is a finite number.: fetch"):
+        decode_image(content.getvalue(), HERE)
+
+
 def as_pipe(path: Path) -> None:
     os.mkfifo(path)
 
