@@ -94,8 +94,8 @@ def _fashioniq_query(row: Any, location: RowLocation) -> Query:
     if not isinstance(row, dict) or not isinstance(row.get("candidate"), str):
         raise DatasetError(f"{location}: expected an object with a candidate id")
     captions, targets = row.get("captions"), row.get("targets", [])
-    if not _are_texts(captions):
-        raise DatasetError(f"{location}: expected captions as a list of texts")
+    if not _are_texts(captions) or not captions:
+        raise DatasetError(f"{location}: expected captions as a list of texts, one at least")
     if not _are_texts(targets):
         raise DatasetError(
             f"{location}: `targets` is {_shown(targets)}; expected a list of target ids as texts"
@@ -103,6 +103,10 @@ def _fashioniq_query(row: Any, location: RowLocation) -> Query:
     target_ids = [row["target"], *targets] if "target" in row else targets
     if not _are_texts(target_ids):
         raise DatasetError(f"{location}: expected target ids as texts")
+    if targets and target_ids[0] not in targets:
+        raise DatasetError(
+            f"{location}: `target` is {_shown(target_ids[0])}, which `targets` does not name"
+        )
     return Query(
         id=location.query_id(location.row),
         category=location.category,
