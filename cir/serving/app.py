@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from cir import __version__
 from cir.errors import CirError, UnreachableError
@@ -20,7 +19,7 @@ from cir.serving.document import api_page
 from cir.serving.engine import Engine
 from cir.serving.parameters import known_alone
 from cir.serving.routes import about, browsing, changing, judging, searching
-from cir.serving.security import BoundedBodies, SecurityHeaders
+from cir.serving.security import BoundedBodies, HeadRequests, KnownHosts, SecurityHeaders
 from cir.serving.state import State
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -76,7 +75,8 @@ def create_app(
     app.add_exception_handler(CirError, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_middleware(BoundedBodies)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    app.add_middleware(HeadRequests)
+    app.add_middleware(KnownHosts, hosts=hosts)
     app.add_middleware(SecurityHeaders)
     return app
 
@@ -116,5 +116,7 @@ async def _malformed(_: Request, fault: Exception) -> JSONResponse:
 
 
 def _described(error: Mapping[str, Any]) -> str:
+    if error["type"] == "json_invalid":
+        return f"the body is no JSON: {error['ctx']['error']} at character {error['loc'][-1]}"
     names = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
     return f"`{'.'.join(names) or 'the body'}`: {error['msg']}"

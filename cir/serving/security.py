@@ -1,10 +1,12 @@
 """What all answers carry and all requests are held to: headers, the size of bodies, the token."""
 
 import hmac
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -43,6 +45,47 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+class KnownHosts:
+    """Refuses a request that is addressed to another host, as every fault is told."""
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
+        self._app, self._hosts = app, list(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        known = scope["type"] != "http"
+
+        async def reached(scope: Scope, receive: Receive, send: Send) -> None:
+            nonlocal known
+            known = True
+            await self._app(scope, receive, send)
+
+        async def of_app(message: Message) -> None:
+            if known:
+                await send(message)
+
+        checked = TrustedHostMiddleware(reached, self._hosts, www_redirect=False)
+        await checked(scope, receive, of_app)
+        if not known:
+            detail = "the request names a host that this server does not answer to"
+            await JSONResponse({"detail": detail}, 400)(scope, receive, send)
+
+
+class HeadRequests:
+    """Answers HEAD as GET, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def without_body(message: Message) -> None:
+            await send(message | {"body": b""} if "body" in message else message)
+
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            await self._app({**scope, "method": "GET"}, receive, without_body)
+        else:
+            await self._app(scope, receive, send)
 
 
 class _TooLargeError(Exception):

@@ -352,3 +352,24 @@ def test_a_malformed_query_is_told_before_anything_is_served(
     dataset.captions_file("shoes", "val").write_text('[{"candidate": "s0"}]', encoding="utf-8")
     with pytest.raises(DatasetError, match=r"cap\.shoes\.val\.json"):
         Engine([Served("sum", "plain sum", False, index)], dataset)
+
+
+def test_every_fault_is_json_with_a_detail(client: TestClient) -> None:
+    refused = client.get("/api/health", headers={"Host": "elsewhere.example"})
+    assert (refused.status_code, refused.json()) == (
+        400,
+        {"detail": "the request names a host that this server does not answer to"},
+    )
+    assert refused.headers["X-Content-Type-Options"] == "nosniff"
+    headers = {"Content-Type": "application/json"}
+    malformed = client.post("/api/search", content="{", headers=headers)
+    assert malformed.status_code == 422
+    assert malformed.json()["detail"].startswith("the body is no JSON: ")
+
+
+@pytest.mark.parametrize("path", ["/", "/static/page.css", "/api/health"])
+def test_head_is_get_without_the_body(client: TestClient, path: str) -> None:
+    head, whole = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["Content-Length"] == whole.headers["Content-Length"]
+    assert head.headers["Content-Type"] == whole.headers["Content-Type"]
