@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cir.config.base import Config, option, required
-from cir.config.faults import below, empty, outside, replaces_nothing, unused
+from cir.config.faults import below, empty, outside, repeated, replaces_nothing, unused
 from cir.config.values import (
     LARGEST_SEED,
     RUN,
@@ -117,6 +117,9 @@ class EvaluateConfig(Config):
         yield from self._faults_of_runs()
         if not self.compares:
             yield from unused(self, "of a comparison, and one run is judged", "resamples", "seed")
+        if self.baseline and not self.compare:
+            yield from unused(self, "of runs, and none is judged", "allow_trained", "workers")
+        yield from repeated(self, "gallery", "reference", "captions")
         if self.all_protocols and (self.gallery, self.reference, self.captions) != _ONE_PROTOCOL:
             yield "`all_protocols` takes no `gallery`, `reference` or `captions`"
         if "all" in self.gallery and "kept" in self.reference:

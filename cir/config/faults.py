@@ -58,6 +58,15 @@ def unused(config: Config, why: str, *names: str) -> Iterator[str]:
         yield f"{' and '.join(given)} {verb} {why}: leave {them} out"
 
 
+def repeated(config: Config, *names: str) -> Iterator[str]:
+    """Lists that hold a value twice."""
+    for name in names:
+        values = getattr(config, name)
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            yield f"`{name}` is {twice!r} twice; expected each once"
+
+
 def replaces_nothing(config: Config) -> Iterator[str]:
     """`overwrite` where each output has to be asked for, and none is."""
     outputs = [item.name for item in dataclasses.fields(config) if item.metadata["writes"]]

@@ -57,7 +57,8 @@ class _MiningRules(Config):
     temperature: float = option(0.05, "Negatives")
     """With `sampling='softmax'`, a candidate at distance d weighs exp(-d / temperature)."""
     same_share: float = option(0.7, "Category-aware")
-    """Share of negatives from the query's own category."""
+    """Share of negatives from the query's own category. Of the training split any strategy takes
+    the settings of this panel and a window: the curriculum of a run may come to need them."""
     other_share: float = option(0.2, "Category-aware")
     """Share from another category."""
     any_share: float = option(0.1, "Category-aware")

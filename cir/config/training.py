@@ -199,6 +199,10 @@ class TrainConfig(Config):
             yield "`online_top_k` uses no manifest, so `curriculum` has nothing to choose"
         if self.online_top_k is not None and self.row_negatives is not None:
             yield "`online_top_k` says how many negatives a step uses; leave out `row_negatives`"
+        if self.online_top_k is not None and not self.remine:
+            yield "`online_top_k` never mines again: leave out `remine=False`"
+        if self.patience is not None and self.patience >= self.epochs:
+            yield f"`patience` is {self.patience}; a run of {self.epochs} `epochs` ends before it"
         if self.resume and self.overwrite:
             yield "`resume` and `overwrite` exclude each other"
 
@@ -283,6 +287,8 @@ class TrainConfig(Config):
             yield "`weighting='hardness'` is of the contrastive term, which `loss` lacks"
         if self.weighting == "trust" and not (self.remine and self.online_top_k is None):
             yield "`weighting='trust'` goes by mining again: drop `remine=False` and `online_top_k`"
+        if self.weighting == "trust" and self.epochs == 1:
+            yield "`weighting='trust'` goes by mining again, after the first epoch: `epochs` is 1"
 
     def _tuning_faults(self) -> Iterator[str]:
         yield from below(self, 1, "encode_batch")

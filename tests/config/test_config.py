@@ -115,6 +115,27 @@ def test_all_faults_are_named_at_once() -> None:
             {"tune": "none", "clip_learning_rate": 1e-4, "weights": "clip.pt"},
             "`weights` and `clip_learning_rate` are of",
         ),
+        (
+            config.TrainConfig,
+            {"online_top_k": 5, "remine": False},
+            "`online_top_k` never mines again: leave out `remine=False`",
+        ),
+        (
+            config.TrainConfig,
+            {"epochs": 3, "patience": 3},
+            "`patience` is 3; a run of 3 `epochs` ends before it",
+        ),
+        (
+            config.TrainConfig,
+            {"epochs": 1, "weighting": "trust"},
+            "`weighting='trust'` goes by mining again, after the first epoch: `epochs` is 1",
+        ),
+        (
+            config.EvaluateConfig,
+            {"query": "sum", "allow_trained": True, "workers": 2},
+            "`allow_trained` and `workers` are of runs, and none is judged: leave them out",
+        ),
+        (config.EvaluateConfig, {"gallery": ("full", "full")}, "`gallery` is 'full' twice"),
         (config.TrainConfig, {"ema": 1.0}, "`ema` is 1.0; expected 0 or more, less than 1"),
         (
             config.EvaluateConfig,
