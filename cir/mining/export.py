@@ -52,7 +52,7 @@ def as_columns(
         form: Which rows and columns; an n-tuple has as many negatives as were mined for.
 
     Raises:
-        UsageError: anchors, positives or corpus are not those that were mined.
+        UsageError: anchors, positives or corpus are not those that were mined, as far as shows.
     """
     arguments.instance("mined", mined, Mined)
     arguments.choice("form", form, _FORMS)
@@ -64,6 +64,7 @@ def as_columns(
             f"were mined: {len(mined.rows)} queries, and a corpus with a row {last_row}"
         )
     answers = row_lists("positives", positives, len(anchors), len(corpus))
+    _require_disjoint(answers, mined)
     examples = [
         TrainingExample(
             anchor, [corpus[row] for row in positive_rows], [corpus[row] for row in rows[:count]]
@@ -73,6 +74,17 @@ def as_columns(
         )
     ]
     return columns_of(examples, form, mined.rows.shape[1])
+
+
+def _require_disjoint(answers: Sequence[Sequence[int]], mined: Mined) -> None:
+    """Raises UsageError where a positive was mined as a negative of its own query."""
+    for query, (own, rows) in enumerate(zip(answers, mined.rows.tolist(), strict=True)):
+        both = sorted(set(own).intersection(rows))
+        if both:
+            raise UsageError(
+                f"`positives` names row {both[0]} for query {query}, which is a negative of it; "
+                f"expected the positives that were mined with"
+            )
 
 
 def columns_of(

@@ -33,7 +33,10 @@ def mined(**changed):
 def columns(**changed):
     usual = dict(anchors="qrs", positives=[0, 1, 2], corpus=list("abcdefghi"))
     usual["anchors"] = list(usual["anchors"])
-    return as_columns(**dict(mined=negatives()) | usual | changed)
+    return as_columns(**dict(mined=found) | usual | changed)
+found = negatives(fill="nearest")
+def negatives_first():
+    return found.rows[:, 0].tolist()
 """
 REFUSED: Final = {
     # mine_negatives
@@ -123,6 +126,7 @@ REFUSED: Final = {
     "columns(form='pairs')": "`form` is 'pairs'; expected one of triplet, n-tuple, labeled-pair",
     "columns(corpus={0: 'zero'})": "`corpus` is a dict; expected a list, or one column",
     "columns(anchors='qrs')": "`anchors` is 'qrs'; expected a list, or one column",
+    "columns(positives=negatives_first())": "which is a negative of it; expected the positives",
     "columns(positives=np.ones(3, bool))": "`positives` is True for query 0; expected rows",
     "exclusions_of({0: [1]})": "`rows` is a dict; expected a list of rows, by query",
     "exclusions_of('123')": "`rows` is '123'; expected a list of rows, by query",
