@@ -106,8 +106,8 @@ def _print_notes(report: Audit) -> None:
         )
     outside = sum(s.outside_subset for s in report.splits)
     if outside:
-        queries = counted(outside, "query", "queries")
-        console.note(f"{queries} with a target that is not in the subset")
+        without = counted(outside, "query", "queries")
+        console.note(f"{without} with a target that is not in the subset")
     console.note(f"{counted(report.val_targets_seen_in_train, 'target')} of val also in train")
     if report.images_opened:
         groups = counted(len(report.duplicates), "group")

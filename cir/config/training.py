@@ -195,16 +195,19 @@ class TrainConfig(Config):
             yield "`dev_fraction` is 0; the best epoch needs a dev split"
         if self.combiner == "sum" and self.tune == "none":
             yield "`combiner='sum'` has nothing to train unless `tune` is text, image or both"
-        if self.online_top_k is not None and self.curriculum is not None:
-            yield "`online_top_k` uses no manifest, so `curriculum` has nothing to choose"
-        if self.online_top_k is not None and self.row_negatives is not None:
-            yield "`online_top_k` says how many negatives a step uses; leave out `row_negatives`"
-        if self.online_top_k is not None and not self.remine:
-            yield "`online_top_k` never mines again: leave out `remine=False`"
-        if self.patience is not None and self.patience >= self.epochs:
-            yield f"`patience` is {self.patience}; a run of {self.epochs} `epochs` ends before it"
+        if self.online_top_k is not None:
+            yield from self._online_faults()
         if self.resume and self.overwrite:
             yield "`resume` and `overwrite` exclude each other"
+
+    def _online_faults(self) -> Iterator[str]:
+        """What `online_top_k` leaves nothing to do."""
+        if self.curriculum is not None:
+            yield "`online_top_k` uses no manifest, so `curriculum` has nothing to choose"
+        if self.row_negatives is not None:
+            yield "`online_top_k` says how many negatives a step uses; leave out `row_negatives`"
+        if not self.remine:
+            yield "`online_top_k` never mines again: leave out `remine=False`"
 
     def _curriculum_faults(self) -> Iterator[str]:
         misspellings = list(misspelled(self, "curriculum", curriculum))

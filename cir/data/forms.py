@@ -103,10 +103,6 @@ def _fashioniq_query(row: Any, location: RowLocation) -> Query:
     target_ids = [row["target"], *targets] if "target" in row else targets
     if not _are_texts(target_ids):
         raise DatasetError(f"{location}: expected target ids as texts")
-    if targets and target_ids[0] not in targets:
-        raise DatasetError(
-            f"{location}: `target` is {_shown(target_ids[0])}, which `targets` does not name"
-        )
     return Query(
         id=location.query_id(location.row),
         category=location.category,

@@ -25,7 +25,7 @@ from cir.data.dataset import Dataset
 from cir.data.queries import Query
 from cir.search.index import SearchIndex, SearchResult
 from cir.search.opening import source_of_run
-from cir.serving.judging import DatasetQueries, SplitQuery
+from cir.serving.judging import JudgeableQueries, SplitQuery
 
 _ROWS: Final = 5
 _SHOWN: Final = 5
@@ -64,7 +64,7 @@ def main() -> None:
 
 def judged_rows(index: SearchIndex, dataset: Dataset, seed: int) -> list[Row]:
     """Queries of val that are drawn by chance, and what is found by the dataset's protocol."""
-    queries = DatasetQueries(dataset, index.gallery)
+    queries = JudgeableQueries(dataset, index.gallery)
     drawn = _drawn([item for item in queries if item.split == "val"], seed)
     return [_row(index, queries, item) for item in drawn]
 
@@ -81,7 +81,7 @@ def _drawn(queries: Sequence[SplitQuery], seed: int) -> list[SplitQuery]:
     return [queries[row] for *_, row in sorted(places)[:_ROWS]]
 
 
-def _row(index: SearchIndex, queries: DatasetQueries, item: SplitQuery) -> Row:
+def _row(index: SearchIndex, queries: JudgeableQueries, item: SplitQuery) -> Row:
     judged = queries.judge(item, {"run": index}, _SHOWN)
     answer = judged.answers["run"]
     return Row(item.query, item.text, answer.results, answer.targets[0].rank, judged.ranked)

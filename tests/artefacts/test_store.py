@@ -160,7 +160,10 @@ def attribute(name: str, value: Any) -> Callable[[Any], None]:
         (attribute("schema_version", 2), "schema version 2, expected 1"),
         (attribute("normalized", True), "normalised"),
         (attribute("embed_dim", 640), r"\(3, 8\) float32, expected \(3, 640\)"),
-        (lambda file: file.attrs.__delitem__("model"), "lacks the attribute model: .*; move it away"),
+        (
+            lambda file: file.attrs.__delitem__("model"),
+            "lacks the attribute model: .*; move it away",
+        ),
         (without("images/embedding"), "lacks /images/embedding"),
         (without("captions"), "lacks /captions/text"),
         (without("skipped/reason"), "lacks /skipped/reason"),

@@ -122,11 +122,6 @@ def test_all_faults_are_named_at_once() -> None:
         ),
         (
             config.TrainConfig,
-            {"epochs": 3, "patience": 3},
-            "`patience` is 3; a run of 3 `epochs` ends before it",
-        ),
-        (
-            config.TrainConfig,
             {"epochs": 1, "weighting": "trust"},
             "`weighting='trust'` goes by mining again, after the first epoch: `epochs` is 1",
         ),

@@ -174,7 +174,7 @@ def test_grey_that_is_no_number_is_black() -> None:
 def test_a_photo_without_a_number_is_damaged() -> None:
     content = io.BytesIO()
     Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(content, "TIFF")
-    with pytest.raises(ImageError, match="damaged .none of its pixels is a finite number.: fetch"):
+    with pytest.raises(ImageError, match=r"damaged .none of its pixels is a finite number.: fetch"):
         decode_image(content.getvalue(), HERE)
 
 

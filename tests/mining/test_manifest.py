@@ -241,8 +241,10 @@ def test_a_gallery_too_small_for_the_default_is_told_by_its_size() -> None:
         ),
         (
             {"on_starved": "drop", "strategy": "hard", "max_similarity": 0.1},
-            "pass `on_starved='nearest'`, fewer `num_negatives` or weaker filters than "
-            "`max_similarity=0.1`",
+            (
+                "pass `on_starved='nearest'`, fewer `num_negatives` or weaker filters than "
+                "`max_similarity=0.1`"
+            ),
         ),
     ],
 )

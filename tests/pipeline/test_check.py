@@ -47,7 +47,9 @@ def test_it_says_how_far_figures_can_be_compared(hurt: Dataset) -> None:
 
 def test_what_is_left_is_written_and_checked_again(hurt: Dataset) -> None:
     hurt.image_path(hurt.gallery("train", "dress")[0]).write_bytes(b"no photo")
-    told = runner.invoke(app, "data check --workers 1 hurt --without-missing left".split())
+    told = runner.invoke(
+        app, ["data", "check", "--workers", "1", "hurt", "--without-missing", "left"]
+    )
     assert "error:" not in told.stderr
     shown = " ".join(told.stdout.split())
     assert "6 images missing: " in shown

@@ -119,7 +119,7 @@ def test_help_reads_and_imports_no_torch(command: list[str], helps: dict[str, li
         (["embed", "nowhere"], FAILED, "no dataset folder at nowhere"),
         (["data", "check", "nowhere"], FAILED, "no dataset folder at nowhere"),
         (["mine", "--dataset", "nowhere"], FAILED, "nowhere"),
-        (["evaluate", "--dataset", "nowhere"], FAILED, "nowhere"),
+        (["evaluate", "--query", "sum", "--dataset", "nowhere"], FAILED, "nowhere"),
         (["report", "nowhere"], MISUSED, "nowhere holds no config.json"),
         (["train", "--dataset", "nowhere"], FAILED, "no dataset folder at nowhere"),
     ],

@@ -111,9 +111,7 @@ def test_what_was_found_is_shown_where_the_page_cannot_be_written(
     assert "No space left on device" in done.stderr
 
 
-def test_a_page_takes_file_names_that_are_no_utf_8(
-    search, shop: Dataset, tmp_path: Path
-) -> None:
+def test_a_page_takes_file_names_that_are_no_utf_8(search, shop: Dataset, tmp_path: Path) -> None:
     own = tmp_path / "own-\udcff.png"
     shutil.copy(shop.image_path("s0"), own)
     page = tmp_path / "found.html"
@@ -122,7 +120,10 @@ def test_a_page_takes_file_names_that_are_no_utf_8(
     html = page.read_text(encoding="utf-8")
     assert "own-\\udcff.png + &#34;is red&#34;" in html
     refused = search("--text", "is \udcfe")
-    assert (refused.exit_code, "--text: 'is \\udcfe' holds half" in refused.stderr) == (MISUSED, True)
+    assert (refused.exit_code, "--text: 'is \\udcfe' holds half" in refused.stderr) == (
+        MISUSED,
+        True,
+    )
 
 
 @pytest.mark.parametrize(

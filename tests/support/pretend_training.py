@@ -44,7 +44,7 @@ ASKED: Final[dict[str, dict[str, Any]]] = {
         "epochs": 2,
     },
     "online": {"online_top_k": 4},
-    "trust": {"weighting": "trust"},
+    "trust": {"weighting": "trust", "epochs": 2},
     "hardness": {
         "weighting": "hardness",
         "loss": "contrastive",
