@@ -17,6 +17,7 @@ from cir.config import ExportConfig, ExportFormat
 from cir.data.dataset import Dataset
 from cir.mining import as_columns, mine_negatives
 from pipeline.export import run
+from tests.support.accelerate_state import no_accelerate_state
 from tests.support.mined import random_manifest
 from tests.support.worlds import random_embeddings
 
@@ -107,12 +108,8 @@ def test_where_the_definitions_coincide_the_negatives_are_those_of_mine_hard_neg
     assert mined.starved.any() == starving, "the case does not show what it is here for"
 
 
-def trained(
-    model: Any,
-    examples: Any,
-    name: str,
-    folder: Path,
-) -> list[float]:
+@no_accelerate_state()
+def trained(model: Any, examples: Any, name: str, folder: Path) -> list[float]:
     """The losses of two steps of the trainer, each over all examples."""
     from sentence_transformers import (
         SentenceTransformerTrainer,

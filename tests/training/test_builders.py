@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.state import AcceleratorState
 
 from cir.artefacts.store import Embeddings
 from cir.config import TINY, TrainConfig
@@ -20,6 +19,7 @@ from cir.training.builders import (
     build_model,
     towers_to_tune,
 )
+from tests.support.accelerate_state import no_accelerate_state
 
 CPU = torch.device("cpu")
 
@@ -66,10 +66,8 @@ def test_the_bundled_encoder_has_its_text_tower_tuned_unless_told_otherwise(
 
 @pytest.fixture
 def no_state() -> Iterator[None]:
-    """Nothing of accelerate's in the process, before and after."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
+    with no_accelerate_state():
+        yield
 
 
 @pytest.mark.usefixtures("no_state")
