@@ -31,6 +31,11 @@ _FILLS: Final[Mapping[OnStarved, Fill]] = {
     "drop": None,
     "fail": None,
 }
+_FILTERS: Final = (
+    *("duplicate_threshold", "max_target_similarity", "exclude_siblings", "relative_margin"),
+    *("max_similarity", "range_min"),
+)
+"""Options that may exclude every candidate; beyond `range_min`, `range_max` keeps one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,13 +315,6 @@ def why_none(options: MiningOptions) -> str:
         "the gallery has no valid candidate: its images are the queries' references, their targets "
         "and duplicates of these; add other images"
     )
-
-
-_FILTERS: Final = (
-    *("duplicate_threshold", "max_target_similarity", "exclude_siblings", "relative_margin"),
-    *("max_similarity", "range_min"),
-)
-"""Options that may exclude every candidate; beyond `range_min`, `range_max` keeps one."""
 
 
 def _require_the_same(
