@@ -87,12 +87,16 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def of_a_query(*, image: bool, text: bool, like: bool, weight: float | None) -> Iterator[str]:
+def of_a_query(
+    *, image: bool, text: bool, like: bool, less: Sequence[str], weight: float | None
+) -> Iterator[str]:
     """What a search lacks; the arguments say what its query has."""
     if not (image or text or like):
         yield "nothing to search for: pass `image`, `text` or `like`, or several of them"
     if weight is not None and not (image and text):
         yield "`weight` weighs `text` against `image`: pass both, or leave it out"
+    if any(not text.strip() for text in less):
+        yield "`less` is blank; expected a text that says something"
 
 
 def misspelled(config: Config, name: str, read: Callable[[str], object]) -> Iterator[str]:

@@ -79,11 +79,12 @@ class SearchConfig(GalleryConfig):
         yield from replaces_nothing(self)
         yield from outside(self, 1, 1000, "top")
         yield from outside(self, 0, 1, "weight")
-        if any(not text.strip() for text in self.less):
-            yield "`less` is blank; expected a text that says something"
-        text = bool(self.text.strip())
         yield from of_a_query(
-            image=bool(self.image), text=text, like=bool(self.like), weight=self.weight
+            image=bool(self.image),
+            text=bool(self.text.strip()),
+            like=bool(self.like),
+            less=self.less,
+            weight=self.weight,
         )
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from cir import arguments
 from cir.config.faults import of_a_query
-from cir.errors import ConfigError, UsageError
+from cir.errors import ConfigError
 from cir.search.inputs import unless_blank
 
 Example = str | Path | Image.Image
@@ -47,8 +47,6 @@ class SearchQuery:
     def __post_init__(self) -> None:
         """Raises UsageError where there is nothing to search for, or a value cannot be."""
         object.__setattr__(self, "text", unless_blank(self.text))
-        if not all(map(unless_blank, self.less)):
-            raise UsageError("`less` is blank; expected a text that says something")
         self._require_whole()
         arguments.integer("top", self.top, 1, MOST_RESULTS)
         if self.weight is not None:
@@ -62,7 +60,11 @@ class SearchQuery:
     def _require_whole(self) -> None:
         """Raises ConfigError unless it says what to search for, as the command line requires it."""
         faults = of_a_query(
-            image=bool(self.images), text=bool(self.text), like=bool(self.like), weight=self.weight
+            image=bool(self.images),
+            text=bool(self.text),
+            like=bool(self.like),
+            less=self.less,
+            weight=self.weight,
         )
         if listed := tuple(faults):
             raise ConfigError(listed)
