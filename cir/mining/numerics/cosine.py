@@ -84,7 +84,7 @@ def nearly_cosine(left, right):
 @compiled_loosely
 @no_type_check
 def write_nearly_cosines(left, right, rows, count, cosines):
-    """Writes `nearly_cosine` of a vector and each of the first `count` rows that are listed.
+    """Writes `nearly_cosine` of a vector with each of the first `count` rows listed, by row.
 
     It takes two rows at a time: while one is fetched from memory, so is the other.
     """
@@ -94,9 +94,9 @@ def write_nearly_cosines(left, right, rows, count, cosines):
         for position in range(left.shape[0]):
             first += left[position] * one[position]
             second += left[position] * other[position]
-        cosines[index], cosines[index + 1] = first, second
+        cosines[rows[index]], cosines[rows[index + 1]] = first, second
     if count % 2:
-        cosines[count - 1] = nearly_cosine(left, right[rows[count - 1]])
+        cosines[rows[count - 1]] = nearly_cosine(left, right[rows[count - 1]])
 
 
 def paired_cosines(

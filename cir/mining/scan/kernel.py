@@ -69,7 +69,7 @@ class Scratch(NamedTuple):
     positions: Int64[np.ndarray, " positions"]
     """The positions of the marked candidates in the tile."""
     cosines: Float32[np.ndarray, " rows"]
-    """Their similarities, nearly."""
+    """The similarities of those in doubt at a threshold, nearly; others are of earlier queries."""
     terms: Float32[np.ndarray, " half"]
     """What `cosine` works in."""
     cell: Float32[np.ndarray, " one"]

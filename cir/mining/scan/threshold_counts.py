@@ -59,15 +59,27 @@ def _mark_between(codes, low, high, marked):
 
 @compiled
 @no_type_check
+def is_ambiguous(code, threshold_codes):
+    """Whether a code leaves open on which side of any threshold the candidate is."""
+    ambiguous = False
+    for threshold in range(threshold_codes.shape[0]):
+        ambiguous |= (code >= threshold_codes[threshold, 0]) & (
+            code <= threshold_codes[threshold, 1]
+        )
+    return ambiguous
+
+
+@compiled
+@no_type_check
 def count_ambiguous_exactly(query, row, tile, thresholds, counts_below, scratch):
-    """Counts the marked candidates, whose codes leave open whether they are below."""
+    """Counts the marked candidates, those of `is_ambiguous`, and keeps their similarities."""
     vector, distances = thresholds.vectors[query], thresholds.distances[query]
     rows, bounds = thresholds.rows[query], scratch.threshold_codes
     count = list_marked(scratch.marked, scratch.positions)
     write_nearly_cosines(vector, tile.vectors, scratch.positions, count, scratch.cosines)
     for index in range(count):
         position, exact = scratch.positions[index], False
-        code, distance = row.codes[position], np.float32(1) - scratch.cosines[index]
+        code, distance = row.codes[position], np.float32(1) - scratch.cosines[position]
         for threshold in range(bounds.shape[0]):
             if code < bounds[threshold, 0] or code > bounds[threshold, 1]:
                 continue

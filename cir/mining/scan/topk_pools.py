@@ -11,6 +11,7 @@ from cir.mining.numerics.cosine import cosine, nearly_cosine
 from cir.mining.numerics.jit import compiled
 from cir.mining.numerics.ordering import before, count_above
 from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, gumbel, gumbel_ceiling, hash_of
+from cir.mining.scan.threshold_counts import is_ambiguous
 from cir.types import SCOPES
 
 _ANY: Final = SCOPES.index("any")
@@ -265,43 +266,68 @@ def _mark_hashed(codes, members, member, pool_codes, row_ids, first, second, lea
 @no_type_check
 def _insert_marked(pool, row, tile, vector, scratch):
     """Inserts the marked candidates that the pool admits and that are better than its worst."""
-    size, kept, keys = pool.size[0], pool.keys.shape[0], pool.keys
+    kept, keys = pool.keys.shape[0], pool.keys
     for index in range(list_marked(scratch.marked, scratch.positions)):
-        position = scratch.positions[index]
-        global_row, candidate = tile.global_rows[position], tile.vectors[position]
+        position, full = scratch.positions[index], pool.size[0] == kept
         word = np.uint32(0)
         if pool.priority != NEAREST:
             word = hash_of(tile.row_ids_u32[position], pool.first_hash_key, pool.second_hash_key)
-        if size == kept:
-            code = np.int64(row.codes[position]) + 1
-            greatest = number_of(code, row.shift, row.step, scratch.cell)
-            greatest += row.offset + row.error
-            if keys[0] < _least_key(pool, vector, candidate, greatest, word, row.product_error):
-                continue
+        if full and keys[0] < _least_key(pool, row, position, word, scratch.cell):
+            continue
+        if _surely_rejected(pool, row, position, tile, vector, scratch):
+            continue
+        global_row, candidate = tile.global_rows[position], tile.vectors[position]
         distance = np.float32(1) - cosine(vector, candidate, scratch.terms)
         if not _admits(pool, distance, global_row):
             continue
         key = _key(pool, distance, word)
-        if size < kept:
-            hole = _sift_up(pool, size, key, global_row)
-            size += 1
+        if not full:
+            hole = _sift_up(pool, key, global_row)
+            pool.size[0] += 1
         elif before(key, global_row, keys[0], pool.rows[0]):
             hole = _sift_down(pool, key, global_row)
         else:
             continue
         keys[hole], pool.rows[hole], pool.distances[hole] = key, global_row, distance
-    pool.size[0] = size
 
 
 @compiled
 @no_type_check
-def _least_key(pool, vector, candidate, similarity, word, product_error):
-    """A lower bound of a candidate's key, from an upper bound of its similarity."""
-    if pool.priority == NEAREST:
-        return np.float64(np.float32(1) - nearly_cosine(vector, candidate)) - product_error
+def _least_key(pool, row, position, word, cell):
+    """A lower bound of a candidate's key, from its code."""
+    if pool.priority == UNIFORM:
+        return np.float64(word)
+    similarity = number_of(np.int64(row.codes[position]) + 1, row.shift, row.step, cell)
+    distance = 1.0 - (similarity + row.offset + row.error)
     if pool.priority == SOFTMAX:
-        return (1.0 - similarity) / pool.temperature - gumbel_ceiling(word)
-    return np.float64(word)
+        return distance / pool.temperature - gumbel_ceiling(word)
+    return distance
+
+
+@compiled
+@no_type_check
+def _surely_rejected(pool, row, position, tile, vector, scratch):
+    """Whether a candidate's similarity, nearly, rules it out of the pool.
+
+    It is at hand where the code left the candidate in doubt at a threshold
+    (`threshold_counts.count_ambiguous_exactly`); otherwise only a full pool of the nearest, which
+    takes few of those that it is offered, is worth the comparison.
+    """
+    full_of_nearest = pool.priority == NEAREST and pool.size[0] == pool.keys.shape[0]
+    if is_ambiguous(row.codes[position], scratch.threshold_codes):
+        near = scratch.cosines[position]
+    elif full_of_nearest:
+        near = nearly_cosine(vector, tile.vectors[position])
+    else:
+        return False
+    distance, error = np.float64(np.float32(1) - near), row.product_error
+    if full_of_nearest and pool.keys[0] < distance - error:
+        return True
+    for part in range(pool.low_rows.shape[0]):
+        low, high = pool.low_distances[part], pool.high_distances[part]
+        if low <= distance + error and distance - error <= high:
+            return False
+    return True
 
 
 @compiled
@@ -329,10 +355,10 @@ def _key(pool, distance, word):
 
 @compiled
 @no_type_check
-def _sift_up(pool, size, key, row):
+def _sift_up(pool, key, row):
     """Moves lesser entries down from the end of the heap; the hole that is left for (key, row)."""
     keys, rows, distances = pool.keys, pool.rows, pool.distances
-    hole = size
+    hole = pool.size[0]
     while hole > 0 and before(keys[(hole - 1) // 2], rows[(hole - 1) // 2], key, row):
         parent = (hole - 1) // 2
         keys[hole], rows[hole], distances[hole] = keys[parent], rows[parent], distances[parent]
