@@ -7,6 +7,7 @@ images too similar to the target. Ids and vectors decide all of it, ranks never 
 """
 
 from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any, Final
@@ -96,19 +97,19 @@ def find_exclusions(
         VectorError: A target's vector has no direction.
         UsageError: More than `rules.max_similar_pairs` images would be excluded as too similar.
     """
-    row_of = {image_id: row for row, image_id in enumerate(gallery_ids)}
     targets, target_of = _distinct([query.target_id for query in queries])
-    copies, similar = _similar_to_targets(targets, gallery, embeddings, rules, processes, device)
-    known = _in_gallery([query.known_ids for query in queries], row_of)
+    with ThreadPoolExecutor(1) as beside:  # names are looked up while vectors are compared
+        named = beside.submit(_named, queries, gallery_ids, rules)
+        same_bytes = beside.submit(_same_bytes, targets, gallery_ids, embeddings)
+        copies, similar = _similar_to_targets(
+            targets, gallery, embeddings, rules, processes, device
+        )
     by_reason: list[tuple[Reason, Ragged]] = [
-        ("named", _in_gallery([(query.reference_id,) for query in queries], row_of)),
-        ("named", _pooled([(query.reference_id, query.captions) for query in queries], known)),
-        ("same-bytes", _same_bytes(targets, gallery_ids, embeddings).take(target_of)),
+        *named.result(),
+        ("same-bytes", same_bytes.result().take(target_of)),
         ("near-copy", copies.take(target_of)),
         ("similar", similar.take(target_of)),
     ]
-    if rules.exclude_siblings:
-        by_reason.append(("sibling", _pooled([query.reference_id for query in queries], known)))
     return _merged(by_reason, len(queries), len(gallery_ids))
 
 
@@ -135,6 +136,21 @@ def excluded_images(
         processes=processes,
         device=device,
     )
+
+
+def _named(
+    queries: Sequence[Query], gallery_ids: Sequence[str], rules: ExclusionRules
+) -> list[tuple[Reason, Ragged]]:
+    """The gallery rows of the images that the queries of a dataset name, by the reason."""
+    row_of = {image_id: row for row, image_id in enumerate(gallery_ids)}
+    known = _in_gallery([query.known_ids for query in queries], row_of)
+    by_reason: list[tuple[Reason, Ragged]] = [
+        ("named", _in_gallery([(query.reference_id,) for query in queries], row_of)),
+        ("named", _pooled([(query.reference_id, query.captions) for query in queries], known)),
+    ]
+    if rules.exclude_siblings:
+        by_reason.append(("sibling", _pooled([query.reference_id for query in queries], known)))
+    return by_reason
 
 
 def _distinct(keys: Sequence[Hashable]) -> tuple[list[Any], Int64[np.ndarray, " keys"]]:

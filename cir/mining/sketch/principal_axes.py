@@ -4,8 +4,9 @@ Embeddings crowd about their mean and along few axes, so that a few coordinates 
 similarity. How far coordinates are off is proven, not assumed (`turning_error`).
 """
 
+from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import Final, NamedTuple, no_type_check
+from typing import Any, Final, NamedTuple, no_type_check
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor
 
 from cir.mining.numerics.cosine import ROUNDING
 from cir.mining.numerics.jit import compiled_loosely
+
+RunParts = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""`map`, or that of a pool of threads."""
 
 _STEP: Final = 64
 """Components of a vector that one product sums: roundings add up within it alone."""
@@ -31,14 +35,16 @@ class PrincipalAxes:
         queries: Float32[np.ndarray, "queries dim"],
         gallery: Float32[np.ndarray, "gallery dim"],
         most: int | None = None,
+        run_parts: RunParts = map,
     ) -> None:
         """Keeps the samples until axes are asked for; of those the first `most`, if not all."""
         self._queries, self._gallery, self._most = queries, gallery, most
+        self._run_parts = run_parts
 
     @cached_property
     def columns(self) -> Float32[np.ndarray, "dim kept"]:
         """The axes, those of most variance first; orthonormal within single precision."""
-        moments = torch.from_numpy(sum(x.T @ x / len(x) for x in (self._queries, self._gallery)))
+        moments = torch.from_numpy(sum(self._run_parts(_moments, (self._queries, self._gallery))))
         if self._most is not None and self._most < len(moments):
             return _leading(moments, self._most)
         return _by_variance(moments)
@@ -48,6 +54,12 @@ class PrincipalAxes:
         if width >= self._queries.shape[1]:
             return None
         return Rotation(self.columns[:, :width])
+
+
+def _moments(rows: Float32[np.ndarray, "rows dim"]) -> Float32[np.ndarray, "dim dim"]:
+    """The mean product of each component with each other."""
+    moments: Float32[np.ndarray, "dim dim"] = rows.T @ rows / len(rows)
+    return moments
 
 
 def _by_variance(moments: Float32[Tensor, "dim dim"]) -> Float32[np.ndarray, "dim dim"]:

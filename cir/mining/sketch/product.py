@@ -25,10 +25,10 @@ ceiling of the similarity, and far fewer axes are enough to rule a pair out.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -40,15 +40,14 @@ from cir.mining.numerics.cosine import product_error
 from cir.mining.numerics.threads import scanning_threads
 from cir.mining.sketch.cost_model import SMALL_WORK, Width, cheapest_width
 from cir.mining.sketch.integers import filled, multiply, panels_of, scaling, scaling_error
-from cir.mining.sketch.principal_axes import Moments, PrincipalAxes, moments_of
-
-RunParts = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]
-"""`map`, or that of a pool of threads."""
+from cir.mining.sketch.principal_axes import Moments, PrincipalAxes, RunParts, moments_of
 
 _ROWS_TOGETHER: Final = 512
 """Rows that are sketched together: few enough for the processor's cache."""
 _SAMPLE: Final = 2048
 """Rows to which means and axes are fitted."""
+_SAMPLE_OF_CEILINGS: Final = 512
+"""Rows to which those of a ceiling are fitted, which keeps the first few axes alone."""
 _MOST_OF_CEILINGS: Final = 64
 """Axes from which a ceiling is chosen, if it does not keep all."""
 _TRIED: Final = 64, 512
@@ -171,20 +170,20 @@ class Sketch:
         """
         self.dtype, self._ceiling = dtype, ceiling
         self.offsets = decisions[:, -1].astype(np.float64)
-        gallery_sample, query_sample = _spread(gallery, _SAMPLE), _spread(queries, _SAMPLE)
-        self._gallery_mean, self._query_mean = (
-            rows.mean(axis=0, dtype=np.float64) for rows in (gallery_sample, query_sample)
+        rows, most = (_SAMPLE_OF_CEILINGS, _MOST_OF_CEILINGS) if ceiling else (_SAMPLE, None)
+        query_sample, gallery_sample = _spread(queries, rows), _spread(gallery, rows)
+        self._query_mean, self._gallery_mean = (
+            sample.mean(axis=0, dtype=np.float64) for sample in (query_sample, gallery_sample)
         )
-        gallery_sample = gallery_sample - self._gallery_mean.astype(np.float32)
-        query_sample = query_sample - self._query_mean.astype(np.float32)
-        most = _MOST_OF_CEILINGS if ceiling else None
-        axes = PrincipalAxes(query_sample, gallery_sample, most)
+        centred_queries = query_sample - self._query_mean.astype(np.float32)
+        centred_gallery = gallery_sample - self._gallery_mean.astype(np.float32)
+        axes = PrincipalAxes(centred_queries, centred_gallery, most, run_parts)
         if width is None:
             width = cheapest_width(
                 axes,
-                _spread(query_sample, _TRIED[0]),
-                _spread(gallery_sample, _TRIED[1]),
-                _distances_to_decisions(queries, gallery, decisions),
+                _spread(centred_queries, _TRIED[0]),
+                _spread(centred_gallery, _TRIED[1]),
+                _distances_to_decisions(query_sample, gallery_sample, _spread(decisions, rows)),
                 dtype,
                 len(queries),
                 len(gallery),
@@ -350,13 +349,13 @@ def _spread(rows: Float32[np.ndarray, "rows dim"], count: int) -> Float32[np.nda
 
 
 def _distances_to_decisions(
-    queries: Float32[np.ndarray, "queries dim"],
-    gallery: Float32[np.ndarray, "gallery dim"],
-    decisions: Float32[np.ndarray, "queries decisions"],
+    queries: Float32[np.ndarray, "some dim"],
+    gallery: Float32[np.ndarray, "others dim"],
+    decisions: Float32[np.ndarray, "some decisions"],
 ) -> Float32[np.ndarray, "tried sample"]:
-    """How far the similarities of samples are from the nearest decision."""
-    tried, sides = (_spread(_spread(rows, _SAMPLE), _TRIED[0]) for rows in (queries, decisions))
-    similarities = tried @ _spread(_spread(gallery, _SAMPLE), _TRIED[1]).T
+    """How far the similarities of those that are tried are from the nearest decision."""
+    tried, sides = (_spread(rows, _TRIED[0]) for rows in (queries, decisions))
+    similarities = tried @ _spread(gallery, _TRIED[1]).T
     distances: Float32[np.ndarray, "tried sample"] = np.abs(
         similarities[:, :, None] - sides[:, None, :]
     ).min(axis=2)
