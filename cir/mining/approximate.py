@@ -132,7 +132,7 @@ def _part(problem: Problem, queries: Int64[np.ndarray, " some"]) -> Problem:
     return replace(
         problem,
         queries=problem.queries[queries],
-        targets=problem.targets[queries],
+        target_rows=problem.rows_of_targets[queries],
         exclusions=problem.exclusions.take(queries),
         categories=None if problem.categories is None else problem.categories[queries],
     )

@@ -118,7 +118,9 @@ def mine_on(
     """Mines as `mine` does, on a machine that is described already."""
     scanner = _Scanner(problem, plan, machine, propose, search)
     queries = np.arange(len(problem.queries))
-    target_distances = paired_distances(problem.queries, queries, problem.targets, queries)
+    target_distances = paired_distances(
+        problem.queries, queries, problem.targets, problem.rows_of_targets
+    )
     borders = Borders.of(target_distances, plan)
     window = scanner.window(borders) if plan.windowed else (None, None)
     adaptive = scanner.adaptive(borders) if plan.adaptive else None

@@ -57,8 +57,10 @@ class PreparedMining:
     """The gallery, targets and exclusions of queries: the same however queries are composed."""
 
     gallery: Gallery
-    targets: Float32[np.ndarray, "queries dim"]
-    """Unit vectors."""
+    targets: Float32[np.ndarray, "targets dim"]
+    """Unit vectors, each target's once."""
+    target_rows: Int64[np.ndarray, " queries"]
+    """The row of each query's target in `targets`."""
     categories: Int64[np.ndarray, " queries"]
     """The row of each query's category in `gallery.members`."""
     exclusions: Exclusions
@@ -137,6 +139,7 @@ def mine_manifest(
     problem = Problem(
         queries=normalised(query_vectors, "composed queries"),
         targets=prepared.targets,
+        target_rows=prepared.target_rows,
         gallery=gallery.vectors,
         exclusions=exclusions,
         categories=prepared.categories,
@@ -196,9 +199,14 @@ def prepare_mining(
         exclusions = _find_exclusions(queries, gallery, embeddings, options, machine)
     else:
         exclusions = excluded.in_gallery(_gallery_rows(embeddings, gallery))
+    images = embeddings.images
+    distinct, target_rows = np.unique(
+        images.rows([query.target_id for query in queries]), return_inverse=True
+    )
     return PreparedMining(
         gallery,
-        embeddings.images.unit([query.target_id for query in queries], "targets"),
+        normalised(images.vectors, "targets", distinct),
+        target_rows,
         category_codes(queries, gallery),
         exclusions,
     )

@@ -26,8 +26,9 @@ class Problem:
     """Unit vectors, and which of them may not be paired."""
 
     queries: Float32[np.ndarray, "queries dim"]
-    targets: Float32[np.ndarray, "queries dim"]
-    """The target of each query; it need not be in the gallery."""
+    targets: Float32[np.ndarray, "targets dim"]
+    """The target of each query, which need not be in the gallery; or with `target_rows` each target
+    once."""
     gallery: Float32[np.ndarray, "gallery dim"]
     """All of it, or a shard where several processes hold one each. Unit vectors in a file may be
     mapped into memory, `np.load(path, mmap_mode="r")`: they are read a few thousand at a time."""
@@ -41,6 +42,8 @@ class Problem:
     """Which gallery rows are of each category; a row may be of several."""
     first_row: int = 0
     """The row of the whole gallery that the shard begins at."""
+    target_rows: Int64[np.ndarray, " queries"] | None = None
+    """The row of `targets` for each query; by default the query's own."""
 
     def __post_init__(self) -> None:
         for name in ("queries", "targets", "gallery"):
@@ -50,16 +53,34 @@ class Problem:
         self._require_categories()
         arguments.integer("first_row", self.first_row, 0)
 
+    @property
+    def rows_of_targets(self) -> Int64[np.ndarray, " queries"]:
+        """The row of `targets` for each query."""
+        return np.arange(len(self.queries)) if self.target_rows is None else self.target_rows
+
     def _require_dimensions(self) -> None:
         dims = {table.shape[1] for table in (self.queries, self.targets, self.gallery)}
         if len(dims) > 1:
             raise VectorError(
                 f"`queries`, `targets` and `gallery` are of {sorted(dims)} dimensions; expected one"
             )
-        if len(self.queries) != len(self.targets):
+        if self.target_rows is not None:
+            self._require_rows_of_targets(self.target_rows)
+        elif len(self.queries) != len(self.targets):
             raise VectorError(
                 f"{len(self.queries)} `queries` have {len(self.targets)} `targets`; "
                 f"expected one a query"
+            )
+
+    def _require_rows_of_targets(self, rows: Int64[np.ndarray, " queries"]) -> None:
+        arguments.array("target_rows", rows, np.int64, 1)
+        if len(rows) != len(self.queries):
+            raise UsageError(
+                f"`target_rows` are of {len(rows)} queries; expected {len(self.queries)}"
+            )
+        if rows.size and not 0 <= rows.min() <= rows.max() < len(self.targets):
+            raise UsageError(
+                f"`target_rows` are not all rows of `targets`, which holds {len(self.targets)}"
             )
 
     def _require_exclusions(self) -> None:

@@ -12,6 +12,7 @@ from cir.mining.exclusions.excluded import exclusions_of
 from cir.mining.plan import Draw, Plan
 from cir.mining.problem import Mined, Problem
 from cir.types import NO_ROW
+from tests.support.plans import assert_same
 from tests.support.vectors import unit
 
 SHARES = (
@@ -86,6 +87,15 @@ def locked(vectors: np.ndarray) -> np.ndarray:
     copied = vectors.copy()
     copied.flags.writeable = False
     return copied
+
+
+@pytest.mark.parametrize("strategy", ["semi-hard", "hard"])
+def test_targets_may_be_given_each_once(strategy: str) -> None:
+    usual = problem()
+    targets = np.random.default_rng(2).integers(0, 300, 40)
+    once = replace(usual, targets=usual.gallery, target_rows=targets)
+    assert_same(mine(once, plan(strategy)), mine(usual, plan(strategy)))
+    np.testing.assert_array_equal(once.targets[once.rows_of_targets], usual.targets)
 
 
 @pytest.mark.slow
