@@ -50,7 +50,7 @@ _SAMPLE_OF_CEILINGS: Final = 512
 """Rows to which those of a ceiling are fitted, which keeps the first few axes alone."""
 _MOST_OF_CEILINGS: Final = 64
 """Axes from which a ceiling is chosen, if it does not keep all."""
-_TRIED: Final = 64, 512
+_TRIED: Final = 64, 256
 """Queries, and gallery rows, by which the width is chosen."""
 _SPLITS: Final = {torch.bfloat16: 3, torch.float32: 1}
 """Numbers that together hold a float32."""
