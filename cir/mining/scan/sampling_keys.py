@@ -32,7 +32,11 @@ NEAREST: Final = 0
 UNIFORM: Final = 1
 SOFTMAX: Final = 2
 
+HASHES: Final = 2.0**32
+
 _LN2: Final = math.log(2)
+_GUMBELS_APART: Final = 1e-6
+"""More than `gumbel` and libraries' exponentials are off."""
 _WEYL: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -90,7 +94,7 @@ def hash_of(row_id, first, second):
 @no_type_check
 def gumbel(word):
     """−log(−log u) for u = (h + 1/2) / 2^32: a standard Gumbel variate from 32 bits."""
-    return -_log(-_log((word + 0.5) * 2.0**-32))
+    return -_log(-_log((word + 0.5) / HASHES))
 
 
 @compiled
@@ -101,7 +105,18 @@ def gumbel_ceiling(word):
     −log u ≥ 1 − u, so that −log(−log u) ≤ −log(1 − u), whose logarithm is rounded up to a power
     of two.
     """
-    return (1 - math.frexp((2.0**32 - 0.5 - word) * 2.0**-32)[1]) * _LN2
+    return (1 - math.frexp((HASHES - 0.5 - word) / HASHES)[1]) * _LN2
+
+
+@compiled
+@no_type_check
+def greater_gumbels(bound):
+    """How many hashes, or a few more, have a `gumbel` of at least `bound`: they are the greatest.
+
+    g ≥ x is u ≥ exp(−exp(−x)), so that 1 − exp(−exp(−x)) of them have one.
+    """
+    share = -math.expm1(-math.exp(min(_GUMBELS_APART - bound, 700.0)))
+    return min(np.floor(HASHES * share) + 1, HASHES)
 
 
 @compiled

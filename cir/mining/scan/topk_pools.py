@@ -1,5 +1,6 @@
 """The pools of a query: each keeps the candidates of least key in its band and scope, in a heap."""
 
+import math
 from typing import Final, NamedTuple, no_type_check
 
 import numpy as np
@@ -10,18 +11,31 @@ from cir.mining.numerics.codes import code_of, number_of
 from cir.mining.numerics.cosine import cosine, nearly_cosine
 from cir.mining.numerics.jit import compiled
 from cir.mining.numerics.ordering import before, count_above
-from cir.mining.scan.sampling_keys import NEAREST, SOFTMAX, UNIFORM, gumbel, gumbel_ceiling, hash_of
+from cir.mining.scan.sampling_keys import (
+    HASHES,
+    NEAREST,
+    SOFTMAX,
+    UNIFORM,
+    greater_gumbels,
+    gumbel,
+    gumbel_ceiling,
+    hash_of,
+)
 from cir.mining.scan.threshold_counts import is_ambiguous
 from cir.types import SCOPES
 
 _ANY: Final = SCOPES.index("any")
 _SAME: Final = SCOPES.index("same-category")
 _LEAST_HASH: Final = 0.0
-_GREATEST_HASH: Final = 2.0**32 - 1
+_GREATEST_HASH: Final = HASHES - 1
+_LEAST_DISTANCE: Final = -0.01
+"""No two unit vectors are nearer, whatever their lengths may be off (`cir.mining.problem`)."""
+_ROUNDINGS_OF_KEYS: Final = 2.0**-50
+"""More than a key, and a bound of it, are off relative to their size."""
 _GROWTH: Final = 4
 """How many times as many candidates a pool that is not full is offered next."""
 _LIKELY: Final = 2
-"""A pool that samples evenly is first offered about so many times the candidates that it keeps."""
+"""A pool that samples is first offered about so many times the candidates that it keeps."""
 
 
 class Pool(NamedTuple):
@@ -89,17 +103,13 @@ def offer(query, index, row, tile, vector, pools, result, scratch):
         result.distances[query, index],
         result.sizes[query, index : index + 1],
     )
-    full, greatest = pool.size[0] == pool.keys.shape[0], _GREATEST_HASH
-    if pool.priority == NEAREST and not full:
+    if pool.priority != NEAREST:
+        _offer_likeliest_hashed_first(pool, row, tile, vector, scratch)
+    elif pool.size[0] < pool.keys.shape[0]:
         _offer_nearest_first(pool, row, tile, vector, scratch)
-    elif pool.priority == UNIFORM and not full:
-        _offer_least_hashed_first(pool, row, tile, vector, scratch)
     else:
-        if pool.priority == NEAREST:
-            _narrow(pool, row, scratch.cell)
-        elif pool.priority == UNIFORM:
-            greatest = pool.keys[0]
-        _offer_range(pool, row, tile, vector, scratch, _LEAST_HASH, greatest)
+        _narrow(pool, row, scratch.cell)
+        _offer_range(pool, row, tile, vector, scratch, _LEAST_HASH, _GREATEST_HASH)
 
 
 @compiled
@@ -146,19 +156,49 @@ def _greatest_inside(pool, row, cell):
 
 @compiled
 @no_type_check
-def _offer_least_hashed_first(pool, row, tile, vector, scratch):
-    """Offers those of least hash, twice as many as the pool keeps, until it is full; then others.
+def _offer_likeliest_hashed_first(pool, row, tile, vector, scratch):
+    """Offers those of likeliest hash, twice as many as a pool keeps, until it is full; then others.
 
-    What earlier tiles gave may have greater hashes than the rest of this one.
+    What earlier tiles gave may be less likely than the rest of this one. Hashes are counted from
+    the likeliest: in a uniform sample that is the least, in one by softmax the greatest.
     """
-    kept, least, likely = pool.keys.shape[0], _LEAST_HASH, _LIKELY / row.codes.shape[0]
-    greatest = _LEAST_HASH
-    while greatest < _GREATEST_HASH and pool.size[0] < kept:
-        greatest = min(_GREATEST_HASH, np.floor(_GREATEST_HASH * likely * kept))
-        _offer_range(pool, row, tile, vector, scratch, least, greatest)
-        least, likely = greatest + 1, likely * _GROWTH
-    if pool.size[0] == kept and least <= pool.keys[0]:
-        _offer_range(pool, row, tile, vector, scratch, least, pool.keys[0])
+    kept, likely = pool.keys.shape[0], _LIKELY / row.codes.shape[0]
+    first, last = 0.0, -1.0
+    while last < _GREATEST_HASH and pool.size[0] < kept:
+        last = min(_GREATEST_HASH, np.floor(_GREATEST_HASH * likely * kept))
+        _offer_hashed(pool, row, tile, vector, scratch, first, last)
+        first, likely = last + 1, likely * _GROWTH
+    last = _last_hash(pool)
+    if first <= last:
+        _offer_hashed(pool, row, tile, vector, scratch, first, last)
+
+
+@compiled
+@no_type_check
+def _offer_hashed(pool, row, tile, vector, scratch, first, last):
+    """Offers the candidates whose hashes, counted from the likeliest, are in a range."""
+    if pool.priority == SOFTMAX:
+        first, last = _GREATEST_HASH - last, _GREATEST_HASH - first
+    _offer_range(pool, row, tile, vector, scratch, first, last)
+
+
+@compiled
+@no_type_check
+def _last_hash(pool):
+    """The last hash, counted from the likeliest, with which a candidate may enter the pool.
+
+    Into a sample by softmax a candidate at distance d comes with a Gumbel variate of at least
+    d / τ − the worst key, and d is no less than where the band begins.
+    """
+    if pool.size[0] < pool.keys.shape[0]:
+        return _GREATEST_HASH
+    if pool.priority == UNIFORM:
+        return pool.keys[0]
+    least = max(np.float64(min(pool.low_distances[0], pool.low_distances[1])), _LEAST_DISTANCE)
+    scaled, worst = least / pool.temperature, pool.keys[0]
+    bound = scaled - worst - _ROUNDINGS_OF_KEYS * (abs(scaled) + abs(worst))
+    # The lowest temperatures make keys infinite, of which only the rows differ.
+    return _GREATEST_HASH if math.isnan(bound) else greater_gumbels(bound) - 1
 
 
 @compiled
@@ -195,13 +235,13 @@ def _code_of_nearest(codes, highest, lowest, count):
 def _offer_range(pool, row, tile, vector, scratch, least_hash, greatest_hash):
     """Offers the candidates whose codes a pool admits, and whose hashes are in a range.
 
-    The hashes count only in a pool that samples by them.
+    The hashes count only in a pool that samples.
     """
     members, member = row.members, pool.scope == _SAME
     # Of `no_members`, all rows are the same: none is a member, and none has to be.
     if pool.scope == _ANY:
         members = scratch.no_members
-    if pool.priority == UNIFORM:
+    if pool.priority != NEAREST:
         some = _mark_hashed(
             row.codes, members, member, pool.codes,
             tile.row_ids_u32, pool.first_hash_key, pool.second_hash_key,

@@ -5,13 +5,20 @@ import math
 import numpy as np
 import pytest
 
-from cir.mining.scan.sampling_keys import gumbel, gumbel_ceiling, hash_keys, hash_of
+from cir.mining.scan.sampling_keys import (
+    greater_gumbels,
+    gumbel,
+    gumbel_ceiling,
+    hash_keys,
+    hash_of,
+)
 from tests.support.chance import DOUBT, evenly, p_value
 
 WORDS = [
     *(word for power in range(33) for word in (2**power - 2, 2**power - 1, 2**power, 2**power + 1)),
     *np.random.default_rng(0).integers(0, 2**32, 5000).tolist(),
 ]
+BOUNDS = (-1e9, -800.0, -3.2, -1.0, 0.0, 0.5, 3.0, 9.0, 20.0, 22.8, 30.0, 1e9)
 EDGES_AND_MORE = [word for word in WORDS if 0 <= word < 2**32]
 
 
@@ -48,6 +55,17 @@ def test_no_gumbel_variate_passes_its_ceiling() -> None:
         assert gumbel(word) <= gumbel_ceiling(word)
         slack.append(gumbel_ceiling(word) - gumbel(word))
     assert np.median(slack[-5000:]) < 1.5  # a ceiling that bars few would be of no use
+
+
+def test_hashes_of_great_gumbel_variates_are_counted() -> None:
+    words = np.array(sorted({*EDGES_AND_MORE, 2**32 - 1}))
+    variates = np.array([gumbel(np.uint32(word)) for word in words])
+    for bound in (*BOUNDS, *variates[::99]):
+        greater = 2**32 - 1 - words < greater_gumbels(bound)  # the hashes that are so many greatest
+        assert (variates[~greater] < bound).all()
+        assert (variates[greater] > bound - 0.01).mean() > 0.99 or bound > 20
+    assert greater_gumbels(-1e9) == 2**32
+    assert 1 <= greater_gumbels(1e9) <= 2
 
 
 def test_hashes_are_those_of_the_published_finalisers() -> None:
