@@ -194,8 +194,12 @@ def _last_hash(pool):
         return _GREATEST_HASH
     if pool.priority == UNIFORM:
         return pool.keys[0]
-    least = max(np.float64(min(pool.low_distances[0], pool.low_distances[1])), _LEAST_DISTANCE)
-    scaled, worst = least / pool.temperature, pool.keys[0]
+    least = np.inf
+    for part in range(pool.low_rows.shape[0]):
+        low, high = pool.low_distances[part], pool.high_distances[part]
+        if before(low, pool.low_rows[part], high, pool.high_rows[part]):
+            least = min(least, np.float64(low))
+    scaled, worst = max(least, _LEAST_DISTANCE) / pool.temperature, pool.keys[0]
     bound = scaled - worst - _ROUNDINGS_OF_KEYS * (abs(scaled) + abs(worst))
     # The lowest temperatures make keys infinite, of which only the rows differ.
     return _GREATEST_HASH if math.isnan(bound) else greater_gumbels(bound) - 1
