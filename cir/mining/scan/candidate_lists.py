@@ -86,8 +86,7 @@ class _ListedScan:
         )  # fmt: skip
 
     def _memory(self, size: int) -> "_Memory":
-        dim, request = self._gallery.shape[1], self._request
-        pools, thresholds = len(request.pools.scopes), request.thresholds.rows.shape[1]
+        dim, thresholds = self._gallery.shape[1], self._request.thresholds.rows.shape[1]
         similarities = np.empty(size, dtype=np.float32)
         return _Memory(
             rows=np.empty(size, dtype=np.int64),
@@ -97,7 +96,7 @@ class _ListedScan:
             similarities=similarities,
             codes=similarities.view(np.int32),
             members=np.zeros(size, dtype=np.bool_),
-            scratch=scratch_for(size, dim, pools, thresholds, np.dtype(np.int32)),
+            scratch=scratch_for(size, dim, thresholds, np.dtype(np.int32)),
         )
 
 

@@ -14,16 +14,20 @@ from cir.mining.numerics.jit import compiled
 
 @compiled
 @no_type_check
-def set_code_bounds(query, row, thresholds, pools, scratch):
-    """Writes the code bounds of a query's thresholds, and of its pools, into `scratch`."""
+def set_threshold_codes(distances, row, scratch):
+    """Writes the code bounds of the distances of a query's thresholds into `scratch`."""
     for threshold in range(scratch.threshold_codes.shape[0]):
-        distance = thresholds.distances[query, threshold]
+        distance = distances[threshold]
         _set_bounds(scratch.threshold_codes[threshold], distance, distance, row, scratch.cell)
-    for pool in range(scratch.pool_codes.shape[0]):
-        for part in range(2):
-            low = pools.low_distances[query, pool, part]
-            high = pools.high_distances[query, pool, part]
-            _set_bounds(scratch.pool_codes[pool, part], low, high, row, scratch.cell)
+
+
+@compiled
+@no_type_check
+def set_pool_codes(pool, row, cell):
+    """Writes the code bounds of a pool's intervals into `pool.codes`."""
+    for part in range(pool.codes.shape[0]):
+        low, high = pool.low_distances[part], pool.high_distances[part]
+        _set_bounds(pool.codes[part], low, high, row, cell)
 
 
 @compiled

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float32, Int, Int64, UInt8, UInt32
 from cir.mining.numerics.bytemask import unlisted, unmarked
 from cir.mining.numerics.codes import BITS, order_codes
 from cir.mining.numerics.jit import compiled
-from cir.mining.scan.code_bounds import set_code_bounds
+from cir.mining.scan.code_bounds import set_threshold_codes
 from cir.mining.scan.request import PoolRequest, ThresholdQueries
 from cir.mining.scan.result import ScanResult
 from cir.mining.scan.threshold_counts import count_ambiguous_exactly, count_surely_below
@@ -62,7 +62,7 @@ class Scratch(NamedTuple):
 
     threshold_codes: Int[np.ndarray, "thresholds two"]
     """The least and the greatest code that leave open on which side of a threshold they lie."""
-    pool_codes: Int[np.ndarray, "pools intervals two"]
+    pool_codes: Int[np.ndarray, "intervals two"]
     """The least and the greatest code of candidates that may enter a pool."""
     marked: UInt8[np.ndarray, " words"]
     """1 where a candidate needs a closer look; as long as a whole number of words."""
@@ -78,11 +78,11 @@ class Scratch(NamedTuple):
     """False throughout."""
 
 
-def scratch_for(rows: int, dim: int, pools: int, thresholds: int, codes: np.dtype[Any]) -> Scratch:
+def scratch_for(rows: int, dim: int, thresholds: int, codes: np.dtype[Any]) -> Scratch:
     """Scratch memory for tiles of so many rows, or fewer."""
     return Scratch(
         threshold_codes=np.empty((thresholds, 2), codes),
-        pool_codes=np.empty((pools, 2, 2), codes),
+        pool_codes=np.empty((2, 2), codes),
         marked=unmarked(rows),
         positions=unlisted(rows),
         cosines=np.empty(rows, np.float32),
@@ -114,7 +114,7 @@ def scan_tile(
     """
     rows, dim = tile.vectors.shape
     per_query = thresholds.rows.shape[1]
-    scratch = scratch_for(rows, dim, len(pools.scopes), per_query, sketched.codes.dtype)
+    scratch = scratch_for(rows, dim, per_query, sketched.codes.dtype)
     _scan_block(sketched, tile, members, thresholds, pools, result, scratch, product_error)
 
 
@@ -155,7 +155,7 @@ def scan_query(query, row, tile, thresholds, pools, result, scratch):
     """
     if row.step == BITS:
         order_codes(row.codes)
-    set_code_bounds(query, row, thresholds, pools, scratch)
+    set_threshold_codes(thresholds.distances[query], row, scratch)
     counts_below = result.counts_below[query]
     if count_surely_below(row, scratch.threshold_codes, counts_below, scratch.marked):
         count_ambiguous_exactly(query, row, tile, thresholds, counts_below, scratch)

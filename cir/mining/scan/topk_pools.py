@@ -11,6 +11,7 @@ from cir.mining.numerics.codes import code_of, number_of
 from cir.mining.numerics.cosine import cosine, nearly_cosine
 from cir.mining.numerics.jit import compiled
 from cir.mining.numerics.ordering import before, count_above
+from cir.mining.scan.code_bounds import set_pool_codes
 from cir.mining.scan.sampling_keys import (
     HASHES,
     NEAREST,
@@ -92,7 +93,7 @@ def offer(query, index, row, tile, vector, pools, result, scratch):
         pools.low_rows[query, index],
         pools.high_distances[query, index],
         pools.high_rows[query, index],
-        scratch.pool_codes[index],
+        scratch.pool_codes,
         pools.hash_keys[query, index, 0],
         pools.hash_keys[query, index, 1],
         pools.scopes[index],
@@ -103,6 +104,7 @@ def offer(query, index, row, tile, vector, pools, result, scratch):
         result.distances[query, index],
         result.sizes[query, index : index + 1],
     )
+    set_pool_codes(pool, row, scratch.cell)
     if pool.priority != NEAREST:
         _offer_likeliest_hashed_first(pool, row, tile, vector, scratch)
     elif pool.size[0] < pool.keys.shape[0]:
