@@ -27,8 +27,8 @@ class Problem:
 
     queries: Float32[np.ndarray, "queries dim"]
     targets: Float32[np.ndarray, "targets dim"]
-    """The target of each query, which need not be in the gallery; or with `target_rows` each target
-    once."""
+    """The target of each query, which need not be in the gallery; with `target_rows`, any table
+    that holds the targets."""
     gallery: Float32[np.ndarray, "gallery dim"]
     """All of it, or a shard where several processes hold one each. Unit vectors in a file may be
     mapped into memory, `np.load(path, mmap_mode="r")`: they are read a few thousand at a time."""

@@ -125,15 +125,22 @@ def paired_distances(
     return distances
 
 
+def cosine_error(dim: int) -> float:
+    """How far `cosine` of unit vectors may be from their product, 1 − s included, at most.
+
+    The sum by halving has log2 n + 1 roundings a term, and Σ|x_i y_i| ≤ 1 for unit vectors.
+    """
+    halvings = math.ceil(math.log2(dim)) + 1 if dim > 1 else 1
+    return (halvings + _OTHER_ROUNDINGS) * ROUNDING
+
+
 def product_error(dim: int) -> float:
     """How far a float32 sum of `dim` products, in any order, may be from `cosine`, at most.
 
     It errs by at most n u Σ|x_i y_i| to first order (Higham, Accuracy and Stability of Numerical
-    Algorithms, section 3.1), and Σ|x_i y_i| ≤ 1 for unit vectors; the sum by halving has
-    log2 n + 1 roundings a term in place of n.
+    Algorithms, section 3.1).
     """
-    halvings = math.ceil(math.log2(dim)) + 1 if dim > 1 else 1
-    return (dim + halvings + _OTHER_ROUNDINGS) * ROUNDING
+    return dim * ROUNDING + cosine_error(dim)
 
 
 @compiled

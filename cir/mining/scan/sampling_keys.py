@@ -13,9 +13,10 @@ the scan meets candidates nor on where each of them is stored.
 
 To add a way of sampling, name it in `cir.types.Sampling`, let `cir.mining.selection` choose it for
 a plan, and compute its key in `cir.mining.scan.topk_pools` (`_key`), with a bound of it that needs
-no exact similarity (`_least_key`) and the hashes that may still enter (`_last_hash`). For a GPU, compute the same key in `cir.mining.device.pairs` (`_keys`), and in
-`cir.mining.device.pool_bounds` a score that orders nearly as the key does (`_scores`), with how far
-it may be off (`_slack`); each of these refuses a way that it does not name.
+no exact similarity (`_least_key`) and the hashes that may still enter (`_last_hash`). For a GPU,
+compute the same key in `cir.mining.device.pairs` (`_keys`), and in `cir.mining.device.pool_bounds`
+a score that orders nearly as the key does (`_scores`), with how far it may be off (`_slack`); each
+of these refuses a way that it does not name.
 """
 
 import math

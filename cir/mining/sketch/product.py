@@ -36,7 +36,7 @@ from jaxtyping import Float32, Float64, Int, Int16, Int64, Shaped
 from torch import Tensor
 
 from cir.mining.numerics.codes import BITS, MOST_STEPS
-from cir.mining.numerics.cosine import product_error
+from cir.mining.numerics.cosine import cosine_error, product_error
 from cir.mining.numerics.threads import scanning_threads
 from cir.mining.sketch.cost_model import SMALL_WORK, Width, cheapest_width
 from cir.mining.sketch.integers import filled, multiply, panels_of, scaling, scaling_error
@@ -169,6 +169,7 @@ class Sketch:
             run_parts: Sketches parts of the queries, one after the other or side by side.
         """
         self.dtype, self._ceiling = dtype, ceiling
+        self._cosine_error = cosine_error(queries.shape[1])
         self.offsets = decisions[:, -1].astype(np.float64)
         rows, most = (_SAMPLE_OF_CEILINGS, _MOST_OF_CEILINGS) if ceiling else (_SAMPLE, None)
         query_sample, gallery_sample = _spread(queries, rows), _spread(gallery, rows)
@@ -215,10 +216,10 @@ class Sketch:
         )
 
     def _errors_of_sums(self, queries: Side, tile: Side) -> Float64[np.ndarray, " queries"]:
-        """How far the product itself may be off, of what is in the columns."""
+        """How far the product itself may be off, of what is in the columns, and `cosine`."""
         if self.dtype == torch.int16:
             rounding = scaling_error(_magnitudes(queries, tile))
-            return np.asarray(rounding + _steps(queries, tile))
+            return np.asarray(rounding + _steps(queries, tile) + self._cosine_error)
         return np.asarray((_magnitudes(queries, tile) + 1) * product_error(tile.columns.shape[1]))
 
     def doubt(self, tile: Side) -> Float64[np.ndarray, " rows"]:

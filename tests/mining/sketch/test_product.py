@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cir.artefacts.vectors import normalised
-from cir.mining.numerics.cosine import product_error
+from cir.mining.numerics.cosine import paired_distances, product_error
 from cir.mining.sketch.cost_model import Width
 from cir.mining.sketch.product import Sketch, Sketched, concatenated_sides, fastest_dtype
 from tests.support.vectors import unit
@@ -63,13 +63,15 @@ def made(make: Make, rows: int, seed: int, dim: int = DIM) -> np.ndarray:
 
 
 def strayed(
-    queries: np.ndarray, gallery: np.ndarray, sketch: Sketch
+    queries: np.ndarray, gallery: np.ndarray, sketch: Sketch, truth: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """How far the product is off for each pair, beyond the product's last rounding; the bound."""
     tile = sketch.tile(gallery)
     out = torch.empty(len(queries), len(gallery), dtype=sketch.dtype)
     sketched = sketch.multiply(slice(0, len(queries)), tile, out)
-    truth = queries.astype(np.float64) @ gallery.T.astype(np.float64) - sketched.offsets[:, None]
+    if truth is None:
+        truth = queries.astype(np.float64) @ gallery.T.astype(np.float64)
+    truth = truth - sketched.offsets[:, None]
     product, bounds = numbers(out, sketched), sketched.errors[:, None]
     assert (last_rounded(truth - bounds, sketch) <= product).all()
     assert (product <= last_rounded(truth + bounds, sketch)).all()
@@ -105,6 +107,22 @@ def test_no_product_strays_beyond_the_bound(
 ) -> None:
     queries, gallery = made(make, 40, 1), made(make, ROWS, 2)
     strayed(queries, gallery, sketched(queries, gallery, dtype, width, split))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("spread", [0, 1e-6, 1e-4, 1e-2])
+@pytest.mark.parametrize("dim", [3, 16, 64, 640])
+def test_the_bound_holds_for_the_cosine_that_decides(
+    dim: int, spread: float, dtype: torch.dtype
+) -> None:
+    """Among near-copies, decided about at one of them, nothing else is off as far as that is."""
+    drawn = np.random.default_rng(dim).standard_normal((ROWS, dim))
+    gallery = normalised(drawn[:1] + spread * drawn, "test")
+    every = np.arange(ROWS)
+    distances = [paired_distances(gallery[:6], 0 * every + q, gallery, every) for q in range(6)]
+    decisive = np.float32(1) - np.array([own[q + 7] for q, own in enumerate(distances)])
+    sketch = Sketch(gallery[:6], gallery, decisive[:, None], dtype)
+    strayed(gallery[:6], gallery, sketch, 1.0 - np.array(distances).astype(np.float64))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
