@@ -7,7 +7,8 @@ is cut off,
     x·y = [Px]·[Py] + x·μ_y + μ_x·(y − μ_y) + error,
     |error| ≤ |Px − [Px]| |Py| + |[Px]| |Py − [Py]| + |t_x| |t_y| + roundings of the sum
 
-by the Cauchy-Schwarz inequality. The lengths are measured, not assumed. The middle terms are
+by the Cauchy-Schwarz inequality, and the roundings of the cosine that decides are counted too
+(`cir.mining.numerics.cosine`). The lengths are measured, not assumed. The middle terms are
 columns of the product, and so is an offset for each query: a rounded result is finest near zero,
 so the offset lies where decisions are taken. Embeddings crowd about their mean and along few axes,
 which makes all three terms small; vectors without such structure are cut nowhere.

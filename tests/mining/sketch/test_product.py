@@ -115,7 +115,7 @@ def test_no_product_strays_beyond_the_bound(
 def test_the_bound_holds_for_the_cosine_that_decides(
     dim: int, spread: float, dtype: torch.dtype
 ) -> None:
-    """Among near-copies, decided about at one of them, nothing else is off as far as that is."""
+    """Near-copies, with the offset at one of them: only the cosine's own roundings are left."""
     drawn = np.random.default_rng(dim).standard_normal((ROWS, dim))
     gallery = normalised(drawn[:1] + spread * drawn, "test")
     every = np.arange(ROWS)
